@@ -1,0 +1,55 @@
+//! What an alert is, how each sender's dialect becomes one, and what is sent for it. Pure: no clock, no socket.
+
+mod names;
+
+pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
+
+use serde::{Deserialize, Serialize};
+
+/// How urgent the sender says it is. ntfy's scale; the number is what senders write and what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Priority {
+    Min = 1,
+    Low = 2,
+    #[default]
+    Default = 3,
+    High = 4,
+    Max = 5,
+}
+
+/// What a sender hands over, whatever its dialect. A dialect fills it; [`outbox`](crate::outbox) keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Alert {
+    /// Empty when the sender gave none.
+    pub title: String,
+    /// The message; never empty (a dialect fills in its own default).
+    pub text: String,
+    pub priority: Priority,
+    /// As sent; known emoji short codes become emoji when rendered.
+    pub tags: Vec<String>,
+    /// A link to open, shown as a line of its own.
+    pub click: Option<String>,
+    /// The sender's de-duplication key: the same key on the same route within a day is the same alert.
+    pub key: Option<String>,
+}
+
+impl From<Priority> for u8 {
+    fn from(priority: Priority) -> u8 {
+        priority as u8
+    }
+}
+
+impl TryFrom<u8> for Priority {
+    type Error = NameError;
+    fn try_from(number: u8) -> Result<Self, NameError> {
+        Ok(match number {
+            1 => Self::Min,
+            2 => Self::Low,
+            3 => Self::Default,
+            4 => Self::High,
+            5 => Self::Max,
+            other => return Err(NameError(format!("a priority is 1 to 5, not {other}"))),
+        })
+    }
+}

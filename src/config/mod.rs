@@ -1,0 +1,74 @@
+//! The site's file, parsed into a plan that has no unanswered question left.
+
+use std::net::SocketAddr;
+
+use crate::alert::{Recipient, RouteName, SessionName};
+
+/// Everything a run needs to know, whichever file, environment or default it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// `None` is `auto`: detect.
+    pub board: Option<String>,
+    /// At least one; names are unique.
+    pub sessions: Vec<SessionPlan>,
+    /// Every one names a session that exists; names are unique.
+    pub routes: Vec<RoutePlan>,
+    pub gateway: GatewayPlan,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPlan {
+    pub name: SessionName,
+    /// Where the server is. WhatsApp's own unless a test says otherwise.
+    pub endpoint: Endpoint,
+    /// From the config, else from `https_proxy`/`all_proxy` unless `no_proxy` names the endpoint's host.
+    pub proxy: Option<Proxy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoutePlan {
+    pub name: RouteName,
+    pub session: SessionName,
+    /// At least one, without repetition.
+    pub to: Vec<Recipient>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayPlan {
+    /// Loopback only, until publish tokens exist.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// A WebSocket endpoint. `ws://` is accepted on loopback alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
+
+/// A proxy that the line is dialled through. `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    pub kind: ProxyKind,
+    pub host: String,
+    pub port: u16,
+    pub user: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// `http://`: CONNECT.
+    Http,
+    /// `socks5://` and `socks5h://`; names are resolved by the proxy in both.
+    Socks5,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let user = self.user.as_ref().map(|(name, _)| name);
+        write!(f, "Proxy({:?} {}:{} user {user:?})", self.kind, self.host, self.port)
+    }
+}

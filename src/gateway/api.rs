@@ -1,0 +1,233 @@
+//! The JSON that the HTTP API speaks, once for both sides: the server writes it, the command line reads it.
+//!
+//! Fields are only ever added. Durations are milliseconds (`_ms`), times are Unix milliseconds (`_at`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::outbox::{AlertRecord, Step};
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub started_at: u64,
+    pub uptime_ms: u64,
+    pub board: BoardStatus,
+    pub state: String,
+    pub listen: Vec<String>,
+    pub sessions: Vec<SessionStatus>,
+    pub outbox: OutboxCounts,
+    /// False while anything in `health` is of severity `error`.
+    pub healthy: bool,
+    pub health: Vec<HealthEntry>,
+    /// A build with feature `lab`: certificate chains are not checked, only loopback endpoints are accepted.
+    pub lab: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BoardStatus {
+    pub name: String,
+    /// Why this board is in force: named in the config, or what was detected.
+    pub why: String,
+    /// Longest time a silent death can go unnoticed on this board's schedule.
+    pub detection_worst_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionState {
+    /// No credentials: pair with `tautline pair`.
+    Unpaired,
+    /// Showing QR codes or waiting for a code to be typed.
+    Pairing,
+    Connecting,
+    Online,
+    /// Between two attempts.
+    Waiting,
+    /// Stopped until a person acts; `SessionStatus::detail` says what to do.
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    pub name: String,
+    pub state: SessionState,
+    /// One line for people: what is going on, or what to do.
+    pub detail: String,
+    /// The linked number, all but its last two digits hidden.
+    pub account: Option<String>,
+    pub online_since: Option<u64>,
+    /// Lines opened since the relay started.
+    pub lines: u64,
+    pub layers: Vec<LayerStatus>,
+    pub next: Option<Deadline>,
+    pub last_end: Option<LineEnd>,
+    pub inbound_recorded: u64,
+}
+
+/// One keepalive layer and how old its last proof of life is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerStatus {
+    /// `tcp`, `websocket` or `application`.
+    pub layer: String,
+    pub proof_age_ms: Option<u64>,
+    /// What is in force, in words: `keepalive 15 s + 3 × 5 s, user timeout 30 s`.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deadline {
+    pub in_ms: u64,
+    pub reason: String,
+}
+
+/// Why the last line ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LineEnd {
+    pub at: u64,
+    pub cause: String,
+    /// `server`, `path` or `us`.
+    pub origin: String,
+    pub verdict: String,
+    pub detail: String,
+}
+
+/// Deliveries by step; one alert to three recipients counts three times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct OutboxCounts {
+    pub accepted: u64,
+    pub sent: u64,
+    pub delivered: u64,
+    pub read: u64,
+    pub failed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthEntry {
+    /// Stable, kebab-case; `docs/operations.md` has a paragraph for each.
+    pub code: String,
+    /// `error` or `warning`.
+    pub severity: String,
+    pub text: String,
+}
+
+/// The answer to an ntfy publish: ntfy's fields, and three of ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    pub id: String,
+    /// Unix seconds, as ntfy has it.
+    pub time: u64,
+    pub event: String,
+    pub topic: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
+    pub priority: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub click: Option<String>,
+    /// The furthest step that every delivery has reached.
+    pub state: Step,
+    /// Set when nothing will go out until a person acts, as for a session that is not paired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+    /// The same key was accepted before: this is the first one's id, nothing was added.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+}
+
+/// One alert of `GET /v1/alerts` and `GET /v1/alerts/<id>`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertView {
+    pub id: String,
+    pub seq: u64,
+    pub route: String,
+    pub session: String,
+    pub accepted_at: u64,
+    pub title: String,
+    pub text: String,
+    pub priority: u8,
+    pub tags: Vec<String>,
+    /// The furthest step that every delivery has reached.
+    pub state: Step,
+    pub deliveries: Vec<DeliveryView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeliveryView {
+    pub to: String,
+    pub message_id: String,
+    pub state: Step,
+    pub since_at: u64,
+    pub attempts: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// A group or contact of `GET /v1/chats`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chat {
+    /// What goes into a route's `to`.
+    pub to: String,
+    pub name: String,
+    /// `group` or `contact`.
+    pub kind: String,
+    pub session: String,
+}
+
+/// One line of the pairing stream, `POST /v1/sessions/<session>/pair` on the control socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum PairEvent {
+    /// Show it; the next one replaces it.
+    Qr { payload: String, valid_ms: u64 },
+    /// Type it on the phone: linked devices, link with phone number.
+    Code { code: String, valid_ms: u64 },
+    /// Linked and logged in.
+    Paired { account: String },
+    /// It ended without a link; asking again starts over.
+    Failed { reason: String },
+}
+
+/// The body of every error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// ntfy's code where it has one (40001…), else the HTTP status followed by 00.
+    pub code: u32,
+    pub http: u16,
+    pub error: String,
+    /// For an unknown route: the ones that exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+}
+
+impl From<&AlertRecord> for AlertView {
+    fn from(record: &AlertRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            seq: record.seq,
+            route: record.route.to_string(),
+            session: record.session.to_string(),
+            accepted_at: record.accepted_at.0,
+            title: record.alert.title.clone(),
+            text: record.alert.text.clone(),
+            priority: record.alert.priority.into(),
+            tags: record.alert.tags.clone(),
+            state: record.step(),
+            deliveries: record
+                .deliveries
+                .iter()
+                .map(|delivery| DeliveryView {
+                    to: delivery.recipient.to_string(),
+                    message_id: delivery.message_id.to_string(),
+                    state: delivery.step,
+                    since_at: delivery.since.0,
+                    attempts: delivery.attempts,
+                    note: delivery.note.clone(),
+                })
+                .collect(),
+        }
+    }
+}

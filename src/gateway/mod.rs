@@ -1,0 +1,78 @@
+//! The ways in: HTTP on loopback and on the control socket, the same code for both.
+
+pub mod api;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::alert::{Alert, RouteName, SessionName};
+use api::{AlertView, Chat, PairEvent, Status};
+
+/// An accepted alert: durable, and this is what the sender is told.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    pub alert: AlertView,
+    /// The key was seen before; `alert` is the first one.
+    pub duplicate: bool,
+    /// Set when nothing will go out until a person acts.
+    pub warning: Option<String>,
+}
+
+/// Why the relay would not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("unknown route {0:?}")]
+    UnknownRoute(String),
+    #[error("no alert has the id {0:?}")]
+    UnknownAlert(String),
+    #[error("no session is named {0:?}")]
+    UnknownSession(String),
+    /// The state does not allow it: a delivered alert cannot be dropped, a paired session cannot be paired.
+    #[error("{0}")]
+    Conflict(String),
+    /// The session cannot answer now: not paired, or no line.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The outbox is full. Nothing was kept.
+    #[error("{0}")]
+    Full(String),
+    /// The disk refused. Nothing was acknowledged.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// What the gateway needs of the relay behind it. The appliance is it; tests have their own.
+#[async_trait]
+pub trait Relay: Send + Sync + 'static {
+    fn routes(&self) -> Vec<RouteName>;
+
+    /// Returns once the alert is on disk.
+    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal>;
+
+    fn status(&self) -> Status;
+
+    /// The newest first, at most `limit`; with `pending` only those not yet sent.
+    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
+
+    fn alert(&self, id: &str) -> Option<AlertView>;
+
+    /// Returns the alert as soon as its [`state`](AlertView::state) is at least `step` (or failed), and after `timeout`
+    /// as it then is.
+    async fn wait(&self, id: &str, step: crate::outbox::Step, timeout: Duration) -> Option<AlertView>;
+
+    /// Sends a failed alert again under the same message ids; for one that waits, now.
+    async fn retry(&self, id: &str) -> Result<AlertView, Refusal>;
+
+    /// Gives up what is not yet sent.
+    async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal>;
+
+    async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal>;
+
+    /// Starts pairing, or joins what is under way. With `phone` (digits) by code instead of QR.
+    async fn pair(
+        &self,
+        session: SessionName,
+        phone: Option<String>,
+    ) -> Result<async_channel::Receiver<PairEvent>, Refusal>;
+}

@@ -1,0 +1,77 @@
+//! What the outbox keeps of an alert.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, Recipient, RouteName, SessionName};
+
+/// Wall-clock milliseconds since 1970, for records and people. No deadline is ever computed from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Timestamp(pub u64);
+
+/// The WhatsApp message id of one delivery, chosen when the alert is accepted and never changed: a message sent again
+/// under the same id is shown once by the real apps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageId(pub String);
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How far a delivery has come. The order is the way of an alert; a step is never taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// On disk here; nothing more is known.
+    Accepted,
+    /// WhatsApp's server has acknowledged it.
+    Sent,
+    /// A device of the recipient has it.
+    Delivered,
+    /// The recipient has read it.
+    Read,
+    /// The server refused it for good, or it was dropped by hand. The reason stands in [`Delivery::note`].
+    Failed,
+}
+
+/// One alert on its way to one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub recipient: Recipient,
+    pub message_id: MessageId,
+    pub step: Step,
+    /// When `step` was reached.
+    pub since: Timestamp,
+    /// Sends handed to the session so far.
+    pub attempts: u32,
+    /// The last refusal or the reason of a failure, in words.
+    pub note: String,
+}
+
+/// One accepted alert: what was asked, and where each of its deliveries stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// Position in the order of acceptance; the key of the record, and what keeps order per recipient.
+    pub seq: u64,
+    /// What senders and people call it: 12 characters, as ntfy's ids are.
+    pub id: String,
+    pub route: RouteName,
+    pub session: SessionName,
+    pub accepted_at: Timestamp,
+    pub alert: Alert,
+    pub deliveries: Vec<Delivery>,
+}
+
+impl AlertRecord {
+    /// The step that every delivery has reached. One that failed speaks for the alert only when all the others are done.
+    pub fn step(&self) -> Step {
+        self.deliveries
+            .iter()
+            .map(|delivery| delivery.step)
+            .min()
+            .unwrap_or(Step::Failed)
+    }
+}

@@ -30,8 +30,10 @@ pub enum Tree {
     /// Credentials of a session that WhatsApp ended, kept for a person to look at, never loaded again.
     Quarantine = 20,
     Outbox = 32,
-    /// Messages that came in, each once.
+    /// Messages that came in, each once, by their place in the order of arrival.
     Inbound = 33,
+    /// Which message stands at which place.
+    InboundIdentity = 34,
 }
 
 impl Tree {
@@ -84,6 +86,7 @@ impl Tree {
             Self::Quarantine => "quarantine",
             Self::Outbox => "outbox",
             Self::Inbound => "inbound",
+            Self::InboundIdentity => "inbound-identity",
         }
     }
 }

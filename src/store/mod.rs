@@ -9,8 +9,10 @@
 //! caller will notice.
 
 mod batch;
+pub mod inbound;
 mod keys;
 mod lock;
+pub mod outbox;
 pub mod record;
 mod writer;
 

@@ -58,7 +58,7 @@ pub enum Output {
     /// Presence `unavailable`. `available` is never announced: it would silence the owner's phone.
     AnnounceUnavailable,
     /// The line ended: for the record and the log.
-    LineEnded { cause: Cause, verdict: Verdict, useful: bool },
+    LineEnded { cause: Cause, verdict: Verdict },
     /// Set the credentials aside; they are dead.
     Quarantine(Stop),
 }
@@ -117,7 +117,7 @@ impl fmt::Display for Reason {
 /// that it does not end.
 const PAIRING_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A pairing line that nobody used is opened again only by a person.
+/// The state machine. A pairing line that nobody used is opened again only by a person.
 #[derive(Debug)]
 pub struct Supervisor {
     schedule: Schedule,
@@ -308,7 +308,7 @@ impl Supervisor {
         self.useful_at = None;
         self.liveness = None;
         let verdict = self.tempered(cause.verdict(), useful);
-        self.outputs.push_back(Output::LineEnded { cause: cause.clone(), verdict: verdict.clone(), useful });
+        self.outputs.push_back(Output::LineEnded { cause: cause.clone(), verdict: verdict.clone() });
         if self.shutdown {
             return self.stop(Stop::Requested);
         }

@@ -124,6 +124,11 @@ impl Store {
         &self.inner.view
     }
 
+    /// Waits until something breaks it, and says what.
+    pub async fn failure(&self) -> String {
+        self.inner.writer.failure().await
+    }
+
     /// What broke it, if anything did.
     pub fn poisoned(&self) -> Option<String> {
         self.inner.writer.poisoned()

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use event_listener::Event;
+
 use super::{Batch, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
@@ -15,7 +17,24 @@ const GROUP_MAX: usize = 256;
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
 const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
 
-type Reason = Arc<Mutex<Option<String>>>;
+/// Set once, when a write or a sync has failed.
+#[derive(Default)]
+struct Broken {
+    reason: Mutex<Option<String>>,
+    happened: Event,
+}
+
+impl Broken {
+    fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, reason: &str) {
+        log::error!("the state can no longer be written: {reason}");
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        self.happened.notify(usize::MAX);
+    }
+}
 
 /// One transaction: it may look and return a batch; `done` reports what became of it.
 struct Job {
@@ -26,7 +45,7 @@ struct Job {
 pub(super) struct Writer {
     jobs: Option<async_channel::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    broken: Reason,
+    broken: Arc<Broken>,
 }
 
 impl Writer {
@@ -34,7 +53,7 @@ impl Writer {
     pub(super) fn start(path: &Path, cache_bytes: u64) -> Result<(Self, sled::Tree), String> {
         let (jobs, queue) = async_channel::bounded(GROUP_MAX);
         let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
-        let broken = Reason::default();
+        let broken = Arc::new(Broken::default());
         let thread = {
             let (path, broken) = (path.to_owned(), Arc::clone(&broken));
             std::thread::Builder::new()
@@ -91,7 +110,17 @@ impl Writer {
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.broken.reason()
+    }
+
+    pub(super) async fn failure(&self) -> String {
+        loop {
+            let happened = self.broken.happened.listen();
+            if let Some(reason) = self.broken.reason() {
+                return reason;
+            }
+            happened.await;
+        }
     }
 }
 
@@ -152,7 +181,7 @@ impl Database {
         }
     }
 
-    fn serve(self, queue: &async_channel::Receiver<Job>, broken: &Reason) {
+    fn serve(self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
         while let Ok(first) = queue.recv_blocking() {
             let mut group = vec![first];
             while group.len() < GROUP_MAX
@@ -160,8 +189,7 @@ impl Database {
             {
                 group.push(job);
             }
-            let already = broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(reason) = already {
+            if let Some(reason) = broken.reason() {
                 group
                     .into_iter()
                     .for_each(|job| (job.done)(Err(StoreError::Poisoned(reason.clone()))));
@@ -172,7 +200,7 @@ impl Database {
     }
 
     /// Applies each job's batch, syncs once, then answers them all.
-    fn run(&self, group: Vec<Job>, broken: &Reason) {
+    fn run(&self, group: Vec<Job>, broken: &Broken) {
         let mut failed: Option<String> = None;
         let mut wrote = false;
         let mut answers = Vec::with_capacity(group.len());
@@ -194,8 +222,7 @@ impl Database {
             failed.get_or_insert(format!("sync: {error}"));
         }
         if let Some(reason) = &failed {
-            log::error!("the state can no longer be written: {reason}");
-            *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+            broken.set(reason);
         }
         for (done, result) in answers {
             done(match (&failed, result) {

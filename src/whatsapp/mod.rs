@@ -1,1 +1,19 @@
-//! whatsapp
+//! WhatsApp's protocol, by the `whatsapp-rust` library, on our executor, sockets and store. One [`Session`] an account.
+//!
+//! The library speaks; it does not decide. Its own reconnect is off: when to dial, when a line is dead and what an end
+//! means is decided by [`line::Supervisor`](crate::line::Supervisor), which [`session`] drives.
+
+mod client;
+mod events;
+mod handle;
+mod http_client;
+mod inbound;
+mod quiet;
+mod runtime;
+mod send;
+pub mod session;
+mod transport;
+mod version;
+
+pub use handle::{Command, LastEnd, Notice, SessionHandle, SessionView};
+pub use session::{Session, SessionParts};

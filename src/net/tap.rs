@@ -58,7 +58,9 @@ pub enum Ended {
     Write(String),
     /// A message did not fit into the socket in time.
     WriteDeadline(Duration),
-    /// We ended it, for this reason.
+    /// The library hung up, or dropped its end.
+    Hangup,
+    /// We cut it, for this reason.
     Local(String),
 }
 
@@ -79,7 +81,8 @@ impl fmt::Display for Ended {
             Self::Garbage(detail) => write!(f, "not what was expected: {detail}"),
             Self::Write(detail) => write!(f, "write failed: {detail}"),
             Self::WriteDeadline(after) => write!(f, "write blocked for {after:?}"),
-            Self::Local(why) => write!(f, "ended here: {why}"),
+            Self::Hangup => f.write_str("hung up here"),
+            Self::Local(why) => write!(f, "cut here: {why}"),
         }
     }
 }
@@ -149,6 +152,12 @@ impl LineTap {
 
     pub(crate) fn writing(&self, writing: bool) {
         self.state().write_started = writing.then(Instant::now);
+    }
+
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.state().ended.as_ref().map(|(_, how)| how.clone())
     }
 
     /// Records the end and says whether this was the first one.

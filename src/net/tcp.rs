@@ -53,13 +53,13 @@ impl fmt::Display for TcpTuning {
         } = self.in_force;
         match (keepalive, idle, interval, count) {
             (Some(true), Some(idle), Some(interval), Some(count)) => {
-                write!(f, "keepalive {idle:?} + {count} × {interval:?}")?;
+                write!(f, "keepalive {} + {count} × {}", Span(idle), Span(interval))?;
             }
             (Some(true), ..) => f.write_str("keepalive on, times unknown")?,
             _ => f.write_str("no keepalive")?,
         }
         match user_timeout {
-            Some(timeout) => write!(f, ", user timeout {timeout:?}")?,
+            Some(timeout) => write!(f, ", user timeout {}", Span(timeout))?,
             None => f.write_str(", no user timeout")?,
         }
         if nodelay != Some(true) {
@@ -69,6 +69,18 @@ impl fmt::Display for TcpTuning {
             write!(f, "; refused: {}", self.refused.join(", "))?;
         }
         Ok(())
+    }
+}
+
+/// `15 s`, or `1500 ms` where seconds will not do.
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_millis() {
+            0 => write!(f, "{} s", self.0.as_secs()),
+            _ => write!(f, "{} ms", self.0.as_millis()),
+        }
     }
 }
 

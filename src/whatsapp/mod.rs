@@ -16,4 +16,7 @@ mod transport;
 mod version;
 
 pub use handle::{Command, LastEnd, Notice, SessionHandle, SessionView};
+pub use http_client::SmolHttp;
+pub use runtime::SmolRuntime;
 pub use session::{Session, SessionParts};
+pub use transport::{Line, LineClosed, LineFactory};

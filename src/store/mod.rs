@@ -9,6 +9,7 @@
 //! caller will notice.
 
 mod batch;
+pub mod credentials;
 mod keys;
 mod lock;
 pub mod record;

@@ -10,6 +10,7 @@
 
 mod batch;
 pub mod inbound;
+pub mod credentials;
 mod keys;
 mod lock;
 pub mod outbox;

@@ -59,6 +59,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         [""] => on(conn, READ).map(|()| page::page(shared)),
         ["web", name] => on(conn, READ).and_then(|()| page::asset(name)),
         ["v1", "status"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.status())),
+        ["v1", "routes"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.routes())),
         ["v1", "health"] => on(conn, READ).map(|()| health(shared)),
         ["v1", "alerts"] => on(conn, READ).and_then(|()| alerts(shared, conn)),
         ["v1", "alerts", id] => alert(shared, door, conn, id).await,

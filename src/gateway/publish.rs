@@ -16,8 +16,18 @@ pub(super) struct Form {
 
 /// The one place where the ntfy dialect is called.
 fn parse(form: &Form) -> Result<Alert, Problem> {
-    dialect::parse(&form.headers, &form.query, &form.body)
-        .map_err(|error| Problem::with_code(error.code(), error.http(), error.to_string()))
+    fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
+    }
+    let request = ntfy::NtfyRequest {
+        headers: borrowed(&form.headers),
+        query: borrowed(&form.query),
+        body: &form.body,
+    };
+    ntfy::parse(&request).map_err(|error| Problem::with_code(error.code(), error.http(), error.to_string()))
 }
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success.
@@ -51,38 +61,44 @@ fn published(accepted: Accepted, click: Option<String>) -> Published {
 }
 
 /// Stands in for `alert::ntfy` until that is merged: body, title, priority, tags, click, key.
-mod dialect {
+mod ntfy {
     use crate::alert::{Alert, Priority};
 
+    pub struct NtfyRequest<'a> {
+        pub headers: Vec<(&'a str, &'a str)>,
+        pub query: Vec<(&'a str, &'a str)>,
+        pub body: &'a [u8],
+    }
+
     #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    pub struct NtfyError {
-        code: u32,
-        text: String,
+    pub enum NtfyError {
+        #[error("invalid request: priority invalid")]
+        Priority,
+        #[error("invalid message: the body must be UTF-8 text")]
+        NotUtf8,
     }
 
     impl NtfyError {
         pub fn code(&self) -> u32 {
-            self.code
+            match self {
+                Self::Priority => 40007,
+                Self::NotUtf8 => 40011,
+            }
         }
         pub fn http(&self) -> u16 {
             400
         }
     }
 
-    pub fn parse(headers: &[(String, String)], query: &[(String, String)], body: &[u8]) -> Result<Alert, NtfyError> {
+    pub fn parse(request: &NtfyRequest<'_>) -> Result<Alert, NtfyError> {
         let field = |names: &[&str]| {
-            let all = || headers.iter().chain(query);
+            let all = || request.headers.iter().chain(&request.query);
             names
                 .iter()
                 .find_map(|name| all().find(|(given, _)| given.eq_ignore_ascii_case(name)))
-                .map(|(_, value)| value.clone())
+                .map(|(_, value)| (*value).to_owned())
         };
-        let invalid = |code, text: &str| NtfyError {
-            code,
-            text: format!("invalid request: {text}"),
-        };
-        let body = std::str::from_utf8(body).map_err(|_| invalid(40000, "the message is not UTF-8"))?;
+        let body = std::str::from_utf8(request.body).map_err(|_| NtfyError::NotUtf8)?;
         let text = match field(&["x-message", "message", "m"]) {
             Some(message) => message.replace("\\n", "\n"),
             None => body.trim_end().to_owned(),
@@ -93,7 +109,7 @@ mod dialect {
                 .parse::<u8>()
                 .ok()
                 .and_then(|number| Priority::try_from(number).ok())
-                .ok_or_else(|| invalid(40007, "priority invalid"))?,
+                .ok_or(NtfyError::Priority)?,
         };
         let tags = field(&["x-tags", "tags", "tag", "ta"]).unwrap_or_default();
         Ok(Alert {

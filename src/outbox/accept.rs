@@ -32,7 +32,8 @@ pub struct Accepted {
 /// The outbox takes no more. Nothing was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the outbox is full: {pending} alerts ({pending_bytes} bytes) wait to be sent; see what holds them up with `tautline status`"
+    "the outbox is full: {pending} alerts ({pending_bytes} bytes) wait to be sent; \
+     see what holds them up with `tautline status`"
 )]
 pub struct OutboxFull {
     pub pending: usize,

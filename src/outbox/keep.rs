@@ -90,7 +90,8 @@ impl Outbox {
     /// The first alert with a key keeps it while it counts.
     fn index_key(&mut self, now: Now, key: (super::RouteName, String), seq: u64) {
         let holder = self.by_key.get(&key).and_then(|holder| self.entries.get(holder));
-        if !holder.is_some_and(|entry| entry.dedup_until.is_some_and(|until| until > now.mono)) {
+        let held_until = holder.and_then(|entry| entry.dedup_until);
+        if held_until.is_none_or(|until| until <= now.mono) {
             self.by_key.insert(key, seq);
         }
     }

@@ -1,1 +1,3 @@
 //! appliance
+
+pub mod detect;

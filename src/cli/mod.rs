@@ -1,1 +1,4 @@
 //! cli
+
+pub mod boards;
+pub mod config;

@@ -1,0 +1,72 @@
+//! `tautline config check|print`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::{ConfigErrors, Env, Fault, Loaded, load, to_json, to_toml};
+
+/// Exit code of a configuration that is wrong: systemd does not restart on it.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// Says whether the file is right: everything that is wrong with it on `err`, or with `json` as a document on `out`.
+/// Unknown keys count. Returns the exit code.
+///
+/// # Errors
+/// `out` or `err` cannot be written to.
+pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let (file, faults) = match load(config, env) {
+        Ok(loaded) => (loaded.file, loaded.warnings),
+        Err(ConfigErrors(faults)) => (None, faults),
+    };
+    if json {
+        let list: Vec<_> = faults.iter().map(Fault::to_json).collect();
+        let file = file.map(|path| path.display().to_string());
+        writeln!(
+            out,
+            "{:#}",
+            json!({"ok": faults.is_empty(), "file": file, "faults": list})
+        )?;
+    } else if faults.is_empty() {
+        match file {
+            Some(path) => writeln!(out, "{}: ok", path.display())?,
+            None => writeln!(out, "no file: the defaults hold")?,
+        }
+    } else {
+        for fault in &faults {
+            writeln!(err, "{fault}")?;
+        }
+    }
+    Ok(if faults.is_empty() { 0 } else { EXIT_CONFIG })
+}
+
+/// Prints the plan, every value with where it came from, as a file that means the same (but for passwords).
+/// Returns the exit code.
+///
+/// # Errors
+/// `out` or `err` cannot be written to.
+pub fn print(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let Loaded {
+        file,
+        warnings,
+        provenance,
+        ..
+    } = match load(config, env) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            writeln!(err, "{errors}")?;
+            return Ok(EXIT_CONFIG);
+        }
+    };
+    for warning in &warnings {
+        writeln!(err, "{warning}")?;
+    }
+    if json {
+        let file = file.map(|path| path.display().to_string());
+        writeln!(out, "{:#}", json!({"file": file, "values": to_json(&provenance)}))?;
+    } else {
+        write!(out, "{}", to_toml(&provenance))?;
+    }
+    Ok(0)
+}

@@ -173,6 +173,8 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
             None if rest.is_empty() => (host, None),
             None => return Err("has something else than a port after ]".into()),
         }
+    } else if text.matches(':').count() > 1 {
+        return Err("has an IPv6 address without [] around it".into());
     } else {
         match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -190,7 +192,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
         return Err("has no host".into());
     }
     if !host.contains(':') && (name.len() > 253 || !name.split('.').all(label)) {
-        return Err("has a host that is neither a name nor an address (an IPv6 address stands in [])".into());
+        return Err("has a host that is neither a name nor an address".into());
     }
     let port = match port {
         None => None,

@@ -343,6 +343,31 @@ fn provenance_as_json() {
     assert_eq!(json[1]["from"]["kind"], "default");
 }
 
+/// Each of these fills the largest file that is read with faults; each must be answered, and shortly.
+#[test]
+fn the_work_on_a_large_file_is_bounded() {
+    let fill = |front: &str, piece: &str, back: &str| {
+        let room = CONFIG_BYTES_MAX as usize - front.len() - back.len();
+        let text = format!("{front}{}{back}", piece.repeat(room / piece.len()));
+        let faults = Site::with(text).faults();
+        assert!((1..=200).contains(&faults.len()), "{front}{piece}: {}", faults.len());
+        faults
+    };
+    let route = "[[route]]\nname = \"a\"\nto = [";
+    has(&fill(route, "1,", "]"), &["route[0].to: has ", "at most 256"]);
+    has(
+        &fill("[gateway]\nlisten = [", "\"127.0.0.1:0\",", "]"),
+        &["gateway.listen: has "],
+    );
+    has(&fill("", "[[route]]\n", ""), &["route: has "]);
+    fill("", "= =", "");
+    fill("", "x\n", "");
+    fill("[[\n", "a\n", "");
+    let keys: String = (0..60_000).map(|n| format!("k{n} = 1, ")).collect();
+    let site = Site::with(format!("board = 1\ngateway = {{ {keys} }}\n"));
+    has(&site.faults(), &["board: is an integer"]);
+}
+
 /// A small generator, so that a failure is reproduced by its seed alone.
 fn noise(seed: &mut u64) -> u64 {
     *seed ^= *seed << 13;

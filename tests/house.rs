@@ -210,6 +210,7 @@ const IMPURE: &[&str] = &[
     "async move",
     ".await",
     "TcpStream",
+    "TcpListener",
     "UdpSocket",
     "UnixStream",
     "ToSocketAddrs",
@@ -225,10 +226,18 @@ const IMPURE: &[&str] = &[
     "rustix",
 ];
 
+/// The text up to a module of tests in the same file; the line `mod tests;` alone ends nothing.
+fn without_tests(text: &str) -> &str {
+    let inline = text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let declared = text[*at..].lines().nth(1);
+        declared.is_some_and(|line| line.ends_with('{'))
+    });
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
 fn impure(name: &str, text: &str) -> Vec<String> {
     // A test has to get a first instant from somewhere.
-    let own = text.split("#[cfg(test)]").next().unwrap_or("");
-    let lines = code(own).flat_map(|(number, line)| {
+    let lines = code(without_tests(text)).flat_map(|(number, line)| {
         let found = IMPURE.iter().filter(move |word| line.contains(**word));
         found.map(move |word| format!("{name}:{number}: {word}"))
     });
@@ -240,7 +249,7 @@ fn the_pure_rooms_are_pure() {
     let mut broken = Vec::new();
     for pure in ["alert", "line", "outbox"] {
         for (name, text) in rust("src/") {
-            let test = name.ends_with("/tests.rs") || name.contains("/tests/");
+            let test = name.ends_with("tests.rs") || name.contains("/tests/");
             if room(&name) == Some(pure) && !test {
                 broken.extend(impure(&name, &text));
             }
@@ -251,7 +260,8 @@ fn the_pure_rooms_are_pure() {
         impure("x", "let t = Instant::now(); // SystemTime\n"),
         ["x:1: Instant::now"]
     );
-    assert!(impure("x", "fn f() {}\n#[cfg(test)]\nmod tests { Instant::now() }").is_empty());
+    assert!(impure("x", "fn f() {}\n#[cfg(test)]\nmod tests {\n Instant::now() }").is_empty());
+    assert_eq!(impure("x", "#[cfg(test)]\nmod tests;\nuse std::fs;").len(), 1);
 }
 
 fn text_of(output: &Output) -> String {
@@ -370,6 +380,33 @@ fn no_real_phone_number_is_anywhere() {
         1
     );
     assert!(real_numbers("+1 (555) 010-0123, +15550100, +0155501000, a + 12345678, +00:00").is_empty());
+}
+
+/// Targets of the Markdown links in `text` that are paths: no scheme, without the fragment.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets
+        .map(|target| target.split('#').next().unwrap_or(""))
+        .filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+        .collect()
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for (name, path) in files() {
+        if name.ends_with(".md") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let folder = path.parent().unwrap();
+            let dead = links(&text).into_iter().filter(|link| !folder.join(link).exists());
+            broken.extend(dead.map(|link| format!("{name}: {link}")));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(
+        links("[a](b.md#c) [d](https://e) [f](#g) ![h](i.png)"),
+        ["b.md", "i.png"]
+    );
 }
 
 #[test]

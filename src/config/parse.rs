@@ -19,6 +19,13 @@ const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_ROUTE: &[&str] = &["name", "session", "to"];
 const KEYS_GATEWAY: &[&str] = &["listen"];
 
+/// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
+/// place takes time.
+const FAULTS_MAX: usize = 100;
+
+/// Entries of one list, `[[session]]` and `[[route]]` included: far more than anybody means.
+const LIST_MAX: usize = 256;
+
 /// A value and the line it stands on.
 #[derive(Debug)]
 pub(super) struct At<T> {
@@ -69,12 +76,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Parsed {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut lines_broken = HashSet::new();
     let mut header_broken = false;
-    for error in &errors {
+    for error in errors.iter().take(FAULTS_MAX) {
         let span = error.span().unwrap_or(0..0);
         let (line, _) = reader.position(span.start);
         // One slip often makes the parser stumble several times on a line; the first says most.
         if lines_broken.insert(line) {
-            header_broken |= text.lines().nth(line - 1).unwrap_or("").trim_start().starts_with('[');
+            header_broken |= text[reader.lines[line - 1]..]
+                .trim_start_matches([' ', '\t'])
+                .starts_with('[');
             reader.fault("", span, error.message());
         }
     }
@@ -161,8 +170,10 @@ impl<'a> Reader<'a> {
     }
 
     fn fault(&mut self, key: &str, span: Range<usize>, text: impl Into<String>) {
-        let fault = self.made(key, span, text.into());
-        self.faults.push(fault);
+        if self.faults.len() < FAULTS_MAX {
+            let fault = self.made(key, span, text.into());
+            self.faults.push(fault);
+        }
     }
 
     fn wrong_type(&mut self, key: &str, value: Value, expected: &str) {
@@ -228,6 +239,9 @@ impl<'a> Reader<'a> {
             return Vec::new();
         };
         let mut tables = Vec::new();
+        if !self.bounded(key, value) {
+            return tables;
+        }
         for (index, item) in array.iter().enumerate() {
             match item.get_ref().as_table() {
                 Some(table) => tables.push((item.span(), table)),
@@ -237,10 +251,23 @@ impl<'a> Reader<'a> {
         tables
     }
 
+    /// Whether a list is of a size that somebody may have meant.
+    fn bounded(&mut self, key: &str, value: Value) -> bool {
+        let length = value.get_ref().as_array().map_or(0, |array| array.len());
+        if length > LIST_MAX {
+            self.fault(
+                key,
+                value.span(),
+                format!("has {length} entries; expected at most {LIST_MAX}"),
+            );
+        }
+        length <= LIST_MAX
+    }
+
     fn look_for_unknown(&mut self, prefix: &str, table: &DeTable, known: &[&str]) {
         for (key, _) in table.iter() {
             let name: &str = key.get_ref();
-            if known.contains(&name) {
+            if known.contains(&name) || self.unknown.len() >= FAULTS_MAX {
                 continue;
             }
             let shown = name.escape_debug().to_string();
@@ -383,6 +410,9 @@ impl<'a> Reader<'a> {
             self.fault(key, value.span(), text);
             return None;
         }
+        if !self.bounded(key, value) {
+            return None;
+        }
         let faults_before = self.faults.len();
         let mut to: Vec<Recipient> = Vec::new();
         for (index, item) in array.iter().enumerate() {
@@ -417,6 +447,9 @@ impl<'a> Reader<'a> {
             self.wrong_type(key, value, "a list like [\"127.0.0.1:7373\"]");
             return None;
         };
+        if !self.bounded(key, value) {
+            return None;
+        }
         let faults_before = self.faults.len();
         let mut listen: Vec<SocketAddr> = Vec::new();
         for (index, item) in array.iter().enumerate() {

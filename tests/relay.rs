@@ -31,12 +31,19 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
 
     let second = relay.publish("all", "to everybody");
     let got = friend.wait_received(2, SOON);
-    assert_eq!((got[1].text.as_str(), got[1].chat.as_str()), ("to everybody", group.as_str()));
+    assert_eq!(
+        (got[1].text.as_str(), got[1].chat.as_str()),
+        ("to everybody", group.as_str())
+    );
     relay.wait_step(&second, "delivered");
 
     friend.mark_read(&got[0].id);
     relay.wait_step(&first, "read");
-    assert!(lab.presences().iter().all(|presence| presence == "unavailable"), "{:?}", lab.presences());
+    assert!(
+        lab.presences().iter().all(|presence| presence == "unavailable"),
+        "{:?}",
+        lab.presences()
+    );
     assert_eq!(relay.stop(), 0);
 }
 
@@ -84,7 +91,9 @@ fn a_hundred_alerts_over_five_cuts_and_two_kills_arrive_once_each_and_in_order()
     assert_each_once_in_order(&friend, &accepted);
 
     let replied = replies.len() as u64;
-    relay.wait_status("replies are missing", |status| status["sessions"][0]["inbound_recorded"] == replied);
+    relay.wait_status("replies are missing", |status| {
+        status["sessions"][0]["inbound_recorded"] == replied
+    });
     let inbound = relay.http("GET", "/v1/status", &[], b"").json();
     assert_eq!(inbound["sessions"][0]["inbound_recorded"], replied);
     assert_eq!(relay.stop(), 0);

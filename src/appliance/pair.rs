@@ -44,13 +44,20 @@ pub fn pair_alone(
         seed: ids::seed(),
     })?;
     if handle.view().paired {
-        return refuse(format!("session {session} is paired already; to link it anew, log it out on the phone first"));
+        return refuse(format!(
+            "session {session} is paired already; to link it anew, log it out on the phone first"
+        ));
     }
     let (shown_tx, shown) = async_channel::bounded(16);
     smol::block_on(executor.run(async {
         let running = executor.spawn(task.run());
         let _drain = executor.spawn(async move { while notices.recv().await.is_ok() {} });
-        handle.command(Command::Pair { phone, events: shown_tx }).await;
+        handle
+            .command(Command::Pair {
+                phone,
+                events: shown_tx,
+            })
+            .await;
         while let Ok(event) = shown.recv().await {
             let over = matches!(event, PairEvent::Paired { .. } | PairEvent::Failed { .. });
             let unheard = events.send(event).await.is_err();

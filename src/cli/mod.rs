@@ -57,7 +57,7 @@ pub struct Global {
     /// Print results as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Log more; twice for everything
+    /// Log more; twice for everything. Phone numbers may show then
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -116,7 +116,14 @@ pub fn main() -> ExitCode {
             let name = command.map(|BoardsCommand::Show { name }| name);
             return written(|out, err| match &name {
                 Some(name) => boards::show(name, global.json, out, err),
-                None => boards::list(global.config.as_deref(), &Env::process(), Path::new("/"), global.json, out, err),
+                None => boards::list(
+                    global.config.as_deref(),
+                    &Env::process(),
+                    Path::new("/"),
+                    global.json,
+                    out,
+                    err,
+                ),
             });
         }
         Some(Command::Config { command }) => {

@@ -68,7 +68,9 @@ fn alone(global: &Global, args: &PairArgs) -> Result<(), Failure> {
         }
     }
     drop(seen);
-    let ended = pairing.join().map_err(|_| Failure::new(Exit::Failed, "pairing ended by a panic"))?;
+    let ended = pairing
+        .join()
+        .map_err(|_| Failure::new(Exit::Failed, "pairing ended by a panic"))?;
     ended.map_err(super::run::failure)?;
     match shown? {
         true => Ok(()),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::logging::to_journal;
 use super::output::{print, say};
 use super::pair::Screen;
 use super::{Exit, Failure, Global, paths};
@@ -28,6 +29,19 @@ pub(super) fn execute(global: &Global) -> Result<(), Failure> {
 pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     let loaded = load(global.config.as_deref(), &Env::process())
         .map_err(|errors| Failure::new(Exit::BadConfig, format!("the configuration is wrong\n{errors}")))?;
+    if cfg!(feature = "lab") {
+        // The dialler refuses too, by what the name resolves to; here it is said before anything starts.
+        for session in loaded
+            .plan
+            .sessions
+            .iter()
+            .filter(|session| !session.endpoint.is_loopback())
+        {
+            let text = "this is a lab build, which does not check certificate chains and dials loopback endpoints only";
+            let text = format!("session {}: {} is refused: {text}", session.name, session.endpoint);
+            return Err(Failure::new(Exit::BadConfig, text));
+        }
+    }
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -39,7 +53,9 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         board_why,
         state: paths::state_directory(global)?,
         control: paths::control_socket(global)?,
-        console: Box::new(Terminal { screen: Mutex::new(Screen::new(false, false)) }),
+        console: Box::new(Terminal {
+            screen: Mutex::new(Screen::new(false, false)),
+        }),
     })
 }
 
@@ -57,14 +73,10 @@ struct Terminal {
     screen: Mutex<Screen>,
 }
 
-fn journal() -> bool {
-    std::env::var_os("JOURNAL_STREAM").is_some()
-}
-
 impl Console for Terminal {
     fn listening(&self, addresses: &[SocketAddr]) {
         for address in addresses {
-            if journal() {
+            if to_journal() {
                 log::info!("listening on http://{address}/");
             } else {
                 let _ = print(format_args!("Tautline is at http://{address}/"));
@@ -73,7 +85,7 @@ impl Console for Terminal {
     }
 
     fn pairing(&self, session: &str, event: &PairEvent) {
-        if journal() {
+        if to_journal() {
             if matches!(event, PairEvent::Qr { .. }) {
                 log::info!("session {session} is not paired: run `tautline pair --session {session}`");
             }

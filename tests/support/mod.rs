@@ -48,7 +48,9 @@ impl Site {
     pub fn new(endpoint: &str, routes: &[(&str, &[&str])]) -> Self {
         let mut config = format!("[[session]]\nname = \"default\"\nendpoint = \"{endpoint}\"\n");
         for (name, to) in routes {
-            config.push_str(&format!("\n[[route]]\nname = \"{name}\"\nsession = \"default\"\nto = {to:?}\n"));
+            config.push_str(&format!(
+                "\n[[route]]\nname = \"{name}\"\nsession = \"default\"\nto = {to:?}\n"
+            ));
         }
         config.push_str("\n[gateway]\nlisten = [\"127.0.0.1:0\"]\n");
         Self::with_config(&config)
@@ -75,7 +77,12 @@ impl Site {
     /// A command on this site: `--config`, `--state` and `args`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = tautline();
-        command.arg("--config").arg(self.config()).arg("--state").arg(self.state()).args(args);
+        command
+            .arg("--config")
+            .arg(self.config())
+            .arg("--state")
+            .arg(self.state())
+            .args(args);
         command
     }
 
@@ -85,7 +92,11 @@ impl Site {
 
     /// Starts the relay and waits until it listens.
     pub fn start(&self) -> Relay {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).expect("a log file");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("a log file");
         let mut child = self
             .command(&["run", "-v"])
             .stdin(Stdio::null())
@@ -103,7 +114,12 @@ impl Site {
             }
             if let Some(address) = line.trim().strip_prefix("Tautline is at http://") {
                 let address = address.trim_end_matches('/').parse().expect("an address");
-                return Relay { child: Some(child), address, stdout: Some(stdout), log: self.log() };
+                return Relay {
+                    child: Some(child),
+                    address,
+                    stdout: Some(stdout),
+                    log: self.log(),
+                };
             }
         }
     }
@@ -178,10 +194,19 @@ impl Relay {
     }
 
     /// One request, one answer. An error is a relay that is gone.
-    pub fn try_http(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
+    pub fn try_http(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect_timeout(&self.address, SOON)?;
         stream.set_read_timeout(Some(SOON))?;
-        let mut head = format!("{method} {target} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+        let mut head = format!(
+            "{method} {target} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n",
+            body.len()
+        );
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str(&format!("Host: {}\r\n", self.address));
         }
@@ -195,8 +220,16 @@ impl Relay {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let gone = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(gone)?;
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(gone)?;
-        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .ok_or_else(gone)?;
+        Ok(Answer {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        })
     }
 
     pub fn http(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -237,9 +270,17 @@ impl Relay {
         let answer = self.http("GET", &format!("/v1/alerts/{id}?wait={step}&timeout=60s"), &[], b"");
         assert_eq!(answer.status, 200, "{answer:?}");
         let alert = answer.json();
-        let rank = |step: &str| ["accepted", "sent", "delivered", "read"].iter().position(|known| *known == step);
+        let rank = |step: &str| {
+            ["accepted", "sent", "delivered", "read"]
+                .iter()
+                .position(|known| *known == step)
+        };
         let reached = alert["state"].as_str().and_then(rank);
-        assert!(reached >= rank(step) && reached.is_some(), "not {step}: {alert:#}\n{}", self.read_log());
+        assert!(
+            reached >= rank(step) && reached.is_some(),
+            "not {step}: {alert:#}\n{}",
+            self.read_log()
+        );
         alert
     }
 }

@@ -36,7 +36,7 @@
 //!
 //! Everything blocks, nothing is global: any number of labs may run side by side in one process. Dropping a [`Lab`]
 //! closes its sockets and joins its thread.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod adv;
 mod faults;

@@ -75,6 +75,45 @@ fn records_larger_than_a_row_are_kept_replaced_and_deleted() {
 }
 
 #[test]
+fn a_large_record_is_never_read_half_old_half_new() {
+    let place = Place::new();
+    let credentials = place.credentials();
+    let versions = [long(300_000, 1), long(900_000, 2)];
+    let writer = {
+        let (credentials, versions) = (credentials.clone(), versions.clone());
+        smol::block_on(credentials.put_session("a", &versions[0])).unwrap();
+        std::thread::spawn(move || {
+            for round in 0..40 {
+                smol::block_on(credentials.put_session("a", &versions[round % 2])).unwrap();
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let read = smol::block_on(credentials.get_session("a")).unwrap().unwrap();
+        assert!(versions.iter().any(|version| *version == read), "{} bytes", read.len());
+    }
+    writer.join().unwrap();
+}
+
+#[test]
+fn an_uploaded_prekey_is_marked_and_otherwise_as_it_was() {
+    let place = Place::new();
+    let store = place.open();
+    let credentials = of(&store, "default");
+    smol::block_on(async {
+        let batch = [(1, Bytes::from_static(b"one")), (2, Bytes::from_static(b"two"))];
+        credentials.store_prekeys_batch(&batch, false).await.unwrap();
+        credentials.mark_prekeys_uploaded(&[2, 3]).await.unwrap();
+    });
+    let rows: Vec<_> = store
+        .view()
+        .scan(Tree::PreKey, b"")
+        .map(|row| row.unwrap().1.to_vec())
+        .collect();
+    assert_eq!(rows, [b"\x01\x00\x03one".to_vec(), b"\x01\x01\x03two".to_vec()]);
+}
+
+#[test]
 fn a_batch_that_cannot_be_kept_whole_is_not_kept_at_all() {
     let place = Place::new();
     let credentials = place.credentials();

@@ -176,7 +176,11 @@ mod tests {
             assert_eq!(hears.recv().await, Ok(7));
 
             let (said, hears) = async_channel::bounded(1);
-            runtime.spawn_blocking(Box::new(move || drop(said.try_send(8)))).await;
+            runtime
+                .spawn_blocking(Box::new(move || {
+                    let _ = said.try_send(8);
+                }))
+                .await;
             assert_eq!(hears.try_recv(), Ok(8));
         });
     }

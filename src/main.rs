@@ -1,3 +1,8 @@
-fn main() {
-    println!("hello")
+//! Arguments → command → exit code. Everything else is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tautline::cli::main()
 }

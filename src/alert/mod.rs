@@ -1,6 +1,10 @@
 //! What an alert is, how each sender's dialect becomes one, and what is sent for it. Pure: no clock, no socket.
 
+mod emoji;
+mod encoded_word;
 mod names;
+pub mod ntfy;
+pub mod render;
 
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 

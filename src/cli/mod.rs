@@ -1,1 +1,136 @@
-//! cli
+//! The commands, one file each. All but `run`, `boards` and `config` talk to the running relay over its control socket.
+//!
+//! Results go to stdout, words to stderr; `--json` makes the results JSON. A reader that closes the pipe early is no
+//! error.
+
+mod boards;
+mod chats;
+mod client;
+mod completions;
+mod config;
+mod exit;
+mod logging;
+mod man;
+mod output;
+mod pair;
+pub mod paths;
+mod publish;
+mod queue;
+pub mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Delivers alerts from software on this box over WhatsApp, and holds the line for months.
+///
+/// Without a command it runs the relay in the foreground. Tautline is an unofficial client: WhatsApp's terms do not
+/// welcome such, and a number of its own is wise.
+#[derive(Debug, Parser)]
+#[command(name = "tautline", version, max_term_width = 100, after_help = AFTER, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER: &str = "Exit codes: 0 done; 1 failed; 2 usage; 3 relay not reachable; 4 refused; 5 not paired; \
+                     6 --wait ran out; 7 state in use by another process; 78 bad configuration.";
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Read this configuration file and no other
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep the state in this directory; commands find the relay there
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay in the foreground (also without a command)
+    Run,
+    /// Link a WhatsApp account by QR code or by number
+    Pair(pair::PairArgs),
+    /// Hand an alert to the running relay
+    Publish(publish::PublishArgs),
+    /// Show sessions, layers, deadlines, outbox counts and health
+    Status(status::StatusArgs),
+    /// Show and handle the alerts in the outbox
+    Queue(queue::QueueArgs),
+    /// List groups and contacts, to find what goes into a route
+    Chats(chats::ChatsArgs),
+    /// List the boards, or show one with the reason of every number
+    Boards {
+        #[command(subcommand)]
+        command: Option<BoardsCommand>,
+    },
+    /// Check or print the configuration
+    Config {
+        #[command(subcommand)]
+        command: config::ConfigCommand,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum BoardsCommand {
+    /// Show every number of a board with its reason
+    Show {
+        /// A name from `tautline boards`
+        name: String,
+    },
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    // clap prints its own words and ends with 2, or with 0 for --help and --version.
+    let cli = Cli::parse();
+    logging::start(cli.global.verbose);
+    let global = &cli.global;
+    let outcome = match cli.command {
+        None | Some(Command::Run) => return run::execute(global),
+        Some(Command::Boards { command }) => {
+            let name = command.map(|BoardsCommand::Show { name }| name);
+            return boards::execute(global, name.as_deref());
+        }
+        Some(Command::Config { command }) => return config::execute(global, command),
+        Some(Command::Pair(args)) => pair::execute(global, &args),
+        Some(Command::Publish(args)) => publish::execute(global, args),
+        Some(Command::Status(args)) => status::execute(global, &args),
+        Some(Command::Queue(args)) => queue::execute(global, args),
+        Some(Command::Chats(args)) => chats::execute(global, &args),
+        Some(Command::Completions { shell }) => completions::execute(shell),
+        Some(Command::Man) => man::execute(),
+    };
+    exit::finish(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,6 +1,20 @@
 //! The ways in: HTTP on loopback and on the control socket, the same code for both.
+//!
+//! A connection goes `server` (accept, limits) → `socket` (deadlines) → trillium-http (HTTP/1.1) → `guard` (is this a web
+//! page from elsewhere?) → `endpoints` → [`Relay`]. Deliberately absent: TLS, CORS, cookies, and any listen address that
+//! is not loopback, until publish tokens exist.
 
+mod answer;
 pub mod api;
+mod endpoints;
+mod guard;
+mod page;
+mod publish;
+pub mod query;
+mod server;
+mod socket;
+
+pub use server::{Gateway, Limits};
 
 use std::time::Duration;
 

@@ -1,5 +1,132 @@
 //! The durable alerts and what has become of each. Pure: time, acks and receipts come in, sends and records come out.
+//!
+//! > **Drive it so.** Hand every event to [`Outbox::accept`], [`Outbox::handle`] or a command ([`Outbox::retry`],
+//! > [`Outbox::drop_alert`]); then drain [`Outbox::poll_output`] until it is `None`; then arm one timer for
+//! > [`Outbox::poll_timeout`] and call [`Outbox::handle_timeout`] when it fires. Early, late and repeated calls do
+//! > nothing they should not.
+//!
+//! What holds, whatever the order of the calls:
+//!
+//! - Nothing is sent before the shell has said [`Input::Durable`]. An alert that could not be made durable
+//!   ([`Input::NotDurable`]) was never there.
+//! - The message id of a delivery never changes, however often it is sent.
+//! - To one recipient of one session alerts go out in the order of acceptance, the next one only after the server has
+//!   acknowledged (or for good refused) the one before. Recipients do not wait for each other.
+//! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
+//! - A step is never taken back. Two things lift [`Step::Failed`]: a person's retry, and proof that it arrived after all.
+//! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery.
+//!
+//! Deliberately absent: the text of a delivery (rendered when it is leased), the disk, and any wall-clock deadline.
 
+mod accept;
+mod io;
+mod keep;
+mod limits;
+mod line;
 mod record;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod timers;
 
+pub use accept::{AcceptRequest, Accepted, OutboxFull};
+pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind};
+pub use limits::Limits;
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::alert::{RouteName, SessionName};
+use keep::{Entry, Kept};
+use line::{Leg, Line};
+
+/// The whole state: every alert kept, who waits for what, and what the shell has still to fetch.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: Limits,
+    /// State of the jitter's generator; the only randomness here.
+    seed: u64,
+    seq_next: u64,
+    entries: BTreeMap<u64, Entry>,
+    by_id: BTreeMap<String, u64>,
+    by_message: BTreeMap<MessageId, Leg>,
+    by_key: BTreeMap<(RouteName, String), u64>,
+    /// Alerts with a delivery still to be sent, those not yet durable included.
+    pending: BTreeSet<u64>,
+    pending_bytes: usize,
+    kept: Kept,
+    /// Deliveries by [`Step`].
+    counts: [u64; 5],
+    lines: BTreeMap<SessionName, Line>,
+    outputs: VecDeque<Output>,
+    /// Records to write and steps to tell. Sets, so that a slow shell gets the latest once instead of a queue.
+    dirty: BTreeSet<u64>,
+    changed: BTreeSet<u64>,
+}
+
+impl Outbox {
+    /// An empty outbox. `seed` feeds the jitter of retries and nothing else.
+    pub fn new(limits: Limits, seed: u64) -> Self {
+        Self {
+            limits,
+            // xorshift stays at zero for ever.
+            seed: seed | 1,
+            seq_next: 1,
+            entries: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            by_message: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            pending_bytes: 0,
+            kept: Kept::default(),
+            counts: [0; 5],
+            lines: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The next thing for the shell to do. Sends come first, because they are what somebody waits for.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if let Some(seq) = self.changed.pop_first() {
+            let record = &self.entries.get(&seq)?.record;
+            return Some(Output::Changed {
+                id: record.id.clone(),
+                step: record.step(),
+            });
+        }
+        let seq = self.dirty.pop_first()?;
+        Some(Output::Persist(self.entries.get(&seq)?.record.clone()))
+    }
+
+    /// The alert that senders know as `id`. One that is not durable yet is not shown to anybody.
+    pub fn get(&self, id: &str) -> Option<&AlertRecord> {
+        let entry = self.entries.get(self.by_id.get(id)?)?;
+        entry.durable.then_some(&entry.record)
+    }
+
+    /// The newest first, at most `limit`; with `pending_only` those that still have something to send.
+    pub fn list(&self, pending_only: bool, limit: usize) -> Vec<&AlertRecord> {
+        let shown = |entry: &&Entry| entry.durable;
+        if pending_only {
+            let entries = self.pending.iter().rev().filter_map(|seq| self.entries.get(seq));
+            return entries.filter(shown).take(limit).map(|entry| &entry.record).collect();
+        }
+        let entries = self.entries.values().rev();
+        entries.filter(shown).take(limit).map(|entry| &entry.record).collect()
+    }
+
+    /// How many deliveries stand at `step`; one alert to three recipients counts three times.
+    pub fn count(&self, step: Step) -> u64 {
+        self.counts[step as usize]
+    }
+
+    /// Alerts that still have something to send.
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+}

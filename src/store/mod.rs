@@ -1,1 +1,244 @@
-//! store
+//! What survives the process: one sled database behind one writer.
+//!
+//! Everything that must not be half done goes through [`Store::update`]: a closure that looks at the store and returns a
+//! [`Batch`] of puts and deletes over named [trees](Tree). One thread runs these closures one after the other, applies
+//! each batch atomically, and answers once the bytes are on the device. Commits that arrive together share one sync.
+//!
+//! sled's own `flush` stops at the kernel's page cache (`sync_file_range`), so a sync of the database file follows it.
+//! Deliberately absent: any other way to write. The log that will stand in front of sled comes under `update`, and no
+//! caller will notice.
+
+mod batch;
+pub mod inbound;
+pub mod credentials;
+mod keys;
+mod lock;
+pub mod outbox;
+pub mod record;
+mod writer;
+
+pub use batch::{Batch, Tree};
+pub use keys::{join, prefix, split};
+pub use lock::{Lock, LockError};
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use writer::Writer;
+
+/// Why the store could not be opened, read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    #[error("cannot open the state in {path}: {cause}")]
+    Open { path: PathBuf, cause: String },
+    #[error("cannot read the state: {0}")]
+    Read(String),
+    /// A write or a sync failed. Nothing is acknowledged from then on; a restart recovers what the disk has.
+    #[error("the state can no longer be written ({0}); nothing more is accepted until the relay restarts")]
+    Poisoned(String),
+    #[error("a record under {tree} is not readable: {cause}")]
+    Record { tree: &'static str, cause: String },
+    #[error("a record of {size} bytes for {tree} is over the limit of {max} bytes")]
+    TooLarge {
+        tree: &'static str,
+        size: usize,
+        max: usize,
+    },
+}
+
+/// The open state of one relay. Clones share it; the last one to go releases the lock.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Writer,
+    view: View,
+    path: PathBuf,
+    // Dropped last: nobody else may open the files before the writer has ended.
+    _lock: Lock,
+}
+
+/// Reads the store as of the last applied batch.
+#[derive(Clone)]
+pub struct View {
+    pub(super) tree: sled::Tree,
+}
+
+impl Store {
+    /// Opens or creates the state in `path`, creating the directory with mode 0700.
+    ///
+    /// # Errors
+    /// Another process holds it ([`StoreError::Locked`]), or the files cannot be opened.
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let fault = |cause: &dyn std::fmt::Display| StoreError::Open {
+            path: path.to_owned(),
+            cause: cause.to_string(),
+        };
+        create_private(path).map_err(|error| fault(&error))?;
+        let lock = Lock::acquire(path)?;
+        let (writer, tree) = Writer::start(&path.join("db"), cache_bytes).map_err(|cause| fault(&cause))?;
+        let inner = Inner {
+            writer,
+            view: View { tree },
+            path: path.to_owned(),
+            _lock: lock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where the state is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Runs `decide` alone, against the latest state, and applies the batch that it returns as one transaction. Returns
+    /// what `decide` returned beside it once the batch is on the device. An empty batch costs no sync.
+    ///
+    /// Dropping the future does not undo it.
+    ///
+    /// # Errors
+    /// The store is poisoned, or was by this write. The transaction then may or may not be there after a restart, never
+    /// half of it.
+    pub async fn update<T, F>(&self, decide: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
+    {
+        self.inner.writer.update(decide).await
+    }
+
+    /// [`update`](Self::update) with a batch that depends on nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.update(move |_| Ok((batch, ()))).await
+    }
+
+    /// Reads of what is applied; they never wait for a sync.
+    pub fn view(&self) -> &View {
+        &self.inner.view
+    }
+
+    /// Waits until something breaks it, and says what.
+    pub async fn failure(&self) -> String {
+        self.inner.writer.failure().await
+    }
+
+    /// What broke it, if anything did.
+    pub fn poisoned(&self) -> Option<String> {
+        self.inner.writer.poisoned()
+    }
+}
+
+impl View {
+    /// # Errors
+    /// The database could not be read.
+    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.tree
+            .get(batch::raw_key(tree, key))
+            .map_err(|error| StoreError::Read(error.to_string()))
+    }
+
+    /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
+    pub fn scan(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
+        self.tree
+            .scan_prefix(batch::raw_key(tree, prefix))
+            .map(|entry| match entry {
+                Ok((key, value)) => Ok((key[batch::TREE_PREFIX_BYTES..].to_vec(), value)),
+                Err(error) => Err(StoreError::Read(error.to_string())),
+            })
+    }
+}
+
+/// Creates `path` readable by its owner alone. What exists keeps its mode: a person may have set it.
+fn create_private(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_there_whole_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let store = Store::open(dir.path(), 1 << 20).unwrap();
+            let mut batch = Batch::new();
+            batch.put(Tree::Meta, b"a", vec![1]).unwrap();
+            batch.put(Tree::Outbox, b"a", vec![2]).unwrap();
+            smol::block_on(store.commit(batch)).unwrap();
+            let mut batch = Batch::new();
+            batch.delete(Tree::Meta, b"a");
+            batch.put(Tree::Outbox, b"b", vec![3]).unwrap();
+            smol::block_on(store.commit(batch)).unwrap();
+        }
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        assert_eq!(store.view().get(Tree::Meta, b"a").unwrap(), None);
+        let rows: Vec<_> = store.view().scan(Tree::Outbox, b"").map(Result::unwrap).collect();
+        assert_eq!(rows, [(b"a".to_vec(), vec![2].into()), (b"b".to_vec(), vec![3].into())]);
+    }
+
+    #[test]
+    fn updates_see_each_other_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let increments = (0..50).map(|_| {
+            let store = store.clone();
+            async move {
+                store
+                    .update(|view| {
+                        let count = view.get(Tree::Meta, b"n")?.map_or(0, |value| value[0]) + 1;
+                        let mut batch = Batch::new();
+                        batch.put(Tree::Meta, b"n", vec![count])?;
+                        Ok((batch, count))
+                    })
+                    .await
+                    .unwrap()
+            }
+        });
+        let executor = smol::Executor::new();
+        let tasks: Vec<_> = increments.map(|future| executor.spawn(future)).collect();
+        let mut seen: Vec<u8> = smol::block_on(executor.run(async {
+            let mut seen = Vec::new();
+            for task in tasks {
+                seen.push(task.await);
+            }
+            seen
+        }));
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=50).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_second_owner_is_refused_and_told_the_pid() {
+        let dir = tempfile::tempdir().unwrap();
+        let _store = Store::open(dir.path(), 1 << 20).unwrap();
+        let Err(StoreError::Locked(error)) = Store::open(dir.path(), 1 << 20) else {
+            panic!("opened twice")
+        };
+        assert_eq!(error.pid, Some(std::process::id()));
+    }
+
+    #[test]
+    fn a_panic_inside_a_write_poisons_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let result = smol::block_on(store.update::<(), _>(|_| panic!("on purpose")));
+        assert!(matches!(result, Err(StoreError::Poisoned(_))), "{result:?}");
+        assert!(store.poisoned().is_some());
+        let next = smol::block_on(store.commit(Batch::new()));
+        assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
+    }
+}

@@ -1,9 +1,22 @@
-//! whatsapp
+//! WhatsApp's protocol, by the `whatsapp-rust` library, on our executor, sockets and store. One [`Session`] an account.
+//!
+//! The library speaks; it does not decide. Its own reconnect is off: when to dial, when a line is dead and what an end
+//! means is decided by [`line::Supervisor`](crate::line::Supervisor), which [`session`] drives.
 
+mod client;
+mod events;
+mod handle;
 mod http_client;
+mod inbound;
+mod quiet;
 mod runtime;
+mod send;
+pub mod session;
 mod transport;
+mod version;
 
+pub use handle::{Command, LastEnd, Notice, SessionHandle, SessionView};
 pub use http_client::SmolHttp;
 pub use runtime::SmolRuntime;
+pub use session::{Session, SessionParts};
 pub use transport::{Line, LineClosed, LineFactory};

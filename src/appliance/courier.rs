@@ -1,0 +1,341 @@
+//! The shell around the outbox: it makes alerts durable, hands them to the sessions, and brings back what became of them.
+//!
+//! The outbox is behind a mutex that is held for one decision at a time, never across an await. Every change goes through
+//! [`Courier::input`], which carries out what the outbox then asks for.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_io::Timer;
+use event_listener::Event;
+use futures_lite::future;
+use smol::Executor;
+
+use super::clock;
+use super::ids;
+use crate::alert::{Alert, RouteName, SessionName};
+use crate::config::RoutePlan;
+use crate::gateway::{Accepted, Refusal};
+use crate::outbox::{
+    AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, ReceiptKind, Step,
+};
+use crate::store::{Batch, Store, StoreError, outbox as outbox_store};
+use crate::whatsapp::{Command, Notice, SessionHandle};
+
+/// Records written together at the most; keeps one transaction small.
+const PERSIST_BATCH_MAX: usize = 128;
+
+/// Alerts that could not be read from disk, and why; for health.
+pub(super) type Damaged = Vec<StoreError>;
+
+pub(super) struct Courier {
+    outbox: Mutex<Outbox>,
+    store: Store,
+    executor: Arc<Executor<'static>>,
+    sessions: BTreeMap<SessionName, SessionHandle>,
+    routes: BTreeMap<RouteName, RoutePlan>,
+    /// Alerts on their way to the disk for the first time.
+    writing: Mutex<HashSet<u64>>,
+    /// Something changed for those who wait on an alert.
+    changed: Event,
+    /// Records to be written when convenient; `None` deletes. The latest of each counts.
+    to_persist: Mutex<BTreeMap<u64, Option<AlertRecord>>>,
+    persist_due: Event,
+    rearm: Event,
+    /// How long changes that are not urgent are collected into one write.
+    collect: Duration,
+}
+
+impl Courier {
+    /// Reads the outbox from the store.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub(super) fn open(
+        store: Store,
+        executor: Arc<Executor<'static>>,
+        limits: Limits,
+        collect: Duration,
+        sessions: Vec<SessionHandle>,
+        routes: Vec<RoutePlan>,
+    ) -> Result<(Arc<Self>, Damaged), StoreError> {
+        let (records, damaged) = outbox_store::load(store.view())?;
+        let mut outbox = Outbox::new(limits, ids::seed());
+        outbox.restore(clock::now(), records.into_iter());
+        let courier = Self {
+            outbox: Mutex::new(outbox),
+            store,
+            executor,
+            sessions: sessions.into_iter().map(|session| (session.name.clone(), session)).collect(),
+            routes: routes.into_iter().map(|route| (route.name.clone(), route)).collect(),
+            writing: Mutex::default(),
+            changed: Event::new(),
+            to_persist: Mutex::default(),
+            persist_due: Event::new(),
+            rearm: Event::new(),
+            collect,
+        };
+        Ok((Arc::new(courier), damaged))
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionHandle> {
+        self.sessions.values()
+    }
+
+    pub(super) fn session(&self, name: &SessionName) -> Option<&SessionHandle> {
+        self.sessions.get(name)
+    }
+
+    pub(super) fn routes(&self) -> impl Iterator<Item = &RouteName> {
+        self.routes.keys()
+    }
+
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts an alert and returns once it is on disk. Dropping the future does not take it back.
+    pub(super) async fn publish(self: &Arc<Self>, route: &RouteName, alert: Alert) -> Result<Accepted, Refusal> {
+        let plan = self.routes.get(route).ok_or_else(|| Refusal::UnknownRoute(route.to_string()))?;
+        if let Some(reason) = self.store.poisoned() {
+            return Err(Refusal::Storage(format!("the state cannot be written: {reason}")));
+        }
+        let request = AcceptRequest {
+            route: route.clone(),
+            session: plan.session.clone(),
+            to: plan.to.iter().map(|recipient| (recipient.clone(), ids::message_id())).collect(),
+            alert,
+            alert_id: ids::alert_id(),
+        };
+        let accepted = {
+            let mut outbox = self.outbox();
+            let accepted = outbox.accept(clock::now(), request).map_err(|full| Refusal::Full(full.to_string()))?;
+            if !accepted.durable {
+                self.writing().insert(accepted.record.seq);
+            }
+            accepted
+        };
+        if !accepted.duplicate {
+            self.write_first(accepted.record.clone());
+        }
+        let (seq, id) = (accepted.record.seq, &accepted.record.id);
+        loop {
+            let change = self.changed.listen();
+            if let Some(record) = self.outbox().get(id) {
+                let alert = record.into();
+                return Ok(Accepted { alert, duplicate: accepted.duplicate, warning: self.warning_for(&plan.session) });
+            }
+            if !self.writing().contains(&seq) {
+                let reason = self.store.poisoned().unwrap_or_else(|| "the alert could not be written".into());
+                return Err(Refusal::Storage(reason));
+            }
+            change.await;
+        }
+    }
+
+    /// On a task of its own: a sender that hangs up must not leave the alert half accepted.
+    fn write_first(self: &Arc<Self>, record: AlertRecord) {
+        let courier = Arc::clone(self);
+        self.executor
+            .spawn(async move {
+                let seq = record.seq;
+                let written = outbox_store::accept(&courier.store, &record).await;
+                if let Err(error) = &written {
+                    log::error!("an alert was refused because it could not be written: {error}");
+                }
+                courier.input(if written.is_ok() { Input::Durable { seq } } else { Input::NotDurable { seq } });
+                courier.writing().remove(&seq);
+                courier.changed.notify(usize::MAX);
+            })
+            .detach();
+    }
+
+    /// What a sender should know although the alert is accepted.
+    fn warning_for(&self, session: &SessionName) -> Option<String> {
+        let view = self.sessions.get(session)?.view();
+        if let Some(trouble) = view.trouble {
+            return Some(format!("nothing goes out on session {session}: {trouble}"));
+        }
+        if let crate::line::State::Stopped(stop) = view.state {
+            return Some(format!("nothing goes out on session {session} until a person acts: {}", stop.advice()));
+        }
+        let unpaired = format!("session {session} is not paired; nothing goes out until `tautline pair` has linked it");
+        (!view.paired).then_some(unpaired)
+    }
+
+    /// The alert once it has come as far as `step`, or failed, or when `timeout` is over.
+    pub(super) async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertRecord> {
+        let mut late = Timer::after(timeout);
+        loop {
+            let change = self.changed.listen();
+            let record = self.outbox().get(id).cloned()?;
+            // `Failed` is the greatest step: it ends every wait.
+            if record.step() >= step {
+                return Some(record);
+            }
+            let timed_out = future::or(
+                async {
+                    change.await;
+                    false
+                },
+                async {
+                    (&mut late).await;
+                    true
+                },
+            )
+            .await;
+            if timed_out {
+                return self.outbox().get(id).cloned();
+            }
+        }
+    }
+
+    pub(super) fn retry(&self, id: &str) -> Result<AlertRecord, Refusal> {
+        self.command(|outbox, now| outbox.retry(now, id).cloned())
+    }
+
+    /// Returns once the drop is on disk: what a person gave up must not come back.
+    pub(super) async fn drop_alert(&self, id: &str) -> Result<AlertRecord, Refusal> {
+        let record = self.command(|outbox, now| outbox.drop_alert(now, id).cloned())?;
+        self.persist_now().await.map_err(|error| Refusal::Storage(error.to_string()))?;
+        Ok(record)
+    }
+
+    fn command(
+        &self,
+        act: impl FnOnce(&mut Outbox, Now) -> Result<AlertRecord, CommandError>,
+    ) -> Result<AlertRecord, Refusal> {
+        let result = act(&mut self.outbox(), clock::now());
+        self.carry_out();
+        result.map_err(|error| match error {
+            CommandError::Unknown(id) => Refusal::UnknownAlert(id),
+            settled @ CommandError::Settled { .. } => Refusal::Conflict(settled.to_string()),
+        })
+    }
+
+    pub(super) fn input(&self, input: Input) {
+        self.outbox().handle(clock::now(), input);
+        self.carry_out();
+    }
+
+    /// Fetches what the outbox wants done and does it, until it wants nothing more.
+    fn carry_out(&self) {
+        loop {
+            let next = self.outbox().poll_output();
+            match next {
+                Some(Output::Send { session, seq: _, recipient, message_id, text }) => {
+                    let command = Command::Send { recipient, message_id: message_id.clone(), text };
+                    let handed = self.sessions.get(&session).is_some_and(|handle| handle.try_command(command));
+                    if !handed {
+                        let error = "the session takes no commands".to_owned();
+                        let failed = Input::SendFailed { message_id, error, permanent: false };
+                        self.outbox().handle(clock::now(), failed);
+                    }
+                }
+                Some(Output::Persist(record)) => self.persist_later(record.seq, Some(record)),
+                Some(Output::Forget { seq }) => self.persist_later(seq, None),
+                Some(Output::Changed { .. }) => {
+                    self.changed.notify(usize::MAX);
+                }
+                Some(Output::Suspect { session }) => {
+                    log::info!("session {session}: alerts go out and no acks come back; recycling the line");
+                    if let Some(handle) = self.sessions.get(&session) {
+                        handle.try_command(Command::Suspect);
+                    }
+                }
+                None => break,
+            }
+        }
+        self.rearm.notify(usize::MAX);
+    }
+
+    fn persist_later(&self, seq: u64, record: Option<AlertRecord>) {
+        self.to_persist.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, record);
+        self.persist_due.notify(usize::MAX);
+    }
+
+    /// Writes everything that was put off.
+    ///
+    /// # Errors
+    /// The store refused; it is poisoned then, and says so itself.
+    pub(super) async fn persist_now(&self) -> Result<(), StoreError> {
+        loop {
+            let mut batch = Batch::new();
+            {
+                let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
+                let chosen: BTreeSet<u64> = waiting.keys().take(PERSIST_BATCH_MAX).copied().collect();
+                for seq in chosen {
+                    match waiting.remove(&seq).flatten() {
+                        Some(record) => outbox_store::put(&mut batch, &record)?,
+                        None => outbox_store::forget(&mut batch, seq),
+                    }
+                }
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.store.commit(batch).await?;
+        }
+    }
+
+    /// Collects changes for a moment, then writes them together. Runs for as long as the relay.
+    pub(super) async fn persist_forever(self: Arc<Self>) {
+        loop {
+            let due = self.persist_due.listen();
+            if self.to_persist.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                due.await;
+            }
+            Timer::after(self.collect).await;
+            if let Err(error) = self.persist_now().await {
+                log::error!("the state of alerts could not be written: {error}");
+            }
+        }
+    }
+
+    /// Fires the outbox's deadlines. Runs for as long as the relay.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let rearm = self.rearm.listen();
+            let deadline = self.outbox().poll_timeout();
+            let sleep = async {
+                match deadline {
+                    Some((at, _)) => drop(Timer::at(at).await),
+                    None => future::pending().await,
+                }
+                true
+            };
+            let woken = async {
+                rearm.await;
+                false
+            };
+            if future::or(sleep, woken).await {
+                self.outbox().handle_timeout(clock::now());
+                self.carry_out();
+            }
+        }
+    }
+
+    /// Takes in what the sessions say. Runs for as long as the relay.
+    pub(super) async fn listen(self: Arc<Self>, notices: async_channel::Receiver<(SessionName, Notice)>) {
+        while let Ok((session, notice)) = notices.recv().await {
+            self.input(match notice {
+                Notice::Up => Input::SessionUp(session),
+                Notice::Down => Input::SessionDown(session),
+                Notice::Written { message_id } => Input::Written { message_id },
+                Notice::SendFailed { message_id, error, permanent } => {
+                    Input::SendFailed { message_id, error, permanent }
+                }
+                Notice::Ack { message_id, error } => Input::ServerAck { session, message_id, error },
+                Notice::Receipt { message_id, read } => {
+                    let kind = if read { ReceiptKind::Read } else { ReceiptKind::Delivered };
+                    Input::Receipt { session, message_id, kind }
+                }
+            });
+        }
+    }
+
+    fn writing(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,107 @@
+//! The relay as the gateway sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_lite::future;
+
+use super::courier::Courier;
+use super::status::Facts;
+use crate::alert::{Alert, RouteName, SessionName};
+use crate::gateway::api::{AlertView, Chat, PairEvent, Status};
+use crate::gateway::{Accepted, Refusal, Relay};
+use crate::outbox::Step;
+use crate::whatsapp::{Command, SessionHandle};
+
+/// How long a session may take to list its chats.
+const CHATS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// QR codes come every 20 s and are six; nobody needs a longer queue.
+const PAIR_EVENTS_MAX: usize = 16;
+
+pub(super) struct Appliance {
+    pub(super) courier: Arc<Courier>,
+    pub(super) facts: Facts,
+}
+
+impl Appliance {
+    fn session(&self, name: &SessionName) -> Result<&SessionHandle, Refusal> {
+        self.courier.session(name).ok_or_else(|| Refusal::UnknownSession(name.to_string()))
+    }
+}
+
+#[async_trait]
+impl Relay for Appliance {
+    fn routes(&self) -> Vec<RouteName> {
+        self.courier.routes().cloned().collect()
+    }
+
+    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal> {
+        self.courier.publish(&route, alert).await
+    }
+
+    fn status(&self) -> Status {
+        self.facts.status(&self.courier)
+    }
+
+    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
+        self.courier.outbox().list(pending, limit).into_iter().map(AlertView::from).collect()
+    }
+
+    fn alert(&self, id: &str) -> Option<AlertView> {
+        self.courier.outbox().get(id).map(AlertView::from)
+    }
+
+    async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {
+        self.courier.wait(id, step, timeout).await.as_ref().map(AlertView::from)
+    }
+
+    async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
+        self.courier.retry(id).as_ref().map(AlertView::from).map_err(Clone::clone)
+    }
+
+    async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
+        self.courier.drop_alert(id).await.as_ref().map(AlertView::from).map_err(Clone::clone)
+    }
+
+    async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
+        let asked: Vec<&SessionHandle> = match &session {
+            Some(name) => vec![self.session(name)?],
+            None => self.courier.sessions().collect(),
+        };
+        let mut chats = Vec::new();
+        for handle in asked {
+            let (answer_tx, answer) = async_channel::bounded(1);
+            let gone = || Refusal::Unavailable(format!("session {} has ended", handle.name));
+            if !handle.command(Command::Chats { answer: answer_tx }).await {
+                return Err(gone());
+            }
+            let late = async {
+                async_io::Timer::after(CHATS_DEADLINE).await;
+                Ok(Err(format!("session {} did not answer in time", handle.name)))
+            };
+            let answered = future::or(answer.recv(), late).await.map_err(|_| gone())?;
+            chats.extend(answered.map_err(Refusal::Unavailable)?);
+        }
+        Ok(chats)
+    }
+
+    async fn pair(
+        &self,
+        session: SessionName,
+        phone: Option<String>,
+    ) -> Result<async_channel::Receiver<PairEvent>, Refusal> {
+        let handle = self.session(&session)?;
+        if handle.view().paired {
+            return Err(Refusal::Conflict(format!(
+                "session {session} is paired already; to link it anew, log it out on the phone first"
+            )));
+        }
+        let (events_tx, events) = async_channel::bounded(PAIR_EVENTS_MAX);
+        if !handle.command(Command::Pair { phone, events: events_tx }).await {
+            return Err(Refusal::Unavailable(format!("session {session} has ended")));
+        }
+        Ok(events)
+    }
+}

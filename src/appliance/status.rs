@@ -1,0 +1,207 @@
+//! How the relay stands, for `tautline status`, the page and the health check. Every health code here has a paragraph in
+//! `docs/operations.md`; a test holds the two together.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::clock;
+use super::courier::Courier;
+use crate::gateway::api::{
+    BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
+};
+use crate::line::{Schedule, State, Stop};
+use crate::outbox::Step;
+use crate::store::{Store, inbound};
+use crate::whatsapp::session::masked;
+use crate::whatsapp::{SessionHandle, SessionView};
+
+/// All health codes.
+pub const HEALTH_CODES: &[&str] = &[
+    "config-unknown-key",
+    "lab-build",
+    "outbox-damaged",
+    "session-offline",
+    "session-stopped",
+    "session-trouble",
+    "session-unpaired",
+    "store-failed",
+    "tcp-setting-refused",
+];
+
+/// What does not change while the relay runs, and where to look for the rest.
+pub(super) struct Facts {
+    pub(super) started: Instant,
+    pub(super) started_at: u64,
+    pub(super) board: BoardStatus,
+    pub(super) schedule: Schedule,
+    pub(super) state: PathBuf,
+    pub(super) listen: Vec<String>,
+    pub(super) store: Store,
+    /// Unknown keys of the config, one line each.
+    pub(super) config_warnings: Vec<String>,
+    /// Alerts on disk that could not be read, one line each.
+    pub(super) damaged: Vec<String>,
+}
+
+impl Facts {
+    pub(super) fn status(&self, courier: &Courier) -> Status {
+        let now = Instant::now();
+        let views: Vec<(&SessionHandle, SessionView)> =
+            courier.sessions().map(|handle| (handle, handle.view())).collect();
+        let health = self.health(&views);
+        let outbox = courier.outbox();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.started_at,
+            uptime_ms: millis(now - self.started),
+            board: self.board.clone(),
+            state: self.state.display().to_string(),
+            listen: self.listen.clone(),
+            sessions: views.iter().map(|(handle, view)| self.session(now, handle, view)).collect(),
+            outbox: OutboxCounts {
+                accepted: outbox.count(Step::Accepted),
+                sent: outbox.count(Step::Sent),
+                delivered: outbox.count(Step::Delivered),
+                read: outbox.count(Step::Read),
+                failed: outbox.count(Step::Failed),
+            },
+            healthy: health.iter().all(|entry| entry.severity != "error"),
+            health,
+            lab: cfg!(feature = "lab"),
+        }
+    }
+
+    fn session(&self, now: Instant, handle: &SessionHandle, view: &SessionView) -> SessionStatus {
+        SessionStatus {
+            name: handle.name.to_string(),
+            state: state_of(view),
+            detail: detail_of(view),
+            account: view.account.as_deref().map(masked),
+            online_since: view.online_since,
+            lines: view.lines,
+            layers: self.layers(now, view),
+            next: view.deadline.map(|(at, reason)| Deadline {
+                in_ms: millis(at.saturating_duration_since(now)),
+                reason: reason.to_string(),
+            }),
+            last_end: view.last_end.as_ref().map(|end| LineEnd {
+                at: end.at,
+                cause: end.cause.to_string(),
+                origin: end.origin.to_string(),
+                verdict: end.verdict.to_string(),
+                detail: end.detail.clone(),
+            }),
+            inbound_recorded: inbound::count(self.store.view(), &handle.name).unwrap_or(0),
+        }
+    }
+
+    fn layers(&self, now: Instant, view: &SessionView) -> Vec<LayerStatus> {
+        let age = |proof: Option<Instant>| proof.map(|at| millis(now.saturating_duration_since(at)));
+        let (websocket, application) = (&self.schedule.websocket, &self.schedule.application);
+        let layer = |layer: &str, proof, detail: String| LayerStatus {
+            layer: layer.to_owned(),
+            proof_age_ms: age(proof),
+            detail,
+        };
+        vec![
+            layer("tcp", view.tcp_proof, view.tcp_tuning.clone()),
+            layer(
+                "websocket",
+                view.websocket_proof,
+                format!("ping every {} s, answer within {} s", websocket.ping.as_secs(), websocket.pong.as_secs()),
+            ),
+            layer(
+                "application",
+                view.application_proof,
+                format!(
+                    "ping every {} to {} s, answer within {} s",
+                    application.ping_min.as_secs(),
+                    application.ping_max.as_secs(),
+                    application.pong.as_secs()
+                ),
+            ),
+        ]
+    }
+
+    fn health(&self, views: &[(&SessionHandle, SessionView)]) -> Vec<HealthEntry> {
+        let entry = |code: &str, severity: &str, text: String| HealthEntry {
+            code: code.to_owned(),
+            severity: severity.to_owned(),
+            text,
+        };
+        let mut health = Vec::new();
+        if let Some(reason) = self.store.poisoned() {
+            health.push(entry("store-failed", "error", format!("the state cannot be written: {reason}")));
+        }
+        for (handle, view) in views {
+            health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));
+            for refused in &view.tcp_refused {
+                let text = format!("session {}: the kernel refused a TCP setting: {refused}", handle.name);
+                health.push(entry("tcp-setting-refused", "warning", text));
+            }
+        }
+        health.extend(self.damaged.iter().map(|text| entry("outbox-damaged", "error", text.clone())));
+        health.extend(self.config_warnings.iter().map(|text| entry("config-unknown-key", "warning", text.clone())));
+        if cfg!(feature = "lab") {
+            let text = "built with feature `lab`: certificate chains are not checked, only loopback endpoints are dialled";
+            health.push(entry("lab-build", "warning", text.to_owned()));
+        }
+        health
+    }
+}
+
+fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'static str, &'static str, String)> {
+    let name = &handle.name;
+    if let Some(trouble) = &view.trouble {
+        return Some(("session-trouble", "error", format!("session {name}: {trouble}")));
+    }
+    match &view.state {
+        State::Stopped(Stop::PairingEnded) => {
+            Some(("session-unpaired", "error", format!("session {name} is not paired: run `tautline pair`")))
+        }
+        State::Stopped(stop) => Some(("session-stopped", "error", format!("session {name}: {}", stop.advice()))),
+        State::Idle | State::Connecting { .. } | State::Waiting { .. } if !view.paired => {
+            Some(("session-unpaired", "error", format!("session {name} is not paired: run `tautline pair`")))
+        }
+        State::Idle | State::Connecting { .. } => {
+            Some(("session-offline", "warning", format!("session {name} is connecting")))
+        }
+        State::Waiting { after } => {
+            Some(("session-offline", "warning", format!("session {name} waits to connect again: {after}")))
+        }
+        State::Online => None,
+    }
+}
+
+fn state_of(view: &SessionView) -> SessionState {
+    match &view.state {
+        State::Online => SessionState::Online,
+        State::Stopped(Stop::PairingEnded) => SessionState::Unpaired,
+        State::Stopped(_) => SessionState::Stopped,
+        State::Connecting { pairing: true } if view.pairing.is_some() => SessionState::Pairing,
+        State::Idle | State::Connecting { .. } => SessionState::Connecting,
+        State::Waiting { .. } => SessionState::Waiting,
+    }
+}
+
+fn detail_of(view: &SessionView) -> String {
+    match &view.state {
+        State::Idle => "starting".to_owned(),
+        State::Connecting { pairing: true } if view.pairing.is_some() => {
+            "waiting to be linked: scan the QR code, or run `tautline pair`".to_owned()
+        }
+        State::Connecting { .. } => "connecting".to_owned(),
+        State::Online => "online".to_owned(),
+        State::Waiting { after } => format!("waiting to connect again: {after}"),
+        State::Stopped(stop) => stop.advice().to_owned(),
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn started() -> (Instant, u64) {
+    (Instant::now(), clock::wall_ms())
+}

@@ -1,0 +1,163 @@
+//! Talking to the running relay over its control socket.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+use serde::de::DeserializeOwned;
+use smol::net::unix::UnixStream;
+
+use crate::gateway::api::ErrorBody;
+use crate::net::http::{HttpError, Incoming, Request, Response, exchange, open};
+
+use super::{Exit, Failure, Global, paths};
+
+/// Status and lists; far above what 1000 alerts need.
+const BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// An answer that needs no waiting. An alert is synced to an SD card in it, which may take seconds.
+pub(super) const PROMPT: Duration = Duration::from_secs(30);
+
+/// The relay that was found.
+pub(super) struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// Finds the first control socket that a relay answers on.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`], naming what was tried.
+    pub async fn find(global: &Global) -> Result<Self, Failure> {
+        let mut tried = Vec::new();
+        for path in paths::control_candidates(global)? {
+            match UnixStream::connect(&path).await {
+                Ok(_) => return Ok(Self { path }),
+                Err(error) => tried.push(format!("{} ({})", path.display(), reason(&error))),
+            }
+        }
+        Err(Failure::new(
+            Exit::Unreachable,
+            format!(
+                "the relay is not reachable: tried {}; start it with `tautline run` or `systemctl start tautline`",
+                tried.join(", ")
+            ),
+        ))
+    }
+
+    /// One request, answered with 2xx and JSON.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] when the relay went away or is silent for `deadline`, [`Exit::Refused`] with its words.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<T, Failure> {
+        let response = self.send(method, target, body, deadline).await?;
+        if !(200..300).contains(&response.status) {
+            return Err(refused(response.status, &response.body));
+        }
+        serde_json::from_slice(&response.body)
+            .map_err(|error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}")))
+    }
+
+    async fn send(&self, method: &str, target: &str, body: Vec<u8>, deadline: Duration) -> Result<Response, Failure> {
+        let request = request(method, target, body);
+        let answer = async {
+            let stream = self.connect().await?;
+            exchange(stream, &request, BODY_MAX_BYTES).await.map_err(lost)
+        };
+        within(deadline, answer).await
+    }
+
+    /// One request whose answer is a stream of lines.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub async fn stream(&self, method: &str, target: &str) -> Result<Incoming<UnixStream>, Failure> {
+        let request = request(method, target, Vec::new());
+        let answer = async {
+            let stream = self.connect().await?;
+            let mut incoming = open(stream, &request).await.map_err(lost)?;
+            if !(200..300).contains(&incoming.status) {
+                let body = incoming.body(BODY_MAX_BYTES).await.map_err(lost)?;
+                return Err(refused(incoming.status, &body));
+            }
+            Ok(incoming)
+        };
+        within(PROMPT, answer).await
+    }
+
+    async fn connect(&self) -> Result<UnixStream, Failure> {
+        UnixStream::connect(&self.path).await.map_err(|error| {
+            let path = self.path.display();
+            Failure::new(
+                Exit::Unreachable,
+                format!("the relay has gone away: {path} ({})", reason(&error)),
+            )
+        })
+    }
+}
+
+fn request(method: &str, target: &str, body: Vec<u8>) -> Request {
+    Request {
+        method: method.into(),
+        authority: "localhost".into(),
+        target: target.into(),
+        headers: vec![(
+            "User-Agent".into(),
+            concat!("tautline/", env!("CARGO_PKG_VERSION")).into(),
+        )],
+        body,
+    }
+}
+
+/// Why a socket could not be opened, in the words of somebody who looks for a relay.
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "not there".into(),
+        ErrorKind::ConnectionRefused => "nobody answers".into(),
+        ErrorKind::PermissionDenied => "no permission, try sudo or the relay's own user".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// The connection stood and broke.
+pub(super) fn lost(error: HttpError) -> Failure {
+    let exit = match error {
+        HttpError::Io(_) => Exit::Unreachable,
+        HttpError::Unwritable(_) => Exit::Usage,
+        HttpError::Malformed(_) | HttpError::TooLarge(_) => Exit::Failed,
+    };
+    Failure::new(exit, format!("talking to the relay: {error}"))
+}
+
+fn refused(status: u16, body: &[u8]) -> Failure {
+    let text = match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(body) => body.error,
+        Err(_) => format!("the relay refused with status {status}"),
+    };
+    Failure::new(if status == 500 { Exit::Failed } else { Exit::Refused }, text)
+}
+
+/// # Errors
+/// [`Exit::Unreachable`] when `deadline` passes first.
+pub(super) async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let late = async {
+        Timer::after(deadline).await;
+        let text = format!(
+            "the relay does not answer within {}",
+            humantime::format_duration(deadline)
+        );
+        Err(Failure::new(Exit::Unreachable, text))
+    };
+    future::or(work, late).await
+}

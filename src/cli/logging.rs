@@ -1,0 +1,59 @@
+//! Where the log goes: stderr; under systemd with the journal's own levels and without times of our own.
+
+use std::io::Write;
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter};
+
+/// Our own words from INFO on; the protocol library's only when they should concern somebody.
+const DEFAULT: &str = "info,whatsapp_rust=warn,wacore=warn,sled=warn,trillium_http=warn";
+const VERBOSE: &str = "info,tautline=debug,sled=warn,trillium_http=warn";
+
+/// `$TAUTLINE_LOG`, else `$RUST_LOG`, else the default, which each `-v` raises.
+pub(super) fn start(verbose: u8) {
+    let filters = ["TAUTLINE_LOG", "RUST_LOG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    let mut builder = Builder::new();
+    match (&filters, verbose) {
+        (Some(filters), 0) => builder.parse_filters(filters),
+        (_, 0) => builder.parse_filters(DEFAULT),
+        (_, 1) => builder.parse_filters(VERBOSE),
+        (_, _) => builder
+            .filter_level(LevelFilter::Trace)
+            .parse_filters("trace,sled=info,polling=info,async_io=info"),
+    };
+    builder.target(Target::Stderr);
+    if to_journal() {
+        builder.format(|out, record| {
+            let level = syslog_level(record.level());
+            // A line without a level of its own would be filed as INFO.
+            for line in record.args().to_string().lines() {
+                writeln!(out, "<{level}>{}: {line}", record.target())?;
+            }
+            Ok(())
+        });
+    } else {
+        builder.format_timestamp_millis();
+    }
+    // Only a logger that is there already makes it fail, and then there is one.
+    let _ = builder.try_init();
+}
+
+/// sd-daemon(3): the digit in angle brackets at the start of a line.
+fn syslog_level(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Whether stderr itself is the journal. The variable alone is not enough: a shell started from a unit inherits it.
+fn to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    rustix::fs::fstat(std::io::stderr()).is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
+}

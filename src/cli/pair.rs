@@ -1,0 +1,197 @@
+//! `tautline pair`: links a WhatsApp account, by QR code in the terminal or by number.
+
+use clap::Args;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+
+use crate::alert::{Recipient, SessionName};
+use crate::gateway::api::PairEvent;
+
+use super::client::{Client, lost};
+use super::output::{is_fancy, print, print_json, say};
+use super::{Exit, Failure, Global};
+
+/// A QR payload has about 240 characters.
+const LINE_MAX_BYTES: usize = 64 * 1024;
+/// Black on white whatever the terminal's own colours are: many readers do not take an inverted code.
+const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
+const RESET: &str = "\x1b[0m";
+
+const ADVICE: &str = "Tautline is an unofficial client, and WhatsApp's terms do not welcome such: link a number of its own, \
+                      not the one you live by.\nA message that an account sends to its own chat makes no sound on its phone.";
+
+#[derive(Debug, Args)]
+pub(super) struct PairArgs {
+    /// The session to link
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    session: SessionName,
+    /// Print each QR payload as a line instead of drawing it
+    #[arg(long, conflicts_with = "code")]
+    raw: bool,
+    /// Pair by a code to type on the phone, for this number, like +15550100
+    #[arg(long, value_name = "NUMBER", value_parser = parse_number)]
+    code: Option<String>,
+}
+
+/// The digits of a number.
+fn parse_number(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(Recipient::Number(digits)) => Ok(digits),
+        Ok(Recipient::Group(_) | Recipient::Me) | Err(_) => {
+            Err("a number starts with + and the country code, like +15550100".into())
+        }
+    }
+}
+
+pub(super) fn execute(global: &Global, args: &PairArgs) -> Result<(), Failure> {
+    let mut target = format!("/v1/sessions/{}/pair", args.session);
+    if let Some(digits) = &args.code {
+        target.push_str(&format!("?phone={digits}"));
+    }
+    smol::block_on(async {
+        let client = Client::find(global).await?;
+        let mut events = client.stream("POST", &target).await?;
+        let mut screen = Screen::new(global.json, args.raw);
+        say(format_args!("{ADVICE}"));
+        while let Some(line) = events.line(LINE_MAX_BYTES).await.map_err(lost)? {
+            if line.is_empty() {
+                continue;
+            }
+            let event = serde_json::from_slice(&line).map_err(|error| {
+                Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}"))
+            })?;
+            if screen.show(&event)? {
+                return Ok(());
+            }
+        }
+        Err(Failure::new(
+            Exit::Failed,
+            "the relay ended the pairing without a result; try again",
+        ))
+    })
+}
+
+/// What was shown last, so that the next code takes its place.
+struct Screen {
+    json: bool,
+    raw: bool,
+    fancy: bool,
+    /// Lines of the code that stands there now.
+    drawn: usize,
+    explained: bool,
+}
+
+impl Screen {
+    fn new(json: bool, raw: bool) -> Self {
+        Self {
+            json,
+            raw,
+            fancy: is_fancy(),
+            drawn: 0,
+            explained: false,
+        }
+    }
+
+    /// Shows one event; true when paired.
+    fn show(&mut self, event: &PairEvent) -> Result<bool, Failure> {
+        if self.json {
+            print_json(event)?;
+        }
+        match event {
+            PairEvent::Qr { payload, .. } if !self.json => self.draw(payload)?,
+            PairEvent::Code { code, valid_ms } if !self.json => {
+                say(format_args!(
+                    "On the phone: WhatsApp > Linked devices > Link a device > Link with phone number instead; type this \
+                     within {}:",
+                    super::output::span(*valid_ms)
+                ));
+                print(code)?;
+            }
+            PairEvent::Qr { .. } | PairEvent::Code { .. } => {}
+            PairEvent::Paired { account } => {
+                say(format_args!("paired: {account}"));
+                return Ok(true);
+            }
+            PairEvent::Failed { reason } => {
+                return Err(Failure::new(Exit::Failed, format!("not paired: {reason}")));
+            }
+        }
+        Ok(false)
+    }
+
+    fn draw(&mut self, payload: &str) -> Result<(), Failure> {
+        if self.raw {
+            return print(payload);
+        }
+        if !std::mem::replace(&mut self.explained, true) {
+            say(format_args!(
+                "On the phone: WhatsApp > Linked devices > Link a device; point its camera here. The code is renewed \
+                 by itself."
+            ));
+        }
+        let code = render(payload, self.fancy)?;
+        let up = match self.drawn {
+            lines if self.fancy && lines > 0 => format!("\x1b[{lines}A\x1b[J"),
+            _ => String::new(),
+        };
+        self.drawn = code.lines().count();
+        print(format_args!("{up}{code}"))
+    }
+}
+
+/// Two modules a character, with the quiet zone that readers need. Without colours the blocks are the light modules:
+/// most terminals are dark, and where they are not, `--raw` and `NO_COLOR` unset both help.
+fn render(payload: &str, fancy: bool) -> Result<String, Failure> {
+    // The lowest correction makes the smallest code; a screen has no dirt on it.
+    let code = QrCode::with_error_correction_level(payload, EcLevel::L).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("the pairing code does not fit a QR code: {error}"),
+        )
+    })?;
+    let mut renderer = code.render::<Dense1x2>();
+    if fancy {
+        let lines = renderer.build();
+        let framed: Vec<_> = lines
+            .lines()
+            .map(|line| format!("{BLACK_ON_WHITE}{line}{RESET}"))
+            .collect();
+        return Ok(framed.join("\n"));
+    }
+    Ok(renderer.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads modules back from half blocks; true is dark.
+    fn modules(image: &str, dark_is_ink: bool) -> Vec<Vec<bool>> {
+        let mut rows = Vec::new();
+        for line in image.lines() {
+            let line = line.trim_start_matches(BLACK_ON_WHITE).trim_end_matches(RESET);
+            let halves = |inked: &[char]| line.chars().map(|c| inked.contains(&c) == dark_is_ink).collect();
+            rows.push(halves(&['▀', '█']));
+            rows.push(halves(&['▄', '█']));
+        }
+        rows
+    }
+
+    #[test]
+    fn both_renderings_show_the_code_with_its_quiet_zone() {
+        let payload = format!("2@{}", "aB3+/=,".repeat(33));
+        let code = QrCode::with_error_correction_level(&payload, EcLevel::L).unwrap();
+        let (width, dark) = (code.width(), code.to_colors());
+        for fancy in [true, false] {
+            let shown = modules(&render(&payload, fancy).unwrap(), fancy);
+            assert!(shown.iter().all(|row| row.len() == width + 8));
+            for (y, row) in shown.iter().take(width + 8).enumerate() {
+                for (x, &module) in row.iter().enumerate() {
+                    let inside = (4..width + 4).contains(&x) && (4..width + 4).contains(&y);
+                    let wanted = inside && dark[(y - 4) * width + x - 4] == qrcode::Color::Dark;
+                    assert_eq!(module, wanted, "fancy {fancy}, {x} {y}");
+                }
+            }
+        }
+    }
+}

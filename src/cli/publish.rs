@@ -1,0 +1,253 @@
+//! `tautline publish`: hands an alert to the running relay, and waits for it if asked to.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+
+use crate::gateway::api::{AlertView, Published};
+use crate::gateway::query;
+use crate::outbox::Step;
+
+use super::client::{Client, PROMPT};
+use super::output::{print, print_json, say};
+use super::{Exit, Failure, Global};
+
+/// More than any alert may have; the relay says what its limit is.
+const STDIN_MAX_BYTES: u64 = 1024 * 1024;
+/// One long poll; a longer `--timeout` asks again.
+const POLL_MAX: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+pub(super) struct PublishArgs {
+    /// The route; may be left out when there is only one
+    #[arg(long, value_name = "ROUTE")]
+    to: Option<String>,
+    /// A title, shown above the text
+    #[arg(short, long)]
+    title: Option<String>,
+    /// 1 to 5, or min, low, default, high, max, urgent
+    #[arg(short, long, value_parser = parse_priority)]
+    priority: Option<u8>,
+    /// A tag; known emoji names become emoji. May be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Not supported yet
+    #[arg(long, value_name = "FILE")]
+    attach: Option<PathBuf>,
+    /// The same key on the same route within a day is the same alert, and is sent once
+    #[arg(long)]
+    key: Option<String>,
+    /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read
+    #[arg(long, value_name = "STEP", num_args = 0..=1, require_equals = true, default_missing_value = "sent")]
+    wait: Option<Wait>,
+    /// How long --wait waits
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The text; several words are joined by spaces, - reads standard input
+    #[arg(required = true)]
+    text: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wait {
+    Sent,
+    Delivered,
+    Read,
+}
+
+impl Wait {
+    fn step(self) -> Step {
+        match self {
+            Self::Sent => Step::Sent,
+            Self::Delivered => Step::Delivered,
+            Self::Read => Step::Read,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+fn parse_priority(text: &str) -> Result<u8, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "min" => Ok(1),
+        "2" | "low" => Ok(2),
+        "3" | "default" => Ok(3),
+        "4" | "high" => Ok(4),
+        "5" | "max" | "urgent" => Ok(5),
+        _ => Err("a priority is 1 to 5, or min, low, default, high, max, urgent".into()),
+    }
+}
+
+pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure> {
+    if args.attach.is_some() {
+        let text = "--attach is not supported yet; nothing was sent";
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let body = text(&args.text)?;
+    smol::block_on(async {
+        let client = Client::find(global).await?;
+        let route = route(&client, args.to.clone()).await?;
+        let target = format!("/{route}{}", parameters(&args));
+        let published: Published = client.call("POST", &target, body, PROMPT).await?;
+        match args.wait {
+            None => report(global, &published),
+            Some(wait) => report_when(global, &client, &published, wait, args.timeout).await,
+        }
+    })
+}
+
+/// The words, or standard input.
+fn text(words: &[String]) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    if matches!(words, [only] if only == "-") {
+        let stdin = std::io::stdin().lock();
+        stdin
+            .take(STDIN_MAX_BYTES + 1)
+            .read_to_end(&mut text)
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot read standard input: {error}")))?;
+        if text.len() as u64 > STDIN_MAX_BYTES {
+            let reason = format!("standard input is larger than {STDIN_MAX_BYTES} bytes; nothing was sent");
+            return Err(Failure::new(Exit::Refused, reason));
+        }
+        text.truncate(text.trim_ascii_end().len());
+    } else {
+        text = words.join(" ").into_bytes();
+    }
+    if text.trim_ascii().is_empty() {
+        return Err(Failure::new(Exit::Usage, "the text is empty; nothing was sent"));
+    }
+    Ok(text)
+}
+
+/// The named route, or the only one.
+async fn route(client: &Client, named: Option<String>) -> Result<String, Failure> {
+    let Some(named) = named else {
+        let mut routes: Vec<String> = client.call("GET", "/v1/routes", Vec::new(), PROMPT).await?;
+        return match (routes.pop(), routes.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                routes.push(last);
+                let text = format!("which route? name one with --to: {}", routes.join(", "));
+                Err(Failure::new(Exit::Usage, text))
+            }
+            (None, _) => Err(Failure::new(Exit::Usage, "no route is configured; add a [[route]]")),
+        };
+    };
+    // It becomes the address's path; anything else than a name would be another address.
+    match named.parse::<crate::alert::RouteName>() {
+        Ok(route) => Ok(route.to_string()),
+        Err(error) => Err(Failure::new(Exit::Usage, format!("--to: {error}"))),
+    }
+}
+
+/// In the query, not in headers: there a title may hold any character.
+fn parameters(args: &PublishArgs) -> String {
+    let priority = args.priority.map(|priority| priority.to_string());
+    let tags = args.tags.join(",");
+    let mut pairs = Vec::new();
+    for (name, value) in [("title", &args.title), ("priority", &priority), ("key", &args.key)] {
+        pairs.extend(value.as_deref().map(|value| (name, value)));
+    }
+    if !tags.is_empty() {
+        pairs.push(("tags", &tags));
+    }
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", query::encode(&pairs))
+    }
+}
+
+fn report(global: &Global, published: &Published) -> Result<(), Failure> {
+    if let Some(warning) = &published.warning {
+        say(format_args!("tautline: warning: {warning}"));
+    }
+    if global.json {
+        print_json(published)
+    } else {
+        print(&published.id)
+    }
+}
+
+/// Waits, then reports. The id is printed first: whatever comes, the alert is accepted.
+async fn report_when(
+    global: &Global,
+    client: &Client,
+    published: &Published,
+    wait: Wait,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    if !global.json {
+        print(&published.id)?;
+    }
+    if let Some(warning) = &published.warning {
+        if global.json {
+            print_json(published)?;
+        }
+        // Waiting would be in vain.
+        let text = format!("accepted and kept, but nothing goes out: {warning}");
+        return Err(Failure::new(Exit::NotPaired, text));
+    }
+    let alert = wait_for(client, &published.id, wait, timeout).await?;
+    if global.json {
+        print_json(&alert)?;
+    }
+    judge(&alert, wait, timeout)
+}
+
+async fn wait_for(client: &Client, id: &str, wait: Wait, timeout: Duration) -> Result<AlertView, Failure> {
+    let until = Instant::now() + timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let poll = left.min(POLL_MAX);
+        let millis = format!("{}ms", poll.as_millis());
+        let pairs = [("wait", wait.word()), ("timeout", millis.as_str())];
+        let target = format!("/v1/alerts/{id}?{}", query::encode(&pairs));
+        let alert: AlertView = client
+            .call("GET", &target, Vec::new(), poll + PROMPT)
+            .await
+            .map_err(|failure| {
+                let text = format!("{} (alert {id} is accepted and goes its way)", failure.text);
+                Failure::new(failure.exit, text)
+            })?;
+        if alert.state >= wait.step() || failed(&alert).is_some() || left <= POLL_MAX {
+            return Ok(alert);
+        }
+    }
+}
+
+/// The first recipient that will not get it, and why.
+fn failed(alert: &AlertView) -> Option<(&str, &str)> {
+    let delivery = alert
+        .deliveries
+        .iter()
+        .find(|delivery| delivery.state == Step::Failed)?;
+    Some((&delivery.to, &delivery.note))
+}
+
+fn judge(alert: &AlertView, wait: Wait, timeout: Duration) -> Result<(), Failure> {
+    if let Some((to, note)) = failed(alert) {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("the delivery to {to} failed: {note}"),
+        ));
+    }
+    if alert.state >= wait.step() {
+        return Ok(());
+    }
+    let text = format!(
+        "not {} within {}: the alert is {}, is kept and goes its way",
+        wait.word(),
+        humantime::format_duration(timeout),
+        super::queue::word(alert.state)
+    );
+    Err(Failure::new(Exit::WaitRanOut, text))
+}

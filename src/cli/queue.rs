@@ -1,0 +1,166 @@
+//! `tautline queue`: the outbox.
+
+use clap::{Args, Subcommand};
+
+use crate::gateway::api::AlertView;
+use crate::outbox::Step;
+
+use super::client::{Client, PROMPT};
+use super::output::{ago, plain, print, print_json, say, table};
+use super::{Exit, Failure, Global};
+
+const LIMIT_DEFAULT: u16 = 50;
+const TEXT_CHARS_MAX: usize = 60;
+
+#[derive(Debug, Args)]
+pub(super) struct QueueArgs {
+    #[command(subcommand)]
+    command: Option<QueueCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List alerts, the newest first (also without a command)
+    List {
+        /// Only those that are not sent yet
+        #[arg(long)]
+        pending: bool,
+        /// At most this many
+        #[arg(long, default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Show one alert and each of its deliveries
+    Show { id: String },
+    /// Send a failed alert again; one that waits, now
+    Retry { id: String },
+    /// Give up what is not sent yet
+    Drop { id: String },
+}
+
+pub(super) fn execute(global: &Global, args: QueueArgs) -> Result<(), Failure> {
+    let command = args.command.unwrap_or(QueueCommand::List {
+        pending: false,
+        limit: LIMIT_DEFAULT,
+    });
+    smol::block_on(async {
+        let client = Client::find(global).await?;
+        match command {
+            QueueCommand::List { pending, limit } => list(global, &client, pending, limit).await,
+            QueueCommand::Show { id } => {
+                let alert = one(&client, "GET", &id, "").await?;
+                if global.json {
+                    print_json(&alert)
+                } else {
+                    print(details(&alert))
+                }
+            }
+            QueueCommand::Retry { id } => act(global, &client, "POST", &id, "/retry").await,
+            QueueCommand::Drop { id } => act(global, &client, "DELETE", &id, "").await,
+        }
+    })
+}
+
+async fn list(global: &Global, client: &Client, pending: bool, limit: u16) -> Result<(), Failure> {
+    let target = format!("/v1/alerts?limit={limit}{}", if pending { "&pending=1" } else { "" });
+    let alerts: Vec<AlertView> = client.call("GET", &target, Vec::new(), PROMPT).await?;
+    if global.json {
+        return print_json(&alerts);
+    }
+    if alerts.is_empty() {
+        say(format_args!(
+            "the outbox holds no {}alerts",
+            if pending { "pending " } else { "" }
+        ));
+        return Ok(());
+    }
+    let rows: Vec<_> = alerts.iter().map(row).collect();
+    print(table(&["ID", "AGE", "ROUTE", "STATE", "TRIES", "MESSAGE"], &rows))
+}
+
+fn row(alert: &AlertView) -> Vec<String> {
+    let tries = alert.deliveries.iter().map(|delivery| delivery.attempts).max();
+    vec![
+        alert.id.clone(),
+        ago(alert.accepted_at),
+        alert.route.clone(),
+        word(alert.state).into(),
+        tries.unwrap_or_default().to_string(),
+        headline(alert, TEXT_CHARS_MAX),
+    ]
+}
+
+fn headline(alert: &AlertView, chars_max: usize) -> String {
+    match alert.title.as_str() {
+        "" => plain(&alert.text, chars_max),
+        title => plain(&format!("{title}: {}", alert.text), chars_max),
+    }
+}
+
+pub(super) fn word(step: Step) -> &'static str {
+    match step {
+        Step::Accepted => "waiting",
+        Step::Sent => "sent",
+        Step::Delivered => "delivered",
+        Step::Read => "read",
+        Step::Failed => "failed",
+    }
+}
+
+fn details(alert: &AlertView) -> String {
+    let mut lines = vec![
+        format!("id        {}", alert.id),
+        format!("route     {} (session {})", alert.route, alert.session),
+        format!("accepted  {}", ago(alert.accepted_at)),
+        format!("state     {}", word(alert.state)),
+        format!("priority  {}", alert.priority),
+    ];
+    if !alert.tags.is_empty() {
+        lines.push(format!("tags      {}", plain(&alert.tags.join(", "), 200)));
+    }
+    if !alert.title.is_empty() {
+        lines.push(format!("title     {}", plain(&alert.title, 1024)));
+    }
+    lines.push(String::new());
+    lines.extend(alert.text.lines().map(|line| format!("  {}", plain(line, 2000))));
+    lines.push(String::new());
+    let rows: Vec<_> = alert
+        .deliveries
+        .iter()
+        .map(|delivery| {
+            vec![
+                delivery.to.clone(),
+                word(delivery.state).into(),
+                ago(delivery.since_at),
+                delivery.attempts.to_string(),
+                delivery.message_id.clone(),
+                plain(&delivery.note, 200),
+            ]
+        })
+        .collect();
+    lines.push(table(&["TO", "STATE", "SINCE", "TRIES", "MESSAGE ID", "NOTE"], &rows));
+    lines.join("\n")
+}
+
+async fn act(global: &Global, client: &Client, method: &str, id: &str, verb: &str) -> Result<(), Failure> {
+    let alert = one(client, method, id, verb).await?;
+    if global.json {
+        return print_json(&alert);
+    }
+    print(format_args!("{} {}", alert.id, word(alert.state)))
+}
+
+async fn one(client: &Client, method: &str, id: &str, verb: &str) -> Result<AlertView, Failure> {
+    // The id becomes a part of the address: what is no id must not become another address.
+    if id.is_empty()
+        || !id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{id:?} is no alert's id; `tautline queue` lists them"),
+        ));
+    }
+    let target = format!("/v1/alerts/{id}{verb}");
+    client.call(method, &target, Vec::new(), PROMPT).await
+}

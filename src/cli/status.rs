@@ -1,0 +1,165 @@
+//! `tautline status`: what the relay is doing, and whether a person has to do something.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use clap::Args;
+
+use crate::gateway::api::{SessionState, SessionStatus, Status};
+
+use super::client::{Client, PROMPT};
+use super::output::{Tone, ago, is_fancy, plain, print, print_json, say, span, tinted};
+use super::{Exit, Failure, Global};
+
+/// Between two looks of `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// Cursor home, clear to the end of the screen.
+const CLEAR: &str = "\x1b[H\x1b[J";
+const CHARS_MAX: usize = 300;
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Show it again and again, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn execute(global: &Global, args: &StatusArgs) -> Result<(), Failure> {
+    let fancy = is_fancy();
+    smol::block_on(async {
+        show(global, fancy, "").await?;
+        while args.watch {
+            Timer::after(WATCH_EVERY).await;
+            match show(global, fancy, if fancy { CLEAR } else { "" }).await {
+                // It may be restarting: that is what somebody watches for.
+                Err(failure) if failure.exit == Exit::Unreachable => say(format_args!("tautline: {}", failure.text)),
+                other => other?,
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn show(global: &Global, fancy: bool, before: &str) -> Result<(), Failure> {
+    let client = Client::find(global).await?;
+    let status: Status = client.call("GET", "/v1/status", Vec::new(), PROMPT).await?;
+    if global.json {
+        return print_json(&status);
+    }
+    print(format_args!("{before}{}", describe(&status, fancy)))
+}
+
+fn describe(status: &Status, fancy: bool) -> String {
+    let health = if status.healthy {
+        tinted("healthy", Tone::Good, fancy)
+    } else {
+        tinted("not healthy", Tone::Bad, fancy)
+    };
+    let lab = if status.lab { ", lab build" } else { "" };
+    let mut lines = vec![
+        format!(
+            "{health}  tautline {}{lab}, pid {}, up {}",
+            status.version,
+            status.pid,
+            span(status.uptime_ms)
+        ),
+        format!(
+            "board    {} ({}), a silent death is noticed within {}",
+            status.board.name,
+            status.board.why,
+            span(status.board.detection_worst_ms)
+        ),
+        format!("state    {}", status.state),
+        format!("listen   {}", status.listen.join(", ")),
+    ];
+    let counts = &status.outbox;
+    let failed = format!("{} failed", counts.failed);
+    lines.push(format!(
+        "outbox   {} waiting, {} sent, {} delivered, {} read, {}",
+        counts.accepted,
+        counts.sent,
+        counts.delivered,
+        counts.read,
+        if counts.failed > 0 {
+            tinted(&failed, Tone::Bad, fancy)
+        } else {
+            failed
+        }
+    ));
+    for session in &status.sessions {
+        lines.push(String::new());
+        describe_session(session, fancy, &mut lines);
+    }
+    if !status.health.is_empty() {
+        lines.push(String::new());
+    }
+    for entry in &status.health {
+        let tone = if entry.severity == "error" {
+            Tone::Bad
+        } else {
+            Tone::Wait
+        };
+        let severity = tinted(&entry.severity, tone, fancy);
+        lines.push(format!(
+            "{severity}: {} [{}]",
+            plain(&entry.text, CHARS_MAX),
+            entry.code
+        ));
+    }
+    lines.join("\n")
+}
+
+fn describe_session(session: &SessionStatus, fancy: bool, lines: &mut Vec<String>) {
+    let (word, tone) = match session.state {
+        SessionState::Online => ("online", Tone::Good),
+        SessionState::Connecting => ("connecting", Tone::Wait),
+        SessionState::Pairing => ("pairing", Tone::Wait),
+        SessionState::Waiting => ("waiting", Tone::Wait),
+        SessionState::Unpaired => ("not paired", Tone::Bad),
+        SessionState::Stopped => ("stopped", Tone::Bad),
+    };
+    let account = session
+        .account
+        .as_ref()
+        .map_or(String::new(), |account| format!("  {account}"));
+    let since = session
+        .online_since
+        .map_or(String::new(), |at| format!("  since {}", ago(at)));
+    lines.push(format!(
+        "session {}  {}{account}{since}",
+        session.name,
+        tinted(word, tone, fancy)
+    ));
+    if !session.detail.is_empty() {
+        lines.push(format!("  {}", plain(&session.detail, CHARS_MAX)));
+    }
+    // Aligned before they are coloured: an escape sequence has no width.
+    for layer in &session.layers {
+        let age = layer.proof_age_ms.map_or("no proof of life yet".into(), |age| {
+            format!("proof of life {} ago", span(age))
+        });
+        let detail = tinted(&layer.detail, Tone::Dim, fancy);
+        lines.push(format!("  {:<12} {age:<26} {detail}", layer.layer));
+    }
+    if let Some(next) = &session.next {
+        lines.push(format!("  next         {} in {}", next.reason, span(next.in_ms)));
+    }
+    if let Some(end) = &session.last_end {
+        lines.push(format!(
+            "  last end     {}: {} ({}), {}{}",
+            ago(end.at),
+            end.cause,
+            end.origin,
+            end.verdict,
+            if end.detail.is_empty() {
+                String::new()
+            } else {
+                format!("; {}", plain(&end.detail, CHARS_MAX))
+            }
+        ));
+    }
+    lines.push(format!(
+        "  {} lines opened, {} messages received",
+        session.lines, session.inbound_recorded
+    ));
+}

@@ -1,0 +1,350 @@
+//! Every address of the HTTP API, and what it does.
+
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, Stream};
+use serde::Serialize;
+use trillium_http::{Body, Conn, Error as HttpError, Method};
+
+use crate::alert::{RouteName, SessionName};
+use crate::outbox::Step;
+
+use super::answer::{Answer, Problem};
+use super::api::{AlertView, HealthEntry, PairEvent};
+use super::server::{Door, Shared};
+use super::socket::Clocked;
+use super::{Refusal, guard, page, publish, query};
+
+/// `GET /v1/alerts` without `limit`, and at most with it.
+const ALERTS_DEFAULT: usize = 100;
+const ALERTS_MAX: usize = 1000;
+/// `?wait=` without `timeout`. Below the idle limits of what usually sits between two programs.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// What an address takes that only shows something.
+const READ: &str = "GET, HEAD";
+
+type Client = Conn<Clocked>;
+type Outcome = Result<Answer, Problem>;
+
+/// Answers one request.
+pub(super) async fn handle(shared: Arc<Shared>, door: Door, mut conn: Client) -> Client {
+    let checked = match door {
+        Door::Tcp(listen) => guard::check(conn.request_headers(), listen),
+        Door::Control => Ok(()),
+    };
+    let bodied = conn.request_headers().has_header("Transfer-Encoding")
+        || conn.request_headers().content_length().is_some_and(|length| length > 0);
+    let mut body_read = false;
+    let outcome = match checked {
+        Ok(()) => dispatch(&shared, door, &mut conn, &mut body_read).await,
+        Err(problem) => Err(problem),
+    };
+    let mut answer = outcome.unwrap_or_else(|problem| {
+        log::debug!("{door}: {} {}", problem.body().http, problem.body().error);
+        problem.into()
+    });
+    // Reading off a body that no endpoint asked for is not worth it.
+    answer.close |= bodied && !body_read;
+    answer.give(conn)
+}
+
+async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mut bool) -> Outcome {
+    let path = conn.path().to_owned();
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match segments.as_slice() {
+        [""] => on(conn, READ).map(|()| page::page(shared)),
+        ["web", name] => on(conn, READ).and_then(|()| page::asset(name)),
+        ["v1", "status"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.status())),
+        ["v1", "routes"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.routes())),
+        ["v1", "health"] => on(conn, READ).map(|()| health(shared)),
+        ["v1", "alerts"] => on(conn, READ).and_then(|()| alerts(shared, conn)),
+        ["v1", "alerts", id] => alert(shared, door, conn, id).await,
+        ["v1", "alerts", id, "retry"] => {
+            on(conn, "POST")?;
+            control_only(door, "sending an alert again")?;
+            Ok(Answer::json(200, &shared.relay.retry(id).await?))
+        }
+        ["v1", "chats"] => {
+            on(conn, READ)?;
+            control_only(door, "the list of chats")?;
+            chats(shared, conn).await
+        }
+        ["v1", "sessions", session, "pair"] => {
+            on(conn, "POST")?;
+            control_only(door, "pairing")?;
+            pair(shared, conn, session).await
+        }
+        ["v1", ..] => Err(Problem::new(404, format!("there is nothing at {path}"))),
+        [name] => {
+            on(conn, "POST, PUT")?;
+            let route = route(shared, name)?;
+            let body = read_body(shared, conn).await?;
+            *body_read = true;
+            let form = form(conn, body)?;
+            publish::publish(shared, route, &form).await
+        }
+        // No HEAD here: it would publish.
+        [name, "publish" | "send" | "trigger"] => {
+            on(conn, "GET")?;
+            if let Door::Tcp(_) = door {
+                guard::check_acting_get(conn.request_headers())?;
+            }
+            let route = route(shared, name)?;
+            let form = form(conn, Vec::new())?;
+            publish::publish(shared, route, &form).await
+        }
+        _ => Err(Problem::new(404, format!("there is nothing at {path}"))),
+    }
+}
+
+/// Is the method one of `allow`?
+fn on(conn: &Client, allow: &'static str) -> Result<(), Problem> {
+    let method = conn.method();
+    if allow.split(", ").any(|allowed| allowed == method.as_str()) {
+        return Ok(());
+    }
+    Err(Problem::method(allow))
+}
+
+/// TCP has no tokens yet: what reveals contacts, links accounts or loses alerts needs the right to open the socket file.
+fn control_only(door: Door, what: &str) -> Result<(), Problem> {
+    match door {
+        Door::Control => Ok(()),
+        Door::Tcp(_) => Err(Problem::new(
+            403,
+            format!("{what} is allowed on the control socket alone: use the tautline command"),
+        )),
+    }
+}
+
+fn pairs(conn: &Client) -> Result<Vec<(String, String)>, Problem> {
+    query::decode(conn.querystring()).map_err(|error| Problem::new(400, error))
+}
+
+fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    pairs
+        .iter()
+        .find(|(given, _)| given == name)
+        .map(|(_, value)| value.as_str())
+}
+
+fn route(shared: &Shared, name: &str) -> Result<RouteName, Problem> {
+    let routes = shared.relay.routes();
+    match routes.iter().find(|route| route.as_str() == name) {
+        Some(route) => Ok(route.clone()),
+        None => Err(Problem::unknown_route(
+            name,
+            routes.iter().map(ToString::to_string).collect(),
+        )),
+    }
+}
+
+/// The body, at most [`Limits::body_bytes`](super::Limits::body_bytes). A length that is too large is refused before
+/// anything is read, and before a client that waits for `100 Continue` gets it.
+async fn read_body(shared: &Shared, conn: &mut Client) -> Result<Vec<u8>, Problem> {
+    let max = shared.limits.body_bytes;
+    let too_large = || Problem::new(413, format!("the message is larger than {max} bytes"));
+    if conn
+        .request_headers()
+        .content_length()
+        .is_some_and(|length| length > max as u64)
+    {
+        return Err(too_large());
+    }
+    match conn.request_body().read_bytes().await {
+        Ok(body) => Ok(body),
+        Err(HttpError::ReceivedBodyTooLong(_)) => Err(too_large()),
+        Err(HttpError::Io(error)) => Err(match error.kind() {
+            // What trillium-http says when a chunked body passes the limit.
+            ErrorKind::Unsupported => too_large(),
+            ErrorKind::TimedOut => Problem::new(408, error.to_string()),
+            _ => Problem::new(400, format!("the message did not come whole: {error}")),
+        }),
+        Err(error) => Err(Problem::new(400, format!("the message did not come whole: {error}"))),
+    }
+}
+
+/// Headers, query and body for a dialect.
+fn form(conn: &Client, body: Vec<u8>) -> Result<publish::Form, Problem> {
+    let mut headers = Vec::new();
+    for (name, values) in conn.request_headers() {
+        for value in values {
+            let Some(value) = value.as_str() else {
+                return Err(Problem::new(400, format!("the header {name} is not UTF-8")));
+            };
+            headers.push((name.as_ref().to_ascii_lowercase(), value.to_owned()));
+        }
+    }
+    Ok(publish::Form {
+        headers,
+        query: pairs(conn)?,
+        body,
+    })
+}
+
+/// ntfy's `{"healthy":true}`; when not, with what is wrong.
+#[derive(Serialize)]
+struct Health {
+    healthy: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<HealthEntry>,
+}
+
+fn health(shared: &Shared) -> Answer {
+    let status = shared.relay.status();
+    let mut problems = status.health;
+    problems.retain(|entry| entry.severity == "error");
+    if status.healthy {
+        problems.clear();
+    }
+    let health = Health {
+        healthy: status.healthy,
+        problems,
+    };
+    Answer::json(if health.healthy { 200 } else { 503 }, &health)
+}
+
+fn alerts(shared: &Shared, conn: &Client) -> Outcome {
+    let pairs = pairs(conn)?;
+    let limit = match value(&pairs, "limit") {
+        None => ALERTS_DEFAULT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=ALERTS_MAX).contains(limit))
+            .ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {ALERTS_MAX}, not {text:?}")))?,
+    };
+    let pending = match value(&pairs, "pending") {
+        None | Some("0" | "false") => false,
+        Some("" | "1" | "true") => true,
+        Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
+    };
+    Ok(Answer::json(200, &shared.relay.alerts(pending, limit)))
+}
+
+async fn alert(shared: &Shared, door: Door, conn: &mut Client, id: &str) -> Outcome {
+    on(conn, "GET, HEAD, DELETE")?;
+    if conn.method() == Method::Delete {
+        control_only(door, "giving up an alert")?;
+        return Ok(Answer::json(200, &shared.relay.drop_alert(id).await?));
+    }
+    let pairs = pairs(conn)?;
+    let found = match value(&pairs, "wait") {
+        None => shared.relay.alert(id),
+        Some(step) => {
+            let step = parse_step(step)?;
+            let timeout = parse_timeout(value(&pairs, "timeout"))?.min(shared.limits.wait_max);
+            wait(shared, conn, id, step, timeout).await?
+        }
+    };
+    match found {
+        Some(view) => Ok(Answer::json(200, &view)),
+        None => Err(Refusal::UnknownAlert(id.to_owned()).into()),
+    }
+}
+
+/// Waits, unless the client leaves before.
+async fn wait(
+    shared: &Shared,
+    conn: &mut Client,
+    id: &str,
+    step: Step,
+    timeout: Duration,
+) -> Result<Option<AlertView>, Problem> {
+    conn.transport_mut().working();
+    let waiting = shared.relay.wait(id, step, timeout);
+    match conn.cancel_on_disconnect(waiting).await {
+        Some(found) => Ok(found),
+        None => Err(Problem::new(408, "the client has left")),
+    }
+}
+
+fn parse_step(text: &str) -> Result<Step, Problem> {
+    match text {
+        // `--wait` alone, and ntfy-like bare parameters.
+        "" | "sent" => Ok(Step::Sent),
+        "delivered" => Ok(Step::Delivered),
+        "read" => Ok(Step::Read),
+        other => Err(Problem::new(
+            400,
+            format!("wait is sent, delivered or read, not {other:?}"),
+        )),
+    }
+}
+
+/// `30s`, `2m`, or a bare number of seconds.
+fn parse_timeout(text: Option<&str>) -> Result<Duration, Problem> {
+    let Some(text) = text else {
+        return Ok(WAIT_DEFAULT);
+    };
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text)
+        .map_err(|_| Problem::new(400, format!("timeout is a time like 30s or 2m, not {text:?}")))
+}
+
+fn parse_session(name: &str) -> Result<SessionName, Problem> {
+    name.parse()
+        .map_err(|_| Refusal::UnknownSession(name.to_owned()).into())
+}
+
+async fn chats(shared: &Shared, conn: &Client) -> Outcome {
+    let pairs = pairs(conn)?;
+    let session = value(&pairs, "session").map(parse_session).transpose()?;
+    Ok(Answer::json(200, &shared.relay.chats(session).await?))
+}
+
+async fn pair(shared: &Shared, conn: &Client, session: &str) -> Outcome {
+    let session = parse_session(session)?;
+    let pairs = pairs(conn)?;
+    let phone = match value(&pairs, "phone") {
+        None => None,
+        Some(digits) if (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.to_owned())
+        }
+        Some(_) => {
+            return Err(Problem::new(
+                400,
+                "phone is 7 to 15 digits with the country code, without + or 00",
+            ));
+        }
+    };
+    let events = shared.relay.pair(session, phone).await?;
+    let lines = EventLines {
+        events: Box::pin(events),
+        line: Vec::new(),
+    };
+    let mut answer = Answer::new(200, "application/x-ndjson", Body::new_streaming(lines, None));
+    answer.close = true;
+    Ok(answer)
+}
+
+/// Pairing events as JSON lines. Ends with the channel; when the client is gone, the channel is dropped with this.
+struct EventLines {
+    events: Pin<Box<async_channel::Receiver<PairEvent>>>,
+    /// What of the current line is not read yet.
+    line: Vec<u8>,
+}
+
+impl AsyncRead for EventLines {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<std::io::Result<usize>> {
+        if self.line.is_empty() {
+            let event = match self.events.as_mut().poll_next(cx) {
+                Poll::Ready(Some(event)) => event,
+                Poll::Ready(None) => return Poll::Ready(Ok(0)),
+                Poll::Pending => return Poll::Pending,
+            };
+            self.line = serde_json::to_vec(&event)?;
+            self.line.push(b'\n');
+        }
+        let count = buffer.len().min(self.line.len());
+        buffer[..count].copy_from_slice(&self.line[..count]);
+        self.line.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+}

@@ -1,0 +1,130 @@
+//! Is this request from software on this box, or from a web page that a browser on this box happens to show?
+//!
+//! Loopback is no protection against the second: any page may send a form or an image request to 127.0.0.1, and a name
+//! under its owner's control may resolve there (DNS rebinding). Three facts tell them apart, and a browser lets no page
+//! forge them: `Host` names us, `Origin` is ours or absent, `Sec-Fetch-Site` is not somebody else's.
+
+use std::net::{IpAddr, SocketAddr};
+
+use trillium_http::Headers;
+
+use super::answer::Problem;
+
+/// For every request on TCP. The control socket needs none of it: its file's mode is the check.
+///
+/// # Errors
+/// 421 for another `Host`, 403 for another origin; the text says which header was wrong.
+pub(super) fn check(headers: &Headers, listen: SocketAddr) -> Result<(), Problem> {
+    let port = listen.port();
+    let host = headers.get_str("Host").unwrap_or_default();
+    if !is_ours(host, port) {
+        return Err(Problem::new(
+            421,
+            format!("the host {host:?} is not this relay: use localhost:{port}, 127.0.0.1:{port} or [::1]:{port}"),
+        ));
+    }
+    if let Some(origin) = headers.get_values("Origin") {
+        let origin = origin.as_str().unwrap_or_default();
+        let ours = origin
+            .strip_prefix("http://")
+            .is_some_and(|authority| authority.eq_ignore_ascii_case(host));
+        if !ours {
+            return Err(Problem::new(
+                403,
+                format!("a web page from {origin:?} may not use this relay"),
+            ));
+        }
+    }
+    match site(headers) {
+        Some("cross-site") => Err(Problem::new(403, "a web page from elsewhere may not use this relay")),
+        _ => Ok(()),
+    }
+}
+
+/// For a GET that does something (`/<route>/publish`): a page can cause one without an `Origin`, by an image or a link.
+///
+/// # Errors
+/// 403 unless it surely comes from no page, or from ours.
+pub(super) fn check_acting_get(headers: &Headers) -> Result<(), Problem> {
+    let refused = |why: &str| Err(Problem::new(403, format!("{why}; publish with POST instead")));
+    // A browser fetches ahead what somebody has only begun to type.
+    if headers.has_header("Sec-Purpose") || headers.has_header("Purpose") || headers.has_header("X-Moz") {
+        return refused("a browser fetched this ahead of time");
+    }
+    match site(headers) {
+        Some("none" | "same-origin") => Ok(()),
+        Some(_) => refused("a web page from elsewhere may not publish"),
+        // No browser of today leaves the header out towards loopback; one of yesterday cannot show where it comes from.
+        None if headers
+            .get_str("User-Agent")
+            .is_some_and(|agent| agent.starts_with("Mozilla/")) =>
+        {
+            refused("this browser does not say which page the request comes from")
+        }
+        None => Ok(()),
+    }
+}
+
+/// `Sec-Fetch-Site`; a value that cannot be read counts as the worst one.
+fn site(headers: &Headers) -> Option<&str> {
+    let values = headers.get_values("Sec-Fetch-Site")?;
+    Some(values.as_str().unwrap_or("cross-site"))
+}
+
+/// A loopback name or address, with our port; without one the port is 80.
+fn is_ours(host: &str, port: u16) -> bool {
+    let (name, given) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, "")) => (name, None),
+            Some((name, tail)) => (name, tail.strip_prefix(':').or(Some(""))),
+            None => return false,
+        },
+        None => match host.split_once(':') {
+            Some((name, given)) => (name, Some(given)),
+            None => (host, None),
+        },
+    };
+    let loopback =
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let digits = given.is_none_or(|given| given.bytes().all(|byte| byte.is_ascii_digit()));
+    loopback && digits && given.map_or(port == 80, |given| given.parse() == Ok(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_names_with_our_port_are_ours() {
+        for host in [
+            "localhost:7373",
+            "LocalHost:7373",
+            "127.0.0.1:7373",
+            "127.1.2.3:7373",
+            "[::1]:7373",
+        ] {
+            assert!(is_ours(host, 7373), "{host}");
+        }
+        assert!(is_ours("localhost", 80));
+        for host in [
+            "",
+            "localhost",
+            "localhost:80",
+            "localhost:07373x",
+            "localhost:+7373",
+            "localhost.:7373",
+            "localhost.evil.example:7373",
+            "evil.example:7373",
+            "192.168.1.2:7373",
+            "0.0.0.0:7373",
+            "[::1]",
+            "[::1]7373",
+            "[::1",
+            "[::]:7373",
+            "127.0.0.1.evil.example:7373",
+            "2130706433:7373",
+        ] {
+            assert!(!is_ours(host, 7373), "{host}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! `GET /`: what `tautline status` says, for a browser. Made here, whole, so that it can be read without scripts; the
+//! script only fetches it again.
+
+use std::fmt::{self, Display, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::outbox::Step;
+
+use super::answer::{Answer, Problem};
+use super::api::{AlertView, HealthEntry, OutboxCounts, SessionState, SessionStatus, Status};
+use super::server::Shared;
+
+const INDEX: &str = include_str!("../../web/index.html");
+const STYLE: &str = include_str!("../../web/page.css");
+const SCRIPT: &str = include_str!("../../web/page.js");
+const PLACE: &str = "<!-- view -->";
+
+/// Nothing from elsewhere, nothing inline, nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const ALERTS_SHOWN: usize = 20;
+/// Characters of a message in the table.
+const EXCERPT: usize = 160;
+
+pub(super) fn page(shared: &Shared) -> Answer {
+    let status = shared.relay.status();
+    let alerts = shared.relay.alerts(false, ALERTS_SHOWN);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let mut view = String::new();
+    // Writing into a String cannot fail.
+    let _ = render(&mut view, &status, &alerts, now_ms);
+    let title = if status.healthy { "Tautline" } else { "⚠ Tautline" };
+    let html = INDEX
+        .replacen("<title>Tautline</title>", &format!("<title>{title}</title>"), 1)
+        .replacen(PLACE, &view, 1);
+    let mut answer = Answer::new(200, "text/html; charset=utf-8", html);
+    answer.headers.push(("Content-Security-Policy", POLICY.into()));
+    answer.headers.push(("Referrer-Policy", "no-referrer".into()));
+    answer
+}
+
+pub(super) fn asset(name: &str) -> Result<Answer, Problem> {
+    match name {
+        "page.css" => Ok(Answer::new(200, "text/css; charset=utf-8", STYLE)),
+        "page.js" => Ok(Answer::new(200, "text/javascript; charset=utf-8", SCRIPT)),
+        _ => Err(Problem::new(404, format!("there is nothing at /web/{name}"))),
+    }
+}
+
+/// Text between tags or in a quoted attribute. Everything that is not a literal here goes through it.
+struct Text<T>(T);
+
+impl<T: Display> Display for Text<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.to_string().chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn render(out: &mut String, status: &Status, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
+    overview(out, status)?;
+    for session in &status.sessions {
+        render_session(out, session, now_ms)?;
+    }
+    outbox(out, &status.outbox)?;
+    recent(out, alerts, now_ms)
+}
+
+fn overview(out: &mut String, status: &Status) -> fmt::Result {
+    let (class, word) = if status.healthy {
+        ("good", "healthy")
+    } else {
+        ("bad", "not healthy")
+    };
+    writeln!(
+        out,
+        "<section><p><span class={class}>{word}</span> · {} · up {}</p>",
+        Text(&status.state),
+        span(status.uptime_ms)
+    )?;
+    for HealthEntry { code, severity, text } in &status.health {
+        let class = if severity == "error" { "bad" } else { "wait" };
+        writeln!(
+            out,
+            "<p><span class={class}>{}</span> {} <code class=dim>{}</code></p>",
+            Text(severity),
+            Text(text),
+            Text(code)
+        )?;
+    }
+    writeln!(
+        out,
+        "<p class=dim>version {} · board {} ({}) · a silent death is noticed within {} · {}{}</p></section>",
+        Text(&status.version),
+        Text(&status.board.name),
+        Text(&status.board.why),
+        span(status.board.detection_worst_ms),
+        Text(status.listen.join(", ")),
+        if status.lab { " · <b>lab build</b>" } else { "" }
+    )
+}
+
+fn render_session(out: &mut String, session: &SessionStatus, now_ms: u64) -> fmt::Result {
+    let (class, word) = match session.state {
+        SessionState::Online => ("good", "online"),
+        SessionState::Connecting => ("wait", "connecting"),
+        SessionState::Waiting => ("wait", "waiting"),
+        SessionState::Pairing => ("wait", "pairing"),
+        SessionState::Unpaired => ("bad", "not paired"),
+        SessionState::Stopped => ("bad", "stopped"),
+    };
+    writeln!(
+        out,
+        "<section><h2>Session {} · <span class={class}>{word}</span></h2><p>{}</p>",
+        Text(&session.name),
+        Text(&session.detail)
+    )?;
+    let mut facts = vec![format!("{} lines opened", session.lines)];
+    facts.extend(session.account.as_ref().map(|account| format!("account {account}")));
+    facts.extend(
+        session
+            .online_since
+            .map(|at| format!("online for {}", span(now_ms.saturating_sub(at)))),
+    );
+    facts.extend(
+        session
+            .next
+            .as_ref()
+            .map(|next| format!("next: {} in {}", next.reason, span(next.in_ms))),
+    );
+    facts.push(format!("{} messages received", session.inbound_recorded));
+    writeln!(out, "<p class=dim>{}</p>", Text(facts.join(" · ")))?;
+    if let Some(end) = &session.last_end {
+        writeln!(
+            out,
+            "<p class=dim>last line ended {} ago: {} ({}), {}. {}</p>",
+            span(now_ms.saturating_sub(end.at)),
+            Text(&end.cause),
+            Text(&end.origin),
+            Text(&end.verdict),
+            Text(&end.detail)
+        )?;
+    }
+    if !session.layers.is_empty() {
+        out.push_str(
+            "<div class=scroll><table><thead><tr><th>layer<th>last proof of life<th>in force</thead><tbody>\n",
+        );
+        for layer in &session.layers {
+            let age = layer
+                .proof_age_ms
+                .map_or("none yet".into(), |age| format!("{} ago", span(age)));
+            writeln!(
+                out,
+                "<tr><td>{}<td>{age}<td>{}",
+                Text(&layer.layer),
+                Text(&layer.detail)
+            )?;
+        }
+        out.push_str("</tbody></table></div>");
+    }
+    out.push_str("</section>\n");
+    Ok(())
+}
+
+fn outbox(out: &mut String, counts: &OutboxCounts) -> fmt::Result {
+    let failed = if counts.failed > 0 { "bad" } else { "dim" };
+    writeln!(
+        out,
+        "<section><h2>Outbox</h2><p>{} waiting · {} sent · {} delivered · {} read · <span class={failed}>{} failed</span></p></section>",
+        counts.accepted, counts.sent, counts.delivered, counts.read, counts.failed
+    )
+}
+
+fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
+    out.push_str("<section><h2>Recent alerts</h2>");
+    if alerts.is_empty() {
+        out.push_str("<p class=dim>None yet.</p></section>\n");
+        return Ok(());
+    }
+    out.push_str("<div class=scroll><table><thead><tr><th>when<th>route<th>state<th>message</thead><tbody>\n");
+    for alert in alerts {
+        let (class, word) = match alert.state {
+            Step::Accepted => ("wait", "waiting"),
+            Step::Sent => ("good", "sent"),
+            Step::Delivered => ("good", "delivered"),
+            Step::Read => ("good", "read"),
+            Step::Failed => ("bad", "failed"),
+        };
+        let title = match alert.title.as_str() {
+            "" => String::new(),
+            title => format!("<b>{}</b> ", Text(title)),
+        };
+        writeln!(
+            out,
+            "<tr><td class=number>{} ago<td>{}<td class={class}>{word}<td class=text>{title}{}",
+            span(now_ms.saturating_sub(alert.accepted_at)),
+            Text(&alert.route),
+            Text(excerpt(&alert.text))
+        )?;
+    }
+    out.push_str("</tbody></table></div></section>\n");
+    Ok(())
+}
+
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(EXCERPT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A time for people: its two largest units, and milliseconds only below a second.
+fn span(ms: u64) -> String {
+    let rounded = match ms {
+        0..1000 => Duration::from_millis(ms),
+        _ => Duration::from_secs(ms / 1000),
+    };
+    let words = humantime::format_duration(rounded).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_senders_write_never_becomes_markup() {
+        assert_eq!(
+            Text("<script>\"a\" & 'b'</script>").to_string(),
+            "&lt;script&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/script&gt;"
+        );
+    }
+
+    #[test]
+    fn the_place_for_the_view_is_there_once() {
+        assert_eq!(INDEX.matches(PLACE).count(), 1);
+        assert_eq!(INDEX.matches("<title>Tautline</title>").count(), 1);
+    }
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!(
+            [0, 250, 1999, 90_000, 90_061_000].map(span),
+            ["0s", "250ms", "1s", "1m 30s", "1day 1h"]
+        );
+    }
+}

@@ -1,0 +1,466 @@
+//! Listening, accepting, and the limits that keep one client from being everybody's trouble.
+
+use std::future::Future;
+use std::io::{self, Error, ErrorKind};
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use smol::Executor;
+use smol::net::TcpListener;
+use smol::net::unix::UnixListener;
+use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use trillium_http::{Error as HttpError, Headers, HttpContext};
+
+use super::Relay;
+use super::answer::raw;
+use super::endpoints;
+use super::socket::{Clocked, Socket};
+
+/// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve. More get a 503.
+const CONNECTIONS_MAX: usize = 64;
+/// The same on the control socket: counted apart, so that a flood on TCP never locks `tautline status` out.
+const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Refusals being said at once; beyond that a connection is just closed.
+const REFUSALS_MAX: usize = 16;
+/// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
+const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Room for a long log excerpt; WhatsApp itself takes about 65 000 characters.
+const BODY_MAX_BYTES: usize = 64 * 1024;
+/// A kept connection without a request.
+const IDLE: Duration = Duration::from_secs(60);
+/// A request, from its first byte to the last of its body. Senders give up after 4 s or more.
+const REQUEST: Duration = Duration::from_secs(10);
+/// An answer that the client does not take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest wait that `?timeout=` may ask for.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// What is under way when the relay stops may take this long to end.
+const GRACE: Duration = Duration::from_secs(2);
+/// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// Reading off what a client still sends after its last answer, so that a reset does not eat the answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_MAX_BYTES: usize = 256 * 1024;
+
+/// Every bound of the gateway. The defaults are for use; tests shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub connections: usize,
+    pub control_connections: usize,
+    pub head_bytes: usize,
+    pub body_bytes: usize,
+    pub idle: Duration,
+    pub request: Duration,
+    pub answer: Duration,
+    pub wait_max: Duration,
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS_MAX,
+            control_connections: CONTROL_CONNECTIONS_MAX,
+            head_bytes: HEAD_MAX_BYTES,
+            body_bytes: BODY_MAX_BYTES,
+            idle: IDLE,
+            request: REQUEST,
+            answer: ANSWER,
+            wait_max: WAIT_MAX,
+            grace: GRACE,
+        }
+    }
+}
+
+/// The gateway with its sockets open and nobody served yet. Dropped or done, it removes the control socket.
+pub struct Gateway {
+    tcp: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    control: UnixListener,
+    control_file: ControlFile,
+    limits: Limits,
+}
+
+/// Through which door a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Tcp(SocketAddr),
+    /// Whoever can open the file owns the relay: everything is allowed.
+    Control,
+}
+
+/// What every connection shares.
+pub(super) struct Shared {
+    pub relay: Arc<dyn Relay>,
+    pub limits: Limits,
+    http: Arc<HttpContext>,
+    connections: Arc<AtomicUsize>,
+    control_connections: Arc<AtomicUsize>,
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Gateway {
+    /// Opens the TCP addresses and the control socket at `control` (mode 0600). A port 0 becomes a real one, see
+    /// [`addresses`](Self::addresses). A socket file that nobody answers on is replaced.
+    ///
+    /// # Errors
+    /// An address is not loopback or in use; another process answers on the control socket; the file cannot be made.
+    /// The text names the address or the file.
+    pub fn bind(listen: &[SocketAddr], control: &Path) -> io::Result<Self> {
+        let mut tcp = Vec::new();
+        let mut addresses = Vec::new();
+        for &address in listen {
+            let listener = listen_tcp(address)?;
+            addresses.push(listener.local_addr()?);
+            tcp.push(TcpListener::try_from(listener)?);
+        }
+        let (listener, control_file) = listen_control(control)?;
+        Ok(Self {
+            tcp,
+            addresses,
+            control: UnixListener::try_from(listener)?,
+            control_file,
+            limits: Limits::default(),
+        })
+    }
+
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where it listens, with the real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Serves `relay` until `stop` is ready, then lets what is under way end (2 s at most), closes every connection and
+    /// removes the control socket. Dropping the future does the same at once. Nothing that a client does ends it.
+    pub async fn serve(self, executor: Arc<Executor<'static>>, relay: Arc<dyn Relay>, stop: impl Future<Output = ()>) {
+        // Every task below ends when this sender is dropped.
+        let (_open, closed) = async_channel::bounded::<()>(1);
+        let shared = Arc::new(Shared::new(relay, self.limits));
+        let http = shared.http.clone();
+        let mut accepting = Vec::new();
+        for (listener, &address) in self.tcp.into_iter().zip(&self.addresses) {
+            let listener = Listener::Tcp(listener, address);
+            accepting.push(executor.spawn(accept(listener, executor.clone(), shared.clone(), closed.clone())));
+        }
+        let control = Listener::Control(self.control);
+        accepting.push(executor.spawn(accept(control, executor.clone(), shared, closed)));
+
+        stop.await;
+        drop(accepting);
+        drop(self.control_file);
+        let ended = async {
+            http.shut_down().await;
+        };
+        let grace = async {
+            Timer::after(self.limits.grace).await;
+        };
+        future::or(ended, grace).await;
+    }
+}
+
+fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+    if !address.ip().is_loopback() {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "the listen address {address} is not loopback: only 127.0.0.1 and [::1] are served, until publish tokens exist"
+            ),
+        ));
+    }
+    StdTcpListener::bind(address)
+        .map_err(|error| Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+/// The socket file, as this process made it; removed on drop unless somebody else has put another in its place.
+struct ControlFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Drop for ControlFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
+        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+            log::debug!("the control socket {} stays behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// Binds beside the final name, sets the mode, listens, and only then renames: at no moment can somebody without the
+/// right to it connect, and at no moment is there no file.
+fn listen_control(path: &Path) -> io::Result<(StdUnixListener, ControlFile)> {
+    let failed = |error: Error| {
+        Error::new(
+            error.kind(),
+            format!("cannot open the control socket {}: {error}", path.display()),
+        )
+    };
+    check_stale(path).map_err(failed)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let open = || {
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(&beside)?)?;
+        std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o600))?;
+        socket.listen(128)?;
+        std::fs::rename(&beside, path)?;
+        let file = std::fs::symlink_metadata(path)?;
+        Ok((
+            StdUnixListener::from(socket),
+            ControlFile {
+                path: path.to_owned(),
+                device: file.dev(),
+                inode: file.ino(),
+            },
+        ))
+    };
+    open().map_err(|error| {
+        let _ = std::fs::remove_file(&beside);
+        failed(error)
+    })
+}
+
+/// What is at `path` may be replaced only if it is a socket that nobody answers on.
+fn check_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                "something that is no socket has its name",
+            ));
+        }
+        Ok(_) => {}
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(Error::new(ErrorKind::AddrInUse, "another relay answers on it")),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener, SocketAddr),
+    Control(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                tune(&stream);
+                Ok(Socket::Tcp(stream))
+            }
+            Self::Control(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    fn door(&self) -> Door {
+        match self {
+            Self::Tcp(_, address) => Door::Tcp(*address),
+            Self::Control(_) => Door::Control,
+        }
+    }
+}
+
+/// Answers leave at once, and a peer whose network namespace is gone is noticed.
+fn tune(stream: &smol::net::TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    if let Err(error) = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+    {
+        log::debug!("a client's socket cannot be tuned: {error}");
+    }
+}
+
+/// One listener's loop. An error is never its end: descriptors come back, and a relay that does not accept is deaf.
+async fn accept(
+    listener: Listener,
+    executor: Arc<Executor<'static>>,
+    shared: Arc<Shared>,
+    closed: async_channel::Receiver<()>,
+) {
+    let door = listener.door();
+    let mut failing = false;
+    loop {
+        let socket = match listener.accept().await {
+            Ok(socket) => socket,
+            Err(error) => {
+                if !failing {
+                    log::warn!("cannot accept on {door}: {error}; trying again every {ACCEPT_PAUSE:?}");
+                }
+                failing = true;
+                Timer::after(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        if std::mem::take(&mut failing) {
+            log::info!("accepting on {door} again");
+        }
+        let task = match shared.slot(door) {
+            Some(slot) => converse(shared.clone(), door, socket, slot),
+            None => {
+                log::debug!("too many connections on {door}: one is refused");
+                let Some(slot) = Slot::take(&shared.refusals, REFUSALS_MAX) else {
+                    continue;
+                };
+                executor
+                    .spawn(until_closed(refuse(socket, slot), closed.clone()))
+                    .detach();
+                continue;
+            }
+        };
+        executor.spawn(until_closed(task, closed.clone())).detach();
+    }
+}
+
+async fn until_closed(task: impl Future<Output = ()>, closed: async_channel::Receiver<()>) {
+    let closed = async {
+        // Nothing is ever sent: this returns when the sender is gone.
+        let _ = closed.recv().await;
+    };
+    future::or(task, closed).await;
+}
+
+/// One of a bounded number, given back on drop.
+struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                (used < max).then_some(used + 1)
+            })
+            .ok()
+            .map(|_| Self(count.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    fn new(relay: Arc<dyn Relay>, limits: Limits) -> Self {
+        let mut http = HttpContext::new();
+        http.config_mut()
+            .set_head_max_len(limits.head_bytes)
+            .set_received_body_max_len(limits.body_bytes as u64)
+            .set_response_buffer_max_len(limits.body_bytes);
+        // On every answer, also on those that trillium-http gives to what is no request.
+        let mut always = Headers::new();
+        always.insert("X-Content-Type-Options", "nosniff");
+        always.insert("Cache-Control", "no-store");
+        http.shared_state_mut().insert(always);
+        Self {
+            relay,
+            limits,
+            http: Arc::new(http),
+            connections: Arc::default(),
+            control_connections: Arc::default(),
+            refusals: Arc::default(),
+        }
+    }
+
+    fn slot(&self, door: Door) -> Option<Slot> {
+        match door {
+            Door::Tcp(_) => Slot::take(&self.connections, self.limits.connections),
+            Door::Control => Slot::take(&self.control_connections, self.limits.control_connections),
+        }
+    }
+}
+
+/// All requests of one connection.
+async fn converse(shared: Arc<Shared>, door: Door, socket: Socket, slot: Slot) {
+    let clocked = Clocked::new(socket.clone(), shared.limits);
+    let handler = |conn| endpoints::handle(shared.clone(), door, conn);
+    let last_word = match shared.http.clone().run(clocked, handler).await {
+        Ok(_) => Vec::new(),
+        Err(HttpError::HeadersTooLong) => raw(
+            431,
+            "Request Header Fields Too Large",
+            &format!("the request's head is larger than {} bytes", shared.limits.head_bytes),
+        ),
+        Err(HttpError::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+            raw(408, "Request Timeout", "the request did not come in time")
+        }
+        Err(error) => {
+            log::debug!("a connection on {door} ended: {error}");
+            Vec::new()
+        }
+    };
+    part(socket, &last_word).await;
+    drop(slot);
+}
+
+async fn refuse(socket: Socket, slot: Slot) {
+    let answer = raw(
+        503,
+        "Service Unavailable",
+        "too many connections at once, come again later",
+    );
+    part(socket, &answer).await;
+    drop(slot);
+}
+
+/// Says `last_word`, closes our side, and reads off what the client still sends, for a second at most: closing with
+/// unread bytes is a reset, and a reset takes the answer with it.
+async fn part(mut socket: Socket, last_word: &[u8]) {
+    let farewell = async {
+        if !last_word.is_empty() && socket.write_all(last_word).await.is_err() {
+            return;
+        }
+        if socket.close().await.is_err() {
+            return;
+        }
+        let mut scrap = [0; 4096];
+        let mut read = 0;
+        while read < LINGER_MAX_BYTES {
+            match socket.read(&mut scrap).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => read += count,
+            }
+        }
+    };
+    let late = async {
+        Timer::after(LINGER).await;
+    };
+    future::or(farewell, late).await;
+}
+
+impl std::fmt::Display for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Control => f.write_str("the control socket"),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Why a line ended, and what to do about it. The table of reactions is [`Cause::verdict`]; it has no wildcard arm, so a
+//! new cause must be given a reaction.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Who ended it. Kept apart from the cause because the cure differs: a server's word is obeyed, a path is retried, and
+/// what we decided ourselves must never look like either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Server,
+    Path,
+    Us,
+}
+
+/// Why a line ended or did not come up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// End of stream without a close frame, close 1000 or 1001, `</stream>`: the server recycles lines as a routine.
+    Recycled,
+    /// A close frame with another code.
+    Closed(u16),
+    /// `stream:error` 515. After pairing, or when the server moves.
+    RestartRequired,
+    /// The phone unlinked this device: `device_removed`, stream errors 401 and 516, login failure 401.
+    Unlinked,
+    /// The same credentials logged in elsewhere: `conflict type=replaced`.
+    Replaced,
+    /// Login failure 403: locked or banned.
+    Locked,
+    /// Login failure 402.
+    TemporaryBan(Duration),
+    /// Login failure 405: this client is too old.
+    Outdated,
+    /// Any other login failure that repeating cannot cure.
+    Rejected(u16),
+    /// 429.
+    RateLimited,
+    /// Server trouble: 500, 503 as failure or stream error, and 5xx at the upgrade.
+    ServerTrouble(u16),
+    /// `<stream:error><ack>`: the server is owed an ack.
+    AckOwed,
+    /// `<xml-not-well-formed>`, or bytes from the server that make no sense.
+    OutOfStep,
+    /// A stream error or failure that is in no table, recorded whole.
+    Unclassified(String),
+
+    /// The name did not resolve.
+    Unresolved,
+    /// No connection: refused, no route, or not within the deadline.
+    Unreachable,
+    /// The proxy refused or did not answer.
+    ProxyFailed,
+    /// TLS did not come up.
+    TlsFailed,
+    /// A certificate is not yet valid or no longer, which on a board without a clock means the clock.
+    ClockSuspect,
+    /// The WebSocket upgrade was answered with something else, or not at all.
+    UpgradeFailed,
+    /// Reading or writing failed under a line that was up.
+    PathBroken,
+
+    /// The login did not complete in time.
+    LoginTimeout,
+    /// A ping went unanswered.
+    PongTimeout,
+    /// A write did not leave in time.
+    WriteTimeout,
+    /// Alerts were written and never acked.
+    AckTimeout,
+    /// All QR codes or the pair code ran out.
+    PairingEnded,
+    /// A person or a shutdown asked for it.
+    Requested,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Dial again at once, unless that happens too often.
+    RedialNow,
+    /// Dial again after the next pause.
+    BackOff,
+    /// Dial again after the longest pause; the pause is not shortened by a network change.
+    BackOffLong,
+    /// Dial once after this time.
+    HoldUntil(Duration),
+    /// Never dial again by itself. The advice says what a person can do.
+    Stop(Stop),
+}
+
+/// Why a person is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The credentials are dead: set aside, pair again.
+    Unlinked,
+    /// The same: and the account itself needs attention.
+    Locked,
+    /// Someone else uses these credentials.
+    Replaced,
+    /// The server will not have this client as it is.
+    Rejected,
+    /// Not paired, and nobody scanned.
+    PairingEnded,
+    /// Asked for.
+    Requested,
+}
+
+impl Stop {
+    /// Whether the credentials can never be used again and are to be quarantined.
+    pub fn credentials_dead(self) -> bool {
+        match self {
+            Self::Unlinked | Self::Locked => true,
+            Self::Replaced | Self::Rejected | Self::PairingEnded | Self::Requested => false,
+        }
+    }
+
+    /// One line that says what to do.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Unlinked => "the phone unlinked this device; link it again with `tautline pair`",
+            Self::Locked => "whatsapp locked or banned the account; look at the phone, then `tautline pair`",
+            Self::Replaced => {
+                "the same credentials are connected elsewhere; stop the other program, then restart this one"
+            }
+            Self::Rejected => "whatsapp rejects this client; upgrade tautline, then restart it",
+            Self::PairingEnded => "not paired; run `tautline pair`",
+            Self::Requested => "stopped on request",
+        }
+    }
+}
+
+impl Cause {
+    /// Who ended the line.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::Recycled
+            | Self::Closed(_)
+            | Self::RestartRequired
+            | Self::Unlinked
+            | Self::Replaced
+            | Self::Locked
+            | Self::TemporaryBan(_)
+            | Self::Outdated
+            | Self::Rejected(_)
+            | Self::RateLimited
+            | Self::ServerTrouble(_)
+            | Self::AckOwed
+            | Self::OutOfStep
+            | Self::Unclassified(_) => Origin::Server,
+            Self::Unresolved
+            | Self::Unreachable
+            | Self::ProxyFailed
+            | Self::TlsFailed
+            | Self::ClockSuspect
+            | Self::UpgradeFailed
+            | Self::PathBroken => Origin::Path,
+            Self::LoginTimeout
+            | Self::PongTimeout
+            | Self::WriteTimeout
+            | Self::AckTimeout
+            | Self::PairingEnded
+            | Self::Requested => Origin::Us,
+        }
+    }
+
+    /// The reaction.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Recycled | Self::RestartRequired => Verdict::RedialNow,
+            Self::Unlinked => Verdict::Stop(Stop::Unlinked),
+            Self::Locked => Verdict::Stop(Stop::Locked),
+            Self::Replaced => Verdict::Stop(Stop::Replaced),
+            Self::Rejected(_) => Verdict::Stop(Stop::Rejected),
+            Self::PairingEnded => Verdict::Stop(Stop::PairingEnded),
+            Self::Requested => Verdict::Stop(Stop::Requested),
+            Self::TemporaryBan(expires) => Verdict::HoldUntil(*expires),
+            // A new version may be accepted without a restart (the version is fetched), but not by hurrying.
+            Self::Outdated | Self::RateLimited => Verdict::BackOffLong,
+            // The path died under a line that had worked: the first redial is at once, the backoff guards the rest.
+            Self::PathBroken | Self::PongTimeout | Self::WriteTimeout | Self::AckTimeout => Verdict::RedialNow,
+            Self::Closed(_)
+            | Self::ServerTrouble(_)
+            | Self::AckOwed
+            | Self::OutOfStep
+            | Self::Unclassified(_)
+            | Self::Unresolved
+            | Self::Unreachable
+            | Self::ProxyFailed
+            | Self::TlsFailed
+            | Self::ClockSuspect
+            | Self::UpgradeFailed
+            | Self::LoginTimeout => Verdict::BackOff,
+        }
+    }
+
+    /// A login `<failure reason=code>`. `expire` is a temporary ban's, in seconds.
+    pub fn from_failure(code: u16, expire: Option<u64>) -> Self {
+        match code {
+            401 => Self::Unlinked,
+            402 => Self::TemporaryBan(Duration::from_secs(expire.unwrap_or(3600))),
+            403 => Self::Locked,
+            405 => Self::Outdated,
+            429 => Self::RateLimited,
+            500..=599 => Self::ServerTrouble(code),
+            400 | 406 | 409 | 411 => Self::Rejected(code),
+            other => Self::Unclassified(format!("failure {other}")),
+        }
+    }
+
+    /// A `<stream:error>`: its code, the tag of its first child, and that child's `type`.
+    pub fn from_stream_error(code: Option<u16>, child: Option<&str>, kind: Option<&str>) -> Self {
+        match (code, child, kind) {
+            (_, Some("conflict"), Some("replaced")) | (Some(409), ..) => Self::Replaced,
+            (_, Some("conflict"), _) | (Some(401 | 516), ..) => Self::Unlinked,
+            (Some(515), ..) => Self::RestartRequired,
+            (Some(429), ..) => Self::RateLimited,
+            (Some(code @ 500..=514), ..) => Self::ServerTrouble(code),
+            (_, Some("ack"), _) => Self::AckOwed,
+            (_, Some("xml-not-well-formed"), _) => Self::OutOfStep,
+            (code, child, _) => Self::Unclassified(format!(
+                "stream error {} {}",
+                code.map_or_else(String::new, |code| code.to_string()),
+                child.unwrap_or("without a child"),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Server => "server",
+            Self::Path => "path",
+            Self::Us => "us",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recycled => f.write_str("the server recycled the line"),
+            Self::Closed(code) => write!(f, "the server closed with code {code}"),
+            Self::RestartRequired => f.write_str("the server asked for a restart of the line (515)"),
+            Self::Unlinked => f.write_str("the phone unlinked this device"),
+            Self::Replaced => f.write_str("the same credentials connected elsewhere"),
+            Self::Locked => f.write_str("the account is locked or banned (403)"),
+            Self::TemporaryBan(expires) => write!(f, "a temporary ban of {} s (402)", expires.as_secs()),
+            Self::Outdated => f.write_str("the server finds this client too old (405)"),
+            Self::Rejected(code) => write!(f, "the server rejects the login ({code})"),
+            Self::RateLimited => f.write_str("the server limits the rate (429)"),
+            Self::ServerTrouble(code) => write!(f, "the server has trouble ({code})"),
+            Self::AckOwed => f.write_str("the server is owed an ack"),
+            Self::OutOfStep => f.write_str("the stream was out of step"),
+            Self::Unclassified(what) => write!(f, "the server said something unknown: {what}"),
+            Self::Unresolved => f.write_str("the name did not resolve"),
+            Self::Unreachable => f.write_str("no connection to the server"),
+            Self::ProxyFailed => f.write_str("the proxy did not let us through"),
+            Self::TlsFailed => f.write_str("TLS failed"),
+            Self::ClockSuspect => f.write_str("a certificate is not valid now: is the clock right?"),
+            Self::UpgradeFailed => f.write_str("the WebSocket upgrade failed"),
+            Self::PathBroken => f.write_str("the path broke"),
+            Self::LoginTimeout => f.write_str("the login took too long"),
+            Self::PongTimeout => f.write_str("a ping went unanswered"),
+            Self::WriteTimeout => f.write_str("a write did not leave in time"),
+            Self::AckTimeout => f.write_str("alerts were written and never acked"),
+            Self::PairingEnded => f.write_str("nobody linked this device in time"),
+            Self::Requested => f.write_str("stopped on request"),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RedialNow => f.write_str("redial now"),
+            Self::BackOff => f.write_str("back off"),
+            Self::BackOffLong => f.write_str("back off long"),
+            Self::HoldUntil(time) => write!(f, "hold for {} s", time.as_secs()),
+            Self::Stop(stop) => write!(f, "stop: {}", stop.advice()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_errors_as_the_field_saw_them() {
+        let cases = [
+            ((Some(515), None, None), Cause::RestartRequired),
+            ((Some(516), None, None), Cause::Unlinked),
+            ((Some(401), Some("conflict"), Some("device_removed")), Cause::Unlinked),
+            ((None, Some("conflict"), Some("replaced")), Cause::Replaced),
+            ((Some(409), None, None), Cause::Replaced),
+            ((Some(429), None, None), Cause::RateLimited),
+            ((Some(503), None, None), Cause::ServerTrouble(503)),
+            ((None, Some("ack"), None), Cause::AckOwed),
+            ((None, Some("xml-not-well-formed"), None), Cause::OutOfStep),
+        ];
+        for ((code, child, kind), cause) in cases {
+            assert_eq!(Cause::from_stream_error(code, child, kind), cause);
+        }
+        assert!(matches!(Cause::from_stream_error(Some(777), None, None), Cause::Unclassified(_)));
+    }
+
+    #[test]
+    fn what_needs_a_person_never_redials() {
+        for code in [400, 401, 403, 406, 409, 411] {
+            assert!(matches!(Cause::from_failure(code, None).verdict(), Verdict::Stop(_)), "{code}");
+        }
+        assert_eq!(Cause::Replaced.verdict(), Verdict::Stop(Stop::Replaced));
+        assert!(!Stop::Replaced.credentials_dead());
+    }
+
+    #[test]
+    fn what_the_path_did_is_always_retried() {
+        for cause in [Cause::Unresolved, Cause::Unreachable, Cause::TlsFailed, Cause::ClockSuspect, Cause::PathBroken] {
+            assert_eq!(cause.origin(), Origin::Path);
+            assert!(matches!(cause.verdict(), Verdict::BackOff | Verdict::RedialNow), "{cause}");
+        }
+    }
+
+    #[test]
+    fn a_temporary_ban_is_waited_out() {
+        assert_eq!(Cause::from_failure(402, Some(90)).verdict(), Verdict::HoldUntil(Duration::from_secs(90)));
+    }
+}

@@ -1,0 +1,173 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_lite::future::block_on;
+
+use super::*;
+
+/// Plays an answer back in pieces of `step` bytes and keeps what was written.
+struct Script {
+    answer: Vec<u8>,
+    step: usize,
+    written: Vec<u8>,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, IoError>> {
+        let count = self.step.min(buffer.len()).min(self.answer.len());
+        buffer[..count].copy_from_slice(&self.answer[..count]);
+        self.answer.drain(..count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, IoError>> {
+        self.written.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), IoError>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn request(method: &str) -> Request {
+    Request {
+        method: method.into(),
+        authority: "localhost".into(),
+        target: "/x?y=1".into(),
+        headers: vec![("X-Title".into(), "a title".into())],
+        body: b"text".to_vec(),
+    }
+}
+
+fn answer(bytes: &str, step: usize) -> Result<Response, HttpError> {
+    let script = Script {
+        answer: bytes.as_bytes().to_vec(),
+        step,
+        written: Vec::new(),
+    };
+    block_on(exchange(script, &request("POST"), 64))
+}
+
+#[test]
+fn each_framing_gives_the_same_body_however_the_bytes_are_cut() {
+    for bytes in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world and more",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n5;a=b\r\nworld\r\n0\r\nX-T: 1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nhello world",
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world",
+    ] {
+        for step in [1, 2, 7, 1000] {
+            let response = answer(bytes, step).unwrap();
+            assert_eq!(
+                (response.status, response.body.as_slice()),
+                (200, &b"hello world"[..]),
+                "{bytes:?} by {step}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_http_or_too_large_or_cut_off_is_an_error() {
+    for (bytes, wanted) in [
+        ("SSH-2.0-OpenSSH\r\n", "not HTTP"),
+        ("", "closed before"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "closed before"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello", "closed before"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", "larger than 64"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello", "content length"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+            "two different",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "transfer encoding",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
+            "closed before",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n0\r\n\r\n",
+            "chunk",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+            "chunk size",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+            "chunk size",
+        ),
+        ("HTTP/1.1 101 Switching\r\n\r\n", "101"),
+    ] {
+        let error = answer(bytes, 3).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{bytes:?}: {error}");
+    }
+    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(65));
+    assert!(matches!(answer(&endless, 9), Err(HttpError::TooLarge(64))));
+    let head = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(HEAD_MAX_BYTES));
+    assert!(matches!(answer(&head, 4096), Err(HttpError::TooLarge(HEAD_MAX_BYTES))));
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(INTERIM_MAX + 1);
+    assert!(answer(&interim, 4096).unwrap_err().to_string().contains("interim"));
+}
+
+#[test]
+fn a_head_answer_has_no_body_whatever_its_length_says() {
+    let script = Script {
+        answer: b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n".to_vec(),
+        step: 5,
+        written: Vec::new(),
+    };
+    let response = block_on(exchange(script, &request("HEAD"), 4)).unwrap();
+    assert!(response.body.is_empty());
+}
+
+#[test]
+fn lines_come_one_by_one_across_chunks_and_a_long_one_is_refused() {
+    let script = |body: &str| Script {
+        answer: format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}0\r\n\r\n").into_bytes(),
+        step: 4,
+        written: Vec::new(),
+    };
+    block_on(async {
+        let mut incoming = open(script("4\r\none\n\r\n2\r\ntw\r\n5\r\no\r\nli\r\n"), &request("POST"))
+            .await
+            .unwrap();
+        assert_eq!(incoming.header("transfer-encoding"), Some("chunked"));
+        for wanted in [Some("one"), Some("two"), Some("li"), None] {
+            let line = incoming.line(10).await.unwrap();
+            assert_eq!(line.as_deref(), wanted.map(str::as_bytes));
+        }
+        let mut incoming = open(script("c\r\nxxxxxxxxxxxx\r\n"), &request("POST")).await.unwrap();
+        assert!(matches!(incoming.line(10).await, Err(HttpError::TooLarge(10))));
+    });
+}
+
+#[test]
+fn a_request_is_framed_and_cannot_carry_a_header_of_its_values_making() {
+    let wire = String::from_utf8(encode(&request("POST")).unwrap()).unwrap();
+    assert_eq!(
+        wire,
+        "POST /x?y=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\nX-Title: a title\r\n\r\ntext"
+    );
+    for (name, value) in [("X-A", "b\r\nX-C: d"), ("X:A", "b"), ("", "b"), ("X-A", "b\nc")] {
+        let mut bad = request("POST");
+        bad.headers = vec![(name.into(), value.into())];
+        assert!(
+            matches!(encode(&bad), Err(HttpError::Unwritable(_))),
+            "{name:?}: {value:?}"
+        );
+    }
+    for target in ["", "/a b", "/\r\n", "/ü"] {
+        let mut bad = request("GET");
+        bad.target = target.into();
+        assert!(matches!(encode(&bad), Err(HttpError::Unwritable(_))), "{target:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! How an alert gets in: new, as a duplicate, or from the disk after a restart.
+
+use super::record::{AlertRecord, Delivery, MessageId, Step};
+use super::{Now, Outbox};
+use crate::alert::{Alert, Recipient, RouteName, SessionName};
+
+/// What the shell hands over: the alert, where it goes, and the ids, which are random and so are chosen outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptRequest {
+    pub route: RouteName,
+    pub session: SessionName,
+    /// At least one; each with the message id that this delivery keeps for all time.
+    pub to: Vec<(Recipient, MessageId)>,
+    pub alert: Alert,
+    /// What senders and people call it: 12 characters.
+    pub alert_id: String,
+}
+
+/// An alert that is in the outbox, but perhaps not yet on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// For a new alert: make this durable, then report [`Input::Durable`](super::Input::Durable) with its `seq`.
+    /// For a duplicate: the first one as it now stands; there is nothing to write.
+    pub record: AlertRecord,
+    /// The key was seen on this route within the day.
+    pub duplicate: bool,
+    /// False for a new alert, and for a duplicate whose first is still being written: its sender must not be told
+    /// anything before the shell has reported on that `seq` either, and is refused with it if the disk refuses.
+    pub durable: bool,
+}
+
+/// The outbox takes no more. Nothing was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the outbox is full: {pending} alerts ({pending_bytes} bytes) wait to be sent; \
+     see what holds them up with `tautline status`"
+)]
+pub struct OutboxFull {
+    pub pending: usize,
+    pub pending_bytes: usize,
+}
+
+impl Outbox {
+    /// Takes an alert in, or finds that it is here already. It is sent only after
+    /// [`Input::Durable`](super::Input::Durable).
+    ///
+    /// # Errors
+    /// Too many alerts, or too many bytes of them, wait to be sent. A duplicate is answered even then.
+    pub fn accept(&mut self, now: Now, request: AcceptRequest) -> Result<Accepted, OutboxFull> {
+        if let Some(first) = self.duplicate_of(now, &request) {
+            return Ok(first);
+        }
+        if self.pending.len() >= self.limits.pending_max {
+            return Err(self.full());
+        }
+        let deliveries = request.to.into_iter().map(|(recipient, message_id)| Delivery {
+            recipient,
+            message_id,
+            step: Step::Accepted,
+            since: now.wall,
+            attempts: 0,
+            note: String::new(),
+        });
+        let record = AlertRecord {
+            seq: self.seq_next,
+            id: request.alert_id,
+            route: request.route,
+            session: request.session,
+            accepted_at: now.wall,
+            alert: request.alert,
+            deliveries: deliveries.collect(),
+        };
+        if self.pending_bytes + super::keep::size_of(&record) > self.limits.pending_bytes_max {
+            return Err(self.full());
+        }
+        self.insert(now, record.clone(), false);
+        Ok(Accepted {
+            record,
+            duplicate: false,
+            durable: false,
+        })
+    }
+
+    /// Brings back what the disk holds, once, before anything else. Deliveries that were not acked go out again under
+    /// their old message ids; numbers go on above the highest.
+    pub fn restore(&mut self, now: Now, records: impl Iterator<Item = AlertRecord>) {
+        let mut records: Vec<AlertRecord> = records.collect();
+        // In order, so that of two with one key the first keeps it.
+        records.sort_by_key(|record| record.seq);
+        for record in records {
+            self.remove(record.seq);
+            self.insert(now, record, true);
+        }
+        self.expire(now);
+    }
+
+    fn duplicate_of(&self, now: Now, request: &AcceptRequest) -> Option<Accepted> {
+        let key = (request.route.clone(), request.alert.key.clone()?);
+        let first = self.entries.get(self.by_key.get(&key)?)?;
+        let counts = first.dedup_until.is_some_and(|until| until > now.mono);
+        counts.then(|| Accepted {
+            record: first.record.clone(),
+            duplicate: true,
+            durable: first.durable,
+        })
+    }
+
+    fn full(&self) -> OutboxFull {
+        OutboxFull {
+            pending: self.pending.len(),
+            pending_bytes: self.pending_bytes,
+        }
+    }
+}

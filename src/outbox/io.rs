@@ -1,0 +1,113 @@
+//! What goes into the outbox and what comes out.
+
+use std::fmt;
+use std::time::Instant;
+
+use super::record::{AlertRecord, MessageId, Step, Timestamp};
+use crate::alert::{Recipient, SessionName};
+
+/// The shell's two clocks at one moment. Deadlines use `mono` alone; `wall` is for records and people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub mono: Instant,
+    pub wall: Timestamp,
+}
+
+/// Everything that can happen to the outbox, apart from [`accept`](super::Outbox::accept) and the commands.
+///
+/// What names an alert or message that is not known, or came too late to matter, is ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The record of this accepted alert has reached the disk: it may be sent, and its sender may be told.
+    Durable { seq: u64 },
+    /// The disk refused the record: forget the alert wholly; its number is not used again.
+    NotDurable { seq: u64 },
+    /// Logged in: messages can be sent.
+    SessionUp(SessionName),
+    /// The line is gone. Whatever was not acked waits, and goes out again under the same id.
+    SessionDown(SessionName),
+    /// The library's send returned without an error. Not sent yet: the ack decides.
+    Written { message_id: MessageId },
+    /// The send failed. `permanent`: it would fail the same way for ever.
+    SendFailed {
+        message_id: MessageId,
+        error: String,
+        permanent: bool,
+    },
+    /// The server's ack, or with `error` its refusal: the code as it stood in the stanza. May come before `Written`.
+    ServerAck {
+        session: SessionName,
+        message_id: MessageId,
+        error: Option<String>,
+    },
+    /// A device of the recipient has it. May come before the ack. In a group the first participant's receipt counts:
+    /// who it was is not kept, because membership changes and nobody waits for the last of forty phones.
+    Receipt {
+        session: SessionName,
+        message_id: MessageId,
+        kind: ReceiptKind,
+    },
+}
+
+/// How far a receipt says that the message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptKind {
+    Delivered,
+    Read,
+}
+
+/// What the shell is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send `text` to `recipient` under `message_id`. Leased until acked, failed, or the session goes down.
+    Send {
+        session: SessionName,
+        seq: u64,
+        recipient: Recipient,
+        message_id: MessageId,
+        text: String,
+    },
+    /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
+    /// the same id. After a person's drop it is worth a sync.
+    Persist(AlertRecord),
+    /// For those who wait on an alert. Intermediate steps may be skipped.
+    Changed { id: String, step: Step },
+    /// Sends go out and no ack comes back: the line looks alive and is not. Recycle it.
+    Suspect { session: SessionName },
+    /// The record may be deleted. It comes back, and is forgotten again, if that is lost.
+    Forget { seq: u64 },
+}
+
+/// Why a deadline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The server's ack for this alert is due.
+    Ack { seq: u64 },
+    /// The pause after a failed send of this alert ends.
+    Retry { seq: u64 },
+    /// The key of this alert stops counting.
+    KeyEnds { seq: u64 },
+    /// This alert has been kept long enough.
+    KeepEnds { seq: u64 },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ack { seq } => write!(f, "the server's ack for alert {seq} is due"),
+            Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
+            Self::KeyEnds { seq } => write!(f, "the key of alert {seq} stops counting"),
+            Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
+        }
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("no alert has the id {0:?}")]
+    Unknown(String),
+    /// Everything is sent: nothing is left to retry or to drop.
+    #[error("alert {id:?} is {step:?}: nothing is left to {verb}")]
+    Settled { id: String, step: Step, verb: &'static str },
+}

@@ -1,0 +1,220 @@
+//! What stays, and for how long: entries, and the order in which settled ones are forgotten.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::record::{AlertRecord, Step, Timestamp};
+use super::{Now, Outbox, Output};
+
+/// One alert with what only this process knows of it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub record: AlertRecord,
+    pub durable: bool,
+    /// Rough size in memory, for the byte limits.
+    pub bytes: usize,
+    /// Until then its key makes a second alert a duplicate.
+    pub dedup_until: Option<Instant>,
+    /// Settled: until then it is kept. `None` while something is still to be sent.
+    pub keep_until: Option<Instant>,
+}
+
+/// The settled alerts, in two orders of forgetting.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Those whose key still counts, by the end of that. Forgetting one of them early could send an alert twice.
+    pub keyed: BTreeSet<(Instant, u64)>,
+    /// All others, by the end of their time.
+    pub plain: BTreeSet<(Instant, u64)>,
+    pub bytes: usize,
+}
+
+/// Before this a clock was not set yet (a Pi has no battery for it): the age of what it stamped is not known.
+const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000); // 2024-01-01
+
+/// The end of a span that began at a wall-clock `start`, on the monotonic clock, so that a clock set later does not
+/// move it. An age that cannot be known counts as none: what is kept too long does no harm.
+pub(super) fn ends(now: Now, start: Timestamp, span: Duration) -> Instant {
+    let age = if start < CLOCK_UNSET_BEFORE {
+        0
+    } else {
+        now.wall.0.saturating_sub(start.0)
+    };
+    now.mono + span.saturating_sub(Duration::from_millis(age))
+}
+
+/// Text and names, and a flat sum for the structures around them.
+pub(super) fn size_of(record: &AlertRecord) -> usize {
+    const RECORD: usize = 600;
+    const DELIVERY: usize = 300;
+    let alert = &record.alert;
+    let tags: usize = alert.tags.iter().map(|tag| tag.len() + 24).sum();
+    let options = alert.click.as_ref().map_or(0, String::len) + alert.key.as_ref().map_or(0, String::len) * 2;
+    RECORD + alert.text.len() + alert.title.len() + tags + options + DELIVERY * record.deliveries.len()
+}
+
+impl Outbox {
+    /// Puts a record under every index. Its deliveries that still have to go get in line.
+    pub(super) fn insert(&mut self, now: Now, record: AlertRecord, durable: bool) {
+        let seq = record.seq;
+        self.seq_next = self.seq_next.max(seq.saturating_add(1));
+        let key = record.alert.key.clone();
+        let dedup_until = key.is_some().then(|| ends(now, record.accepted_at, self.limits.dedup));
+        if let Some(key) = key {
+            self.index_key(now, (record.route.clone(), key), seq);
+        }
+        self.by_id.insert(record.id.clone(), seq);
+        let line = self.lines.entry(record.session.clone()).or_default();
+        for (index, delivery) in record.deliveries.iter().enumerate() {
+            let leg = super::Leg { seq, index };
+            self.by_message.insert(delivery.message_id.clone(), leg);
+            self.counts[delivery.step as usize] += 1;
+            if delivery.step == Step::Accepted {
+                line.enqueue(&delivery.recipient, leg, durable);
+            }
+        }
+        let bytes = size_of(&record);
+        let entry = Entry {
+            record,
+            durable,
+            bytes,
+            dedup_until,
+            keep_until: None,
+        };
+        self.pending.insert(seq);
+        self.pending_bytes += bytes;
+        self.entries.insert(seq, entry);
+        self.settle(now, seq);
+    }
+
+    /// The first alert with a key keeps it while it counts.
+    fn index_key(&mut self, now: Now, key: (super::RouteName, String), seq: u64) {
+        let holder = self.by_key.get(&key).and_then(|holder| self.entries.get(holder));
+        let held_until = holder.and_then(|entry| entry.dedup_until);
+        if held_until.is_none_or(|until| until <= now.mono) {
+            self.by_key.insert(key, seq);
+        }
+    }
+
+    /// Moves an alert between pending and kept as its deliveries now stand, and forgets what is then too much.
+    pub(super) fn settle(&mut self, now: Now, seq: u64) {
+        let keep = self.limits.keep;
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        let waits = entry
+            .record
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.step == Step::Accepted);
+        match (waits, entry.keep_until) {
+            (true, Some(until)) => {
+                entry.keep_until = None;
+                let bytes = entry.bytes;
+                self.kept.plain.remove(&(until, seq));
+                if let Some(dedup_until) = entry.dedup_until {
+                    self.kept.keyed.remove(&(dedup_until, seq));
+                }
+                self.kept.bytes -= bytes;
+                self.pending.insert(seq);
+                self.pending_bytes += bytes;
+            }
+            (false, None) => {
+                let settled_at = entry.record.deliveries.iter().map(|delivery| delivery.since).max();
+                let until = ends(now, settled_at.unwrap_or(entry.record.accepted_at), keep);
+                entry.keep_until = Some(until);
+                match entry.dedup_until {
+                    Some(dedup_until) if dedup_until > now.mono => self.kept.keyed.insert((dedup_until, seq)),
+                    Some(_) | None => self.kept.plain.insert((until, seq)),
+                };
+                self.kept.bytes += entry.bytes;
+                self.pending_bytes -= entry.bytes;
+                self.pending.remove(&seq);
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+        self.trim();
+    }
+
+    /// Forgets the settled alerts that are over a limit, those first that would be forgotten first anyway.
+    fn trim(&mut self) {
+        loop {
+            let plain = self.kept.plain.first().map(|(_, seq)| *seq);
+            let keyed = self.kept.keyed.first().map(|(_, seq)| *seq);
+            let seq = if self.kept.plain.len() > self.limits.settled_max {
+                plain
+            } else if self.kept.keyed.len() > self.limits.dedup_max {
+                keyed
+            } else if self.kept.bytes > self.limits.settled_bytes_max {
+                plain.or(keyed)
+            } else {
+                None
+            };
+            let Some(seq) = seq else { return };
+            self.forget(seq);
+        }
+    }
+
+    /// Deletes a settled alert here and asks the shell to do so on the disk.
+    fn forget(&mut self, seq: u64) {
+        self.remove(seq);
+        self.outputs.push_back(Output::Forget { seq });
+    }
+
+    /// Ends the time of keys and of settled alerts that have passed.
+    pub(super) fn expire(&mut self, now: Now) {
+        while let Some((at, seq)) = self.kept.keyed.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.kept.keyed.remove(&(at, seq));
+            if let Some(until) = self.entries.get(&seq).and_then(|entry| entry.keep_until) {
+                self.kept.plain.insert((until, seq));
+            }
+        }
+        while let Some((at, seq)) = self.kept.plain.first().copied() {
+            if at > now.mono {
+                break;
+            }
+            self.forget(seq);
+        }
+        self.trim();
+    }
+
+    /// Takes an alert out of every index.
+    pub(super) fn remove(&mut self, seq: u64) {
+        let Some(entry) = self.entries.remove(&seq) else { return };
+        let record = &entry.record;
+        if let Some(until) = entry.keep_until {
+            self.kept.plain.remove(&(until, seq));
+            self.kept.bytes -= entry.bytes;
+        } else {
+            self.pending.remove(&seq);
+            self.pending_bytes -= entry.bytes;
+        }
+        if let Some(until) = entry.dedup_until {
+            self.kept.keyed.remove(&(until, seq));
+        }
+        if self.by_id.get(&record.id) == Some(&seq) {
+            self.by_id.remove(&record.id);
+        }
+        if let Some(key) = &record.alert.key {
+            let key = (record.route.clone(), key.clone());
+            if self.by_key.get(&key) == Some(&seq) {
+                self.by_key.remove(&key);
+            }
+        }
+        for (index, delivery) in record.deliveries.iter().enumerate() {
+            let leg = super::Leg { seq, index };
+            self.counts[delivery.step as usize] -= 1;
+            if self.by_message.get(&delivery.message_id) == Some(&leg) {
+                self.by_message.remove(&delivery.message_id);
+            }
+            if let Some(line) = self.lines.get_mut(&record.session) {
+                line.remove(&delivery.recipient, leg);
+            }
+        }
+        self.dirty.remove(&seq);
+        self.changed.remove(&seq);
+    }
+}

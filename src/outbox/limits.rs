@@ -1,0 +1,54 @@
+//! Every number of the outbox, each with its why.
+
+use std::time::Duration;
+
+/// What bounds the outbox. A board may set any of it; [`Default`] is right for all hosts known today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Recipients of one session that may have a message under way at once. Eight hide a slow recipient; more only
+    /// makes a burst look like a spammer's.
+    pub in_flight_max: usize,
+    /// From handing a message to the session to the server's ack. The server answers within a second or two when it
+    /// answers; a slow board needs some for encryption.
+    pub ack: Duration,
+    /// Acks missed in a row before the line is called suspect.
+    pub ack_strikes: u32,
+    /// First pause after a failed send; it doubles.
+    pub retry_first: Duration,
+    /// Longest pause. An alert a minute late is still an alert.
+    pub retry_max: Duration,
+    /// Alerts waiting to be sent.
+    pub pending_max: usize,
+    /// The same in bytes: 10 000 alerts of 64 KiB do not fit a Pi.
+    pub pending_bytes_max: usize,
+    /// How long a settled alert stays to be looked at and to take receipts.
+    pub keep: Duration,
+    /// Settled alerts kept, apart from those whose key still counts.
+    pub settled_max: usize,
+    /// How long a key makes a second alert a duplicate of the first.
+    pub dedup: Duration,
+    /// Settled alerts kept for the sake of their key.
+    pub dedup_max: usize,
+    /// Settled alerts in bytes; stronger than the two counts above, because memory is what runs out.
+    pub settled_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            in_flight_max: 8,
+            ack: Duration::from_secs(30),
+            ack_strikes: 2,
+            retry_first: Duration::from_secs(1),
+            retry_max: Duration::from_secs(60),
+            pending_max: 10_000,
+            pending_bytes_max: 32 << 20,
+            keep: DAY * 7,
+            settled_max: 1000,
+            dedup: DAY,
+            dedup_max: 10_000,
+            settled_bytes_max: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What one session has to send: a lane a recipient, one message under way in each.
+//!
+//! Knows nothing of alerts: a [`Leg`] goes in when it is accepted and out when it needs no more sending. Every change
+//! of a lane's phase passes through [`Line::set_phase`], which keeps the indexes true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::time::Instant;
+
+use crate::alert::Recipient;
+
+/// One delivery of one alert: its place in the order, and which of the alert's deliveries it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Leg {
+    pub seq: u64,
+    pub index: usize,
+}
+
+/// Why a lane pauses; it decides what ends the pause early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The path failed. A new line is a new chance.
+    Path,
+    /// The server asked us, in its way, to go slower. A new line changes nothing about that.
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Empty, or the first leg is not durable yet.
+    Idle,
+    Ready(Leg),
+    Flying {
+        leg: Leg,
+        leased_at: Instant,
+        ack_by: Instant,
+    },
+    Paused {
+        leg: Leg,
+        until: Instant,
+        pause: Pause,
+    },
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// What is still to be sent, in order; true when durable.
+    queue: BTreeMap<Leg, bool>,
+    phase: Phase,
+    /// Failures of the first leg in a row.
+    failures: u32,
+}
+
+/// A deadline that has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Due {
+    Ack {
+        recipient: Recipient,
+        leg: Leg,
+        leased_at: Instant,
+    },
+    /// The pause is over; the lane is ready again.
+    Retry,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    up: bool,
+    in_flight: usize,
+    lanes: BTreeMap<Recipient, Lane>,
+    ready: BTreeSet<(Leg, Recipient)>,
+    deadlines: BTreeSet<(Instant, Recipient)>,
+    strikes: u32,
+    struck_at: Option<Instant>,
+}
+
+impl Line {
+    /// Puts a leg in line behind all of a lower number.
+    pub fn enqueue(&mut self, recipient: &Recipient, leg: Leg, durable: bool) {
+        let lane = self.lanes.entry(recipient.clone()).or_insert_with(|| Lane {
+            queue: BTreeMap::new(),
+            phase: Phase::Idle,
+            failures: 0,
+        });
+        lane.queue.insert(leg, durable);
+        self.refresh(recipient);
+    }
+
+    /// Allows a leg to be sent.
+    pub fn durable(&mut self, recipient: &Recipient, leg: Leg) {
+        let waiting = self.lanes.get_mut(recipient).and_then(|lane| lane.queue.get_mut(&leg));
+        if let Some(durable) = waiting {
+            *durable = true;
+            self.refresh(recipient);
+        }
+    }
+
+    /// Takes a leg out: it is sent, refused for good, or dropped. The next one may go.
+    pub fn remove(&mut self, recipient: &Recipient, leg: Leg) {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
+        if lane.queue.remove(&leg).is_some() {
+            lane.failures = 0;
+            self.refresh(recipient);
+        }
+    }
+
+    /// A fresh line: pauses that the old one caused are over.
+    pub fn up(&mut self) {
+        self.up = true;
+        self.forgive();
+        self.release(|phase| matches!(phase, Phase::Paused { pause: Pause::Path, .. }));
+    }
+
+    /// The line is gone: what was under way waits.
+    pub fn down(&mut self) {
+        self.up = false;
+        self.forgive();
+        self.release(|phase| matches!(phase, Phase::Flying { .. }));
+    }
+
+    /// Leases the oldest leg that may go, if there is room.
+    pub fn lease(&mut self, in_flight_max: usize, now: Instant, ack_by: Instant) -> Option<(Recipient, Leg)> {
+        if !self.up || self.in_flight >= in_flight_max {
+            return None;
+        }
+        let (leg, recipient) = self.ready.first().cloned()?;
+        self.set_phase(
+            &recipient,
+            Phase::Flying {
+                leg,
+                leased_at: now,
+                ack_by,
+            },
+        );
+        Some((recipient, leg))
+    }
+
+    /// How often the first leg of this lane has failed in a row, this time included.
+    pub fn count_failure(&mut self, recipient: &Recipient) -> u32 {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return 0;
+        };
+        lane.failures = lane.failures.saturating_add(1);
+        lane.failures
+    }
+
+    /// True while this leg is leased.
+    pub fn is_flying(&self, recipient: &Recipient, leg: Leg) -> bool {
+        let phase = self.lanes.get(recipient).map(|lane| lane.phase);
+        matches!(phase, Some(Phase::Flying { leg: flying, .. }) if flying == leg)
+    }
+
+    /// Ends a lease with a pause. Its slot goes to another recipient meanwhile, so that a few recipients that never
+    /// answer cannot hold up all the others.
+    pub fn pause(&mut self, recipient: &Recipient, leg: Leg, until: Instant, pause: Pause) {
+        if self.is_flying(recipient, leg) {
+            self.set_phase(recipient, Phase::Paused { leg, until, pause });
+            self.refresh(recipient);
+        }
+    }
+
+    /// Ends a pause early, by hand.
+    pub fn hurry(&mut self, recipient: &Recipient, leg: Leg) {
+        let phase = self.lanes.get(recipient).map(|lane| lane.phase);
+        if matches!(phase, Some(Phase::Paused { leg: paused, .. }) if paused == leg) {
+            self.set_phase(recipient, Phase::Idle);
+            self.refresh(recipient);
+        }
+    }
+
+    /// An ack came: the line is no suspect.
+    pub fn forgive(&mut self) {
+        self.strikes = 0;
+        self.struck_at = None;
+    }
+
+    /// Counts a missed ack. Sends that were under way together count once: in a row means one after the other.
+    /// True when `strikes_max` is reached; the count then starts anew.
+    pub fn strike(&mut self, leased_at: Instant, now: Instant, strikes_max: u32) -> bool {
+        if self.struck_at.is_some_and(|struck_at| leased_at < struck_at) {
+            return false;
+        }
+        self.struck_at = Some(now);
+        self.strikes += 1;
+        let suspect = self.strikes >= strikes_max;
+        if suspect {
+            self.strikes = 0;
+        }
+        suspect
+    }
+
+    /// The next deadline, the leg it is about, and whether it waits for an ack.
+    pub fn next_deadline(&self) -> Option<(Instant, Leg, bool)> {
+        let (at, recipient) = self.deadlines.first()?;
+        match self.lanes.get(recipient)?.phase {
+            Phase::Flying { leg, .. } => Some((*at, leg, true)),
+            Phase::Paused { leg, .. } => Some((*at, leg, false)),
+            Phase::Idle | Phase::Ready(_) => None,
+        }
+    }
+
+    /// Takes one deadline that has passed. An overdue lease stays until the caller pauses it.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Due> {
+        let (at, recipient) = self.deadlines.first()?.clone();
+        if at > now {
+            return None;
+        }
+        match self.lanes.get(&recipient)?.phase {
+            Phase::Flying { leg, leased_at, .. } => Some(Due::Ack {
+                recipient,
+                leg,
+                leased_at,
+            }),
+            Phase::Paused { .. } | Phase::Idle | Phase::Ready(_) => {
+                self.set_phase(&recipient, Phase::Idle);
+                self.refresh(&recipient);
+                Some(Due::Retry)
+            }
+        }
+    }
+
+    /// Every lane in such a phase starts over with its first leg.
+    fn release(&mut self, which: impl Fn(&Phase) -> bool) {
+        let lanes = self.lanes.iter().filter(|(_, lane)| which(&lane.phase));
+        let recipients: Vec<Recipient> = lanes.map(|(recipient, _)| recipient.clone()).collect();
+        for recipient in recipients {
+            self.set_phase(&recipient, Phase::Idle);
+            self.refresh(&recipient);
+        }
+    }
+
+    /// Brings the phase in line with the queue, and drops an empty lane.
+    fn refresh(&mut self, recipient: &Recipient) {
+        let Some(lane) = self.lanes.get(recipient) else { return };
+        let first = lane.queue.first_key_value().map(|(leg, durable)| (*leg, *durable));
+        let holds = match lane.phase {
+            Phase::Idle => false,
+            // A leg of a lower number can come back by hand: the one under way is finished first.
+            Phase::Flying { leg, .. } => lane.queue.contains_key(&leg),
+            Phase::Ready(leg) | Phase::Paused { leg, .. } => first == Some((leg, true)),
+        };
+        if !holds {
+            let phase = match first {
+                Some((leg, true)) => Phase::Ready(leg),
+                Some((_, false)) | None => Phase::Idle,
+            };
+            self.set_phase(recipient, phase);
+        }
+        if first.is_none() {
+            self.lanes.remove(recipient);
+        }
+    }
+
+    fn set_phase(&mut self, recipient: &Recipient, phase: Phase) {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
+        match mem::replace(&mut lane.phase, phase) {
+            Phase::Idle => {}
+            Phase::Ready(leg) => {
+                self.ready.remove(&(leg, recipient.clone()));
+            }
+            Phase::Flying { ack_by: at, .. } => {
+                self.in_flight -= 1;
+                self.deadlines.remove(&(at, recipient.clone()));
+            }
+            Phase::Paused { until: at, .. } => {
+                self.deadlines.remove(&(at, recipient.clone()));
+            }
+        }
+        match phase {
+            Phase::Idle => {}
+            Phase::Ready(leg) => {
+                self.ready.insert((leg, recipient.clone()));
+            }
+            Phase::Flying { ack_by: at, .. } => {
+                self.in_flight += 1;
+                self.deadlines.insert((at, recipient.clone()));
+            }
+            Phase::Paused { until: at, .. } => {
+                self.deadlines.insert((at, recipient.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The way of a delivery: what each input makes of its step.
+
+use super::io::{CommandError, Input, Output, ReceiptKind};
+use super::line::{Leg, Pause};
+use super::record::{AlertRecord, Step};
+use super::{MessageId, Now, Outbox};
+use crate::alert::{SessionName, render};
+
+/// A note is one line for people.
+const NOTE_CHARS_MAX: usize = 200;
+
+/// What a refusal code of the server means for the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// It would be refused the same way for ever.
+    Permanent,
+    /// Worth trying soon.
+    Passing,
+    /// Not before the longest pause: the account is told to slow down.
+    Slow,
+}
+
+/// 400 malformed, 403 not in the group, 404 no such recipient, 405/406/410 not possible there, 413 too large, 479 a
+/// field has the wrong form (`SmaxInvalid`), 487 to 491 not understood. 429, 463 (`MissingTcToken`, a reach-out
+/// timelock) and 475 (`NewChatMessagesCapped`) pass with time. Anything unknown is retried: trying once too often
+/// does less harm than a lost alert.
+fn classify(code: &str) -> Refusal {
+    match code.trim() {
+        "400" | "403" | "404" | "405" | "406" | "410" | "413" | "479" | "487" | "488" | "489" | "490" | "491" => {
+            Refusal::Permanent
+        }
+        "429" | "463" | "475" => Refusal::Slow,
+        _ => Refusal::Passing,
+    }
+}
+
+impl Outbox {
+    /// Takes one input in. What it leads to is fetched with [`poll_output`](Self::poll_output).
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Durable { seq } => self.on_durable(seq),
+            Input::NotDurable { seq } => self.on_not_durable(seq),
+            Input::SessionUp(session) => self.lines.entry(session).or_default().up(),
+            Input::SessionDown(session) => self.on_down(&session),
+            // The ack's time runs from the lease, so that a write that never ends is seen too.
+            Input::Written { message_id: _ } => {}
+            Input::SendFailed {
+                message_id,
+                error,
+                permanent,
+            } => {
+                let refusal = if permanent {
+                    Refusal::Permanent
+                } else {
+                    Refusal::Passing
+                };
+                self.on_refused(now, &message_id, &error, refusal, Pause::Path);
+            }
+            Input::ServerAck {
+                session,
+                message_id,
+                error,
+            } => self.on_ack(now, &session, &message_id, error),
+            Input::Receipt {
+                session,
+                message_id,
+                kind,
+            } => {
+                let step = match kind {
+                    ReceiptKind::Delivered => Step::Delivered,
+                    ReceiptKind::Read => Step::Read,
+                };
+                self.on_proof(now, &session, &message_id, step);
+            }
+        }
+        self.fill(now);
+    }
+
+    /// Sends a failed alert again under the same message ids; for one that waits out a pause, now. What is under way is
+    /// left alone.
+    ///
+    /// # Errors
+    /// The id is not known, or everything is sent.
+    pub fn retry(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
+        let seq = self.seq_for(id, "retry", |step| matches!(step, Step::Accepted | Step::Failed))?;
+        for leg in self.legs_at(seq, Step::Failed) {
+            self.set_step(now, leg, Step::Accepted, "");
+        }
+        for leg in self.legs_at(seq, Step::Accepted) {
+            self.on_line(leg, |line, recipient| line.hurry(recipient, leg));
+        }
+        self.settle(now, seq);
+        self.fill(now);
+        self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    /// Gives up what is not yet acked. A message that is under way may arrive all the same, and is then shown as sent.
+    ///
+    /// # Errors
+    /// The id is not known, or nothing of it waits.
+    pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
+        let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
+        for leg in self.legs_at(seq, Step::Accepted) {
+            self.set_step(now, leg, Step::Failed, "dropped by hand");
+        }
+        self.cancel_sends(|output| matches!(output, Output::Send { seq: queued, .. } if *queued == seq));
+        self.settle(now, seq);
+        self.fill(now);
+        // It was settled just now, so only the byte limit could have forgotten it already.
+        self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    fn on_durable(&mut self, seq: u64) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        entry.durable = true;
+        for leg in self.legs_at(seq, Step::Accepted) {
+            self.on_line(leg, |line, recipient| line.durable(recipient, leg));
+        }
+    }
+
+    fn on_not_durable(&mut self, seq: u64) {
+        if self.entries.get(&seq).is_some_and(|entry| !entry.durable) {
+            self.remove(seq);
+        }
+    }
+
+    fn on_down(&mut self, session: &SessionName) {
+        if let Some(line) = self.lines.get_mut(session) {
+            line.down();
+        }
+        // Not fetched yet: it would go into the dead line.
+        self.cancel_sends(|output| matches!(output, Output::Send { session: queued, .. } if queued == session));
+    }
+
+    fn on_ack(&mut self, now: Now, session: &SessionName, message_id: &MessageId, error: Option<String>) {
+        let Some(code) = error else {
+            return self.on_proof(now, session, message_id, Step::Sent);
+        };
+        if self.leg_of(session, message_id).is_none() {
+            return;
+        }
+        // A refusal is an answer too: the line works.
+        if let Some(line) = self.lines.get_mut(session) {
+            line.forgive();
+        }
+        let note = format!("refused by the server with code {code}");
+        self.on_refused(now, message_id, &note, classify(&code), Pause::Server);
+    }
+
+    /// An ack or a receipt: the message has come at least as far as `step`, whatever was thought of it before.
+    fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, step: Step) {
+        let Some(leg) = self.leg_of(session, message_id) else {
+            return;
+        };
+        if let Some(line) = self.lines.get_mut(session) {
+            line.forgive();
+        }
+        let known = self.step_of(leg);
+        if known.is_some_and(|known| known < step || known == Step::Failed) {
+            self.set_step(now, leg, step, "");
+            self.settle(now, leg.seq);
+        }
+    }
+
+    fn on_refused(&mut self, now: Now, message_id: &MessageId, error: &str, refusal: Refusal, pause: Pause) {
+        let Some(leg) = self.by_message.get(message_id).copied() else {
+            return;
+        };
+        if self.step_of(leg) != Some(Step::Accepted) {
+            return;
+        }
+        match refusal {
+            Refusal::Permanent => {
+                self.set_step(now, leg, Step::Failed, error);
+                self.settle(now, leg.seq);
+            }
+            Refusal::Passing => self.pause(now, leg, error, pause, false),
+            Refusal::Slow => self.pause(now, leg, error, pause, true),
+        }
+    }
+
+    /// Ends a lease with a pause. Late words about a lease that is over change nothing.
+    pub(super) fn pause(&mut self, now: Now, leg: Leg, error: &str, pause: Pause, slow: bool) {
+        let flying = self.on_line(leg, |line, recipient| {
+            line.is_flying(recipient, leg).then(|| line.count_failure(recipient))
+        });
+        let Some(Some(failures)) = flying else { return };
+        let until = now.mono
+            + if slow {
+                self.jitter(self.limits.retry_max)
+            } else {
+                self.backoff(failures)
+            };
+        self.on_line(leg, |line, recipient| line.pause(recipient, leg, until, pause));
+        self.note(leg, error);
+    }
+
+    /// Leases what may go now.
+    pub(super) fn fill(&mut self, now: Now) {
+        let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
+        for (session, line) in &mut self.lines {
+            while let Some((recipient, leg)) = line.lease(in_flight_max, now.mono, ack_by) {
+                let Some(entry) = self.entries.get_mut(&leg.seq) else {
+                    continue;
+                };
+                let text = render::text(&entry.record.alert);
+                let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+                    continue;
+                };
+                // Not worth a write of its own: it goes to the disk with the next step.
+                delivery.attempts = delivery.attempts.saturating_add(1);
+                self.outputs.push_back(Output::Send {
+                    session: session.clone(),
+                    seq: leg.seq,
+                    recipient,
+                    message_id: delivery.message_id.clone(),
+                    text,
+                });
+            }
+        }
+    }
+
+    /// The one place where a step changes. The caller settles the alert afterwards.
+    fn set_step(&mut self, now: Now, leg: Leg, step: Step, note: &str) {
+        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+            return;
+        };
+        self.counts[delivery.step as usize] -= 1;
+        self.counts[step as usize] += 1;
+        delivery.step = step;
+        delivery.since = now.wall;
+        delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
+        if let Some(line) = self.lines.get_mut(&entry.record.session) {
+            if step == Step::Accepted {
+                line.enqueue(&delivery.recipient, leg, entry.durable);
+            } else {
+                line.remove(&delivery.recipient, leg);
+            }
+        }
+        self.dirty.insert(leg.seq);
+        self.changed.insert(leg.seq);
+    }
+
+    /// Keeps the last refusal. The same words again are not worth a write.
+    fn note(&mut self, leg: Leg, note: &str) {
+        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+            return;
+        };
+        let note: String = note.chars().take(NOTE_CHARS_MAX).collect();
+        if delivery.note != note {
+            delivery.note = note;
+            self.dirty.insert(leg.seq);
+        }
+    }
+
+    fn cancel_sends(&mut self, which: impl Fn(&Output) -> bool) {
+        self.outputs.retain(|output| !which(output));
+    }
+
+    fn seq_for(&self, id: &str, verb: &'static str, fits: impl Fn(Step) -> bool) -> Result<u64, CommandError> {
+        let record = self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))?;
+        if record.deliveries.iter().any(|delivery| fits(delivery.step)) {
+            Ok(record.seq)
+        } else {
+            Err(CommandError::Settled {
+                id: id.to_owned(),
+                step: record.step(),
+                verb,
+            })
+        }
+    }
+
+    fn legs_at(&self, seq: u64, step: Step) -> Vec<Leg> {
+        let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
+        let at = deliveries
+            .iter()
+            .enumerate()
+            .filter(|(_, delivery)| delivery.step == step);
+        at.map(|(index, _)| Leg { seq, index }).collect()
+    }
+
+    fn step_of(&self, leg: Leg) -> Option<Step> {
+        Some(self.entries.get(&leg.seq)?.record.deliveries.get(leg.index)?.step)
+    }
+
+    /// The delivery with this message id, if it belongs to this session: two accounts must not ack for each other.
+    fn leg_of(&self, session: &SessionName, message_id: &MessageId) -> Option<Leg> {
+        let leg = self.by_message.get(message_id).copied()?;
+        (self.entries.get(&leg.seq)?.record.session == *session).then_some(leg)
+    }
+
+    fn on_line<T>(&mut self, leg: Leg, act: impl FnOnce(&mut super::Line, &crate::alert::Recipient) -> T) -> Option<T> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        let recipient = &record.deliveries.get(leg.index)?.recipient;
+        Some(act(self.lines.get_mut(&record.session)?, recipient))
+    }
+}

@@ -1,0 +1,381 @@
+//! The outbox against a phone that shows each message id once, under everything that can go wrong at once.
+//!
+//! A safety phase with faults, then a liveness phase without: all that was accepted must then be sent. A failure prints
+//! its seed; `run(seed)` alone reproduces it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::super::*;
+use super::{SECOND, WALL, recipient, session};
+use crate::alert::{Alert, Recipient};
+use std::time::{Duration, Instant};
+
+const SEEDS: u64 = 400;
+const STEPS: usize = 400;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % bound
+    }
+    fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == 0
+    }
+}
+
+/// What the server and the phone of each recipient know. It outlives every restart.
+#[derive(Default)]
+struct Phone {
+    shown: BTreeMap<Recipient, Vec<u64>>,
+    seen: BTreeSet<MessageId>,
+    texts: BTreeMap<MessageId, String>,
+}
+
+struct World {
+    random: Random,
+    outbox: Outbox,
+    now: Now,
+    up: bool,
+    limits: Limits,
+    phone: Phone,
+    /// Records on the disk. Changes reach it late or, with a restart in between, never.
+    disk: BTreeMap<u64, AlertRecord>,
+    unwritten: VecDeque<Output>,
+    /// Accepted, told to the disk, not reported yet.
+    writing: Vec<AlertRecord>,
+    /// On the line towards the server, and what comes back.
+    outward: VecDeque<(u64, Recipient, MessageId)>,
+    inward: Vec<Input>,
+    durable: BTreeMap<u64, Vec<Recipient>>,
+    /// Messages the server refuses for good.
+    refused: BTreeSet<MessageId>,
+    steps: BTreeMap<MessageId, Step>,
+    named: u64,
+    calm: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let limits = Limits {
+            in_flight_max: 2,
+            ..Limits::default()
+        };
+        Self {
+            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            outbox: Outbox::new(limits.clone(), seed),
+            now: Now {
+                mono: Instant::now(),
+                wall: Timestamp(WALL),
+            },
+            up: false,
+            limits,
+            phone: Phone::default(),
+            disk: BTreeMap::new(),
+            unwritten: VecDeque::new(),
+            writing: Vec::new(),
+            outward: VecDeque::new(),
+            inward: Vec::new(),
+            durable: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            steps: BTreeMap::new(),
+            named: 0,
+            calm: false,
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.outbox.handle(self.now, input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.outbox.poll_output() {
+            match output {
+                Output::Send {
+                    seq,
+                    recipient,
+                    message_id,
+                    text,
+                    ..
+                } => {
+                    assert!(self.up, "sent while down");
+                    assert!(self.durable.contains_key(&seq), "sent before it was durable");
+                    let known = self.phone.texts.entry(message_id.clone()).or_insert(text.clone());
+                    assert_eq!(*known, text, "the same id with another text");
+                    self.outward.push_back((seq, recipient, message_id));
+                }
+                Output::Persist(record) => {
+                    for delivery in &record.deliveries {
+                        let before = self.steps.insert(delivery.message_id.clone(), delivery.step);
+                        assert!(before.is_none_or(|before| before <= delivery.step), "a step went back");
+                    }
+                    self.unwritten.push_back(Output::Persist(record));
+                }
+                Output::Forget { .. } => unreachable!("nothing is old enough here"),
+                Output::Changed { .. } | Output::Suspect { .. } => {}
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        self.named += 1;
+        let number = self.named;
+        let mut to: BTreeSet<u64> = (0..=self.random.below(2)).map(|_| self.random.below(4)).collect();
+        to.insert(self.random.below(4));
+        let to = to
+            .iter()
+            .map(|to| (recipient(&to.to_string()), MessageId(format!("M{number}-{to}"))));
+        let request = AcceptRequest {
+            route: "family".parse().unwrap(),
+            session: session(),
+            to: to.collect(),
+            alert: Alert {
+                text: format!("text {number}"),
+                ..Alert::default()
+            },
+            alert_id: format!("A{number}"),
+        };
+        for (_, message_id) in &request.to {
+            if self.random.one_in(20) {
+                self.refused.insert(message_id.clone());
+            }
+        }
+        let accepted = self.outbox.accept(self.now, request).unwrap();
+        self.writing.push(accepted.record);
+        self.drain();
+    }
+
+    fn disk_answers(&mut self) {
+        if self.writing.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.writing.len() as u64) as usize;
+        let record = self.writing.swap_remove(index);
+        let seq = record.seq;
+        if self.random.one_in(10) && !self.calm {
+            self.handle(Input::NotDurable { seq });
+        } else {
+            let to = record
+                .deliveries
+                .iter()
+                .map(|delivery| delivery.recipient.clone())
+                .collect();
+            self.durable.insert(seq, to);
+            self.disk.insert(seq, record);
+            self.handle(Input::Durable { seq });
+        }
+    }
+
+    fn write_one(&mut self) {
+        if let Some(Output::Persist(record)) = self.unwritten.pop_front() {
+            self.disk.insert(record.seq, record);
+        }
+    }
+
+    /// The next message reaches the library: it is refused there, or goes to the server, which shows it and answers.
+    fn carry(&mut self) {
+        let Some((seq, to, message_id)) = self.outward.pop_front() else {
+            return;
+        };
+        if self.random.one_in(6) && !self.calm {
+            let error = format!("broken {}", self.random.below(3));
+            return self.inward.push(Input::SendFailed {
+                message_id,
+                error,
+                permanent: false,
+            });
+        }
+        self.inward.push(Input::Written {
+            message_id: message_id.clone(),
+        });
+        if self.refused.contains(&message_id) {
+            let error = Some("403".to_owned());
+            return self.inward.push(Input::ServerAck {
+                session: session(),
+                message_id,
+                error,
+            });
+        }
+        if self.random.one_in(8) && !self.calm {
+            let error = Some("503".to_owned());
+            return self.inward.push(Input::ServerAck {
+                session: session(),
+                message_id,
+                error,
+            });
+        }
+        if self.phone.seen.insert(message_id.clone()) {
+            self.phone.shown.entry(to).or_default().push(seq);
+        }
+        for input in [
+            Input::ServerAck {
+                session: session(),
+                message_id: message_id.clone(),
+                error: None,
+            },
+            Input::Receipt {
+                session: session(),
+                message_id: message_id.clone(),
+                kind: ReceiptKind::Delivered,
+            },
+            Input::Receipt {
+                session: session(),
+                message_id: message_id.clone(),
+                kind: ReceiptKind::Read,
+            },
+        ] {
+            // Lost on the way back, most often the receipts.
+            if self.calm || !self.random.one_in(4) {
+                self.inward.push(input);
+            }
+        }
+    }
+
+    /// Answers arrive in any order.
+    fn answer(&mut self) {
+        if !self.inward.is_empty() {
+            let index = self.random.below(self.inward.len() as u64) as usize;
+            let input = self.inward.swap_remove(index);
+            self.handle(input);
+        }
+    }
+
+    fn line_down(&mut self) {
+        self.up = false;
+        // Some of what was on the line still arrives, in order; the rest is gone.
+        for _ in 0..self.random.below(self.outward.len() as u64 + 1) {
+            self.carry();
+        }
+        self.outward.clear();
+        self.handle(Input::SessionDown(session()));
+    }
+
+    fn line_up(&mut self) {
+        if !self.up {
+            self.up = true;
+            self.handle(Input::SessionUp(session()));
+        }
+    }
+
+    /// Killed: what was not written is lost, what was being written is there or not.
+    fn restart(&mut self) {
+        self.up = false;
+        self.outward.clear();
+        self.inward.clear();
+        for _ in 0..self.random.below(self.unwritten.len() as u64 + 1) {
+            self.write_one();
+        }
+        self.unwritten.clear();
+        for record in std::mem::take(&mut self.writing) {
+            if self.random.one_in(2) {
+                let to = record
+                    .deliveries
+                    .iter()
+                    .map(|delivery| delivery.recipient.clone())
+                    .collect();
+                self.durable.insert(record.seq, to);
+                self.disk.insert(record.seq, record);
+            }
+        }
+        self.steps.clear();
+        let seed = self.random.below(u64::MAX);
+        self.outbox = Outbox::new(self.limits.clone(), seed);
+        self.outbox.restore(self.now, self.disk.values().cloned());
+        self.drain();
+    }
+
+    fn time_passes(&mut self, most: Duration) {
+        if let Some((at, _)) = self.outbox.poll_timeout() {
+            let wait = at.saturating_duration_since(self.now.mono).min(most);
+            self.now.mono += wait;
+            self.now.wall.0 += wait.as_millis() as u64;
+            self.outbox.handle_timeout(self.now);
+            let next = self.outbox.poll_timeout();
+            assert!(
+                next.is_none_or(|(at, _)| at > self.now.mono),
+                "a deadline that passed stands still"
+            );
+            self.drain();
+        }
+    }
+
+    fn turn(&mut self) {
+        match self.random.below(40) {
+            0..=4 => self.accept(),
+            5..=12 => self.disk_answers(),
+            13..=19 => self.carry(),
+            20..=28 => self.answer(),
+            29..=32 => self.line_up(),
+            33 => self.line_down(),
+            34 => self.restart(),
+            35..=36 => self.write_one(),
+            _ => self.time_passes(SECOND * 40),
+        }
+    }
+
+    /// No more faults: everything must come to an end, and soon.
+    fn settle(&mut self) {
+        self.calm = true;
+        self.line_up();
+        for _ in 0..20_000 {
+            if self.outbox.pending_len() == 0 && self.writing.is_empty() {
+                return;
+            }
+            self.disk_answers();
+            self.carry();
+            self.answer();
+            if self.outward.is_empty() && self.inward.is_empty() {
+                self.time_passes(SECOND * 80);
+            }
+        }
+        panic!("{} alerts never got out", self.outbox.pending_len());
+    }
+
+    /// Each once, none lost, in order.
+    fn check(&self) {
+        let mut expected: BTreeMap<Recipient, Vec<u64>> = BTreeMap::new();
+        for (seq, to) in &self.durable {
+            let record = self
+                .outbox
+                .list(false, usize::MAX)
+                .into_iter()
+                .find(|record| record.seq == *seq);
+            let record = record.expect("an accepted alert is gone");
+            for (delivery, to) in record.deliveries.iter().zip(to) {
+                if self.refused.contains(&delivery.message_id) {
+                    assert_eq!(delivery.step, Step::Failed);
+                } else {
+                    assert!(
+                        (Step::Sent..Step::Failed).contains(&delivery.step),
+                        "{:?}",
+                        delivery.step
+                    );
+                    expected.entry(to.clone()).or_default().push(*seq);
+                }
+            }
+        }
+        assert_eq!(self.phone.shown, expected);
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..STEPS {
+        world.turn();
+    }
+    world.settle();
+    world.check();
+}
+
+#[test]
+fn whatever_happens_each_alert_is_shown_once_and_in_order() {
+    for seed in 1..=SEEDS {
+        if std::panic::catch_unwind(|| run(seed)).is_err() {
+            panic!("seed {seed} failed; the reason stands above");
+        }
+    }
+}

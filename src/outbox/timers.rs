@@ -1,0 +1,74 @@
+//! Deadlines: which is next and why, and what happens when one passes.
+
+use std::time::{Duration, Instant};
+
+use super::io::{Output, Reason};
+use super::line::{Due, Pause};
+use super::{Now, Outbox};
+
+impl Outbox {
+    /// The next deadline and why it stands. `None`: nothing will happen by itself.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let lines = self
+            .lines
+            .values()
+            .filter_map(super::Line::next_deadline)
+            .map(|(at, leg, ack)| {
+                let seq = leg.seq;
+                (
+                    at,
+                    if ack {
+                        Reason::Ack { seq }
+                    } else {
+                        Reason::Retry { seq }
+                    },
+                )
+            });
+        let keyed = self.kept.keyed.first().map(|&(at, seq)| (at, Reason::KeyEnds { seq }));
+        let plain = self.kept.plain.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
+        lines.chain(keyed).chain(plain).min()
+    }
+
+    /// Carries out every deadline that has passed. Early and repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let sessions: Vec<_> = self.lines.keys().cloned().collect();
+        for session in sessions {
+            while let Some(due) = self.lines.get_mut(&session).and_then(|line| line.pop_due(now.mono)) {
+                let Due::Ack {
+                    recipient: _,
+                    leg,
+                    leased_at,
+                } = due
+                else {
+                    continue;
+                };
+                let line = self.lines.get_mut(&session);
+                if line.is_some_and(|line| line.strike(leased_at, now.mono, self.limits.ack_strikes)) {
+                    self.outputs.push_back(Output::Suspect {
+                        session: session.clone(),
+                    });
+                }
+                self.pause(now, leg, "no ack from the server in time", Pause::Path, false);
+            }
+        }
+        self.expire(now);
+        self.fill(now);
+    }
+
+    /// The pause after the `failures`-th failure in a row: doubling up to the longest, with jitter.
+    pub(super) fn backoff(&mut self, failures: u32) -> Duration {
+        let doubled = self
+            .limits
+            .retry_first
+            .saturating_mul(1 << failures.saturating_sub(1).min(20));
+        self.jitter(doubled.min(self.limits.retry_max))
+    }
+
+    /// ±20 %, so that recipients that failed together do not come back together.
+    pub(super) fn jitter(&mut self, pause: Duration) -> Duration {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        pause * (800 + (self.seed >> 32) as u32 % 401) / 1000
+    }
+}

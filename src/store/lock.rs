@@ -1,0 +1,73 @@
+//! One owner at a time.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The state belongs to another process, or the lock file is out of reach.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path} is in use by {holder}: stop that one first, or name another directory with --state", path = path.display(), holder = Holder(*pid))]
+pub struct LockError {
+    pub path: PathBuf,
+    /// Of the owner, as it wrote it down.
+    pub pid: Option<u32>,
+}
+
+struct Holder(Option<u32>);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+/// Held while the value lives. The kernel releases it when the process ends, however it ends.
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the state directory `path` and writes our pid into it.
+    ///
+    /// # Errors
+    /// Another process has it. Any other failure to open or write the lock file comes as [`super::StoreError::Open`].
+    pub fn acquire(path: &Path) -> Result<Self, super::StoreError> {
+        let open = |error: std::io::Error| super::StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(open)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                return Err(LockError {
+                    path: path.to_owned(),
+                    pid: text.trim().parse().ok(),
+                }
+                .into());
+            }
+            Err(error) => return Err(open(error.into())),
+        }
+        let pid = format!("{}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(pid.as_bytes()))
+            .map_err(open)?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,253 @@
+//! The library's client, built from our parts, and what can be seen and done to its line from outside.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+use smol::Executor;
+use wacore::net::HttpClient;
+use wacore::store::DevicePropsOverride;
+use waproto::whatsapp::device_props::PlatformType;
+use whatsapp_rust::store::persistence_manager::PersistenceManager;
+use whatsapp_rust::{Client, RawNodeLease};
+
+use super::events::{LineEvent, Sorter};
+use super::http_client::SmolHttp;
+use super::inbound::InboundRecorder;
+use super::quiet::QuietName;
+use super::runtime::SmolRuntime;
+use super::session::SessionParts;
+use super::transport::LineFactory;
+use super::version::WebVersion;
+use crate::config::SessionPlan;
+use crate::line::{Cause, Schedule};
+use crate::net::{DialError, Ended};
+use crate::store::credentials::Credentials;
+use crate::store::{Batch, Store, Tree};
+
+/// The library saves what changed on the device record this often; what must not wait is flushed at once.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the library may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// What outlives one client.
+pub(super) struct ClientParts {
+    pub(super) plan: SessionPlan,
+    pub(super) schedule: Schedule,
+    pub(super) store: Store,
+    pub(super) credentials: Credentials,
+    pub(super) executor: Arc<Executor<'static>>,
+    http: Arc<dyn HttpClient>,
+    version: Mutex<Option<WebVersion>>,
+}
+
+impl ClientParts {
+    pub(super) fn new(parts: SessionParts) -> Self {
+        let SessionParts { plan, schedule, store, executor, notices: _, seed: _ } = parts;
+        let credentials = Credentials::new(store.clone(), plan.name.clone());
+        let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
+        Self { plan, schedule, store, credentials, executor, http, version: Mutex::new(None) }
+    }
+
+    fn name_key(&self) -> Vec<u8> {
+        crate::store::join(&[b"push-name", self.plan.name.as_str().as_bytes()])
+    }
+
+    /// The name that others see of the account, kept because [`QuietName`] takes it from the device record.
+    fn kept_name(&self) -> Option<String> {
+        let bytes = self.store.view().get(Tree::Meta, &self.name_key()).ok().flatten()?;
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+
+    pub(super) fn keep_name(&self, name: String) {
+        let (store, key) = (self.store.clone(), self.name_key());
+        self.executor
+            .spawn(async move {
+                let mut batch = Batch::new();
+                if batch.put(Tree::Meta, &key, name.into_bytes()).is_ok() {
+                    // Losing it costs a name that is fetched again with the next resynchronisation.
+                    let _ = store.commit(batch).await;
+                }
+            })
+            .detach();
+    }
+
+    /// The last good web version, else a fetched one, else what this build was made with.
+    async fn version(&self) -> WebVersion {
+        let known = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = known.or_else(|| WebVersion::kept(&self.store).ok().flatten());
+        match kept {
+            Some(version) => version,
+            // A plain ws:// endpoint is a test's: it takes any version, and nothing else may be asked.
+            None if !self.plan.endpoint.tls => WebVersion::compiled_in(),
+            None => {
+                self.fetch_version().await;
+                let fetched = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
+                fetched.unwrap_or_else(WebVersion::compiled_in)
+            }
+        }
+    }
+
+    /// Fetches the current version and keeps it; without success everything stays as it was.
+    pub(super) async fn fetch_version(&self) {
+        match WebVersion::fetch(&self.http).await {
+            Ok(version) => {
+                *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+                if let Err(error) = version.keep(&self.store).await {
+                    log::debug!("the web version was not kept: {error}");
+                }
+            }
+            Err(error) => log::info!("the current web version could not be fetched: {error}"),
+        }
+    }
+}
+
+/// A client that can open one line after the other.
+pub(super) struct LiveClient {
+    pub(super) client: Arc<Client>,
+    pub(super) events: async_channel::Receiver<LineEvent>,
+    sorter: Arc<Sorter>,
+    quiet: Arc<QuietName>,
+    factory: Arc<LineFactory>,
+    /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
+    _stanzas: RawNodeLease,
+}
+
+impl LiveClient {
+    pub(super) async fn build(parts: &ClientParts) -> anyhow::Result<Self> {
+        let manager = Arc::new(PersistenceManager::new(Arc::new(parts.credentials.clone())).await?);
+        let quiet = Arc::new(QuietName::default());
+        if let Some(name) = parts.kept_name() {
+            quiet.remember(&name);
+        }
+        quiet.watch(&manager);
+        let WebVersion(primary, secondary, tertiary) = parts.version().await;
+        let factory = Arc::new(LineFactory::new(
+            Arc::clone(&parts.executor),
+            parts.plan.endpoint.clone(),
+            parts.plan.proxy.clone(),
+            parts.schedule.clone(),
+        ));
+        manager.process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as())).await;
+        let recorder = InboundRecorder { store: parts.store.clone(), session: parts.plan.name.clone() };
+        let client = Client::builder()
+            .with_runtime(SmolRuntime::new(Arc::clone(&parts.executor)))
+            .with_persistence_manager(manager)
+            .with_transport_factory_arc(factory.clone())
+            .with_http_client_arc(Arc::clone(&parts.http))
+            .with_version_override((primary, secondary, tertiary))
+            .with_inbound_durability_hook(recorder)
+            // Alerts go out, a few replies come in: years of chat history are of no use here.
+            .with_skip_history_sync(true)
+            .with_background_saver_interval(SAVE_EVERY)
+            .build()
+            .await?
+            .into_client();
+        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
+        client.subscribe_handler(sorter.clone()).detach();
+        let stanzas = client.acquire_raw_node_forwarding();
+        Ok(Self { client, events, sorter, quiet, factory, _stanzas: stanzas })
+    }
+
+    /// To be called before the client's `run`.
+    pub(super) async fn before_line(&self) {
+        self.quiet.restore().await;
+        // The supervisor is ours; the library clears it itself on some ends and never sets it back.
+        self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.quiet.name()
+    }
+
+    pub(super) fn break_line(&self, why: &str) {
+        if let Some(line) = self.factory.line() {
+            line.cut(why);
+        }
+    }
+
+    pub(super) fn ping_websocket(&self, executor: &Executor<'static>) {
+        if let Some(line) = self.factory.line() {
+            executor
+                .spawn(async move {
+                    // A failure ends the line, which is noticed there.
+                    let _ = line.ping(b"tautline").await;
+                })
+                .detach();
+        }
+    }
+
+    /// When each layer last proved that it lives: any byte, a pong, a stanza.
+    pub(super) fn proofs(&self) -> (Option<Instant>, Option<Instant>, Option<Instant>) {
+        let tap = self.factory.tap().map(|tap| tap.look());
+        let (tcp, websocket) = tap.map_or((None, None), |state| (state.last_read, state.last_pong));
+        (tcp, websocket, self.sorter.last_stanza())
+    }
+
+    /// What the sockets are set to, and what the kernel refused.
+    pub(super) fn tuning(&self) -> (String, Vec<String>) {
+        self.factory.tap().map_or_else(Default::default, |tap| (tap.tuning.to_string(), tap.tuning.refused.clone()))
+    }
+
+    /// Why the last line is no more, as far as the sockets know.
+    pub(super) fn how_it_ended(&self) -> Option<(Cause, String)> {
+        if let Some(error) = self.factory.take_last_error() {
+            return Some((cause_of_dial(&error), error.to_string()));
+        }
+        let (_, ended) = self.factory.tap()?.look().ended?;
+        Some((cause_of_end(&ended), ended.to_string()))
+    }
+
+    /// For good: the library's client cannot be used again after its goodbye.
+    pub(super) async fn end(self) {
+        self.break_line("the client ends");
+        let goodbye = self.client.disconnect();
+        let late = async {
+            Timer::after(GOODBYE).await;
+            log::debug!("the library did not say goodbye in time");
+        };
+        future::or(goodbye, late).await;
+    }
+}
+
+/// How the phone lists this device under "linked devices".
+fn shown_as() -> DevicePropsOverride {
+    DevicePropsOverride::new().with_os("Tautline").with_platform_type(PlatformType::DESKTOP)
+}
+
+fn cause_of_dial(error: &DialError) -> Cause {
+    use crate::net::Step;
+    if error.is_clock() {
+        return Cause::ClockSuspect;
+    }
+    if let DialError::Status { status, .. } = error {
+        return match status {
+            429 => Cause::RateLimited,
+            500..=599 => Cause::ServerTrouble(*status),
+            _ => Cause::UpgradeFailed,
+        };
+    }
+    match error.step() {
+        Step::Resolve => Cause::Unresolved,
+        Step::Dial => Cause::Unreachable,
+        Step::Proxy => Cause::ProxyFailed,
+        Step::Tls => Cause::TlsFailed,
+        Step::Upgrade => Cause::UpgradeFailed,
+    }
+}
+
+fn cause_of_end(ended: &Ended) -> Cause {
+    match ended {
+        Ended::ServerClose { code: None | Some(1000 | 1001), .. } | Ended::Eof => Cause::Recycled,
+        Ended::ServerClose { code: Some(code), .. } => Cause::Closed(*code),
+        Ended::Garbage(_) => Cause::OutOfStep,
+        Ended::Read(_) | Ended::Write(_) => Cause::PathBroken,
+        Ended::WriteDeadline(_) => Cause::WriteTimeout,
+        // The library hangs up when it cannot make sense of what it decrypted, or of a login.
+        Ended::Hangup => Cause::OutOfStep,
+        Ended::Local(_) => Cause::Requested,
+    }
+}

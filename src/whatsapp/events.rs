@@ -1,0 +1,166 @@
+//! From the library's events to the few that a session acts on.
+//!
+//! The library calls the handler in the middle of its own work, so the handler only sorts and forwards. Its channel is
+//! bounded: what does not fit is counted and dropped, and every kind that can be dropped has a remedy (an ack that is
+//! missing is a resend under the same id, a cause that is missing is "the path broke").
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wacore::types::events::{Event, EventHandler};
+use wacore::types::presence::ReceiptType;
+use wacore_binary::OwnedNodeRef;
+
+use super::quiet::QuietName;
+use crate::line::Cause;
+
+/// More than the server sends in a burst of receipts after a long absence, by a wide margin.
+pub const EVENTS_MAX: usize = 16_384;
+
+/// What happened on a line.
+#[derive(Debug)]
+pub enum LineEvent {
+    /// The server waits for somebody to scan this.
+    Qr { payload: String, valid: Duration },
+    /// A code to type on the phone.
+    PairCode { code: String, valid: Duration },
+    PairCodeFailed { reason: String },
+    /// The phone linked us. Nothing is on disk yet.
+    PairSuccess,
+    PairFailed { reason: String },
+    /// No QR code was scanned; the library has ended the line.
+    QrCodesExhausted,
+    /// Logged in, and what had waited at the server has been delivered.
+    Ready,
+    Ack { message_id: String, error: Option<String> },
+    Receipt { message_ids: Vec<String>, read: bool },
+    /// The server's own word on why the line ends.
+    ServerSaid { cause: Cause, detail: String },
+    /// The name that others see was changed, here or on the phone.
+    NameChanged { name: String },
+}
+
+/// Sorts the library's events for one client.
+pub(super) struct Sorter {
+    events: async_channel::Sender<LineEvent>,
+    last_stanza: Mutex<Option<Instant>>,
+    dropped: AtomicU64,
+    quiet: Arc<QuietName>,
+}
+
+impl Sorter {
+    pub(super) fn new(quiet: Arc<QuietName>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
+        let (events, receiver) = async_channel::bounded(EVENTS_MAX);
+        let sorter = Self { events, last_stanza: Mutex::new(None), dropped: AtomicU64::new(0), quiet };
+        (Arc::new(sorter), receiver)
+    }
+
+    /// When the server last said something that decrypted: the application layer's proof of life.
+    pub(super) fn last_stanza(&self) -> Option<Instant> {
+        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forward(&self, event: LineEvent) {
+        if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
+        }
+    }
+
+    fn on_stanza(&self, node: &OwnedNodeRef) {
+        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        match node.tag() {
+            "success" => self.quiet.on_success(),
+            "iq" => self.quiet.on_answer(),
+            "ib" if node.get_optional_child("offline").is_some() => {
+                self.quiet.on_answer();
+                self.forward(LineEvent::Ready);
+            }
+            "failure" => self.forward(failure(node)),
+            "stream:error" => self.forward(stream_error(node)),
+            "xmlstreamend" => {
+                self.forward(LineEvent::ServerSaid { cause: Cause::Recycled, detail: "end of stream".into() });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl EventHandler for Sorter {
+    fn handle_event(&self, event: Arc<Event>) {
+        match &*event {
+            Event::RawNode(node) => self.on_stanza(node),
+            Event::PairingQrCode(qr) => {
+                self.forward(LineEvent::Qr { payload: qr.code.clone(), valid: qr.timeout });
+            }
+            Event::PairingCode(code) => {
+                self.forward(LineEvent::PairCode { code: code.code.clone(), valid: code.timeout });
+            }
+            Event::PairingCodeError(error) => {
+                self.forward(LineEvent::PairCodeFailed { reason: error.error.clone() });
+            }
+            Event::PairSuccess(_) => self.forward(LineEvent::PairSuccess),
+            Event::PairError(error) => self.forward(LineEvent::PairFailed { reason: error.error.clone() }),
+            Event::PairingQrCodesExhausted(_) => self.forward(LineEvent::QrCodesExhausted),
+            Event::Connected(_) => self.forward(LineEvent::Ready),
+            Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
+                self.forward(LineEvent::Ack { message_id: ack.id.clone(), error: ack.error.clone() });
+            }
+            Event::Receipt(receipt) => {
+                if let Some(read) = read_or_delivered(&receipt.r#type) {
+                    let message_ids = receipt.message_ids.iter().map(ToString::to_string).collect();
+                    self.forward(LineEvent::Receipt { message_ids, read });
+                }
+            }
+            Event::SelfPushNameUpdated(update) => {
+                self.quiet.on_name(&update.new_name);
+                self.forward(LineEvent::NameChanged { name: update.new_name.clone() });
+            }
+            // The library has some sixty events; what is not above is nothing a session acts on.
+            _ => {}
+        }
+    }
+}
+
+/// `Some(true)` when the recipient has read or played it, `Some(false)` when one of their devices has it.
+fn read_or_delivered(kind: &ReceiptType) -> Option<bool> {
+    match kind {
+        ReceiptType::Delivered | ReceiptType::Inactive => Some(false),
+        ReceiptType::Read | ReceiptType::Played => Some(true),
+        ReceiptType::Sent
+        | ReceiptType::Sender
+        | ReceiptType::Retry
+        | ReceiptType::EncRekeyRetry
+        | ReceiptType::ReadSelf
+        | ReceiptType::PlayedSelf
+        | ReceiptType::ServerError
+        | ReceiptType::PeerMsg
+        | ReceiptType::HistorySync
+        | ReceiptType::Other(_) => None,
+    }
+}
+
+fn attribute(node: &OwnedNodeRef, name: &str) -> Option<String> {
+    node.get_attr(name).map(|value| value.as_str().into_owned())
+}
+
+fn failure(node: &OwnedNodeRef) -> LineEvent {
+    let code = attribute(node, "reason").and_then(|code| code.parse().ok()).unwrap_or(0);
+    let expire = attribute(node, "expire").and_then(|seconds| seconds.parse().ok());
+    let words = attribute(node, "message").unwrap_or_default();
+    LineEvent::ServerSaid { cause: Cause::from_failure(code, expire), detail: printable(&words) }
+}
+
+fn stream_error(node: &OwnedNodeRef) -> LineEvent {
+    let code = attribute(node, "code").and_then(|code| code.parse().ok());
+    let child = node.children().and_then(<[_]>::first);
+    let kind = child.and_then(|child| child.get_attr("type")).map(|value| value.as_str().into_owned());
+    let tag = child.map(|child| child.tag.as_ref().to_owned());
+    let cause = Cause::from_stream_error(code, tag.as_deref(), kind.as_deref());
+    LineEvent::ServerSaid { cause, detail: printable(&tag.unwrap_or_default()) }
+}
+
+/// A server's words go into one log line.
+fn printable(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(200).collect()
+}

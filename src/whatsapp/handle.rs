@@ -1,0 +1,118 @@
+//! What others hold of a running session: commands go in, a view can be looked at, notices come out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::alert::{Recipient, SessionName};
+use crate::gateway::api::{Chat, PairEvent};
+use crate::line::{Cause, Origin, State, Verdict};
+use crate::outbox::MessageId;
+
+/// Commands that wait at once; whoever sends one more waits.
+pub(super) const COMMANDS_MAX: usize = 256;
+
+/// What a session can be asked to do.
+pub enum Command {
+    /// Send `text`. A [`Notice::Written`] or [`Notice::SendFailed`] follows, unless the line goes down first.
+    Send { recipient: Recipient, message_id: MessageId, text: String },
+    /// Start or join pairing; with `phone` (digits) by code.
+    Pair { phone: Option<String>, events: async_channel::Sender<PairEvent> },
+    Chats { answer: async_channel::Sender<Result<Vec<Chat>, String>> },
+    /// Alerts stay unacked: the line is probably dead.
+    Suspect,
+    /// End the line and the session's task.
+    Shutdown,
+}
+
+/// What a session tells the courier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    Up,
+    Down,
+    /// The bytes left for the socket. No proof of anything.
+    Written { message_id: MessageId },
+    SendFailed { message_id: MessageId, error: String, permanent: bool },
+    /// The server's word on a message; with `error` it refused.
+    Ack { message_id: MessageId, error: Option<String> },
+    Receipt { message_id: MessageId, read: bool },
+}
+
+/// Why and when the last line ended.
+#[derive(Debug, Clone)]
+pub struct LastEnd {
+    /// Unix milliseconds.
+    pub at: u64,
+    pub cause: Cause,
+    pub origin: Origin,
+    pub verdict: Verdict,
+    pub detail: String,
+}
+
+/// How a session stands, for status.
+#[derive(Debug, Clone)]
+pub struct SessionView {
+    pub state: State,
+    pub paired: bool,
+    /// Digits of the linked number.
+    pub account: Option<String>,
+    /// Unix milliseconds.
+    pub online_since: Option<u64>,
+    pub lines: u64,
+    pub last_end: Option<LastEnd>,
+    pub deadline: Option<(Instant, crate::line::Reason)>,
+    pub tcp_proof: Option<Instant>,
+    pub websocket_proof: Option<Instant>,
+    pub application_proof: Option<Instant>,
+    pub tcp_tuning: String,
+    pub tcp_refused: Vec<String>,
+    /// What is shown for pairing now.
+    pub pairing: Option<PairEvent>,
+    /// Why the credentials cannot be loaded or saved, when they cannot.
+    pub trouble: Option<String>,
+}
+
+impl Default for SessionView {
+    fn default() -> Self {
+        Self {
+            state: State::Idle,
+            paired: false,
+            account: None,
+            online_since: None,
+            lines: 0,
+            last_end: None,
+            deadline: None,
+            tcp_proof: None,
+            websocket_proof: None,
+            application_proof: None,
+            tcp_tuning: String::new(),
+            tcp_refused: Vec::new(),
+            pairing: None,
+            trouble: None,
+        }
+    }
+}
+
+/// Held by the courier and the gateway.
+#[derive(Clone)]
+pub struct SessionHandle {
+    pub name: SessionName,
+    pub(super) commands: async_channel::Sender<Command>,
+    pub(super) view: Arc<Mutex<SessionView>>,
+}
+
+impl SessionHandle {
+    /// How it stands now.
+    pub fn view(&self) -> SessionView {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for room among the commands. `false` when the session's task has ended.
+    pub async fn command(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// `false` when too many commands wait already, or the session's task has ended.
+    pub fn try_command(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+}

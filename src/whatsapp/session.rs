@@ -1,0 +1,594 @@
+//! The task that runs one session: it feeds the supervisor with what happens and does what the supervisor decides.
+//!
+//! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back as
+//! an event.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+use smol::{Executor, Task};
+use wacore::iq::keepalive::KeepaliveSpec;
+use wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::Client;
+use whatsapp_rust::pair_code::PairCodeOptions;
+
+use super::client::{ClientParts, LiveClient};
+use super::events::LineEvent;
+use super::handle::{COMMANDS_MAX, Command, LastEnd, Notice, SessionHandle, SessionView};
+use super::send;
+use crate::alert::SessionName;
+use crate::config::SessionPlan;
+use crate::gateway::api::PairEvent;
+use crate::line::{Cause, Input, Layer, Output, Schedule, State, Stop, Supervisor, Verdict};
+use crate::store::{Store, StoreError};
+
+/// After we broke a line, how long the library may take to give it up before the client is thrown away.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// Notices that wait for the courier.
+pub const NOTICES_MAX: usize = 4096;
+
+/// What a session is made of.
+pub struct SessionParts {
+    pub plan: SessionPlan,
+    pub schedule: Schedule,
+    pub store: Store,
+    pub executor: Arc<Executor<'static>>,
+    /// Where notices go, with the session's name.
+    pub notices: async_channel::Sender<(SessionName, Notice)>,
+    /// For jitter alone.
+    pub seed: u64,
+}
+
+enum Event {
+    Command(Command),
+    Line(LineEvent),
+    /// The library has given the line up.
+    LineOver,
+    /// One of our own requests was answered, or not.
+    Deadline,
+    /// Nobody holds a handle any more.
+    Abandoned,
+}
+
+/// One linked account and its task.
+pub struct Session {
+    name: SessionName,
+    parts: Arc<ClientParts>,
+    notices: async_channel::Sender<(SessionName, Notice)>,
+    commands: async_channel::Receiver<Command>,
+    view: Arc<Mutex<SessionView>>,
+    supervisor: Supervisor,
+    client: Option<LiveClient>,
+    line: Option<Line>,
+    pairing: Pairing,
+    /// Set by the server's own words; the first of a line counts.
+    said: Option<(Cause, String)>,
+    /// What the end of the line looked like, until the supervisor has judged it.
+    end_detail: String,
+    /// Fetch a web version before the next line: the server found ours too old.
+    outdated: bool,
+    version_looked_at: Option<Instant>,
+    done: bool,
+}
+
+/// The library's run of one line.
+struct Line {
+    task: Task<()>,
+    over: async_channel::Receiver<()>,
+    /// Set when we broke it.
+    give_up_at: Option<Instant>,
+    up: bool,
+}
+
+#[derive(Default)]
+struct Pairing {
+    listeners: Vec<async_channel::Sender<PairEvent>>,
+    shown: Option<PairEvent>,
+    /// Digits of the phone that is to type a code, until the line can ask for one.
+    phone: Option<String>,
+}
+
+impl Session {
+    /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run).
+    ///
+    /// # Errors
+    /// The credentials cannot be read.
+    pub fn new(parts: SessionParts) -> Result<(Self, SessionHandle), StoreError> {
+        let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
+        let view = Arc::new(Mutex::new(SessionView::default()));
+        let name = parts.plan.name.clone();
+        let supervisor = Supervisor::new(parts.schedule.clone(), parts.seed);
+        let notices = parts.notices.clone();
+        let parts = Arc::new(ClientParts::new(parts));
+        let session = Self {
+            name: name.clone(),
+            notices,
+            commands,
+            view: Arc::clone(&view),
+            supervisor,
+            client: None,
+            line: None,
+            pairing: Pairing::default(),
+            said: None,
+            end_detail: String::new(),
+            outdated: false,
+            version_looked_at: None,
+            done: false,
+            parts,
+        };
+        session.look_at_credentials()?;
+        Ok((session, SessionHandle { name, commands: commands_tx, view }))
+    }
+
+    /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
+    pub async fn run(mut self) {
+        let paired = self.look(|view| view.paired);
+        self.supervisor.handle(Instant::now(), Input::Start { paired });
+        while !self.done {
+            self.perform().await;
+            if self.done {
+                break;
+            }
+            match self.next_event().await {
+                Event::Command(command) => self.on_command(command).await,
+                Event::Line(event) => self.on_line_event(event).await,
+                Event::LineOver => self.on_line_over().await,
+                Event::Deadline => self.on_deadline().await,
+                Event::Abandoned => self.supervisor.handle(Instant::now(), Input::Shutdown),
+            }
+        }
+        self.let_go_of_client().await;
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let timeout = [self.supervisor.poll_timeout().map(|(at, _)| at), self.line.as_ref().and_then(|l| l.give_up_at)]
+            .into_iter()
+            .flatten()
+            .min();
+        let deadline = async {
+            match timeout {
+                Some(at) => drop(Timer::at(at).await),
+                None => future::pending().await,
+            }
+            Event::Deadline
+        };
+        let line_event = async {
+            match &self.client {
+                Some(client) => match client.events.recv().await {
+                    Ok(event) => Event::Line(event),
+                    Err(_) => future::pending().await,
+                },
+                None => future::pending().await,
+            }
+        };
+        let over = async {
+            match &self.line {
+                // An error means that the task ended without a word (a panic in the library): it is over all the same.
+                Some(line) => {
+                    let _ = line.over.recv().await;
+                    Event::LineOver
+                }
+                None => future::pending().await,
+            }
+        };
+        let command = async { self.commands.recv().await.map_or(Event::Abandoned, Event::Command) };
+        // What the line said comes before its end, and a deadline cannot be starved by either.
+        future::or(deadline, future::or(line_event, future::or(over, command))).await
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Send { recipient, message_id, text } => match &self.client {
+                Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
+                    let outcome = send::deliver(Arc::clone(&client.client), recipient, message_id, text);
+                    let (notices, name) = (self.notices.clone(), self.name.clone());
+                    self.parts
+                        .executor
+                        .spawn(async move {
+                            let _ = notices.send((name, outcome.await)).await;
+                        })
+                        .detach();
+                }
+                _ => {
+                    let error = "the line is down".to_owned();
+                    self.notify(Notice::SendFailed { message_id, error, permanent: false }).await;
+                }
+            },
+            Command::Pair { phone, events } => self.on_pair(phone, events),
+            Command::Chats { answer } => self.on_chats(answer),
+            Command::Suspect => self.supervisor.handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
+            Command::Shutdown => {
+                self.supervisor.handle(Instant::now(), Input::Shutdown);
+                self.done |= *self.supervisor.state() == State::Stopped(Stop::Requested);
+            }
+        }
+    }
+
+    fn on_pair(&mut self, phone: Option<String>, events: async_channel::Sender<PairEvent>) {
+        if let Some(shown) = &self.pairing.shown {
+            let _ = events.try_send(shown.clone());
+        }
+        self.pairing.listeners.retain(|listener| !listener.is_closed());
+        self.pairing.listeners.push(events);
+        if let Some(phone) = phone {
+            self.pairing.phone = Some(phone);
+            if self.pairing.shown.is_some() {
+                self.ask_for_code();
+            }
+        }
+        self.supervisor.handle(Instant::now(), Input::PairRequested);
+    }
+
+    fn on_chats(&self, answer: async_channel::Sender<Result<Vec<crate::gateway::api::Chat>, String>>) {
+        let Some(client) = self.client.as_ref().filter(|_| self.line.as_ref().is_some_and(|line| line.up)) else {
+            let _ = answer.try_send(Err(format!("session {} is not online", self.name)));
+            return;
+        };
+        let (client, store, session) = (Arc::clone(&client.client), self.parts.store.clone(), self.name.clone());
+        self.parts
+            .executor
+            .spawn(async move {
+                let chats = send::chats(&client, &store, &session).await;
+                let _ = answer.try_send(chats);
+            })
+            .detach();
+    }
+
+    async fn on_line_event(&mut self, event: LineEvent) {
+        match event {
+            LineEvent::Qr { payload, valid } => {
+                self.show(PairEvent::Qr { payload, valid_ms: millis(valid) });
+                self.ask_for_code();
+            }
+            LineEvent::PairCode { code, valid } => self.show(PairEvent::Code { code, valid_ms: millis(valid) }),
+            LineEvent::PairCodeFailed { reason } | LineEvent::PairFailed { reason } => {
+                log::warn!("session {}: pairing failed: {reason}", self.name);
+                self.show(PairEvent::Failed { reason });
+            }
+            LineEvent::PairSuccess => self.on_pair_success().await,
+            LineEvent::QrCodesExhausted => self.said_first(Cause::PairingEnded, String::new()),
+            LineEvent::Ready => self.on_ready().await,
+            LineEvent::Ack { message_id, error } => {
+                let message_id = crate::outbox::MessageId(message_id);
+                self.notify(Notice::Ack { message_id, error }).await;
+            }
+            LineEvent::Receipt { message_ids, read } => {
+                for id in message_ids {
+                    self.notify(Notice::Receipt { message_id: crate::outbox::MessageId(id), read }).await;
+                }
+            }
+            LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
+            LineEvent::NameChanged { name } => self.parts.keep_name(name),
+        }
+    }
+
+    /// The credentials reach the disk before anything else happens: the 515 that follows restarts the line.
+    async fn on_pair_success(&mut self) {
+        let Some(client) = &self.client else { return };
+        match client.client.persistence_manager().flush().await {
+            Ok(()) => {
+                log::info!("session {}: linked by the phone, credentials are on disk", self.name);
+                self.supervisor.handle(Instant::now(), Input::Paired);
+                if let Err(error) = self.look_at_credentials() {
+                    self.change(|view| view.trouble = Some(error.to_string()));
+                }
+            }
+            Err(error) => {
+                log::error!("session {}: the new credentials could not be saved: {error}", self.name);
+                self.show(PairEvent::Failed { reason: format!("the credentials could not be saved: {error}") });
+            }
+        }
+    }
+
+    async fn on_ready(&mut self) {
+        let Some(line) = self.line.as_mut().filter(|line| !line.up && line.give_up_at.is_none()) else { return };
+        line.up = true;
+        self.supervisor.handle(Instant::now(), Input::LoggedIn);
+        let now = wall_ms();
+        self.change(|view| view.online_since = Some(now));
+        log::info!("session {}: online", self.name);
+        if let Some(account) = self.look(|view| view.account.clone()).filter(|_| !self.pairing.listeners.is_empty()) {
+            self.show(PairEvent::Paired { account: masked(&account) });
+        }
+        self.pairing = Pairing::default();
+        self.notify(Notice::Up).await;
+        self.refresh_version();
+    }
+
+    fn on_server_said(&mut self, cause: Cause, detail: String) {
+        // 503 and unknown stream errors leave the line standing until the server closes it. It will not carry anything.
+        let lingers = matches!(
+            cause,
+            Cause::ServerTrouble(_) | Cause::Unclassified(_) | Cause::AckOwed | Cause::OutOfStep | Cause::RateLimited
+        );
+        self.said_first(cause, detail);
+        if lingers {
+            self.break_line("the server gave the line up");
+        }
+    }
+
+    fn said_first(&mut self, cause: Cause, detail: String) {
+        self.said.get_or_insert((cause, detail));
+    }
+
+    async fn on_line_over(&mut self) {
+        // What the line said before it ended may still wait.
+        let waiting: Vec<_> = match &self.client {
+            Some(client) => std::iter::from_fn(|| client.events.try_recv().ok()).collect(),
+            None => Vec::new(),
+        };
+        for event in waiting {
+            self.on_line_event(event).await;
+        }
+        let was_up = self.line.take().is_some_and(|line| line.up);
+        let (cause, detail) = self.cause_of_end();
+        self.feed_proofs();
+        self.end_detail = detail;
+        self.supervisor.handle(Instant::now(), Input::Ended { cause });
+        if was_up {
+            self.notify(Notice::Down).await;
+        }
+    }
+
+    /// The server's word, else what the socket or the dialling showed.
+    fn cause_of_end(&mut self) -> (Cause, String) {
+        let seen = self.client.as_ref().and_then(LiveClient::how_it_ended);
+        match (self.said.take(), seen) {
+            (Some((cause, detail)), _) => (cause, detail),
+            (None, Some((cause, detail))) => (cause, detail),
+            (None, None) => (Cause::LoginTimeout, "the login did not complete".to_owned()),
+        }
+    }
+
+    async fn on_deadline(&mut self) {
+        let now = Instant::now();
+        self.feed_proofs();
+        self.supervisor.handle_timeout(now);
+        let stuck = self.line.as_ref().and_then(|line| line.give_up_at).is_some_and(|at| at <= now);
+        if stuck {
+            log::warn!("session {}: the line did not let go; starting a fresh client", self.name);
+            if let Some(line) = self.line.take() {
+                drop(line.task);
+                if line.up {
+                    self.notify(Notice::Down).await;
+                }
+            }
+            self.let_go_of_client().await;
+            let (cause, detail) = self.said.take().unwrap_or((Cause::PathBroken, "it did not let go".to_owned()));
+            self.end_detail = detail;
+            self.supervisor.handle(Instant::now(), Input::Ended { cause });
+        }
+    }
+
+    /// Instants of what was heard, for deadlines that are judged by them.
+    fn feed_proofs(&mut self) {
+        let Some(client) = &self.client else { return };
+        let (tcp, websocket, application) = client.proofs();
+        for (at, layer) in
+            [(tcp, Layer::Tcp), (websocket, Layer::WebSocket), (application, Layer::Application)]
+        {
+            if let Some(at) = at {
+                self.supervisor.handle(at, Input::Heard(layer));
+            }
+        }
+        let (tuning, refused) = client.tuning();
+        self.change(|view| {
+            view.tcp_tuning = tuning;
+            view.tcp_refused = refused;
+            view.tcp_proof = tcp;
+            view.websocket_proof = websocket;
+            view.application_proof = application;
+        });
+    }
+
+    /// Does what the supervisor decided, until it has nothing more to say.
+    async fn perform(&mut self) {
+        while let Some(output) = self.supervisor.poll_output() {
+            match output {
+                Output::Dial { pairing } => self.dial(pairing).await,
+                Output::Close => self.break_line("closed here"),
+                Output::PingApplication => self.ping_application(),
+                Output::PingWebSocket => self.client.iter().for_each(|client| client.ping_websocket(&self.parts.executor)),
+                Output::AnnounceUnavailable => self.announce_unavailable(),
+                Output::LineEnded { cause, verdict } => self.on_ended(cause, verdict),
+                Output::Quarantine(stop) => self.quarantine(stop).await,
+            }
+        }
+        if let State::Stopped(stop) = *self.supervisor.state() {
+            self.on_stopped(stop).await;
+        }
+        let (state, deadline) = (self.supervisor.state().clone(), self.supervisor.poll_timeout());
+        self.change(|view| {
+            view.state = state;
+            view.deadline = deadline;
+        });
+    }
+
+    async fn on_stopped(&mut self, stop: Stop) {
+        if stop == Stop::Requested {
+            self.done = true;
+        }
+        if !self.pairing.listeners.is_empty() {
+            self.show(PairEvent::Failed { reason: stop.advice().to_owned() });
+        }
+        self.pairing = Pairing::default();
+        self.change(|view| view.pairing = None);
+        self.let_go_of_client().await;
+    }
+
+    async fn dial(&mut self, pairing: bool) {
+        if self.outdated {
+            self.outdated = false;
+            self.let_go_of_client().await;
+            self.parts.fetch_version().await;
+        }
+        if self.client.is_none() {
+            match LiveClient::build(&self.parts).await {
+                Ok(client) => self.client = Some(client),
+                Err(error) => {
+                    log::error!("session {}: no client: {error:#}", self.name);
+                    self.change(|view| view.trouble = Some(format!("{error:#}")));
+                    self.supervisor.handle(Instant::now(), Input::Ended { cause: Cause::Unclassified(error.to_string()) });
+                    return;
+                }
+            }
+        }
+        let Some(client) = &self.client else { return };
+        client.before_line().await;
+        self.said = None;
+        let (over_tx, over) = async_channel::bounded(1);
+        let running = Arc::clone(&client.client);
+        let task = self.parts.executor.spawn(async move {
+            running.run().await;
+            let _ = over_tx.send(()).await;
+        });
+        self.line = Some(Line { task, over, give_up_at: None, up: false });
+        self.change(|view| {
+            view.lines += 1;
+            view.trouble = None;
+        });
+        log::debug!("session {}: dialling{}", self.name, if pairing { " to pair" } else { "" });
+    }
+
+    fn break_line(&mut self, why: &str) {
+        if let Some(client) = &self.client {
+            client.break_line(why);
+        }
+        if let Some(line) = &mut self.line {
+            line.give_up_at.get_or_insert(Instant::now() + LETTING_GO);
+        }
+    }
+
+    fn ping_application(&self) {
+        let Some(client) = &self.client else { return };
+        let (client, deadline) = (Arc::clone(&client.client), self.parts.schedule.application.pong);
+        // Its answer is seen as a stanza like any other; its silence is the supervisor's to judge.
+        self.parts
+            .executor
+            .spawn(async move {
+                let _ = client.execute(KeepaliveSpec::with_timeout(deadline)).await;
+            })
+            .detach();
+    }
+
+    fn announce_unavailable(&self) {
+        let Some(client) = &self.client else { return };
+        let node = NodeBuilder::new("presence").attr("type", "unavailable").attr("name", client.name()).build();
+        let client = Arc::clone(&client.client);
+        self.parts
+            .executor
+            .spawn(async move {
+                if let Err(error) = client.send_node(node).await {
+                    log::debug!("presence unavailable was not sent: {error}");
+                }
+            })
+            .detach();
+    }
+
+    fn ask_for_code(&mut self) {
+        let (Some(client), Some(phone)) = (&self.client, self.pairing.phone.take()) else { return };
+        let client: Arc<Client> = Arc::clone(&client.client);
+        let options = PairCodeOptions { phone_number: phone, ..PairCodeOptions::default() };
+        // Both outcomes come back as events.
+        self.parts
+            .executor
+            .spawn(async move {
+                let _ = client.pair_with_code(options).await;
+            })
+            .detach();
+    }
+
+    fn refresh_version(&mut self) {
+        let fresh = self.version_looked_at.is_some_and(|at| at.elapsed() < super::version::REFRESH_EVERY);
+        if fresh || !self.parts.plan.endpoint.tls {
+            return;
+        }
+        self.version_looked_at = Some(Instant::now());
+        let parts = Arc::clone(&self.parts);
+        self.parts.executor.spawn(async move { parts.fetch_version().await }).detach();
+    }
+
+    fn on_ended(&mut self, cause: Cause, verdict: Verdict) {
+        self.outdated |= cause == Cause::Outdated;
+        let detail = std::mem::take(&mut self.end_detail);
+        let level = match verdict {
+            Verdict::Stop(Stop::Requested | Stop::PairingEnded) | Verdict::RedialNow | Verdict::BackOff => log::Level::Info,
+            Verdict::Stop(_) | Verdict::HoldUntil(_) | Verdict::BackOffLong => log::Level::Warn,
+        };
+        let words = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+        log::log!(level, "session {}: {cause}{words}; {verdict}", self.name);
+        let end = LastEnd { at: wall_ms(), origin: cause.origin(), cause, verdict, detail };
+        self.change(|view| {
+            view.online_since = None;
+            view.last_end = Some(end);
+        });
+    }
+
+    async fn quarantine(&mut self, stop: Stop) {
+        self.let_go_of_client().await;
+        match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
+            Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
+            Err(error) => {
+                log::error!("session {}: dead credentials could not be set aside: {error}", self.name);
+                self.change(|view| view.trouble = Some(error.to_string()));
+            }
+        }
+        self.change(|view| {
+            view.paired = false;
+            view.account = None;
+        });
+    }
+
+    async fn let_go_of_client(&mut self) {
+        self.line = None;
+        if let Some(client) = self.client.take() {
+            client.end().await;
+        }
+    }
+
+    fn look_at_credentials(&self) -> Result<(), StoreError> {
+        let account = self.parts.credentials.paired()?;
+        self.change(|view| {
+            view.paired = account.is_some();
+            view.account = account.as_ref().map(|account| account.pn.user.to_string());
+        });
+        Ok(())
+    }
+
+    fn show(&mut self, event: PairEvent) {
+        self.pairing.listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
+        let shown = matches!(event, PairEvent::Qr { .. } | PairEvent::Code { .. }).then_some(event);
+        self.pairing.shown.clone_from(&shown);
+        self.change(|view| view.pairing = shown);
+    }
+
+    async fn notify(&self, notice: Notice) {
+        let _ = self.notices.send((self.name.clone(), notice)).await;
+    }
+
+    fn look<T>(&self, read: impl FnOnce(&SessionView) -> T) -> T {
+        read(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SessionView)) {
+        change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// All but the last two digits hidden.
+pub fn masked(number: &str) -> String {
+    let shown = number.len().saturating_sub(2);
+    format!("+{}{}", "•".repeat(shown), &number[shown..])
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// For records and people; no deadline comes from it.
+fn wall_ms() -> u64 {
+    u64::try_from(wacore::time::now_millis()).unwrap_or(0)
+}

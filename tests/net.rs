@@ -2,6 +2,7 @@
 
 mod net {
     pub mod dialing;
+    pub mod http;
     pub mod line;
     pub mod proxies;
     pub mod support;

@@ -17,9 +17,7 @@ use super::ids;
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{
-    AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, ReceiptKind, Step,
-};
+use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, ReceiptKind, Step};
 use crate::store::{Batch, Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Command, Notice, SessionHandle};
 
@@ -67,7 +65,10 @@ impl Courier {
             outbox: Mutex::new(outbox),
             store,
             executor,
-            sessions: sessions.into_iter().map(|session| (session.name.clone(), session)).collect(),
+            sessions: sessions
+                .into_iter()
+                .map(|session| (session.name.clone(), session))
+                .collect(),
             routes: routes.into_iter().map(|route| (route.name.clone(), route)).collect(),
             writing: Mutex::default(),
             changed: Event::new(),
@@ -97,20 +98,29 @@ impl Courier {
 
     /// Accepts an alert and returns once it is on disk. Dropping the future does not take it back.
     pub(super) async fn publish(self: &Arc<Self>, route: &RouteName, alert: Alert) -> Result<Accepted, Refusal> {
-        let plan = self.routes.get(route).ok_or_else(|| Refusal::UnknownRoute(route.to_string()))?;
+        let plan = self
+            .routes
+            .get(route)
+            .ok_or_else(|| Refusal::UnknownRoute(route.to_string()))?;
         if let Some(reason) = self.store.poisoned() {
             return Err(Refusal::Storage(format!("the state cannot be written: {reason}")));
         }
         let request = AcceptRequest {
             route: route.clone(),
             session: plan.session.clone(),
-            to: plan.to.iter().map(|recipient| (recipient.clone(), ids::message_id())).collect(),
+            to: plan
+                .to
+                .iter()
+                .map(|recipient| (recipient.clone(), ids::message_id()))
+                .collect(),
             alert,
             alert_id: ids::alert_id(),
         };
         let accepted = {
             let mut outbox = self.outbox();
-            let accepted = outbox.accept(clock::now(), request).map_err(|full| Refusal::Full(full.to_string()))?;
+            let accepted = outbox
+                .accept(clock::now(), request)
+                .map_err(|full| Refusal::Full(full.to_string()))?;
             if !accepted.durable {
                 self.writing().insert(accepted.record.seq);
             }
@@ -124,10 +134,17 @@ impl Courier {
             let change = self.changed.listen();
             if let Some(record) = self.outbox().get(id) {
                 let alert = record.into();
-                return Ok(Accepted { alert, duplicate: accepted.duplicate, warning: self.warning_for(&plan.session) });
+                return Ok(Accepted {
+                    alert,
+                    duplicate: accepted.duplicate,
+                    warning: self.warning_for(&plan.session),
+                });
             }
             if !self.writing().contains(&seq) {
-                let reason = self.store.poisoned().unwrap_or_else(|| "the alert could not be written".into());
+                let reason = self
+                    .store
+                    .poisoned()
+                    .unwrap_or_else(|| "the alert could not be written".into());
                 return Err(Refusal::Storage(reason));
             }
             change.await;
@@ -144,7 +161,11 @@ impl Courier {
                 if let Err(error) = &written {
                     log::error!("an alert was refused because it could not be written: {error}");
                 }
-                courier.input(if written.is_ok() { Input::Durable { seq } } else { Input::NotDurable { seq } });
+                courier.input(if written.is_ok() {
+                    Input::Durable { seq }
+                } else {
+                    Input::NotDurable { seq }
+                });
                 courier.writing().remove(&seq);
                 courier.changed.notify(usize::MAX);
             })
@@ -158,7 +179,10 @@ impl Courier {
             return Some(format!("nothing goes out on session {session}: {trouble}"));
         }
         if let crate::line::State::Stopped(stop) = view.state {
-            return Some(format!("nothing goes out on session {session} until a person acts: {}", stop.advice()));
+            return Some(format!(
+                "nothing goes out on session {session} until a person acts: {}",
+                stop.advice()
+            ));
         }
         let unpaired = format!("session {session} is not paired; nothing goes out until `tautline pair` has linked it");
         (!view.paired).then_some(unpaired)
@@ -198,7 +222,9 @@ impl Courier {
     /// Returns once the drop is on disk: what a person gave up must not come back.
     pub(super) async fn drop_alert(&self, id: &str) -> Result<AlertRecord, Refusal> {
         let record = self.command(|outbox, now| outbox.drop_alert(now, id).cloned())?;
-        self.persist_now().await.map_err(|error| Refusal::Storage(error.to_string()))?;
+        self.persist_now()
+            .await
+            .map_err(|error| Refusal::Storage(error.to_string()))?;
         Ok(record)
     }
 
@@ -224,12 +250,29 @@ impl Courier {
         loop {
             let next = self.outbox().poll_output();
             match next {
-                Some(Output::Send { session, seq: _, recipient, message_id, text }) => {
-                    let command = Command::Send { recipient, message_id: message_id.clone(), text };
-                    let handed = self.sessions.get(&session).is_some_and(|handle| handle.try_command(command));
+                Some(Output::Send {
+                    session,
+                    seq: _,
+                    recipient,
+                    message_id,
+                    text,
+                }) => {
+                    let command = Command::Send {
+                        recipient,
+                        message_id: message_id.clone(),
+                        text,
+                    };
+                    let handed = self
+                        .sessions
+                        .get(&session)
+                        .is_some_and(|handle| handle.try_command(command));
                     if !handed {
                         let error = "the session takes no commands".to_owned();
-                        let failed = Input::SendFailed { message_id, error, permanent: false };
+                        let failed = Input::SendFailed {
+                            message_id,
+                            error,
+                            permanent: false,
+                        };
                         self.outbox().handle(clock::now(), failed);
                     }
                 }
@@ -251,7 +294,10 @@ impl Courier {
     }
 
     fn persist_later(&self, seq: u64, record: Option<AlertRecord>) {
-        self.to_persist.lock().unwrap_or_else(PoisonError::into_inner).insert(seq, record);
+        self.to_persist
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(seq, record);
         self.persist_due.notify(usize::MAX);
     }
 
@@ -283,7 +329,12 @@ impl Courier {
     pub(super) async fn persist_forever(self: Arc<Self>) {
         loop {
             let due = self.persist_due.listen();
-            if self.to_persist.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            if self
+                .to_persist
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
+            {
                 due.await;
             }
             Timer::after(self.collect).await;
@@ -323,13 +374,31 @@ impl Courier {
                 Notice::Up => Input::SessionUp(session),
                 Notice::Down => Input::SessionDown(session),
                 Notice::Written { message_id } => Input::Written { message_id },
-                Notice::SendFailed { message_id, error, permanent } => {
-                    Input::SendFailed { message_id, error, permanent }
-                }
-                Notice::Ack { message_id, error } => Input::ServerAck { session, message_id, error },
+                Notice::SendFailed {
+                    message_id,
+                    error,
+                    permanent,
+                } => Input::SendFailed {
+                    message_id,
+                    error,
+                    permanent,
+                },
+                Notice::Ack { message_id, error } => Input::ServerAck {
+                    session,
+                    message_id,
+                    error,
+                },
                 Notice::Receipt { message_id, read } => {
-                    let kind = if read { ReceiptKind::Read } else { ReceiptKind::Delivered };
-                    Input::Receipt { session, message_id, kind }
+                    let kind = if read {
+                        ReceiptKind::Read
+                    } else {
+                        ReceiptKind::Delivered
+                    };
+                    Input::Receipt {
+                        session,
+                        message_id,
+                        kind,
+                    }
                 }
             });
         }

@@ -19,7 +19,10 @@ fn random<const N: usize>() -> [u8; N] {
 
 pub(super) fn alert_id() -> String {
     // 62 does not divide 256: the bias towards the first 8 letters is of no consequence for a name.
-    random::<ALERT_ID_CHARS>().iter().map(|byte| char::from(ALPHANUMERIC[usize::from(*byte) % 62])).collect()
+    random::<ALERT_ID_CHARS>()
+        .iter()
+        .map(|byte| char::from(ALPHANUMERIC[usize::from(*byte) % 62]))
+        .collect()
 }
 
 /// `3EB0` and 18 hex digits, the form that WhatsApp Web gives its ids.

@@ -24,7 +24,9 @@ fn tell(state: &[NotifyState]) {
 /// Feeds the watchdog from progress: a turn of the executor's loop and a round through the store's thread. Whoever no
 /// longer makes these is restarted. The internet being down is no lack of progress.
 pub(super) async fn feed_watchdog(store: Store) {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     loop {
         Timer::after(limit / 2).await;
         let progress = async { store.commit(Batch::new()).await.is_ok() };

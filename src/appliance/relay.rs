@@ -27,7 +27,9 @@ pub(super) struct Appliance {
 
 impl Appliance {
     fn session(&self, name: &SessionName) -> Result<&SessionHandle, Refusal> {
-        self.courier.session(name).ok_or_else(|| Refusal::UnknownSession(name.to_string()))
+        self.courier
+            .session(name)
+            .ok_or_else(|| Refusal::UnknownSession(name.to_string()))
     }
 }
 
@@ -46,7 +48,12 @@ impl Relay for Appliance {
     }
 
     fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
-        self.courier.outbox().list(pending, limit).into_iter().map(AlertView::from).collect()
+        self.courier
+            .outbox()
+            .list(pending, limit)
+            .into_iter()
+            .map(AlertView::from)
+            .collect()
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {
@@ -58,11 +65,20 @@ impl Relay for Appliance {
     }
 
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
-        self.courier.retry(id).as_ref().map(AlertView::from).map_err(Clone::clone)
+        self.courier
+            .retry(id)
+            .as_ref()
+            .map(AlertView::from)
+            .map_err(Clone::clone)
     }
 
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
-        self.courier.drop_alert(id).await.as_ref().map(AlertView::from).map_err(Clone::clone)
+        self.courier
+            .drop_alert(id)
+            .await
+            .as_ref()
+            .map(AlertView::from)
+            .map_err(Clone::clone)
     }
 
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
@@ -99,7 +115,13 @@ impl Relay for Appliance {
             )));
         }
         let (events_tx, events) = async_channel::bounded(PAIR_EVENTS_MAX);
-        if !handle.command(Command::Pair { phone, events: events_tx }).await {
+        if !handle
+            .command(Command::Pair {
+                phone,
+                events: events_tx,
+            })
+            .await
+        {
             return Err(Refusal::Unavailable(format!("session {session} has ended")));
         }
         Ok(events)

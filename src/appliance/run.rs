@@ -72,7 +72,15 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
 }
 
 async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<(), RunError> {
-    let RunOptions { plan, config_warnings, board, board_why, state, control, console } = options;
+    let RunOptions {
+        plan,
+        config_warnings,
+        board,
+        board_why,
+        state,
+        control,
+        console,
+    } = options;
     let (started, started_at) = started();
     let mut signals = super::signals::watch().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
@@ -141,10 +149,16 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
             tasks.push(executor.spawn(show_pairing(handle.clone(), Arc::clone(&console))));
         }
     }
-    let running: Vec<Task<()>> = sessions.into_iter().map(|session| executor.spawn(session.run())).collect();
+    let running: Vec<Task<()>> = sessions
+        .into_iter()
+        .map(|session| executor.spawn(session.run()))
+        .collect();
 
     let (stop_tx, stop) = async_channel::bounded::<()>(1);
-    let relay = Arc::new(Appliance { courier: Arc::clone(&courier), facts });
+    let relay = Arc::new(Appliance {
+        courier: Arc::clone(&courier),
+        facts,
+    });
     let serving = executor.spawn(gateway.serve(Arc::clone(&executor), relay, async move {
         let _ = stop.recv().await;
     }));
@@ -188,7 +202,13 @@ async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {
 /// Shows QR codes for as long as the session's first pairing attempt goes on.
 async fn show_pairing(handle: SessionHandle, console: Arc<dyn Console>) {
     let (events_tx, events) = async_channel::bounded(4);
-    if handle.command(Command::Pair { phone: None, events: events_tx }).await {
+    if handle
+        .command(Command::Pair {
+            phone: None,
+            events: events_tx,
+        })
+        .await
+    {
         while let Ok(event) = events.recv().await {
             console.pairing(handle.name.as_str(), &event);
         }

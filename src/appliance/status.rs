@@ -58,7 +58,10 @@ impl Facts {
             board: self.board.clone(),
             state: self.state.display().to_string(),
             listen: self.listen.clone(),
-            sessions: views.iter().map(|(handle, view)| self.session(now, handle, view)).collect(),
+            sessions: views
+                .iter()
+                .map(|(handle, view)| self.session(now, handle, view))
+                .collect(),
             outbox: OutboxCounts {
                 accepted: outbox.count(Step::Accepted),
                 sent: outbox.count(Step::Sent),
@@ -109,7 +112,11 @@ impl Facts {
             layer(
                 "websocket",
                 view.websocket_proof,
-                format!("ping every {} s, answer within {} s", websocket.ping.as_secs(), websocket.pong.as_secs()),
+                format!(
+                    "ping every {} s, answer within {} s",
+                    websocket.ping.as_secs(),
+                    websocket.pong.as_secs()
+                ),
             ),
             layer(
                 "application",
@@ -132,7 +139,11 @@ impl Facts {
         };
         let mut health = Vec::new();
         if let Some(reason) = self.store.poisoned() {
-            health.push(entry("store-failed", "error", format!("the state cannot be written: {reason}")));
+            health.push(entry(
+                "store-failed",
+                "error",
+                format!("the state cannot be written: {reason}"),
+            ));
         }
         for (handle, view) in views {
             health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));
@@ -141,10 +152,19 @@ impl Facts {
                 health.push(entry("tcp-setting-refused", "warning", text));
             }
         }
-        health.extend(self.damaged.iter().map(|text| entry("outbox-damaged", "error", text.clone())));
-        health.extend(self.config_warnings.iter().map(|text| entry("config-unknown-key", "warning", text.clone())));
+        health.extend(
+            self.damaged
+                .iter()
+                .map(|text| entry("outbox-damaged", "error", text.clone())),
+        );
+        health.extend(
+            self.config_warnings
+                .iter()
+                .map(|text| entry("config-unknown-key", "warning", text.clone())),
+        );
         if cfg!(feature = "lab") {
-            let text = "built with feature `lab`: certificate chains are not checked, only loopback endpoints are dialled";
+            let text =
+                "built with feature `lab`: certificate chains are not checked, only loopback endpoints are dialled";
             health.push(entry("lab-build", "warning", text.to_owned()));
         }
         health
@@ -157,19 +177,25 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
         return Some(("session-trouble", "error", format!("session {name}: {trouble}")));
     }
     match &view.state {
-        State::Stopped(Stop::PairingEnded) => {
-            Some(("session-unpaired", "error", format!("session {name} is not paired: run `tautline pair`")))
-        }
+        State::Stopped(Stop::PairingEnded) => Some((
+            "session-unpaired",
+            "error",
+            format!("session {name} is not paired: run `tautline pair`"),
+        )),
         State::Stopped(stop) => Some(("session-stopped", "error", format!("session {name}: {}", stop.advice()))),
-        State::Idle | State::Connecting { .. } | State::Waiting { .. } if !view.paired => {
-            Some(("session-unpaired", "error", format!("session {name} is not paired: run `tautline pair`")))
-        }
+        State::Idle | State::Connecting { .. } | State::Waiting { .. } if !view.paired => Some((
+            "session-unpaired",
+            "error",
+            format!("session {name} is not paired: run `tautline pair`"),
+        )),
         State::Idle | State::Connecting { .. } => {
             Some(("session-offline", "warning", format!("session {name} is connecting")))
         }
-        State::Waiting { after } => {
-            Some(("session-offline", "warning", format!("session {name} waits to connect again: {after}")))
-        }
+        State::Waiting { after } => Some((
+            "session-offline",
+            "warning",
+            format!("session {name} waits to connect again: {after}"),
+        )),
         State::Online => None,
     }
 }

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use super::schedule::{
-    ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule,
-};
+use super::schedule::{ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule};
 
 /// One number of a board's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

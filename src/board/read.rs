@@ -32,13 +32,23 @@ pub fn read(name: &str, text_of: &dyn Fn(&str) -> Result<String, String>) -> Res
     let mut list = [0; FIELDS.len()];
     let mut whys = Vec::new();
     for (index, field) in FIELDS.iter().enumerate() {
-        let from_base = || base.as_ref().and_then(|(base, file)| Some((*base, file.numbers[index].as_ref()?)));
-        match own.numbers[index].as_ref().map(|number| (name, number)).or_else(from_base) {
+        let from_base = || {
+            base.as_ref()
+                .and_then(|(base, file)| Some((*base, file.numbers[index].as_ref()?)))
+        };
+        match own.numbers[index]
+            .as_ref()
+            .map(|number| (name, number))
+            .or_else(from_base)
+        {
             Some((from, (value, why))) => {
                 list[index] = *value;
                 whys.push((why.clone(), from.to_owned()));
             }
-            None => faults.push(format!("boards/{name}.toml: {}.{}: is missing", field.section, field.key)),
+            None => faults.push(format!(
+                "boards/{name}.toml: {}.{}: is missing",
+                field.section, field.key
+            )),
         }
     }
     let values = Values::from_list(list);

@@ -14,7 +14,9 @@ fn files() -> BTreeMap<String, String> {
 }
 
 fn read_from(files: &BTreeMap<String, String>, name: &str) -> Result<Sheet, Vec<String>> {
-    read(name, &|name| files.get(name).cloned().ok_or_else(|| "is missing".into()))
+    read(name, &|name| {
+        files.get(name).cloned().ok_or_else(|| "is missing".into())
+    })
 }
 
 /// What the build says after `from` became `to` in the file of `name`.
@@ -35,7 +37,15 @@ fn what_is_compiled_in_is_what_the_files_say() {
         assert!(board.numbers().count() == FIELDS.len() && faults(&board.values).is_empty());
     }
     let names: Vec<_> = Board::all().iter().map(|board| board.name).collect();
-    let expected = ["generic", "rpi-3", "rpi-4", "rpi-5", "rpi-zero-2w", "wsl2", "x86-64-mini-pc"];
+    let expected = [
+        "generic",
+        "rpi-3",
+        "rpi-4",
+        "rpi-5",
+        "rpi-zero-2w",
+        "wsl2",
+        "x86-64-mini-pc",
+    ];
     assert_eq!(names, expected);
     assert_eq!(Board::generic().name, "generic");
 }
@@ -45,7 +55,11 @@ fn every_board_keeps_what_is_promised() {
     for board in Board::all() {
         let schedule = board.schedule();
         let limit = if board.name == "wsl2" { 15 } else { 25 };
-        assert!(recovery_worst(&schedule) <= Duration::from_secs(limit), "{}", board.name);
+        assert!(
+            recovery_worst(&schedule) <= Duration::from_secs(limit),
+            "{}",
+            board.name
+        );
         assert!(wakeups_per_minute(&schedule) <= 30, "{}", board.name);
         assert!(messages_per_hour(&schedule) <= board.values.path_messages_per_hour);
     }
@@ -74,36 +88,124 @@ fn the_arithmetic() {
 #[test]
 fn a_spoilt_board_names_its_file_and_key() {
     for (name, from, to, key) in [
-        ("generic", "nat_s = { value = 60", "nat_s = { value = 24", "application.ping_max_s"),
-        ("generic", "idle_s = { value = 10", "idle_s = { value = 60", "tcp.idle_s"),
-        ("generic", "ping_min_s = { value = 8", "ping_min_s = { value = 12", "application.ping_min_s"),
-        ("generic", "pong_s = { value = 8", "pong_s = { value = 12", "application.pong_s"),
-        ("generic", "ping_s = { value = 12", "ping_s = { value = 11", "websocket.ping_s"),
-        ("generic", "pong_s = { value = 6", "pong_s = { value = 9", "websocket.pong_s"),
-        ("generic", "user_timeout_s = { value = 18", "user_timeout_s = { value = 8", "tcp.user_timeout_s"),
-        ("generic", "user_timeout_s = { value = 18", "user_timeout_s = { value = 30", "tcp.user_timeout_s"),
+        (
+            "generic",
+            "nat_s = { value = 60",
+            "nat_s = { value = 24",
+            "application.ping_max_s",
+        ),
+        (
+            "generic",
+            "idle_s = { value = 10",
+            "idle_s = { value = 60",
+            "tcp.idle_s",
+        ),
+        (
+            "generic",
+            "ping_min_s = { value = 8",
+            "ping_min_s = { value = 12",
+            "application.ping_min_s",
+        ),
+        (
+            "generic",
+            "pong_s = { value = 8",
+            "pong_s = { value = 12",
+            "application.pong_s",
+        ),
+        (
+            "generic",
+            "ping_s = { value = 12",
+            "ping_s = { value = 11",
+            "websocket.ping_s",
+        ),
+        (
+            "generic",
+            "pong_s = { value = 6",
+            "pong_s = { value = 9",
+            "websocket.pong_s",
+        ),
+        (
+            "generic",
+            "user_timeout_s = { value = 18",
+            "user_timeout_s = { value = 8",
+            "tcp.user_timeout_s",
+        ),
+        (
+            "generic",
+            "user_timeout_s = { value = 18",
+            "user_timeout_s = { value = 30",
+            "tcp.user_timeout_s",
+        ),
         ("generic", "count = { value = 3", "count = { value = 6", "tcp.count"),
-        ("generic", "write_s = { value = 10", "write_s = { value = 21", "steps.write_s"),
-        ("generic", "pong_s = { value = 8", "pong_s = { value = 10", "path.recovery_s"),
-        ("generic", "recovery_s = { value = 25", "recovery_s = { value = 26", "path.recovery_s"),
-        ("generic", "hour = { value = 480", "hour = { value = 400", "path.messages_per_hour"),
-        ("wsl2", "recovery_s = { value = 15", "recovery_s = { value = 14", "path.recovery_s"),
-        ("wsl2", "ping_min_s = { value = 5", "ping_min_s = { value = 1", "application.ping_min_s"),
+        (
+            "generic",
+            "write_s = { value = 10",
+            "write_s = { value = 21",
+            "steps.write_s",
+        ),
+        (
+            "generic",
+            "pong_s = { value = 8",
+            "pong_s = { value = 10",
+            "path.recovery_s",
+        ),
+        (
+            "generic",
+            "recovery_s = { value = 25",
+            "recovery_s = { value = 26",
+            "path.recovery_s",
+        ),
+        (
+            "generic",
+            "hour = { value = 480",
+            "hour = { value = 400",
+            "path.messages_per_hour",
+        ),
+        (
+            "wsl2",
+            "recovery_s = { value = 15",
+            "recovery_s = { value = 14",
+            "path.recovery_s",
+        ),
+        (
+            "wsl2",
+            "ping_min_s = { value = 5",
+            "ping_min_s = { value = 1",
+            "application.ping_min_s",
+        ),
         ("generic", "max_s = { value = 60", "max_s = { value = 1", "redial.max_s"),
-        ("generic", "per_hour = { value = 150", "per_hour = { value = 100", "redial.per_hour"),
-        ("generic", "presence_s = { value = 300", "presence_s = { value = 3", "application.presence_s"),
+        (
+            "generic",
+            "per_hour = { value = 150",
+            "per_hour = { value = 100",
+            "redial.per_hour",
+        ),
+        (
+            "generic",
+            "presence_s = { value = 300",
+            "presence_s = { value = 3",
+            "application.presence_s",
+        ),
         ("generic", "count = { value = 3", "count = { value = -3", "tcp.count"),
         ("generic", "count = { value = 3", "count = { value = 3.0", "tcp.count"),
         ("generic", "count = { value = 3", "counts = { value = 3", "tcp.counts"),
         ("generic", "count = { value = 3", "# { value = 3", "tcp.count"),
-        ("generic", "why = \"what is promised", "why = \"\" } # ", "path.recovery_s"),
+        (
+            "generic",
+            "why = \"what is promised",
+            "why = \"\" } # ",
+            "path.recovery_s",
+        ),
         ("generic", "[tcp]", "[tpc]", "tpc"),
         ("rpi-4", "base = \"generic\"", "base = \"rpi-3\"", "base"),
         ("rpi-4", "title = ", "titel = ", "title"),
     ] {
         let faults = spoilt(name, from, to);
         let wanted = format!("boards/{name}.toml: {key}: ");
-        assert!(faults.iter().any(|fault| fault.starts_with(&wanted)), "{to}: {faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(&wanted)),
+            "{to}: {faults:?}"
+        );
     }
     assert!(spoilt("generic", "title = ", "title ")[0].starts_with("boards/generic.toml: "));
 }

@@ -21,7 +21,12 @@ pub(super) struct Backoff {
 impl Backoff {
     pub(super) fn new(schedule: RedialSchedule, seed: u64) -> Self {
         // The generator below has one fixed point, zero.
-        Self { schedule, failures: 0, attempts: VecDeque::new(), random: seed | 1 }
+        Self {
+            schedule,
+            failures: 0,
+            attempts: VecDeque::new(),
+            random: seed | 1,
+        }
     }
 
     pub(super) fn proved_useful(&mut self) {

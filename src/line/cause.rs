@@ -303,13 +303,19 @@ mod tests {
         for ((code, child, kind), cause) in cases {
             assert_eq!(Cause::from_stream_error(code, child, kind), cause);
         }
-        assert!(matches!(Cause::from_stream_error(Some(777), None, None), Cause::Unclassified(_)));
+        assert!(matches!(
+            Cause::from_stream_error(Some(777), None, None),
+            Cause::Unclassified(_)
+        ));
     }
 
     #[test]
     fn what_needs_a_person_never_redials() {
         for code in [400, 401, 403, 406, 409, 411] {
-            assert!(matches!(Cause::from_failure(code, None).verdict(), Verdict::Stop(_)), "{code}");
+            assert!(
+                matches!(Cause::from_failure(code, None).verdict(), Verdict::Stop(_)),
+                "{code}"
+            );
         }
         assert_eq!(Cause::Replaced.verdict(), Verdict::Stop(Stop::Replaced));
         assert!(!Stop::Replaced.credentials_dead());
@@ -317,14 +323,26 @@ mod tests {
 
     #[test]
     fn what_the_path_did_is_always_retried() {
-        for cause in [Cause::Unresolved, Cause::Unreachable, Cause::TlsFailed, Cause::ClockSuspect, Cause::PathBroken] {
+        for cause in [
+            Cause::Unresolved,
+            Cause::Unreachable,
+            Cause::TlsFailed,
+            Cause::ClockSuspect,
+            Cause::PathBroken,
+        ] {
             assert_eq!(cause.origin(), Origin::Path);
-            assert!(matches!(cause.verdict(), Verdict::BackOff | Verdict::RedialNow), "{cause}");
+            assert!(
+                matches!(cause.verdict(), Verdict::BackOff | Verdict::RedialNow),
+                "{cause}"
+            );
         }
     }
 
     #[test]
     fn a_temporary_ban_is_waited_out() {
-        assert_eq!(Cause::from_failure(402, Some(90)).verdict(), Verdict::HoldUntil(Duration::from_secs(90)));
+        assert_eq!(
+            Cause::from_failure(402, Some(90)).verdict(),
+            Verdict::HoldUntil(Duration::from_secs(90))
+        );
     }
 }

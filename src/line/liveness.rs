@@ -101,7 +101,11 @@ impl Liveness {
             self.websocket_deadline().map(|at| (at, Reason::WebSocketPong)),
         ];
         let fallback = (self.next_ping, Reason::ApplicationPing);
-        pings.into_iter().flatten().min_by_key(|(at, _)| *at).unwrap_or(fallback)
+        pings
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+            .unwrap_or(fallback)
     }
 
     fn pong_deadline(&self) -> Option<Instant> {
@@ -109,7 +113,8 @@ impl Liveness {
     }
 
     fn websocket_deadline(&self) -> Option<Instant> {
-        self.websocket_unanswered.map(|sent| sent + self.schedule.websocket.pong)
+        self.websocket_unanswered
+            .map(|sent| sent + self.schedule.websocket.pong)
     }
 
     /// Random between the two bounds: a fleet in fixed phase looks like an attack.

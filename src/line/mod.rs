@@ -7,7 +7,5 @@ mod schedule;
 mod supervisor;
 
 pub use cause::{Cause, Origin, Stop, Verdict};
-pub use schedule::{
-    ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule,
-};
+pub use schedule::{ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule};
 pub use supervisor::{Input, Layer, Output, Reason, State, Supervisor};

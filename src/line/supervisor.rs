@@ -50,7 +50,9 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Open a line. Exactly one at a time: the next one comes only after [`Input::Ended`].
-    Dial { pairing: bool },
+    Dial {
+        pairing: bool,
+    },
     /// Break the line now; `Ended` follows.
     Close,
     PingApplication,
@@ -58,7 +60,10 @@ pub enum Output {
     /// Presence `unavailable`. `available` is never announced: it would silence the owner's phone.
     AnnounceUnavailable,
     /// The line ended: for the record and the log.
-    LineEnded { cause: Cause, verdict: Verdict },
+    LineEnded {
+        cause: Cause,
+        verdict: Verdict,
+    },
     /// Set the credentials aside; they are dead.
     Quarantine(Stop),
 }
@@ -168,8 +173,15 @@ impl Supervisor {
     /// The next instant at which [`handle_timeout`](Self::handle_timeout) has something to do, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let useful = self.useful_at.map(|at| (at, Reason::Useful));
-        let alive = self.liveness.as_ref().filter(|_| self.closing.is_none()).map(Liveness::timeout);
-        [self.deadline, useful, alive].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let alive = self
+            .liveness
+            .as_ref()
+            .filter(|_| self.closing.is_none())
+            .map(Liveness::timeout);
+        [self.deadline, useful, alive]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     pub fn handle(&mut self, now: Instant, input: Input) {
@@ -308,7 +320,10 @@ impl Supervisor {
         self.useful_at = None;
         self.liveness = None;
         let verdict = self.tempered(cause.verdict(), useful);
-        self.outputs.push_back(Output::LineEnded { cause: cause.clone(), verdict: verdict.clone() });
+        self.outputs.push_back(Output::LineEnded {
+            cause: cause.clone(),
+            verdict: verdict.clone(),
+        });
         if self.shutdown {
             return self.stop(Stop::Requested);
         }
@@ -359,7 +374,11 @@ impl Supervisor {
         self.state = State::Waiting { after };
         let at = now + pause;
         let braked = self.backoff.braked(at);
-        self.deadline = Some(if braked > at { (braked, Reason::StormBrake) } else { (at, reason) });
+        self.deadline = Some(if braked > at {
+            (braked, Reason::StormBrake)
+        } else {
+            (at, reason)
+        });
     }
 
     fn path_changed(&mut self, now: Instant) {

@@ -34,11 +34,19 @@ fn position_key(session: &SessionName, position: u64) -> Vec<u8> {
 }
 
 fn identity_key(session: &SessionName, message: &InboundRecord) -> Vec<u8> {
-    join(&[session.as_str().as_bytes(), message.chat.as_bytes(), message.sender.as_bytes(), message.id.as_bytes()])
+    join(&[
+        session.as_str().as_bytes(),
+        message.chat.as_bytes(),
+        message.sender.as_bytes(),
+        message.id.as_bytes(),
+    ])
 }
 
 fn newest_position(view: &View, session: &SessionName) -> Result<Option<u64>, StoreError> {
-    let last = view.scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()])).next_back().transpose()?;
+    let last = view
+        .scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()]))
+        .next_back()
+        .transpose()?;
     Ok(last.and_then(|(key, _)| position_of(&key)))
 }
 
@@ -83,7 +91,9 @@ pub async fn record_new(
 }
 
 fn prune(view: &View, session: &SessionName, next: u64, batch: &mut Batch) -> Result<(), StoreError> {
-    let Some(keep_from) = next.checked_sub(INBOUND_KEPT_MAX as u64) else { return Ok(()) };
+    let Some(keep_from) = next.checked_sub(INBOUND_KEPT_MAX as u64) else {
+        return Ok(());
+    };
     for entry in view.scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()])) {
         let (key, value) = entry?;
         if position_of(&key).is_none_or(|position| position >= keep_from) {
@@ -147,7 +157,11 @@ mod tests {
         assert_eq!(count(store.view(), &other).unwrap(), 0);
         drop(store);
         let store = Store::open(dir.path(), 1 << 20).unwrap();
-        let ids: Vec<_> = newest(store.view(), &session, 10).unwrap().into_iter().map(|m| m.id).collect();
+        let ids: Vec<_> = newest(store.view(), &session, 10)
+            .unwrap()
+            .into_iter()
+            .map(|m| m.id)
+            .collect();
         assert_eq!(ids, ["c", "b", "a"]);
         assert_eq!(count(store.view(), &session).unwrap(), 3);
     }

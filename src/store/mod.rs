@@ -9,8 +9,8 @@
 //! caller will notice.
 
 mod batch;
-pub mod inbound;
 pub mod credentials;
+pub mod inbound;
 mod keys;
 mod lock;
 pub mod outbox;

@@ -17,7 +17,11 @@ struct OutboxRecordV1(AlertRecord);
 /// The record is too large for the store.
 pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
     let key = alert.seq.to_be_bytes();
-    batch.put(Tree::Outbox, &key, record::encode(Tree::Outbox, VERSION, &OutboxRecordV1(alert.clone()))?)
+    batch.put(
+        Tree::Outbox,
+        &key,
+        record::encode(Tree::Outbox, VERSION, &OutboxRecordV1(alert.clone()))?,
+    )
 }
 
 /// Adds the removal of the alert numbered `seq` to `batch`.

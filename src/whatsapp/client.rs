@@ -1,7 +1,7 @@
 //! The library's client, built from our parts, and what can be seen and done to its line from outside.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -46,10 +46,25 @@ pub(super) struct ClientParts {
 
 impl ClientParts {
     pub(super) fn new(parts: SessionParts) -> Self {
-        let SessionParts { plan, schedule, store, executor, notices: _, seed: _ } = parts;
+        let SessionParts {
+            plan,
+            schedule,
+            store,
+            executor,
+            notices: _,
+            seed: _,
+        } = parts;
         let credentials = Credentials::new(store.clone(), plan.name.clone());
         let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
-        Self { plan, schedule, store, credentials, executor, http, version: Mutex::new(None) }
+        Self {
+            plan,
+            schedule,
+            store,
+            credentials,
+            executor,
+            http,
+            version: Mutex::new(None),
+        }
     }
 
     fn name_key(&self) -> Vec<u8> {
@@ -131,8 +146,13 @@ impl LiveClient {
             parts.plan.proxy.clone(),
             parts.schedule.clone(),
         ));
-        manager.process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as())).await;
-        let recorder = InboundRecorder { store: parts.store.clone(), session: parts.plan.name.clone() };
+        manager
+            .process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as()))
+            .await;
+        let recorder = InboundRecorder {
+            store: parts.store.clone(),
+            session: parts.plan.name.clone(),
+        };
         let client = Client::builder()
             .with_runtime(SmolRuntime::new(Arc::clone(&parts.executor)))
             .with_persistence_manager(manager)
@@ -149,7 +169,14 @@ impl LiveClient {
         let (sorter, events) = Sorter::new(Arc::clone(&quiet));
         client.subscribe_handler(sorter.clone()).detach();
         let stanzas = client.acquire_raw_node_forwarding();
-        Ok(Self { client, events, sorter, quiet, factory, _stanzas: stanzas })
+        Ok(Self {
+            client,
+            events,
+            sorter,
+            quiet,
+            factory,
+            _stanzas: stanzas,
+        })
     }
 
     /// To be called before the client's `run`.
@@ -189,7 +216,9 @@ impl LiveClient {
 
     /// What the sockets are set to, and what the kernel refused.
     pub(super) fn tuning(&self) -> (String, Vec<String>) {
-        self.factory.tap().map_or_else(Default::default, |tap| (tap.tuning.to_string(), tap.tuning.refused.clone()))
+        self.factory.tap().map_or_else(Default::default, |tap| {
+            (tap.tuning.to_string(), tap.tuning.refused.clone())
+        })
     }
 
     /// Why the last line is no more, as far as the sockets know.
@@ -215,7 +244,9 @@ impl LiveClient {
 
 /// How the phone lists this device under "linked devices".
 fn shown_as() -> DevicePropsOverride {
-    DevicePropsOverride::new().with_os("Tautline").with_platform_type(PlatformType::DESKTOP)
+    DevicePropsOverride::new()
+        .with_os("Tautline")
+        .with_platform_type(PlatformType::DESKTOP)
 }
 
 fn cause_of_dial(error: &DialError) -> Cause {
@@ -241,7 +272,11 @@ fn cause_of_dial(error: &DialError) -> Cause {
 
 fn cause_of_end(ended: &Ended) -> Cause {
     match ended {
-        Ended::ServerClose { code: None | Some(1000 | 1001), .. } | Ended::Eof => Cause::Recycled,
+        Ended::ServerClose {
+            code: None | Some(1000 | 1001),
+            ..
+        }
+        | Ended::Eof => Cause::Recycled,
         Ended::ServerClose { code: Some(code), .. } => Cause::Closed(*code),
         Ended::Garbage(_) => Cause::OutOfStep,
         Ended::Read(_) | Ended::Write(_) => Cause::PathBroken,

@@ -22,23 +22,44 @@ pub const EVENTS_MAX: usize = 16_384;
 #[derive(Debug)]
 pub enum LineEvent {
     /// The server waits for somebody to scan this.
-    Qr { payload: String, valid: Duration },
+    Qr {
+        payload: String,
+        valid: Duration,
+    },
     /// A code to type on the phone.
-    PairCode { code: String, valid: Duration },
-    PairCodeFailed { reason: String },
+    PairCode {
+        code: String,
+        valid: Duration,
+    },
+    PairCodeFailed {
+        reason: String,
+    },
     /// The phone linked us. Nothing is on disk yet.
     PairSuccess,
-    PairFailed { reason: String },
+    PairFailed {
+        reason: String,
+    },
     /// No QR code was scanned; the library has ended the line.
     QrCodesExhausted,
     /// Logged in, and what had waited at the server has been delivered.
     Ready,
-    Ack { message_id: String, error: Option<String> },
-    Receipt { message_ids: Vec<String>, read: bool },
+    Ack {
+        message_id: String,
+        error: Option<String>,
+    },
+    Receipt {
+        message_ids: Vec<String>,
+        read: bool,
+    },
     /// The server's own word on why the line ends.
-    ServerSaid { cause: Cause, detail: String },
+    ServerSaid {
+        cause: Cause,
+        detail: String,
+    },
     /// The name that others see was changed, here or on the phone.
-    NameChanged { name: String },
+    NameChanged {
+        name: String,
+    },
 }
 
 /// Sorts the library's events for one client.
@@ -52,7 +73,12 @@ pub(super) struct Sorter {
 impl Sorter {
     pub(super) fn new(quiet: Arc<QuietName>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
-        let sorter = Self { events, last_stanza: Mutex::new(None), dropped: AtomicU64::new(0), quiet };
+        let sorter = Self {
+            events,
+            last_stanza: Mutex::new(None),
+            dropped: AtomicU64::new(0),
+            quiet,
+        };
         (Arc::new(sorter), receiver)
     }
 
@@ -79,7 +105,10 @@ impl Sorter {
             "failure" => self.forward(failure(node)),
             "stream:error" => self.forward(stream_error(node)),
             "xmlstreamend" => {
-                self.forward(LineEvent::ServerSaid { cause: Cause::Recycled, detail: "end of stream".into() });
+                self.forward(LineEvent::ServerSaid {
+                    cause: Cause::Recycled,
+                    detail: "end of stream".into(),
+                });
             }
             _ => {}
         }
@@ -91,20 +120,33 @@ impl EventHandler for Sorter {
         match &*event {
             Event::RawNode(node) => self.on_stanza(node),
             Event::PairingQrCode(qr) => {
-                self.forward(LineEvent::Qr { payload: qr.code.clone(), valid: qr.timeout });
+                self.forward(LineEvent::Qr {
+                    payload: qr.code.clone(),
+                    valid: qr.timeout,
+                });
             }
             Event::PairingCode(code) => {
-                self.forward(LineEvent::PairCode { code: code.code.clone(), valid: code.timeout });
+                self.forward(LineEvent::PairCode {
+                    code: code.code.clone(),
+                    valid: code.timeout,
+                });
             }
             Event::PairingCodeError(error) => {
-                self.forward(LineEvent::PairCodeFailed { reason: error.error.clone() });
+                self.forward(LineEvent::PairCodeFailed {
+                    reason: error.error.clone(),
+                });
             }
             Event::PairSuccess(_) => self.forward(LineEvent::PairSuccess),
-            Event::PairError(error) => self.forward(LineEvent::PairFailed { reason: error.error.clone() }),
+            Event::PairError(error) => self.forward(LineEvent::PairFailed {
+                reason: error.error.clone(),
+            }),
             Event::PairingQrCodesExhausted(_) => self.forward(LineEvent::QrCodesExhausted),
             Event::Connected(_) => self.forward(LineEvent::Ready),
             Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
-                self.forward(LineEvent::Ack { message_id: ack.id.clone(), error: ack.error.clone() });
+                self.forward(LineEvent::Ack {
+                    message_id: ack.id.clone(),
+                    error: ack.error.clone(),
+                });
             }
             Event::Receipt(receipt) => {
                 if let Some(read) = read_or_delivered(&receipt.r#type) {
@@ -114,7 +156,9 @@ impl EventHandler for Sorter {
             }
             Event::SelfPushNameUpdated(update) => {
                 self.quiet.on_name(&update.new_name);
-                self.forward(LineEvent::NameChanged { name: update.new_name.clone() });
+                self.forward(LineEvent::NameChanged {
+                    name: update.new_name.clone(),
+                });
             }
             // The library has some sixty events; what is not above is nothing a session acts on.
             _ => {}
@@ -145,19 +189,29 @@ fn attribute(node: &OwnedNodeRef, name: &str) -> Option<String> {
 }
 
 fn failure(node: &OwnedNodeRef) -> LineEvent {
-    let code = attribute(node, "reason").and_then(|code| code.parse().ok()).unwrap_or(0);
+    let code = attribute(node, "reason")
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
     let expire = attribute(node, "expire").and_then(|seconds| seconds.parse().ok());
     let words = attribute(node, "message").unwrap_or_default();
-    LineEvent::ServerSaid { cause: Cause::from_failure(code, expire), detail: printable(&words) }
+    LineEvent::ServerSaid {
+        cause: Cause::from_failure(code, expire),
+        detail: printable(&words),
+    }
 }
 
 fn stream_error(node: &OwnedNodeRef) -> LineEvent {
     let code = attribute(node, "code").and_then(|code| code.parse().ok());
     let child = node.children().and_then(<[_]>::first);
-    let kind = child.and_then(|child| child.get_attr("type")).map(|value| value.as_str().into_owned());
+    let kind = child
+        .and_then(|child| child.get_attr("type"))
+        .map(|value| value.as_str().into_owned());
     let tag = child.map(|child| child.tag.as_ref().to_owned());
     let cause = Cause::from_stream_error(code, tag.as_deref(), kind.as_deref());
-    LineEvent::ServerSaid { cause, detail: printable(&tag.unwrap_or_default()) }
+    LineEvent::ServerSaid {
+        cause,
+        detail: printable(&tag.unwrap_or_default()),
+    }
 }
 
 /// A server's words go into one log line.

@@ -14,10 +14,19 @@ pub(super) const COMMANDS_MAX: usize = 256;
 /// What a session can be asked to do.
 pub enum Command {
     /// Send `text`. A [`Notice::Written`] or [`Notice::SendFailed`] follows, unless the line goes down first.
-    Send { recipient: Recipient, message_id: MessageId, text: String },
+    Send {
+        recipient: Recipient,
+        message_id: MessageId,
+        text: String,
+    },
     /// Start or join pairing; with `phone` (digits) by code.
-    Pair { phone: Option<String>, events: async_channel::Sender<PairEvent> },
-    Chats { answer: async_channel::Sender<Result<Vec<Chat>, String>> },
+    Pair {
+        phone: Option<String>,
+        events: async_channel::Sender<PairEvent>,
+    },
+    Chats {
+        answer: async_channel::Sender<Result<Vec<Chat>, String>>,
+    },
     /// Alerts stay unacked: the line is probably dead.
     Suspect,
     /// End the line and the session's task.
@@ -30,11 +39,23 @@ pub enum Notice {
     Up,
     Down,
     /// The bytes left for the socket. No proof of anything.
-    Written { message_id: MessageId },
-    SendFailed { message_id: MessageId, error: String, permanent: bool },
+    Written {
+        message_id: MessageId,
+    },
+    SendFailed {
+        message_id: MessageId,
+        error: String,
+        permanent: bool,
+    },
     /// The server's word on a message; with `error` it refused.
-    Ack { message_id: MessageId, error: Option<String> },
-    Receipt { message_id: MessageId, read: bool },
+    Ack {
+        message_id: MessageId,
+        error: Option<String>,
+    },
+    Receipt {
+        message_id: MessageId,
+        read: bool,
+    },
 }
 
 /// Why and when the last line ended.

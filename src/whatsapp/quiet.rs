@@ -9,8 +9,8 @@
 //! login has looked at it, and gone before the announcement does: from the first answer to something that the login
 //! asked, until the next line is dialled. The tests look at what the server saw.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_lite::future;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
@@ -48,7 +48,9 @@ impl QuietName {
     /// Before a line is dialled. A device that is not paired has no name to restore, and none is invented for it.
     pub(super) async fn restore(&self) {
         self.logging_in.store(false, Ordering::SeqCst);
-        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else { return };
+        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else {
+            return;
+        };
         let device = manager.get_device_snapshot();
         if device.pn.is_some() && device.push_name.is_empty() {
             let name = self.name();
@@ -78,7 +80,9 @@ impl QuietName {
     /// Called inside the library's event dispatch, which must not be left before the name is gone. The device's lock is
     /// never held across an await, so on our single executor thread one poll suffices.
     fn hide(&self) {
-        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else { return };
+        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else {
+            return;
+        };
         let clear = manager.modify_device(|device| device.push_name.clear());
         if future::block_on(future::poll_once(clear)).is_none() {
             log::debug!("the push name could not be hidden at once");

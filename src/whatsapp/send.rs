@@ -25,27 +25,33 @@ const SEND_DEADLINE: Duration = Duration::from_secs(60);
 const CHATS_FROM_INBOUND: usize = 1000;
 
 /// Sends, and says what came of it. The server's ack comes separately, perhaps before this returns.
-pub(super) async fn deliver(
-    client: Arc<Client>,
-    recipient: Recipient,
-    message_id: MessageId,
-    text: String,
-) -> Notice {
+pub(super) async fn deliver(client: Arc<Client>, recipient: Recipient, message_id: MessageId, text: String) -> Notice {
     let Some(jid) = jid_of(&client, &recipient) else {
         let error = "the account's own number is not known".to_owned();
-        return Notice::SendFailed { message_id, error, permanent: false };
+        return Notice::SendFailed {
+            message_id,
+            error,
+            permanent: false,
+        };
     };
     let options = SendOptions::default().with_message_id(message_id.0.clone());
     let sending = client.send_message_with_options(jid, Message::text(text), options);
     let late = async {
         Timer::after(SEND_DEADLINE).await;
-        Err(SendError::Internal(anyhow::anyhow!("not written within {} s", SEND_DEADLINE.as_secs())))
+        Err(SendError::Internal(anyhow::anyhow!(
+            "not written within {} s",
+            SEND_DEADLINE.as_secs()
+        )))
     };
     match future::or(sending, late).await {
         Ok(_) => Notice::Written { message_id },
         Err(error) => {
             let permanent = matches!(error, SendError::InvalidRequest(_));
-            Notice::SendFailed { message_id, error: error.to_string(), permanent }
+            Notice::SendFailed {
+                message_id,
+                error: error.to_string(),
+                permanent,
+            }
         }
     }
 }
@@ -62,23 +68,36 @@ fn jid_of(client: &Client, recipient: &Recipient) -> Option<Jid> {
 }
 
 /// Groups by asking the server; contacts are those who have written to this device.
-pub(super) async fn chats(
-    client: &Client,
-    store: &Store,
-    session: &SessionName,
-) -> Result<Vec<Chat>, String> {
-    let groups = client.groups().get_participating().await.map_err(|error| error.to_string())?;
+pub(super) async fn chats(client: &Client, store: &Store, session: &SessionName) -> Result<Vec<Chat>, String> {
+    let groups = client
+        .groups()
+        .get_participating()
+        .await
+        .map_err(|error| error.to_string())?;
     let mut chats: BTreeMap<String, Chat> = BTreeMap::new();
     for (jid, group) in groups {
         let to = jid.to_non_ad_string();
         let name = group.subject.to_string();
-        chats.insert(to.clone(), Chat { to, name, kind: "group".into(), session: session.to_string() });
+        chats.insert(
+            to.clone(),
+            Chat {
+                to,
+                name,
+                kind: "group".into(),
+                session: session.to_string(),
+            },
+        );
     }
     let seen = inbound::newest(store.view(), session, CHATS_FROM_INBOUND).map_err(|error| error.to_string())?;
     for message in seen {
         if let Some(number) = message.chat.strip_suffix("@s.whatsapp.net") {
             let to = format!("+{number}");
-            let chat = Chat { to: to.clone(), name: String::new(), kind: "contact".into(), session: session.to_string() };
+            let chat = Chat {
+                to: to.clone(),
+                name: String::new(),
+                kind: "contact".into(),
+                session: session.to_string(),
+            };
             chats.entry(to).or_insert(chat);
         }
     }

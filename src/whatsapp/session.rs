@@ -120,7 +120,14 @@ impl Session {
             parts,
         };
         session.look_at_credentials()?;
-        Ok((session, SessionHandle { name, commands: commands_tx, view }))
+        Ok((
+            session,
+            SessionHandle {
+                name,
+                commands: commands_tx,
+                view,
+            },
+        ))
     }
 
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
@@ -144,10 +151,13 @@ impl Session {
     }
 
     async fn next_event(&mut self) -> Event {
-        let timeout = [self.supervisor.poll_timeout().map(|(at, _)| at), self.line.as_ref().and_then(|l| l.give_up_at)]
-            .into_iter()
-            .flatten()
-            .min();
+        let timeout = [
+            self.supervisor.poll_timeout().map(|(at, _)| at),
+            self.line.as_ref().and_then(|l| l.give_up_at),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let deadline = async {
             match timeout {
                 Some(at) => drop(Timer::at(at).await),
@@ -181,7 +191,11 @@ impl Session {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Send { recipient, message_id, text } => match &self.client {
+            Command::Send {
+                recipient,
+                message_id,
+                text,
+            } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
                     let outcome = send::deliver(Arc::clone(&client.client), recipient, message_id, text);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
@@ -194,12 +208,19 @@ impl Session {
                 }
                 _ => {
                     let error = "the line is down".to_owned();
-                    self.notify(Notice::SendFailed { message_id, error, permanent: false }).await;
+                    self.notify(Notice::SendFailed {
+                        message_id,
+                        error,
+                        permanent: false,
+                    })
+                    .await;
                 }
             },
             Command::Pair { phone, events } => self.on_pair(phone, events),
             Command::Chats { answer } => self.on_chats(answer),
-            Command::Suspect => self.supervisor.handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
+            Command::Suspect => self
+                .supervisor
+                .handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
             Command::Shutdown => {
                 self.supervisor.handle(Instant::now(), Input::Shutdown);
                 self.done |= *self.supervisor.state() == State::Stopped(Stop::Requested);
@@ -223,7 +244,11 @@ impl Session {
     }
 
     fn on_chats(&self, answer: async_channel::Sender<Result<Vec<crate::gateway::api::Chat>, String>>) {
-        let Some(client) = self.client.as_ref().filter(|_| self.line.as_ref().is_some_and(|line| line.up)) else {
+        let Some(client) = self
+            .client
+            .as_ref()
+            .filter(|_| self.line.as_ref().is_some_and(|line| line.up))
+        else {
             let _ = answer.try_send(Err(format!("session {} is not online", self.name)));
             return;
         };
@@ -240,10 +265,16 @@ impl Session {
     async fn on_line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Qr { payload, valid } => {
-                self.show(PairEvent::Qr { payload, valid_ms: millis(valid) });
+                self.show(PairEvent::Qr {
+                    payload,
+                    valid_ms: millis(valid),
+                });
                 self.ask_for_code();
             }
-            LineEvent::PairCode { code, valid } => self.show(PairEvent::Code { code, valid_ms: millis(valid) }),
+            LineEvent::PairCode { code, valid } => self.show(PairEvent::Code {
+                code,
+                valid_ms: millis(valid),
+            }),
             LineEvent::PairCodeFailed { reason } | LineEvent::PairFailed { reason } => {
                 log::warn!("session {}: pairing failed: {reason}", self.name);
                 self.show(PairEvent::Failed { reason });
@@ -257,7 +288,11 @@ impl Session {
             }
             LineEvent::Receipt { message_ids, read } => {
                 for id in message_ids {
-                    self.notify(Notice::Receipt { message_id: crate::outbox::MessageId(id), read }).await;
+                    self.notify(Notice::Receipt {
+                        message_id: crate::outbox::MessageId(id),
+                        read,
+                    })
+                    .await;
                 }
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
@@ -278,20 +313,29 @@ impl Session {
             }
             Err(error) => {
                 log::error!("session {}: the new credentials could not be saved: {error}", self.name);
-                self.show(PairEvent::Failed { reason: format!("the credentials could not be saved: {error}") });
+                self.show(PairEvent::Failed {
+                    reason: format!("the credentials could not be saved: {error}"),
+                });
             }
         }
     }
 
     async fn on_ready(&mut self) {
-        let Some(line) = self.line.as_mut().filter(|line| !line.up && line.give_up_at.is_none()) else { return };
+        let Some(line) = self.line.as_mut().filter(|line| !line.up && line.give_up_at.is_none()) else {
+            return;
+        };
         line.up = true;
         self.supervisor.handle(Instant::now(), Input::LoggedIn);
         let now = wall_ms();
         self.change(|view| view.online_since = Some(now));
         log::info!("session {}: online", self.name);
-        if let Some(account) = self.look(|view| view.account.clone()).filter(|_| !self.pairing.listeners.is_empty()) {
-            self.show(PairEvent::Paired { account: masked(&account) });
+        if let Some(account) = self
+            .look(|view| view.account.clone())
+            .filter(|_| !self.pairing.listeners.is_empty())
+        {
+            self.show(PairEvent::Paired {
+                account: masked(&account),
+            });
         }
         self.pairing = Pairing::default();
         self.notify(Notice::Up).await;
@@ -347,9 +391,16 @@ impl Session {
         let now = Instant::now();
         self.feed_proofs();
         self.supervisor.handle_timeout(now);
-        let stuck = self.line.as_ref().and_then(|line| line.give_up_at).is_some_and(|at| at <= now);
+        let stuck = self
+            .line
+            .as_ref()
+            .and_then(|line| line.give_up_at)
+            .is_some_and(|at| at <= now);
         if stuck {
-            log::warn!("session {}: the line did not let go; starting a fresh client", self.name);
+            log::warn!(
+                "session {}: the line did not let go; starting a fresh client",
+                self.name
+            );
             if let Some(line) = self.line.take() {
                 drop(line.task);
                 if line.up {
@@ -357,7 +408,10 @@ impl Session {
                 }
             }
             self.let_go_of_client().await;
-            let (cause, detail) = self.said.take().unwrap_or((Cause::PathBroken, "it did not let go".to_owned()));
+            let (cause, detail) = self
+                .said
+                .take()
+                .unwrap_or((Cause::PathBroken, "it did not let go".to_owned()));
             self.end_detail = detail;
             self.supervisor.handle(Instant::now(), Input::Ended { cause });
         }
@@ -367,9 +421,11 @@ impl Session {
     fn feed_proofs(&mut self) {
         let Some(client) = &self.client else { return };
         let (tcp, websocket, application) = client.proofs();
-        for (at, layer) in
-            [(tcp, Layer::Tcp), (websocket, Layer::WebSocket), (application, Layer::Application)]
-        {
+        for (at, layer) in [
+            (tcp, Layer::Tcp),
+            (websocket, Layer::WebSocket),
+            (application, Layer::Application),
+        ] {
             if let Some(at) = at {
                 self.supervisor.handle(at, Input::Heard(layer));
             }
@@ -391,7 +447,10 @@ impl Session {
                 Output::Dial { pairing } => self.dial(pairing).await,
                 Output::Close => self.break_line("closed here"),
                 Output::PingApplication => self.ping_application(),
-                Output::PingWebSocket => self.client.iter().for_each(|client| client.ping_websocket(&self.parts.executor)),
+                Output::PingWebSocket => self
+                    .client
+                    .iter()
+                    .for_each(|client| client.ping_websocket(&self.parts.executor)),
                 Output::AnnounceUnavailable => self.announce_unavailable(),
                 Output::LineEnded { cause, verdict } => self.on_ended(cause, verdict),
                 Output::Quarantine(stop) => self.quarantine(stop).await,
@@ -412,7 +471,9 @@ impl Session {
             self.done = true;
         }
         if !self.pairing.listeners.is_empty() {
-            self.show(PairEvent::Failed { reason: stop.advice().to_owned() });
+            self.show(PairEvent::Failed {
+                reason: stop.advice().to_owned(),
+            });
         }
         self.pairing = Pairing::default();
         self.change(|view| view.pairing = None);
@@ -431,7 +492,12 @@ impl Session {
                 Err(error) => {
                     log::error!("session {}: no client: {error:#}", self.name);
                     self.change(|view| view.trouble = Some(format!("{error:#}")));
-                    self.supervisor.handle(Instant::now(), Input::Ended { cause: Cause::Unclassified(error.to_string()) });
+                    self.supervisor.handle(
+                        Instant::now(),
+                        Input::Ended {
+                            cause: Cause::Unclassified(error.to_string()),
+                        },
+                    );
                     return;
                 }
             }
@@ -445,12 +511,21 @@ impl Session {
             running.run().await;
             let _ = over_tx.send(()).await;
         });
-        self.line = Some(Line { task, over, give_up_at: None, up: false });
+        self.line = Some(Line {
+            task,
+            over,
+            give_up_at: None,
+            up: false,
+        });
         self.change(|view| {
             view.lines += 1;
             view.trouble = None;
         });
-        log::debug!("session {}: dialling{}", self.name, if pairing { " to pair" } else { "" });
+        log::debug!(
+            "session {}: dialling{}",
+            self.name,
+            if pairing { " to pair" } else { "" }
+        );
     }
 
     fn break_line(&mut self, why: &str) {
@@ -476,7 +551,10 @@ impl Session {
 
     fn announce_unavailable(&self) {
         let Some(client) = &self.client else { return };
-        let node = NodeBuilder::new("presence").attr("type", "unavailable").attr("name", client.name()).build();
+        let node = NodeBuilder::new("presence")
+            .attr("type", "unavailable")
+            .attr("name", client.name())
+            .build();
         let client = Arc::clone(&client.client);
         self.parts
             .executor
@@ -489,9 +567,14 @@ impl Session {
     }
 
     fn ask_for_code(&mut self) {
-        let (Some(client), Some(phone)) = (&self.client, self.pairing.phone.take()) else { return };
+        let (Some(client), Some(phone)) = (&self.client, self.pairing.phone.take()) else {
+            return;
+        };
         let client: Arc<Client> = Arc::clone(&client.client);
-        let options = PairCodeOptions { phone_number: phone, ..PairCodeOptions::default() };
+        let options = PairCodeOptions {
+            phone_number: phone,
+            ..PairCodeOptions::default()
+        };
         // Both outcomes come back as events.
         self.parts
             .executor
@@ -502,25 +585,42 @@ impl Session {
     }
 
     fn refresh_version(&mut self) {
-        let fresh = self.version_looked_at.is_some_and(|at| at.elapsed() < super::version::REFRESH_EVERY);
+        let fresh = self
+            .version_looked_at
+            .is_some_and(|at| at.elapsed() < super::version::REFRESH_EVERY);
         if fresh || !self.parts.plan.endpoint.tls {
             return;
         }
         self.version_looked_at = Some(Instant::now());
         let parts = Arc::clone(&self.parts);
-        self.parts.executor.spawn(async move { parts.fetch_version().await }).detach();
+        self.parts
+            .executor
+            .spawn(async move { parts.fetch_version().await })
+            .detach();
     }
 
     fn on_ended(&mut self, cause: Cause, verdict: Verdict) {
         self.outdated |= cause == Cause::Outdated;
         let detail = std::mem::take(&mut self.end_detail);
         let level = match verdict {
-            Verdict::Stop(Stop::Requested | Stop::PairingEnded) | Verdict::RedialNow | Verdict::BackOff => log::Level::Info,
+            Verdict::Stop(Stop::Requested | Stop::PairingEnded) | Verdict::RedialNow | Verdict::BackOff => {
+                log::Level::Info
+            }
             Verdict::Stop(_) | Verdict::HoldUntil(_) | Verdict::BackOffLong => log::Level::Warn,
         };
-        let words = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
+        let words = if detail.is_empty() {
+            String::new()
+        } else {
+            format!(" ({detail})")
+        };
         log::log!(level, "session {}: {cause}{words}; {verdict}", self.name);
-        let end = LastEnd { at: wall_ms(), origin: cause.origin(), cause, verdict, detail };
+        let end = LastEnd {
+            at: wall_ms(),
+            origin: cause.origin(),
+            cause,
+            verdict,
+            detail,
+        };
         self.change(|view| {
             view.online_since = None;
             view.last_end = Some(end);
@@ -532,7 +632,10 @@ impl Session {
         match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
             Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
             Err(error) => {
-                log::error!("session {}: dead credentials could not be set aside: {error}", self.name);
+                log::error!(
+                    "session {}: dead credentials could not be set aside: {error}",
+                    self.name
+                );
                 self.change(|view| view.trouble = Some(error.to_string()));
             }
         }
@@ -559,7 +662,9 @@ impl Session {
     }
 
     fn show(&mut self, event: PairEvent) {
-        self.pairing.listeners.retain(|listener| listener.try_send(event.clone()).is_ok());
+        self.pairing
+            .listeners
+            .retain(|listener| listener.try_send(event.clone()).is_ok());
         let shown = matches!(event, PairEvent::Qr { .. } | PairEvent::Code { .. }).then_some(event);
         self.pairing.shown.clone_from(&shown);
         self.change(|view| view.pairing = shown);

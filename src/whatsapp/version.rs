@@ -33,14 +33,20 @@ impl WebVersion {
     /// # Errors
     /// The store could not be read.
     pub(super) fn kept(store: &Store) -> Result<Option<Self>, StoreError> {
-        let Some(bytes) = store.view().get(Tree::Meta, KEY)? else { return Ok(None) };
+        let Some(bytes) = store.view().get(Tree::Meta, KEY)? else {
+            return Ok(None);
+        };
         record::decode(Tree::Meta, FORMAT, &bytes).map(Some)
     }
 
     /// What this build was made with: good until the server finds it too old.
     pub(super) fn compiled_in() -> Self {
         let device = wacore::store::Device::new();
-        Self(device.app_version_primary, device.app_version_secondary, device.app_version_tertiary)
+        Self(
+            device.app_version_primary,
+            device.app_version_secondary,
+            device.app_version_tertiary,
+        )
     }
 
     pub(super) async fn keep(self, store: &Store) -> Result<(), StoreError> {
@@ -54,17 +60,26 @@ impl WebVersion {
     /// # Errors
     /// It did not answer in time, or not with a version.
     pub(super) async fn fetch(http: &Arc<dyn HttpClient>) -> anyhow::Result<Self> {
-        let request = HttpRequest::get(SOURCE).with_header("sec-fetch-site", "none").with_header(
-            "user-agent",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
-        );
+        let request = HttpRequest::get(SOURCE)
+            .with_header("sec-fetch-site", "none")
+            .with_header(
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+            );
         let response = futures_lite::future::or(http.execute(request), async {
             async_io::Timer::after(FETCH_DEADLINE).await;
             Err(anyhow::anyhow!("no answer within {} s", FETCH_DEADLINE.as_secs()))
         })
         .await?;
-        anyhow::ensure!(response.status_code == 200, "{SOURCE} answered {}", response.status_code);
-        anyhow::ensure!(response.body.len() <= SOURCE_BYTES_MAX, "{SOURCE} answered more than {SOURCE_BYTES_MAX} bytes");
+        anyhow::ensure!(
+            response.status_code == 200,
+            "{SOURCE} answered {}",
+            response.status_code
+        );
+        anyhow::ensure!(
+            response.body.len() <= SOURCE_BYTES_MAX,
+            "{SOURCE} answered more than {SOURCE_BYTES_MAX} bytes"
+        );
         let (primary, secondary, tertiary) = wacore::version::parse_sw_js(&response.body_string()?)
             .ok_or_else(|| anyhow::anyhow!("{SOURCE} names no version"))?;
         Ok(Self(primary, secondary, tertiary))

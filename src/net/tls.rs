@@ -90,3 +90,131 @@ fn classify(err: &io::Error, at: &str) -> DialError {
         _ => DialError::Certificate { at, detail },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use futures_rustls::TlsAcceptor;
+    use futures_rustls::rustls::ServerConfig;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use smol::{Async, Timer};
+
+    use super::*;
+
+    struct Server {
+        config: Arc<ServerConfig>,
+        certificate: rustls::pki_types::CertificateDer<'static>,
+    }
+
+    fn server(years: Option<(i32, i32)>) -> Server {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["relay.test".to_owned()]).unwrap();
+        if let Some((from, to)) = years {
+            params.not_before = date_time_ymd(from, 1, 1);
+            params.not_after = date_time_ymd(to, 1, 1);
+        }
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.serialize_der().try_into().unwrap())
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Server {
+            config: Arc::new(config),
+            certificate,
+        }
+    }
+
+    fn shake(
+        server: &Server,
+        config: Arc<ClientConfig>,
+        host: &str,
+    ) -> Result<TlsStream<Async<UnixStream>>, DialError> {
+        let (near, far) = Async::<UnixStream>::pair().unwrap();
+        let accept = TlsAcceptor::from(Arc::clone(&server.config)).accept(far);
+        let client = handshake_with(config, near, host, "relay.test:443");
+        let both = async {
+            let (ours, _theirs) = futures_lite::future::zip(client, accept).await;
+            ours
+        };
+        let patient = async {
+            Timer::after(Duration::from_secs(30)).await;
+            panic!("no handshake within 30 s");
+        };
+        smol::block_on(futures_lite::future::or(both, patient))
+    }
+
+    fn trusting(server: &Server) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(server.certificate.clone()).unwrap();
+        Arc::new(config(roots))
+    }
+
+    #[test]
+    fn a_trusted_server_speaks_tls_1_3_and_http_1_1() {
+        let server = server(None);
+        let stream = shake(&server, trusting(&server), "relay.test").unwrap();
+        let (_, session) = stream.get_ref();
+        assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+        assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+    }
+
+    #[test]
+    fn the_second_handshake_resumes_the_first() {
+        let server = server(None);
+        let config = trusting(&server);
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let (near, far) = Async::<UnixStream>::pair().unwrap();
+            let accept = async {
+                let mut far = TlsAcceptor::from(Arc::clone(&server.config)).accept(far).await.unwrap();
+                futures_lite::AsyncWriteExt::write_all(&mut far, b"x").await.unwrap();
+                futures_lite::AsyncWriteExt::flush(&mut far).await.unwrap();
+            };
+            let client = async {
+                let mut near = handshake_with(Arc::clone(&config), near, "relay.test", "relay.test:443")
+                    .await
+                    .unwrap();
+                // The ticket comes with the first data.
+                futures_lite::AsyncReadExt::read_exact(&mut near, &mut [0])
+                    .await
+                    .unwrap();
+                near.get_ref().1.handshake_kind().unwrap()
+            };
+            kinds.push(smol::block_on(futures_lite::future::zip(client, accept)).0);
+        }
+        assert_eq!(kinds, [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]);
+    }
+
+    #[test]
+    fn an_unknown_issuer_is_refused() {
+        let error = shake(&server(None), shared(), "relay.test").unwrap_err();
+        assert!(matches!(error, DialError::Certificate { .. }), "{error}");
+    }
+
+    #[test]
+    fn another_servers_certificate_is_refused() {
+        let server = server(None);
+        let error = shake(&server, trusting(&server), "other.test").unwrap_err();
+        assert!(matches!(error, DialError::Certificate { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told_from_a_certificate_that_is() {
+        let early = shake(&server(Some((2990, 2999))), shared(), "relay.test").unwrap_err();
+        assert!(
+            matches!(early, DialError::CertificateTime { not_yet: true, .. }),
+            "{early}"
+        );
+        let late = shake(&server(Some((1990, 1999))), shared(), "relay.test").unwrap_err();
+        assert!(
+            matches!(late, DialError::CertificateTime { not_yet: false, .. }),
+            "{late}"
+        );
+        assert!(early.is_clock() && late.is_clock());
+    }
+}

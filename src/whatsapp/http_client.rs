@@ -31,12 +31,26 @@ const OUR_HEADERS: [&str; 4] = ["host", "content-length", "connection", "transfe
 pub struct SmolHttp {
     proxy: Option<Proxy>,
     schedule: Schedule,
+    total: Duration,
 }
 
 impl SmolHttp {
     #[must_use]
     pub fn new(proxy: Option<Proxy>, schedule: Schedule) -> Self {
-        Self { proxy, schedule }
+        Self {
+            proxy,
+            schedule,
+            total: TOTAL_MAX,
+        }
+    }
+
+    /// Another deadline for a request as a whole, at most the usual 30 s.
+    #[must_use]
+    pub fn with_total(self, total: Duration) -> Self {
+        Self {
+            total: total.min(TOTAL_MAX),
+            ..self
+        }
     }
 
     async fn exchange(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
@@ -68,8 +82,8 @@ impl HttpClient for SmolHttp {
     /// Any status is an answer; `Err` means that there was none.
     async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
         let late = async {
-            Timer::after(TOTAL_MAX).await;
-            Err(anyhow!("http: no whole answer within {TOTAL_MAX:?}"))
+            Timer::after(self.total).await;
+            Err(anyhow!("http: no whole answer within {:?}", self.total))
         };
         future::or(self.exchange(request), late).await
     }

@@ -31,7 +31,12 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         .map_err(|errors| Failure::new(Exit::BadConfig, format!("the configuration is wrong\n{errors}")))?;
     if cfg!(feature = "lab") {
         // The dialler refuses too, by what the name resolves to; here it is said before anything starts.
-        if let Some(session) = loaded.plan.sessions.iter().find(|session| !session.endpoint.is_loopback()) {
+        if let Some(session) = loaded
+            .plan
+            .sessions
+            .iter()
+            .find(|session| !session.endpoint.is_loopback())
+        {
             let text = "this is a lab build, which does not check certificate chains and dials loopback endpoints only";
             let text = format!("session {}: {} is refused: {text}", session.name, session.endpoint);
             return Err(Failure::new(Exit::BadConfig, text));

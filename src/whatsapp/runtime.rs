@@ -176,7 +176,9 @@ mod tests {
             assert_eq!(hears.recv().await, Ok(7));
 
             let (said, hears) = async_channel::bounded(1);
-            runtime.spawn_blocking(Box::new(move || assert!(said.try_send(8).is_ok()))).await;
+            runtime
+                .spawn_blocking(Box::new(move || assert!(said.try_send(8).is_ok())))
+                .await;
             assert_eq!(hears.try_recv(), Ok(8));
         });
     }

@@ -41,7 +41,7 @@ impl Runtime for SmolRuntime {
     }
 
     /// Starts when it is first polled, and then runs to its end whether anybody waits or not: what is handed over here
-    /// may be half a write. A panic ends the closure alone: the pool catches it, and the dropped `done` frees the caller.
+    /// may be half a write. A panic ends the closure alone: the pool catches it, and the caller goes on.
     fn spawn_blocking(&self, f: Box<dyn FnOnce() + Send + 'static>) -> Unit {
         Box::pin(async move {
             let (done, finished) = async_channel::bounded::<()>(1);

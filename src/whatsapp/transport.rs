@@ -2,8 +2,8 @@
 //!
 //! The library leaves two duties to whoever writes a transport: its timeout for an answer starts only once a send has
 //! returned, so `send` needs a deadline of its own; and it calls `disconnect` when something hangs, so that must not
-//! wait behind the very write that hangs. Here a send holds the sink's lock for at most the write deadline, and `disconnect`
-//! takes no lock at all: it shuts the TCP socket down, which wakes whoever hangs on it.
+//! wait behind the very write that hangs. Here a send holds the sink's lock for at most the write deadline, and
+//! `disconnect` takes no lock at all: it shuts the TCP socket down, which wakes whoever hangs on it.
 //!
 //! Deliberately absent: a queue before the socket. A send returns when the kernel has the bytes, or it fails.
 

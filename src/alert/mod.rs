@@ -38,6 +38,17 @@ pub struct Alert {
     pub key: Option<String>,
 }
 
+/// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chat {
+    /// What goes into a route's `to`.
+    pub to: String,
+    pub name: String,
+    /// `group` or `contact`.
+    pub kind: String,
+    pub session: String,
+}
+
 impl From<Priority> for u8 {
     fn from(priority: Priority) -> u8 {
         priority as u8

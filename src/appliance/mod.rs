@@ -2,11 +2,14 @@
 
 mod clock;
 mod courier;
+pub mod detect;
 mod ids;
 mod notify;
+mod pair;
 mod relay;
 mod run;
 mod signals;
 pub mod status;
 
+pub use pair::pair_alone;
 pub use run::{Console, RunError, RunOptions, run};

@@ -22,7 +22,7 @@ use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Session, SessionHandle, SessionParts};
 
 /// How long the sessions may take to say goodbye at the end.
-const GOODBYE: Duration = Duration::from_secs(15);
+pub(super) const GOODBYE: Duration = Duration::from_secs(15);
 
 /// What a run is told.
 pub struct RunOptions {

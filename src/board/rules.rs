@@ -8,8 +8,8 @@ use super::fields::{FIELDS, Values};
 use super::schedule::{Schedule, TcpSchedule};
 
 /// From the end of the dead line to the server's `success` on a path that works: resolve, dial, TLS, upgrade, Noise and
-/// login, with the pause before the first attempt not counted. Measured logins take well under a second; three leave room
-/// for a slow board and a slow link.
+/// login, with the pause before the first attempt not counted. It is the promise "link back, session up within 3 s"; a test
+/// against a server has to hold it.
 pub const RELOGIN_ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// Idle wake-ups a minute that are not the line's: the systemd watchdog is fed twice, the rest is slack for the clocks.

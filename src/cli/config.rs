@@ -1,13 +1,16 @@
-//! `tautline config`: the file, and every value with where it came from.
+//! `tautline config check|print`.
 
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::path::Path;
 
-use clap::Subcommand;
+use serde_json::json;
 
-use super::output::say;
-use super::{Exit, Global};
+use crate::config::{ConfigErrors, Env, Fault, Loaded, load, to_json, to_toml};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+use super::Exit;
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum ConfigCommand {
     /// Check the file; every fault at once, with file, line and key
     Check,
@@ -15,8 +18,63 @@ pub enum ConfigCommand {
     Print,
 }
 
-/// Checks or prints the configuration.
-pub fn execute(_args: &Global, _command: ConfigCommand) -> ExitCode {
-    say(format_args!("tautline: `config` is not built yet"));
-    Exit::Failed.into()
+/// Says whether the file is right: everything that is wrong with it on `err`, or with `json` as a document on `out`.
+/// Unknown keys count. Returns the exit code.
+///
+/// # Errors
+/// `out` or `err` cannot be written to.
+pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let (file, faults) = match load(config, env) {
+        Ok(loaded) => (loaded.file, loaded.warnings),
+        Err(ConfigErrors(faults)) => (None, faults),
+    };
+    if json {
+        let list: Vec<_> = faults.iter().map(Fault::to_json).collect();
+        let file = file.map(|path| path.display().to_string());
+        writeln!(
+            out,
+            "{:#}",
+            json!({"ok": faults.is_empty(), "file": file, "faults": list})
+        )?;
+    } else if faults.is_empty() {
+        match file {
+            Some(path) => writeln!(out, "{}: ok", path.display())?,
+            None => writeln!(out, "no file: the defaults hold")?,
+        }
+    } else {
+        for fault in &faults {
+            writeln!(err, "{fault}")?;
+        }
+    }
+    Ok(if faults.is_empty() { 0 } else { Exit::BadConfig as u8 })
+}
+
+/// Prints the plan, every value with where it came from, as a file that means the same (but for passwords).
+/// Returns the exit code.
+///
+/// # Errors
+/// `out` or `err` cannot be written to.
+pub fn print(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let Loaded {
+        file,
+        warnings,
+        provenance,
+        ..
+    } = match load(config, env) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            writeln!(err, "{errors}")?;
+            return Ok(Exit::BadConfig as u8);
+        }
+    };
+    for warning in &warnings {
+        writeln!(err, "{warning}")?;
+    }
+    if json {
+        let file = file.map(|path| path.display().to_string());
+        writeln!(out, "{:#}", json!({"file": file, "values": to_json(&provenance)}))?;
+    } else {
+        write!(out, "{}", to_toml(&provenance))?;
+    }
+    Ok(0)
 }

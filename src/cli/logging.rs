@@ -5,9 +5,11 @@ use std::io::Write;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
-/// Our own words from INFO on; the protocol library's only when they should concern somebody.
-const DEFAULT: &str = "info,whatsapp_rust=warn,wacore=warn,sled=warn,trillium_http=warn";
-const VERBOSE: &str = "info,tautline=debug,sled=warn,trillium_http=warn";
+/// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine
+/// disconnect an error, and announce reconnects that it does not make. What matters of it is said by the session.
+const DEFAULT: &str = "off,tautline=info";
+/// For looking into a fault, with a warning in the manual that numbers may show.
+const VERBOSE: &str = "warn,tautline=debug,whatsapp_rust=info";
 
 /// `$TAUTLINE_LOG`, else `$RUST_LOG`, else the default, which each `-v` raises.
 pub(super) fn start(verbose: u8) {
@@ -51,7 +53,7 @@ fn syslog_level(level: Level) -> u8 {
 }
 
 /// Whether stderr itself is the journal. The variable alone is not enough: a shell started from a unit inherits it.
-fn to_journal() -> bool {
+pub(super) fn to_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };

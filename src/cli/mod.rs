@@ -3,11 +3,11 @@
 //! Results go to stdout, words to stderr; `--json` makes the results JSON. A reader that closes the pipe early is no
 //! error.
 
-mod boards;
+pub mod boards;
 mod chats;
 mod client;
 mod completions;
-mod config;
+pub mod config;
 mod exit;
 mod logging;
 mod man;
@@ -16,15 +16,18 @@ mod pair;
 pub mod paths;
 mod publish;
 mod queue;
-pub mod run;
+mod run;
 mod status;
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::config::Env;
 
 /// Delivers alerts from software on this box over WhatsApp, and holds the line for months.
 ///
@@ -54,7 +57,7 @@ pub struct Global {
     /// Print results as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Log more; twice for everything
+    /// Log more; twice for everything. Phone numbers may show then
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -108,12 +111,28 @@ pub fn main() -> ExitCode {
     logging::start(cli.global.verbose);
     let global = &cli.global;
     let outcome = match cli.command {
-        None | Some(Command::Run) => return run::execute(global),
+        None | Some(Command::Run) => run::execute(global),
         Some(Command::Boards { command }) => {
             let name = command.map(|BoardsCommand::Show { name }| name);
-            return boards::execute(global, name.as_deref());
+            return written(|out, err| match &name {
+                Some(name) => boards::show(name, global.json, out, err),
+                None => boards::list(
+                    global.config.as_deref(),
+                    &Env::process(),
+                    Path::new("/"),
+                    global.json,
+                    out,
+                    err,
+                ),
+            });
         }
-        Some(Command::Config { command }) => return config::execute(global, command),
+        Some(Command::Config { command }) => {
+            let (file, env) = (global.config.as_deref(), Env::process());
+            return written(|out, err| match command {
+                config::ConfigCommand::Check => config::check(file, &env, global.json, out, err),
+                config::ConfigCommand::Print => config::print(file, &env, global.json, out, err),
+            });
+        }
         Some(Command::Pair(args)) => pair::execute(global, &args),
         Some(Command::Publish(args)) => publish::execute(global, args),
         Some(Command::Status(args)) => status::execute(global, &args),
@@ -123,6 +142,16 @@ pub fn main() -> ExitCode {
         Some(Command::Man) => man::execute(),
     };
     exit::finish(outcome)
+}
+
+/// Runs a command that writes to the two streams and gives its own exit code.
+fn written(command: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let outcome = command(&mut out, &mut io::stderr().lock()).and_then(|code| out.flush().map(|()| code));
+    match outcome {
+        Ok(code) => code.into(),
+        Err(error) => exit::finish(Err(error.into())),
+    }
 }
 
 #[cfg(test)]

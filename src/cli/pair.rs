@@ -5,6 +5,7 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
 use crate::alert::{Recipient, SessionName};
+use crate::appliance::pair_alone;
 use crate::gateway::api::PairEvent;
 
 use super::client::{Client, lost};
@@ -44,15 +45,47 @@ fn parse_number(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn execute(global: &Global, args: &PairArgs) -> Result<(), Failure> {
+    say(format_args!("{ADVICE}"));
+    match smol::block_on(Client::find(global)) {
+        Ok(client) => smol::block_on(by_the_relay(&client, global, args)),
+        // Nobody runs: this process is the relay for as long as pairing takes.
+        Err(failure) if failure.exit == Exit::Unreachable => alone(global, args),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn alone(global: &Global, args: &PairArgs) -> Result<(), Failure> {
+    let options = super::run::options(global)?;
+    let (events, seen) = async_channel::bounded(16);
+    let (session, phone) = (args.session.clone(), args.code.clone());
+    let pairing = std::thread::spawn(move || pair_alone(options, &session, phone, &events));
+    let mut screen = Screen::new(global.json, args.raw);
+    let mut shown = Ok(false);
+    while let Ok(event) = seen.recv_blocking() {
+        shown = screen.show(&event);
+        if !matches!(shown, Ok(false)) {
+            break;
+        }
+    }
+    drop(seen);
+    let ended = pairing
+        .join()
+        .map_err(|_| Failure::new(Exit::Failed, "pairing ended by a panic"))?;
+    ended.map_err(super::run::failure)?;
+    match shown? {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Failed, "pairing ended without a result; try again")),
+    }
+}
+
+async fn by_the_relay(client: &Client, global: &Global, args: &PairArgs) -> Result<(), Failure> {
     let mut target = format!("/v1/sessions/{}/pair", args.session);
     if let Some(digits) = &args.code {
         target.push_str(&format!("?phone={digits}"));
     }
-    smol::block_on(async {
-        let client = Client::find(global).await?;
+    {
         let mut events = client.stream("POST", &target).await?;
         let mut screen = Screen::new(global.json, args.raw);
-        say(format_args!("{ADVICE}"));
         while let Some(line) = events.line(LINE_MAX_BYTES).await.map_err(lost)? {
             if line.is_empty() {
                 continue;
@@ -68,11 +101,11 @@ pub(super) fn execute(global: &Global, args: &PairArgs) -> Result<(), Failure> {
             Exit::Failed,
             "the relay ended the pairing without a result; try again",
         ))
-    })
+    }
 }
 
 /// What was shown last, so that the next code takes its place.
-struct Screen {
+pub(super) struct Screen {
     json: bool,
     raw: bool,
     fancy: bool,
@@ -82,7 +115,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(json: bool, raw: bool) -> Self {
+    pub(super) fn new(json: bool, raw: bool) -> Self {
         Self {
             json,
             raw,
@@ -93,7 +126,7 @@ impl Screen {
     }
 
     /// Shows one event; true when paired.
-    fn show(&mut self, event: &PairEvent) -> Result<bool, Failure> {
+    pub(super) fn show(&mut self, event: &PairEvent) -> Result<bool, Failure> {
         if self.json {
             print_json(event)?;
         }

@@ -1,12 +1,102 @@
 //! `tautline run`: the relay in the foreground.
 
-use std::process::ExitCode;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use super::output::say;
-use super::{Exit, Global};
+use super::logging::to_journal;
+use super::output::{print, say};
+use super::pair::Screen;
+use super::{Exit, Failure, Global, paths};
+use crate::appliance::detect::board_in_force;
+use crate::appliance::{Console, RunError, RunOptions, run};
+use crate::config::{Env, load};
+use crate::gateway::api::PairEvent;
+use crate::store::StoreError;
 
 /// Runs the relay until it is told to stop.
-pub fn execute(_args: &Global) -> ExitCode {
-    say(format_args!("tautline: `run` is not built yet"));
-    Exit::Failed.into()
+pub(super) fn execute(global: &Global) -> Result<(), Failure> {
+    let options = options(global)?;
+    if cfg!(feature = "lab") {
+        say(format_args!(
+            "tautline: a LAB build: certificate chains are not checked, and only loopback endpoints are dialled"
+        ));
+    }
+    run(options).map_err(failure)
+}
+
+/// What a run is told, from the file, the environment and the host.
+pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
+    let loaded = load(global.config.as_deref(), &Env::process())
+        .map_err(|errors| Failure::new(Exit::BadConfig, format!("the configuration is wrong\n{errors}")))?;
+    if cfg!(feature = "lab") {
+        // The dialler refuses too, by what the name resolves to; here it is said before anything starts.
+        if let Some(session) = loaded
+            .plan
+            .sessions
+            .iter()
+            .find(|session| !session.endpoint.is_loopback())
+        {
+            let text = "this is a lab build, which does not check certificate chains and dials loopback endpoints only";
+            let text = format!("session {}: {} is refused: {text}", session.name, session.endpoint);
+            return Err(Failure::new(Exit::BadConfig, text));
+        }
+    }
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let (board, board_why) = board_in_force(loaded.plan.board.as_deref(), Path::new("/"));
+    Ok(RunOptions {
+        plan: loaded.plan,
+        config_warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        board,
+        board_why,
+        state: paths::state_directory(global)?,
+        control: paths::control_socket(global)?,
+        console: Box::new(Terminal {
+            screen: Mutex::new(Screen::new(false, false)),
+        }),
+    })
+}
+
+/// The exit code of a run that did not start or ended by itself.
+pub(super) fn failure(error: RunError) -> Failure {
+    let exit = match &error {
+        RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
+        RunError::Store(_) | RunError::Listen(_) | RunError::Signals(_) | RunError::StoreFailed(_) => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}
+
+/// The terminal or whatever stdout is. Under systemd only the log speaks: a QR code in a journal helps nobody.
+struct Terminal {
+    screen: Mutex<Screen>,
+}
+
+impl Console for Terminal {
+    fn listening(&self, addresses: &[SocketAddr]) {
+        for address in addresses {
+            if to_journal() {
+                log::info!("listening on http://{address}/");
+            } else {
+                let _ = print(format_args!("Tautline is at http://{address}/"));
+            }
+        }
+    }
+
+    fn pairing(&self, session: &str, event: &PairEvent) {
+        if to_journal() {
+            if matches!(event, PairEvent::Qr { .. }) {
+                log::info!("session {session} is not paired: run `tautline pair --session {session}`");
+            }
+            return;
+        }
+        if matches!(event, PairEvent::Qr { .. }) {
+            say(format_args!("Session {session} is not paired yet:"));
+        }
+        // A failure is a pairing that nobody used; the relay goes on without.
+        if let Err(failure) = self.screen.lock().unwrap_or_else(PoisonError::into_inner).show(event) {
+            say(format_args!("tautline: {}", failure.text));
+        }
+    }
 }

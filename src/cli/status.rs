@@ -28,7 +28,10 @@ pub(super) fn execute(global: &Global, args: &StatusArgs) -> Result<(), Failure>
     let fancy = is_fancy();
     smol::block_on(async {
         show(global, fancy, "").await?;
-        while args.watch {
+        if !args.watch {
+            return Ok(());
+        }
+        loop {
             Timer::after(WATCH_EVERY).await;
             match show(global, fancy, if fancy { CLEAR } else { "" }).await {
                 // It may be restarting: that is what somebody watches for.
@@ -36,7 +39,6 @@ pub(super) fn execute(global: &Global, args: &StatusArgs) -> Result<(), Failure>
                 other => other?,
             }
         }
-        Ok(())
     })
 }
 

@@ -1,5 +1,17 @@
 //! The site's file, parsed into a plan that has no unanswered question left.
 
+mod address;
+mod env;
+mod fault;
+mod load;
+mod parse;
+mod print;
+
+pub use env::Env;
+pub use fault::{ConfigErrors, Fault, Place};
+pub use load::{CONFIG_BYTES_MAX, Loaded, load};
+pub use print::{Setting, Source, to_json, to_toml};
+
 use std::net::SocketAddr;
 
 use crate::alert::{Recipient, RouteName, SessionName};

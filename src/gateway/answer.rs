@@ -131,6 +131,8 @@ impl From<Problem> for Answer {
         if let Some(allow) = problem.allow {
             answer.headers.push(("Allow", allow.into()));
         }
+        // Nothing more is expected from a client that was too slow or has left.
+        answer.close = problem.body.http == 408;
         if problem.body.http == 503 {
             answer.headers.push(("Retry-After", RETRY_AFTER_S.into()));
         }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::alert::Chat;
+pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Step};
 
 /// `GET /v1/status`.
@@ -164,31 +166,6 @@ pub struct DeliveryView {
     pub attempts: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-}
-
-/// A group or contact of `GET /v1/chats`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chat {
-    /// What goes into a route's `to`.
-    pub to: String,
-    pub name: String,
-    /// `group` or `contact`.
-    pub kind: String,
-    pub session: String,
-}
-
-/// One line of the pairing stream, `POST /v1/sessions/<session>/pair` on the control socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-pub enum PairEvent {
-    /// Show it; the next one replaces it.
-    Qr { payload: String, valid_ms: u64 },
-    /// Type it on the phone: linked devices, link with phone number.
-    Code { code: String, valid_ms: u64 },
-    /// Linked and logged in.
-    Paired { account: String },
-    /// It ended without a link; asking again starts over.
-    Failed { reason: String },
 }
 
 /// The body of every error.

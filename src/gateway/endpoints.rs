@@ -54,7 +54,7 @@ pub(super) async fn handle(shared: Arc<Shared>, door: Door, mut conn: Client) ->
 
 async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mut bool) -> Outcome {
     let path = conn.path().to_owned();
-    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
     match segments.as_slice() {
         [""] => on(conn, READ).map(|()| page::page(shared)),
         ["web", name] => on(conn, READ).and_then(|()| page::asset(name)),

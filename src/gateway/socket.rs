@@ -126,8 +126,11 @@ impl AsyncRead for Clocked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         let this = &mut *self;
         let room = match this.phase {
-            // Not a word about readiness: what waits for the relay is woken by the relay.
-            Phase::Working(0) => return Poll::Pending,
+            // It would hide the client's leaving behind bytes that nobody reads: this is no client.
+            Phase::Working(0) => {
+                let error = Error::new(ErrorKind::InvalidData, "too much was sent ahead of the answer");
+                return Poll::Ready(Err(error));
+            }
             Phase::Working(left) => left.min(buffer.len()),
             Phase::Idle | Phase::Request => buffer.len(),
             Phase::Answer => {

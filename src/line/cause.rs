@@ -68,6 +68,8 @@ pub enum Cause {
     WriteTimeout,
     /// Alerts were written and never acked.
     AckTimeout,
+    /// This build, or a plain `ws://`, does not go there.
+    Forbidden,
     /// All QR codes or the pair code ran out.
     PairingEnded,
     /// A person or a shutdown asked for it.
@@ -100,6 +102,8 @@ pub enum Stop {
     Replaced,
     /// The server will not have this client as it is.
     Rejected,
+    /// The endpoint is one that this build never dials.
+    Forbidden,
     /// Not paired, and nobody scanned.
     PairingEnded,
     /// Asked for.
@@ -111,7 +115,7 @@ impl Stop {
     pub fn credentials_dead(self) -> bool {
         match self {
             Self::Unlinked | Self::Locked => true,
-            Self::Replaced | Self::Rejected | Self::PairingEnded | Self::Requested => false,
+            Self::Replaced | Self::Rejected | Self::Forbidden | Self::PairingEnded | Self::Requested => false,
         }
     }
 
@@ -124,6 +128,7 @@ impl Stop {
                 "the same credentials are connected elsewhere; stop the other program, then restart this one"
             }
             Self::Rejected => "whatsapp rejects this client; upgrade tautline, then restart it",
+            Self::Forbidden => "the endpoint is one that this build never dials; change it in the configuration",
             Self::PairingEnded => "not paired; run `tautline pair`",
             Self::Requested => "stopped on request",
         }
@@ -159,6 +164,7 @@ impl Cause {
             | Self::PongTimeout
             | Self::WriteTimeout
             | Self::AckTimeout
+            | Self::Forbidden
             | Self::PairingEnded
             | Self::Requested => Origin::Us,
         }
@@ -172,6 +178,7 @@ impl Cause {
             Self::Locked => Verdict::Stop(Stop::Locked),
             Self::Replaced => Verdict::Stop(Stop::Replaced),
             Self::Rejected(_) => Verdict::Stop(Stop::Rejected),
+            Self::Forbidden => Verdict::Stop(Stop::Forbidden),
             Self::PairingEnded => Verdict::Stop(Stop::PairingEnded),
             Self::Requested => Verdict::Stop(Stop::Requested),
             Self::TemporaryBan(expires) => Verdict::HoldUntil(*expires),
@@ -265,6 +272,7 @@ impl fmt::Display for Cause {
             Self::PongTimeout => f.write_str("a ping went unanswered"),
             Self::WriteTimeout => f.write_str("a write did not leave in time"),
             Self::AckTimeout => f.write_str("alerts were written and never acked"),
+            Self::Forbidden => f.write_str("the endpoint is not allowed"),
             Self::PairingEnded => f.write_str("nobody linked this device in time"),
             Self::Requested => f.write_str("stopped on request"),
         }

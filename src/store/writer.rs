@@ -36,9 +36,11 @@ impl Broken {
     }
 }
 
+type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
+
 /// One transaction: it may look and return a batch; `done` reports what became of it.
 struct Job {
-    decide: Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>,
+    decide: Decide,
     done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
@@ -234,7 +236,7 @@ impl Database {
     }
 
     /// True when there was something to write.
-    fn apply(&self, decide: Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>) -> Result<bool, StoreError> {
+    fn apply(&self, decide: Decide) -> Result<bool, StoreError> {
         let batch = decide(&self.view)?;
         if batch.is_empty() {
             return Ok(false);

@@ -254,6 +254,9 @@ fn cause_of_dial(error: &DialError) -> Cause {
     if error.is_clock() {
         return Cause::ClockSuspect;
     }
+    if let DialError::Forbidden { .. } = error {
+        return Cause::Forbidden;
+    }
     if let DialError::Status { status, .. } = error {
         return match status {
             429 => Cause::RateLimited,

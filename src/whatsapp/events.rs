@@ -181,6 +181,8 @@ fn read_or_delivered(kind: &ReceiptType) -> Option<bool> {
         | ReceiptType::PeerMsg
         | ReceiptType::HistorySync
         | ReceiptType::Other(_) => None,
+        // The library may add kinds; an unknown one says nothing about a person's phone.
+        _ => None,
     }
 }
 

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::alert::{Recipient, SessionName};
-use crate::gateway::api::{Chat, PairEvent};
-use crate::line::{Cause, Origin, State, Verdict};
+use crate::alert::{Chat, Recipient, SessionName};
+use crate::line::{Cause, Origin, PairEvent, State, Verdict};
 use crate::outbox::MessageId;
 
 /// Commands that wait at once; whoever sends one more waits.

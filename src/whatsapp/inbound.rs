@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wacore::types::events::InboundMessage;
+use wacore::types::message::MessageCategory;
 use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
@@ -20,9 +21,16 @@ pub(super) struct InboundRecorder {
 #[async_trait::async_trait]
 impl InboundDurabilityHook for InboundRecorder {
     async fn on_messages(&self, _client: Arc<Client>, batch: &[InboundMessage]) -> anyhow::Result<()> {
-        let records: Vec<_> = batch.iter().map(to_record).collect();
+        // Peer messages are the account's own devices talking to each other: keys, history, settings.
+        let from_people = batch
+            .iter()
+            .filter(|message| message.info.category != MessageCategory::Peer);
+        let records: Vec<_> = from_people.map(to_record).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
         let new = record_new(&self.store, &self.session, records).await?;
-        log::info!("session {}: {new} message(s) received and recorded", self.session);
+        log::debug!("session {}: {new} new message(s) recorded", self.session);
         Ok(())
     }
 }

@@ -174,9 +174,7 @@ mod tests {
 
             let (said, hears) = async_channel::bounded(1);
             runtime
-                .spawn_blocking(Box::new(move || {
-                    let _ = said.try_send(8);
-                }))
+                .spawn_blocking(Box::new(move || assert!(said.try_send(8).is_ok())))
                 .await;
             assert_eq!(hears.try_recv(), Ok(8));
         });

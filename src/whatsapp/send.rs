@@ -12,8 +12,7 @@ use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, SendError, SendOptions};
 
 use super::handle::Notice;
-use crate::alert::{Recipient, SessionName};
-use crate::gateway::api::Chat;
+use crate::alert::{Chat, Recipient, SessionName};
 use crate::outbox::MessageId;
 use crate::store::{Store, inbound};
 

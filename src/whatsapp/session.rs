@@ -18,10 +18,9 @@ use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, LastEnd, Notice, SessionHandle, SessionView};
 use super::send;
-use crate::alert::SessionName;
+use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
-use crate::gateway::api::PairEvent;
-use crate::line::{Cause, Input, Layer, Output, Schedule, State, Stop, Supervisor, Verdict};
+use crate::line::{Cause, Input, Layer, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
 use crate::store::{Store, StoreError};
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
@@ -243,7 +242,7 @@ impl Session {
         self.supervisor.handle(Instant::now(), Input::PairRequested);
     }
 
-    fn on_chats(&self, answer: async_channel::Sender<Result<Vec<crate::gateway::api::Chat>, String>>) {
+    fn on_chats(&self, answer: async_channel::Sender<Result<Vec<Chat>, String>>) {
         let Some(client) = self
             .client
             .as_ref()

@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 use wacore::store::Device;
 use wacore_binary::Jid;
 
-use super::{Store, StoreError, Tree, join, record};
+use super::{Store, StoreError, Tree, join, record, split};
 use crate::alert::SessionName;
 use device::StoredDevice;
 use transaction::{SWEEP_ROWS_MAX, Transaction, VERSION, in_pieces};
@@ -165,22 +165,20 @@ impl Credentials {
         }
     }
 
-    /// All records whose key starts with `prefix` and has `parts` parts, in key order, as one moment had them.
-    async fn list<T>(&self, tree: Tree, prefix: Vec<u8>, parts: usize) -> Result<Vec<(Vec<u8>, T)>, StoreError>
+    /// All records whose key starts with `prefix` and has `parts` parts, in key order. Each is read by itself, without
+    /// waiting for the writer: a batch that is being applied may show in part. For records that never lie in pieces.
+    fn list<T>(&self, tree: Tree, prefix: &[u8], parts: usize) -> Result<Vec<(Vec<u8>, T)>, StoreError>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: DeserializeOwned,
     {
-        self.transact(move |transaction| {
-            let mut found = Vec::new();
-            for key in transaction.keys(tree, &prefix, parts) {
-                let key = key?;
-                if let Some(value) = transaction.get(tree, &key)? {
-                    found.push((key, value));
-                }
+        let mut found = Vec::new();
+        for row in self.store.view().scan(tree, prefix) {
+            let (key, row) = row?;
+            if split(&key).len() == parts {
+                found.push((key, record::decode(tree, VERSION, &row)?));
             }
-            Ok(found)
-        })
-        .await
+        }
+        Ok(found)
     }
 
     async fn put<T>(&self, tree: Tree, key: Vec<u8>, value: T) -> Result<(), StoreError>

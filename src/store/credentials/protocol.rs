@@ -70,9 +70,7 @@ fn last_part(key: &[u8]) -> String {
 impl ProtocolStore for Credentials {
     async fn get_sender_key_devices(&self, group_jid: &str) -> Backing<Vec<(String, bool)>> {
         let prefix = self.key(&[group_jid.as_bytes()]);
-        let rows = self
-            .list::<bool>(Tree::SenderKeyDevice, prefix, SENDER_KEY_DEVICE_PARTS)
-            .await?;
+        let rows = self.list::<bool>(Tree::SenderKeyDevice, &prefix, SENDER_KEY_DEVICE_PARTS)?;
         Ok(rows.into_iter().map(|(key, has)| (last_part(&key), has)).collect())
     }
 
@@ -119,8 +117,17 @@ impl ProtocolStore for Credentials {
     }
 
     async fn get_pn_mapping(&self, phone: &str) -> Backing<Option<LidPnMappingEntry>> {
-        // Two rows that may change together, so they are read together.
-        let (this, key) = (self.clone(), self.key(&[phone.as_bytes()]));
+        let key = self.key(&[phone.as_bytes()]);
+        let Some(lid) = self.get::<String>(Tree::PnMapping, key.clone()).await? else {
+            return Ok(None);
+        };
+        if let Some(entry) = self.get_lid_mapping(&lid).await?
+            && entry.phone_number == phone
+        {
+            return Ok(Some(entry));
+        }
+        // The id moved between the two reads. On the writer's thread nothing moves.
+        let this = self.clone();
         let row = self
             .transact(
                 move |transaction| match transaction.get::<String>(Tree::PnMapping, &key)? {
@@ -141,9 +148,7 @@ impl ProtocolStore for Credentials {
     }
 
     async fn get_all_lid_mappings(&self) -> Backing<Vec<LidPnMappingEntry>> {
-        let rows = self
-            .list::<StoredLidMapping>(Tree::LidMapping, self.key(&[]), 2)
-            .await?;
+        let rows = self.list::<StoredLidMapping>(Tree::LidMapping, &self.key(&[]), 2)?;
         Ok(rows.into_iter().map(|(_, row)| row.into()).collect())
     }
 
@@ -222,12 +227,8 @@ impl ProtocolStore for Credentials {
     }
 
     async fn get_all_tc_token_jids(&self) -> Backing<Vec<String>> {
-        let rows = self.store.view().scan(Tree::TcToken, &self.key(&[]));
-        Ok(rows
-            .map(|row| row.map(|(key, _)| key))
-            .filter(|key| key.as_ref().map_or(true, |key| split(key).len() == 2))
-            .map(|key| key.map(|key| last_part(&key)))
-            .collect::<Result<_, _>>()?)
+        let rows = self.list::<StoredTcToken>(Tree::TcToken, &self.key(&[]), 2)?;
+        Ok(rows.into_iter().map(|(key, _)| last_part(&key)).collect())
     }
 
     async fn delete_expired_tc_tokens(&self, token_cutoff: i64, sender_cutoff: i64) -> Backing<u32> {

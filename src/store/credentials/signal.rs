@@ -172,7 +172,7 @@ impl SignalStore for Credentials {
     }
 
     async fn load_all_signed_prekeys(&self) -> Backing<Vec<(u32, Vec<u8>)>> {
-        let rows = self.list::<Blob>(Tree::SignedPreKey, self.key(&[]), 2).await?;
+        let rows = self.list::<Blob>(Tree::SignedPreKey, &self.key(&[]), 2)?;
         Ok(rows
             .into_iter()
             .filter_map(|(key, record)| Some((id_of(&key)?, record.into_vec())))

@@ -1,0 +1,75 @@
+//! Pairing without a relay: the state is opened, one session runs until it is linked and logged in once, and all is closed.
+
+use std::sync::Arc;
+
+use futures_lite::future;
+use smol::Executor;
+
+use super::ids;
+use super::run::{RunError, RunOptions};
+use crate::alert::SessionName;
+use crate::gateway::api::PairEvent;
+use crate::store::Store;
+use crate::whatsapp::session::NOTICES_MAX;
+use crate::whatsapp::{Command, Session, SessionParts};
+
+/// Pairs `session`, with `phone` (digits) by code. What happens goes to `events`, last a `Paired` or a `Failed`; when
+/// nobody listens any more, it ends. Blocks.
+///
+/// # Errors
+/// The state is in use or cannot be read.
+pub fn pair_alone(
+    options: RunOptions,
+    session: &SessionName,
+    phone: Option<String>,
+    events: &async_channel::Sender<PairEvent>,
+) -> Result<(), RunError> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let refuse = |reason: String| {
+        let _ = events.try_send(PairEvent::Failed { reason });
+        Ok(())
+    };
+    let Some(plan) = options.plan.sessions.into_iter().find(|plan| plan.name == *session) else {
+        return refuse(format!("no session is named {session:?}", session = session.as_str()));
+    };
+    let store = Store::open(&options.state, options.board.store().cache_bytes)?;
+    let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
+    let (notices_tx, notices) = async_channel::bounded(NOTICES_MAX);
+    let (task, handle) = Session::new(SessionParts {
+        plan,
+        schedule: options.board.schedule(),
+        store,
+        executor: Arc::clone(&executor),
+        notices: notices_tx,
+        seed: ids::seed(),
+    })?;
+    if handle.view().paired {
+        return refuse(format!(
+            "session {session} is paired already; to link it anew, log it out on the phone first"
+        ));
+    }
+    let (shown_tx, shown) = async_channel::bounded(16);
+    smol::block_on(executor.run(async {
+        let running = executor.spawn(task.run());
+        let _drain = executor.spawn(async move { while notices.recv().await.is_ok() {} });
+        handle
+            .command(Command::Pair {
+                phone,
+                events: shown_tx,
+            })
+            .await;
+        while let Ok(event) = shown.recv().await {
+            let over = matches!(event, PairEvent::Paired { .. } | PairEvent::Failed { .. });
+            let unheard = events.send(event).await.is_err();
+            if over || unheard {
+                break;
+            }
+        }
+        handle.command(Command::Shutdown).await;
+        future::or(running, async {
+            async_io::Timer::after(super::run::GOODBYE).await;
+        })
+        .await;
+    }));
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! From the command line, the environment, the file and the defaults to one plan.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
+use super::parse::{At, Draft, DraftRoute, DraftSession, Parsed, parse};
+use super::{
+    ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting, Source,
+};
+use crate::alert::{Recipient, SessionName};
+
+/// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Loopback alone: without publish tokens nobody else may publish.
+const LISTEN_DEFAULT: &str = "127.0.0.1:7373";
+const SESSION_DEFAULT: &str = "default";
+const ROUTE_DEFAULT: &str = "me";
+
+/// A plan, and all there is to say about how it came to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub plan: Plan,
+    /// The file that was read; `None` if there is none, and the defaults hold.
+    pub file: Option<PathBuf>,
+    /// Unknown keys. `config check` fails on them; a run warns and goes on, so that no upgrade or downgrade leaves a box
+    /// dark.
+    pub warnings: Vec<Fault>,
+    /// Every value of the plan with where it came from, in the order of the file format.
+    pub provenance: Vec<Setting>,
+}
+
+/// Finds and reads the configuration. `explicit` is `--config`.
+///
+/// The first file that exists is the whole configuration; files are not merged. Without one the defaults hold.
+///
+/// # Errors
+/// Everything that is wrong, at once: the file cannot be read or was asked for and is not there, values of the file or of
+/// the environment's proxy variables are not valid.
+pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> {
+    let found = find(explicit, env).map_err(|fault| ConfigErrors(vec![fault]))?;
+    let (file, parsed) = match found {
+        Some((path, text)) => {
+            let parsed = parse(&path, &text);
+            (Some(path), parsed)
+        }
+        None => (
+            None,
+            Parsed {
+                draft: Draft::default(),
+                faults: Vec::new(),
+                unknown: Vec::new(),
+            },
+        ),
+    };
+    let mut builder = Builder {
+        env,
+        file: file.clone(),
+        provenance: Vec::new(),
+        faults: parsed.faults,
+    };
+    let plan = builder.plan(parsed.draft);
+    let Builder {
+        provenance, mut faults, ..
+    } = builder;
+    match plan {
+        Some(plan) if faults.is_empty() => Ok(Loaded {
+            plan,
+            file,
+            warnings: parsed.unknown,
+            provenance,
+        }),
+        _ => {
+            // The check wants to see everything that has to be mended, so the unknown keys too.
+            faults.extend(parsed.unknown);
+            Err(ConfigErrors(faults))
+        }
+    }
+}
+
+fn find(explicit: Option<&Path>, env: &Env) -> Result<Option<(PathBuf, String)>, Fault> {
+    for candidate in env.candidates(explicit) {
+        let path = candidate.path;
+        match read(&path) {
+            Ok(text) => return Ok(Some((path, text))),
+            // Nobody asked for this one, so there is nothing wrong with its absence.
+            Err(Unread::Absent(_)) if !candidate.explicit => {}
+            Err(Unread::Absent(why) | Unread::Refused(why)) => {
+                let text = format!("{why}; expected a readable file of TOML");
+                return Err(Fault::file(path, text));
+            }
+            Err(Unread::NotText(line, column)) => {
+                return Err(Fault {
+                    place: Place::File {
+                        path,
+                        at: Some((line, column)),
+                    },
+                    key: String::new(),
+                    text: "is not UTF-8; expected the file to be saved as UTF-8".into(),
+                });
+            }
+        }
+    }
+    Ok(None)
+}
+
+enum Unread {
+    Absent(String),
+    Refused(String),
+    NotText(usize, usize),
+}
+
+fn read(path: &Path) -> Result<String, Unread> {
+    let refused = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Unread::Absent("there is no such file".into()),
+        ErrorKind::IsADirectory => Unread::Refused("is a directory".into()),
+        ErrorKind::PermissionDenied => Unread::Refused("may not be read by this user".into()),
+        _ => Unread::Refused(format!("cannot be read: {error}")),
+    };
+    let mut bytes = Vec::new();
+    // One byte more than allowed shows that there is more, also of a pipe or a device without a length.
+    File::open(path)
+        .and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(refused)?;
+    if bytes.len() as u64 > CONFIG_BYTES_MAX {
+        return Err(Unread::Refused(format!("is larger than {CONFIG_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        Unread::NotText(line, String::from_utf8_lossy(&valid[start..]).chars().count() + 1)
+    })
+}
+
+struct Builder<'e> {
+    env: &'e Env,
+    file: Option<PathBuf>,
+    provenance: Vec<Setting>,
+    faults: Vec<Fault>,
+}
+
+impl Builder<'_> {
+    fn note(&mut self, key: String, value: serde_json::Value, from: Source) {
+        self.provenance.push(Setting { key, value, from });
+    }
+
+    /// Where a value that stands in the file on `line`, or nowhere, came from.
+    fn source(&self, line: Option<usize>) -> Source {
+        match (&self.file, line) {
+            (Some(path), Some(line)) => Source::File {
+                path: path.clone(),
+                line,
+            },
+            _ => Source::Default,
+        }
+    }
+
+    /// `None` only if there are faults.
+    fn plan(&mut self, draft: Draft) -> Option<Plan> {
+        let (board, line) = split(draft.board);
+        let board = board.flatten();
+        let source = self.source(line);
+        self.note("board".into(), json!(board.as_deref().unwrap_or("auto")), source);
+        let mut sessions = Vec::new();
+        if draft.has_sessions {
+            for (index, session) in draft.sessions.into_iter().enumerate() {
+                sessions.push(self.session(index, Some(session))?);
+            }
+        } else {
+            sessions.push(self.session(0, None)?);
+        }
+        let first = &sessions.first()?.name.clone();
+        let mut routes = Vec::new();
+        if draft.has_routes {
+            for (index, route) in draft.routes.into_iter().enumerate() {
+                routes.push(self.route(index, route, first));
+            }
+        } else {
+            routes.push(self.route_default(first)?);
+        }
+        let (listen, line) = split(draft.listen);
+        let listen = match listen {
+            Some(listen) => listen,
+            None => vec![LISTEN_DEFAULT.parse().ok()?],
+        };
+        let source = self.source(line);
+        let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
+        self.note("gateway.listen".into(), json!(shown), source);
+        Some(Plan {
+            board,
+            sessions,
+            routes,
+            gateway: GatewayPlan { listen },
+        })
+    }
+
+    fn session(&mut self, index: usize, draft: Option<DraftSession>) -> Option<SessionPlan> {
+        let key = |name: &str| format!("session[{index}].{name}");
+        let (name, endpoint, proxy) = match draft {
+            Some(draft) => (Some(draft.name), draft.endpoint, draft.proxy),
+            None => (None, None, None),
+        };
+        let (name, line) = split(name);
+        let name = match name {
+            Some(name) => name,
+            None => SESSION_DEFAULT.parse().ok()?,
+        };
+        let source = self.source(line);
+        self.note(key("name"), json!(name.as_str()), source);
+        let (endpoint, line) = split(endpoint);
+        let endpoint: Endpoint = match endpoint {
+            Some(endpoint) => endpoint,
+            None => ENDPOINT_DEFAULT.parse().ok()?,
+        };
+        let source = self.source(line);
+        self.note(key("endpoint"), json!(endpoint.to_string()), source);
+        let (proxy, source) = match proxy {
+            Some(At { value, line }) => {
+                let source = self.source(Some(line));
+                let shown = value.as_ref().map_or("none".into(), Proxy::url_redacted);
+                self.note(key("proxy"), json!(shown), source);
+                return Some(SessionPlan {
+                    name,
+                    endpoint,
+                    proxy: value,
+                });
+            }
+            None => match self.proxy_of_environment(&endpoint) {
+                Some((variable, proxy)) => (Some(proxy), Source::Env(variable)),
+                None => (None, Source::Default),
+            },
+        };
+        self.note(key("proxy"), json!(proxy.as_ref().map(Proxy::url_redacted)), source);
+        Some(SessionPlan { name, endpoint, proxy })
+    }
+
+    fn route(&mut self, index: usize, draft: DraftRoute, only_session: &SessionName) -> RoutePlan {
+        let key = |name: &str| format!("route[{index}].{name}");
+        let source = self.source(Some(draft.name.line));
+        self.note(key("name"), json!(draft.name.value.as_str()), source);
+        let (session, line) = split(draft.session);
+        let session = session.unwrap_or_else(|| only_session.clone());
+        let source = self.source(line);
+        self.note(key("session"), json!(session.as_str()), source);
+        let to: Vec<_> = draft.to.value.iter().map(ToString::to_string).collect();
+        let source = self.source(Some(draft.to.line));
+        self.note(key("to"), json!(to), source);
+        RoutePlan {
+            name: draft.name.value,
+            session,
+            to: draft.to.value,
+        }
+    }
+
+    /// Without a route there would be nothing to try a fresh install with. With several sessions, the first.
+    fn route_default(&mut self, session: &SessionName) -> Option<RoutePlan> {
+        self.note("route[0].name".into(), json!(ROUTE_DEFAULT), Source::Default);
+        self.note("route[0].session".into(), json!(session.as_str()), Source::Default);
+        self.note("route[0].to".into(), json!(["me"]), Source::Default);
+        Some(RoutePlan {
+            name: ROUTE_DEFAULT.parse().ok()?,
+            session: session.clone(),
+            to: vec![Recipient::Me],
+        })
+    }
+
+    /// The proxy that the environment names for `endpoint`, and the variable. As curl reads them, lower case first.
+    ///
+    /// A loopback endpoint never goes through the environment's proxy; nobody who sets one means that.
+    fn proxy_of_environment(&mut self, endpoint: &Endpoint) -> Option<(String, Proxy)> {
+        if endpoint.is_loopback() {
+            return None;
+        }
+        let read = |names: &[&str]| {
+            self.env.first(names).map_err(|place| Fault {
+                place,
+                key: String::new(),
+                text: "is not UTF-8; expected a proxy's URL or a list of hosts".into(),
+            })
+        };
+        let proxy = || -> Result<Option<(String, Proxy)>, Fault> {
+            let Some((variable, url)) = read(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
+                return Ok(None);
+            };
+            if let Some((_, list)) = read(&["no_proxy", "NO_PROXY"])?
+                && no_proxy_names(list, endpoint)
+            {
+                return Ok(None);
+            }
+            // Without a scheme these variables mean an HTTP proxy, by custom.
+            let url = if url.contains("://") {
+                url.to_owned()
+            } else {
+                format!("http://{url}")
+            };
+            let hint = "unset it, or set proxy = \"none\" or another one in the session";
+            match url.parse() {
+                Ok(proxy) => Ok(Some((variable, proxy))),
+                Err(error) => Err(Fault::env(variable, format!("{error}; or {hint}"))),
+            }
+        };
+        match proxy() {
+            Ok(found) => found,
+            // Several sessions may stumble over the same variable.
+            Err(fault) => {
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+                None
+            }
+        }
+    }
+}
+
+fn split<T>(at: Option<At<T>>) -> (Option<T>, Option<usize>) {
+    match at {
+        Some(At { value, line }) => (Some(value), Some(line)),
+        None => (None, None),
+    }
+}

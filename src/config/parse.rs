@@ -1,0 +1,545 @@
+//! The file's text into a draft: what stands in it, value by value, each with its line. Every fault is found in one go,
+//! so that nobody has to mend a file by trying.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::Path;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Endpoint, Fault, Place, Proxy};
+use crate::alert::{Recipient, RouteName, SessionName};
+use crate::board::Board;
+
+const KEYS_TOP: &[&str] = &["board", "session", "route", "gateway"];
+const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
+const KEYS_ROUTE: &[&str] = &["name", "session", "to"];
+const KEYS_GATEWAY: &[&str] = &["listen"];
+
+/// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
+/// place takes time.
+const FAULTS_MAX: usize = 100;
+
+/// Entries of one list, `[[session]]` and `[[route]]` included: far more than anybody means.
+const LIST_MAX: usize = 256;
+
+/// A value and the line it stands on.
+#[derive(Debug)]
+pub(super) struct At<T> {
+    pub value: T,
+    pub line: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// `None` inside is `auto`.
+    pub board: Option<At<Option<String>>>,
+    pub sessions: Vec<DraftSession>,
+    pub routes: Vec<DraftRoute>,
+    pub listen: Option<At<Vec<SocketAddr>>>,
+    /// Whether the file has such sections at all, however broken: then no default stands in for them.
+    pub has_sessions: bool,
+    pub has_routes: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct DraftSession {
+    pub name: At<SessionName>,
+    pub endpoint: Option<At<Endpoint>>,
+    /// `None` inside: the file says `none`, which also keeps the environment's proxy away.
+    pub proxy: Option<At<Option<Proxy>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct DraftRoute {
+    pub name: At<RouteName>,
+    /// `None`: the only one.
+    pub session: Option<At<SessionName>>,
+    pub to: At<Vec<Recipient>>,
+}
+
+pub(super) struct Parsed {
+    pub draft: Draft,
+    pub faults: Vec<Fault>,
+    /// Keys that mean nothing here: fatal to a check, a warning to a run.
+    pub unknown: Vec<Fault>,
+}
+
+/// Reads a file's text. The draft is whole only if there are no faults.
+pub(super) fn parse(path: &Path, text: &str) -> Parsed {
+    // A byte order mark is no character of the first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader::new(path, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut lines_broken = HashSet::new();
+    let mut header_broken = false;
+    for error in errors.iter().take(FAULTS_MAX) {
+        let span = error.span().unwrap_or(0..0);
+        let (line, _) = reader.position(span.start);
+        // One slip often makes the parser stumble several times on a line; the first says most.
+        if lines_broken.insert(line) {
+            header_broken |= text[reader.lines[line - 1]..]
+                .trim_start_matches([' ', '\t'])
+                .starts_with('[');
+            reader.fault("", span, error.message());
+        }
+    }
+    let mut draft = Draft::default();
+    // After a broken section header, what follows stands in the wrong section: what could be said of it would mislead.
+    if !header_broken {
+        let syntax = std::mem::take(&mut reader.faults);
+        draft = reader.top(table.get_ref());
+        // The same goes for what is missing or odd because its own line could not be read.
+        reader.faults.retain(|fault| !lines_broken.contains(&line_of(fault)));
+        if !errors.is_empty() {
+            reader.unknown.clear();
+            reader.faults.retain(|fault| !fault.text.starts_with("is missing"));
+        }
+        reader.faults.extend(syntax);
+    }
+    reader.faults.sort_by_key(place_of);
+    reader.unknown.sort_by_key(place_of);
+    Parsed {
+        draft,
+        faults: reader.faults,
+        unknown: reader.unknown,
+    }
+}
+
+fn place_of(fault: &Fault) -> (usize, usize) {
+    match fault.place {
+        Place::File { at: Some(at), .. } => at,
+        _ => (0, 0),
+    }
+}
+
+fn line_of(fault: &Fault) -> usize {
+    place_of(fault).0
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+    /// The byte offset each line starts at.
+    lines: Vec<usize>,
+    faults: Vec<Fault>,
+    unknown: Vec<Fault>,
+}
+
+type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: &'a str) -> Self {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            path,
+            text,
+            lines: std::iter::once(0).chain(starts).collect(),
+            faults: Vec::new(),
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Line and column, both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = offset.min(self.text.len());
+        let line = self.lines.partition_point(|start| *start <= offset);
+        let start = self.lines[line - 1];
+        let before = String::from_utf8_lossy(&self.text.as_bytes()[start..offset]);
+        (line, before.chars().count() + 1)
+    }
+
+    fn at<T>(&self, value: T, span: &Range<usize>) -> At<T> {
+        let line = self.position(span.start).0;
+        At { value, line }
+    }
+
+    fn made(&self, key: &str, span: Range<usize>, text: String) -> Fault {
+        Fault {
+            place: Place::File {
+                path: self.path.to_owned(),
+                at: Some(self.position(span.start)),
+            },
+            key: key.to_owned(),
+            // A fault is one line, whatever the file quotes.
+            text: text.replace(char::is_control, " "),
+        }
+    }
+
+    fn fault(&mut self, key: &str, span: Range<usize>, text: impl Into<String>) {
+        if self.faults.len() < FAULTS_MAX {
+            let fault = self.made(key, span, text.into());
+            self.faults.push(fault);
+        }
+    }
+
+    fn wrong_type(&mut self, key: &str, value: Value, expected: &str) {
+        let article = match value.get_ref().type_str() {
+            kind @ ("integer" | "array") => format!("an {kind}"),
+            kind => format!("a {kind}"),
+        };
+        self.fault(key, value.span(), format!("is {article}; expected {expected}"));
+    }
+
+    fn top(&mut self, table: &DeTable) -> Draft {
+        self.look_for_unknown("", table, KEYS_TOP);
+        let sessions = table.get("session").map(|value| self.tables("session", value));
+        let routes = table.get("route").map(|value| self.tables("route", value));
+        // `session = []` is none at all; a broken one is one.
+        let has = |key: &str| {
+            let value = table.get(key).map(Spanned::get_ref);
+            value.is_some_and(|value| value.as_array().is_none_or(|array| !array.is_empty()))
+        };
+        let mut draft = Draft {
+            board: table.get("board").and_then(|value| self.board(value)),
+            has_sessions: has("session"),
+            has_routes: has("route"),
+            ..Draft::default()
+        };
+        // Names as written, valid or not: a route that names a session with a bad name is not a second fault.
+        let mut session_names = HashSet::new();
+        let mut taken = HashSet::new();
+        for (index, (span, table)) in sessions.into_iter().flatten().enumerate() {
+            let key = format!("session[{index}]");
+            if let Some(name) = table.get("name").and_then(|value| value.get_ref().as_str()) {
+                session_names.insert(name.to_owned());
+            }
+            draft.sessions.extend(self.session(&key, span, table, &mut taken));
+        }
+        if !draft.has_sessions {
+            session_names.insert("default".to_owned());
+        }
+        let mut taken = HashSet::new();
+        for (index, (span, table)) in routes.into_iter().flatten().enumerate() {
+            let key = format!("route[{index}]");
+            draft
+                .routes
+                .extend(self.route(&key, span, table, &session_names, &mut taken));
+        }
+        if let Some(value) = table.get("gateway") {
+            match value.get_ref().as_table() {
+                Some(table) => {
+                    self.look_for_unknown("gateway", table, KEYS_GATEWAY);
+                    draft.listen = table.get("listen").and_then(|value| self.listen(value));
+                }
+                None => self.wrong_type("gateway", value, "a section [gateway]"),
+            }
+        }
+        draft
+    }
+
+    /// The tables of `[[session]]` or `[[route]]`, in the order of the file.
+    fn tables<'t, 'i>(&mut self, key: &str, value: Value<'t, 'i>) -> Vec<(Range<usize>, &'t DeTable<'i>)> {
+        let expected = format!("sections [[{key}]], in double brackets");
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, &expected);
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        if !self.bounded(key, value) {
+            return tables;
+        }
+        for (index, item) in array.iter().enumerate() {
+            match item.get_ref().as_table() {
+                Some(table) => tables.push((item.span(), table)),
+                None => self.wrong_type(&format!("{key}[{index}]"), item, &expected),
+            }
+        }
+        tables
+    }
+
+    /// Whether a list is of a size that somebody may have meant.
+    fn bounded(&mut self, key: &str, value: Value) -> bool {
+        let length = value.get_ref().as_array().map_or(0, |array| array.len());
+        if length > LIST_MAX {
+            self.fault(
+                key,
+                value.span(),
+                format!("has {length} entries; expected at most {LIST_MAX}"),
+            );
+        }
+        length <= LIST_MAX
+    }
+
+    fn look_for_unknown(&mut self, prefix: &str, table: &DeTable, known: &[&str]) {
+        for (key, _) in table.iter() {
+            let name: &str = key.get_ref();
+            if known.contains(&name) || self.unknown.len() >= FAULTS_MAX {
+                continue;
+            }
+            let shown = name.escape_debug().to_string();
+            let path = if prefix.is_empty() {
+                shown
+            } else {
+                format!("{prefix}.{shown}")
+            };
+            let hint = match nearest(name, known) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let fault = self.made(&path, key.span(), format!("unknown key; {hint}"));
+            self.unknown.push(fault);
+        }
+    }
+
+    fn board(&mut self, value: Value) -> Option<At<Option<String>>> {
+        let Some(name) = value.get_ref().as_str() else {
+            self.wrong_type("board", value, "\"auto\" or a board's name");
+            return None;
+        };
+        if name == "auto" {
+            return Some(self.at(None, &value.span()));
+        }
+        if Board::named(name).is_none() {
+            let names: Vec<_> = Board::all().iter().map(|board| board.name).collect();
+            let text = format!("{name:?} is no board; expected auto, {}", names.join(", "));
+            self.fault("board", value.span(), text);
+            return None;
+        }
+        Some(self.at(Some(name.to_owned()), &value.span()))
+    }
+
+    fn session(
+        &mut self,
+        key: &str,
+        span: Range<usize>,
+        table: &DeTable,
+        taken: &mut HashSet<String>,
+    ) -> Option<DraftSession> {
+        self.look_for_unknown(key, table, KEYS_SESSION);
+        let name = self.name(key, span, table, taken);
+        let endpoint = table
+            .get("endpoint")
+            .and_then(|value| self.parsed(&format!("{key}.endpoint"), value, "a URL like wss://host/path"));
+        let proxy = table
+            .get("proxy")
+            .and_then(|value| self.proxy(&format!("{key}.proxy"), value));
+        Some(DraftSession {
+            name: name?,
+            endpoint,
+            proxy,
+        })
+    }
+
+    fn route(
+        &mut self,
+        key: &str,
+        span: Range<usize>,
+        table: &DeTable,
+        sessions: &HashSet<String>,
+        taken: &mut HashSet<String>,
+    ) -> Option<DraftRoute> {
+        self.look_for_unknown(key, table, KEYS_ROUTE);
+        let name = self.name(key, span.clone(), table, taken);
+        let session = match table.get("session") {
+            Some(value) => self.route_session(&format!("{key}.session"), value, sessions),
+            None if sessions.len() > 1 => {
+                let text = format!("is missing; expected one of {}", sorted(sessions));
+                self.fault(&format!("{key}.session"), span.clone(), text);
+                None
+            }
+            None => None,
+        };
+        let to = match table.get("to") {
+            Some(value) => self.recipients(&format!("{key}.to"), value),
+            None => {
+                let text = "is missing; expected a list like [\"+15550100\"] of numbers, groups, or me";
+                self.fault(&format!("{key}.to"), span, text);
+                None
+            }
+        };
+        Some(DraftRoute {
+            name: name?,
+            session,
+            to: to?,
+        })
+    }
+
+    /// The `name` of a section: there, valid, and not taken.
+    fn name<T>(&mut self, key: &str, span: Range<usize>, table: &DeTable, taken: &mut HashSet<String>) -> Option<At<T>>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
+        let key = format!("{key}.name");
+        let Some(value) = table.get("name") else {
+            self.fault(&key, span, "is missing; expected a name of letters, digits, '-' or '_'");
+            return None;
+        };
+        let name = self.parsed(&key, value, "a name of letters, digits, '-' or '_'")?;
+        let text = value.get_ref().as_str().unwrap_or_default();
+        if !taken.insert(text.to_owned()) {
+            self.fault(
+                &key,
+                value.span(),
+                format!("{text:?} is named twice; expected a name of its own"),
+            );
+            return None;
+        }
+        Some(name)
+    }
+
+    fn route_session(&mut self, key: &str, value: Value, sessions: &HashSet<String>) -> Option<At<SessionName>> {
+        let expected = format!("the name of a session: {}", sorted(sessions));
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong_type(key, value, &expected);
+            return None;
+        };
+        if !sessions.contains(text) {
+            self.fault(
+                key,
+                value.span(),
+                format!("no session is named {text:?}; expected {expected}"),
+            );
+            return None;
+        }
+        let name = text.parse().ok()?;
+        Some(self.at(name, &value.span()))
+    }
+
+    fn recipients(&mut self, key: &str, value: Value) -> Option<At<Vec<Recipient>>> {
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, "a list like [\"+15550100\"]");
+            return None;
+        };
+        if array.is_empty() {
+            let text = "is empty; expected at least one number, group, or me";
+            self.fault(key, value.span(), text);
+            return None;
+        }
+        if !self.bounded(key, value) {
+            return None;
+        }
+        let faults_before = self.faults.len();
+        let mut to: Vec<Recipient> = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let Some(recipient) = self.parsed::<Recipient>(&key, item, "a string like \"+15550100\"") else {
+                continue;
+            };
+            if to.contains(&recipient.value) {
+                let text = "is the same recipient again; expected each once";
+                self.fault(&key, item.span(), text);
+                continue;
+            }
+            to.push(recipient.value);
+        }
+        (self.faults.len() == faults_before).then(|| self.at(to, &value.span()))
+    }
+
+    fn proxy(&mut self, key: &str, value: Value) -> Option<At<Option<Proxy>>> {
+        if value.get_ref().as_str() == Some("none") {
+            return Some(self.at(None, &value.span()));
+        }
+        let proxy: At<Proxy> = self.parsed(key, value, "a URL like socks5://host:1080, or \"none\"")?;
+        Some(At {
+            value: Some(proxy.value),
+            line: proxy.line,
+        })
+    }
+
+    fn listen(&mut self, value: Value) -> Option<At<Vec<SocketAddr>>> {
+        let key = "gateway.listen";
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, "a list like [\"127.0.0.1:7373\"]");
+            return None;
+        };
+        if !self.bounded(key, value) {
+            return None;
+        }
+        let faults_before = self.faults.len();
+        let mut listen: Vec<SocketAddr> = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            match self.parsed::<ListenAddress>(&key, item, "a string like \"127.0.0.1:7373\"") {
+                None => {}
+                // Port 0 is a fresh port each time.
+                Some(address) if address.value.0.port() != 0 && listen.contains(&address.value.0) => {
+                    self.fault(&key, item.span(), "is the same address again; expected each once");
+                }
+                Some(address) => listen.push(address.value.0),
+            }
+        }
+        (self.faults.len() == faults_before).then(|| self.at(listen, &value.span()))
+    }
+
+    /// A string that parses into `T`; `T`'s own error says what was expected.
+    fn parsed<T>(&mut self, key: &str, value: Value, expected: &str) -> Option<At<T>>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong_type(key, value, expected);
+            return None;
+        };
+        match text.parse() {
+            Ok(parsed) => Some(self.at(parsed, &value.span())),
+            Err(error) => {
+                self.fault(key, value.span(), T::Err::to_string(&error));
+                None
+            }
+        }
+    }
+}
+
+struct ListenAddress(SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            return Err(format!(
+                "{text:?} is no address and port; expected one like 127.0.0.1:7373 or [::1]:7373"
+            ));
+        };
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(format!(
+                "{text:?} is reachable from the network, and there are no publish tokens yet to keep strangers out; \
+                 expected 127.0.0.1 or [::1]"
+            ));
+        }
+        Ok(Self(address))
+    }
+}
+
+fn sorted(names: &HashSet<String>) -> String {
+    let mut names: Vec<_> = names.iter().map(|name| name.escape_debug().to_string()).collect();
+    names.sort();
+    names.join(", ")
+}
+
+/// The known key that `name` was most likely meant to be.
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    // No known key is as long as that; the distance is quadratic in the length.
+    if name.len() > 32 {
+        return None;
+    }
+    let name = name.to_lowercase();
+    known
+        .iter()
+        .map(|key| (distance(&name, key), *key))
+        .min()
+        .filter(|(distance, key)| *distance <= 1 + key.len() / 4)
+        .map(|(_, key)| key)
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

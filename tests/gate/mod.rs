@@ -1,0 +1,449 @@
+//! A gateway over real sockets with a relay behind it that the test holds in its hand.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender, unbounded};
+use async_io::Timer;
+use async_trait::async_trait;
+use futures_lite::future;
+use smol::Executor;
+use tautline::alert::{Alert, RouteName, SessionName};
+use tautline::gateway::api::*;
+use tautline::gateway::{Accepted, Gateway, Limits, Refusal, Relay};
+use tautline::outbox::Step;
+
+/// A test that waits longer than this has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Inside {
+    alerts: Vec<AlertView>,
+    /// What publish takes, in order.
+    taken: Vec<(String, Alert)>,
+    warning: Option<String>,
+    refusal: Option<Refusal>,
+    problems: Vec<HealthEntry>,
+    pairings: Vec<Option<String>>,
+    waiting: usize,
+}
+
+pub struct FakeRelay {
+    routes: Vec<RouteName>,
+    inside: Mutex<Inside>,
+    changed: (Sender<()>, Receiver<()>),
+    pair_events: (Sender<PairEvent>, Receiver<PairEvent>),
+}
+
+impl FakeRelay {
+    pub fn new(routes: &[&str]) -> Arc<Self> {
+        Arc::new(Self {
+            routes: routes.iter().map(|name| name.parse().unwrap()).collect(),
+            inside: Mutex::default(),
+            changed: unbounded(),
+            pair_events: unbounded(),
+        })
+    }
+
+    /// Every publish from here on: a warning, or a refusal.
+    pub fn warn(&self, warning: &str) {
+        self.inside.lock().unwrap().warning = Some(warning.into());
+    }
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.inside.lock().unwrap().refusal = refusal;
+    }
+    pub fn problem(&self, text: &str) {
+        self.inside.lock().unwrap().problems.push(HealthEntry {
+            code: "session-unpaired".into(),
+            severity: "error".into(),
+            text: text.into(),
+        });
+    }
+
+    pub fn taken(&self) -> Vec<(String, Alert)> {
+        self.inside.lock().unwrap().taken.clone()
+    }
+    pub fn pairings(&self) -> Vec<Option<String>> {
+        self.inside.lock().unwrap().pairings.clone()
+    }
+    pub fn alerts_state(&self, id: &str) -> Step {
+        self.alert(id).unwrap().state
+    }
+    /// Long polls under way.
+    pub fn waiting(&self) -> usize {
+        self.inside.lock().unwrap().waiting
+    }
+
+    /// Puts an alert into the outbox without HTTP.
+    pub fn put(&self, text: &str, state: Step) -> String {
+        let mut inside = self.inside.lock().unwrap();
+        let alert = Alert {
+            text: text.into(),
+            ..Alert::default()
+        };
+        let view = view(inside.alerts.len(), "family", &alert, state);
+        inside.alerts.push(view.clone());
+        view.id
+    }
+
+    pub fn advance(&self, id: &str, state: Step, note: &str) {
+        for alert in &mut self.inside.lock().unwrap().alerts {
+            if alert.id == id {
+                alert.state = state;
+                alert.deliveries[0].state = state;
+                alert.deliveries[0].note = note.into();
+            }
+        }
+        let _ = self.changed.0.try_send(());
+    }
+
+    pub fn pair_event(&self, event: PairEvent) {
+        self.pair_events.0.try_send(event).unwrap();
+    }
+    pub fn pair_ends(&self) {
+        self.pair_events.0.close();
+    }
+}
+
+fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
+    AlertView {
+        id: format!("AAAAAAAA{number:04}"),
+        seq: number as u64,
+        route: route.into(),
+        session: "default".into(),
+        accepted_at: 1_700_000_000_123,
+        title: alert.title.clone(),
+        text: alert.text.clone(),
+        priority: alert.priority.into(),
+        tags: alert.tags.clone(),
+        state,
+        deliveries: vec![DeliveryView {
+            to: "+15550100".into(),
+            message_id: "3EB0AA".into(),
+            state,
+            since_at: 1_700_000_000_123,
+            attempts: 1,
+            note: String::new(),
+        }],
+    }
+}
+
+struct Waiting<'a>(&'a FakeRelay);
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.inside.lock().unwrap().waiting -= 1;
+    }
+}
+
+#[async_trait]
+impl Relay for FakeRelay {
+    fn routes(&self) -> Vec<RouteName> {
+        self.routes.clone()
+    }
+
+    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal> {
+        let mut inside = self.inside.lock().unwrap();
+        if let Some(refusal) = &inside.refusal {
+            return Err(refusal.clone());
+        }
+        let same = inside
+            .taken
+            .iter()
+            .position(|(_, earlier)| alert.key.is_some() && earlier.key == alert.key);
+        let warning = inside.warning.clone();
+        if let Some(index) = same {
+            let alert = inside.alerts[index].clone();
+            return Ok(Accepted {
+                alert,
+                duplicate: true,
+                warning,
+            });
+        }
+        let view = view(inside.alerts.len(), route.as_str(), &alert, Step::Accepted);
+        inside.alerts.push(view.clone());
+        inside.taken.push((route.to_string(), alert));
+        Ok(Accepted {
+            alert: view,
+            duplicate: false,
+            warning,
+        })
+    }
+
+    fn status(&self) -> Status {
+        let health = self.inside.lock().unwrap().problems.clone();
+        Status {
+            version: "0.1.0".into(),
+            pid: 4711,
+            started_at: 1_700_000_000_000,
+            uptime_ms: 90_061_000,
+            board: BoardStatus {
+                name: "generic".into(),
+                why: "nothing else fits".into(),
+                detection_worst_ms: 20_000,
+            },
+            state: "/var/lib/tautline".into(),
+            listen: vec!["127.0.0.1:7373".into()],
+            sessions: vec![SessionStatus {
+                name: "default".into(),
+                state: SessionState::Online,
+                detail: "logged in <b>\u{1b}[31m".into(),
+                account: Some("+…00".into()),
+                online_since: Some(1_700_000_000_000),
+                lines: 3,
+                layers: vec![LayerStatus {
+                    layer: "websocket".into(),
+                    proof_age_ms: Some(4_200),
+                    detail: "ping 20 s".into(),
+                }],
+                next: Some(Deadline {
+                    in_ms: 8_000,
+                    reason: "websocket ping".into(),
+                }),
+                last_end: Some(LineEnd {
+                    at: 1_700_000_000_000,
+                    cause: "reset".into(),
+                    origin: "path".into(),
+                    verdict: "redial".into(),
+                    detail: String::new(),
+                }),
+                inbound_recorded: 2,
+            }],
+            outbox: OutboxCounts {
+                accepted: 1,
+                sent: 2,
+                delivered: 3,
+                read: 4,
+                failed: 5,
+            },
+            healthy: health.is_empty(),
+            health,
+            lab: true,
+        }
+    }
+
+    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
+        let inside = self.inside.lock().unwrap();
+        let wanted = inside
+            .alerts
+            .iter()
+            .rev()
+            .filter(|alert| !pending || alert.state == Step::Accepted);
+        wanted.take(limit).cloned().collect()
+    }
+
+    fn alert(&self, id: &str) -> Option<AlertView> {
+        let inside = self.inside.lock().unwrap();
+        inside.alerts.iter().find(|alert| alert.id == id).cloned()
+    }
+
+    async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {
+        self.inside.lock().unwrap().waiting += 1;
+        let _waiting = Waiting(self);
+        let done = async {
+            while self.alert(id).is_some_and(|alert| alert.state < step) {
+                let _ = self.changed.1.recv().await;
+            }
+        };
+        let late = async {
+            Timer::after(timeout).await;
+        };
+        future::or(done, late).await;
+        self.alert(id)
+    }
+
+    async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
+        self.alert(id).ok_or_else(|| Refusal::UnknownAlert(id.into()))
+    }
+
+    async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
+        let alert = self.alert(id).ok_or_else(|| Refusal::UnknownAlert(id.into()))?;
+        if alert.state != Step::Accepted {
+            return Err(Refusal::Conflict(format!("alert {id} is sent already")));
+        }
+        self.advance(id, Step::Failed, "dropped by hand");
+        Ok(self.alert(id).unwrap())
+    }
+
+    async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
+        let session = session.map_or("default".into(), String::from);
+        if session != "default" {
+            return Err(Refusal::UnknownSession(session));
+        }
+        Ok(vec![Chat {
+            to: "120363000000000001@g.us".into(),
+            name: "Family \u{1b}[2J".into(),
+            kind: "group".into(),
+            session,
+        }])
+    }
+
+    async fn pair(&self, session: SessionName, phone: Option<String>) -> Result<Receiver<PairEvent>, Refusal> {
+        if session.as_str() != "default" {
+            return Err(Refusal::UnknownSession(session.to_string()));
+        }
+        self.inside.lock().unwrap().pairings.push(phone);
+        Ok(self.pair_events.1.clone())
+    }
+}
+
+/// A served gateway; dropped, it stops and its thread ends.
+pub struct Bench {
+    pub relay: Arc<FakeRelay>,
+    pub address: SocketAddr,
+    pub control: PathBuf,
+    /// Holds the control socket: `--state` for the command line.
+    pub state: tempfile::TempDir,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with(FakeRelay::new(&["family", "ops"]), Limits::default())
+    }
+
+    pub fn with_limits(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Self::with(FakeRelay::new(&["family", "ops"]), limits)
+    }
+
+    pub fn with(relay: Arc<FakeRelay>, limits: Limits) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let control = state.path().join("control.sock");
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let gateway = Gateway::bind(&[listen], &control).unwrap().with_limits(limits);
+        let address = gateway.addresses()[0];
+        let (stop, stopped) = async_channel::bounded::<()>(1);
+        let behind: Arc<dyn Relay> = relay.clone();
+        let thread = std::thread::spawn(move || {
+            let executor = Arc::new(Executor::new());
+            let stop = async move {
+                let _ = stopped.recv().await;
+            };
+            smol::block_on(executor.run(gateway.serve(executor.clone(), behind, stop)));
+        });
+        Self {
+            relay,
+            address,
+            control,
+            state,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Stops it and waits until it has ended.
+    pub fn stop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// One request on TCP as curl would send it; `extra` are whole header lines.
+    pub fn tcp(&self, method: &str, target: &str, extra: &str, body: &str) -> Answer {
+        let host = format!("Host: {}\r\n", self.address);
+        talk(
+            self.connect(),
+            &request(method, target, &format!("{host}{extra}"), body),
+        )
+    }
+
+    /// The same on the control socket.
+    pub fn local(&self, method: &str, target: &str, body: &str) -> Answer {
+        let stream = UnixStream::connect(&self.control).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        talk(stream, &request(method, target, "Host: localhost\r\n", body))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let framing = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {length}\r\n")
+    };
+    format!("{method} {target} HTTP/1.1\r\n{headers}{framing}Connection: close\r\n\r\n{body}").into_bytes()
+}
+
+/// Everything that comes back until the server closes.
+pub fn talk<S: Read + Write>(mut stream: S, bytes: &[u8]) -> Answer {
+    stream.write_all(bytes).unwrap();
+    Answer::read(stream)
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn read<S: Read>(mut stream: S) -> Self {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        Self {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (given, value) = line.split_once(':')?;
+            given.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// An error of this status, as every error must be.
+    pub fn error(&self, status: u16) -> ErrorBody {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        let body: ErrorBody = self.json();
+        assert_eq!(body.http, status);
+        body
+    }
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what} never came");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,503 @@
+//! The rules of the house, each as a test: layers, purity, no tokio, valid boards and units, sizes, no real numbers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tautline::board::{Board, faults, recovery_worst};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file that git would take, with its path from the root. Without git (a source package), every file there is.
+fn files() -> Vec<(String, PathBuf)> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root())
+        .output();
+    let mut names: Vec<String> = match listed {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout)
+            .split('\0')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        _ => walked(root()),
+    };
+    names.sort();
+    let files: Vec<_> = names
+        .into_iter()
+        .map(|name| (name.clone(), root().join(name)))
+        .filter(|(_, path)| path.is_file())
+        .collect();
+    assert!(
+        files.iter().any(|(name, _)| name == "src/lib.rs"),
+        "the tree is not found"
+    );
+    files
+}
+
+fn walked(top: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![top.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            match entry.file_type().unwrap().is_dir() {
+                true if name != "target" && name != ".git" && name != "node_modules" => folders.push(path),
+                true => {}
+                false => names.extend(path.strip_prefix(top).unwrap().to_str().map(str::to_owned)),
+            }
+        }
+    }
+    names
+}
+
+/// Files under `prefix` that end in `.rs`, as name and text.
+fn rust(prefix: &str) -> Vec<(String, String)> {
+    let under = |(name, path): (String, PathBuf)| {
+        (name.starts_with(prefix) && name.ends_with(".rs")).then(|| (name, std::fs::read_to_string(path).unwrap()))
+    };
+    files().into_iter().filter_map(under).collect()
+}
+
+/// The code of a file: comments cut off, with the number of each line. A `//` in a string cuts too much, never too little
+/// that matters here.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
+}
+
+/// The rooms, lowest first, and which others each may use.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("alert", &[]),
+    ("line", &["alert"]),
+    ("outbox", &["alert", "line"]),
+    ("board", &["line"]),
+    ("config", &["alert", "line", "outbox", "board"]),
+    ("store", &["alert", "line", "outbox", "board", "config"]),
+    ("net", &["alert", "line", "outbox", "board", "config", "store"]),
+    (
+        "whatsapp",
+        &["alert", "line", "outbox", "board", "config", "store", "net"],
+    ),
+    (
+        "gateway",
+        &["alert", "line", "outbox", "board", "config", "store", "net"],
+    ),
+    (
+        "appliance",
+        &[
+            "alert", "line", "outbox", "board", "config", "store", "net", "whatsapp", "gateway",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "alert",
+            "line",
+            "outbox",
+            "board",
+            "config",
+            "store",
+            "net",
+            "whatsapp",
+            "gateway",
+            "appliance",
+        ],
+    ),
+];
+
+/// The room a file belongs to: `src/net/tls.rs` and `src/net.rs` to `net`.
+fn room(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("src/")?;
+    let room = rest.split('/').next()?.trim_end_matches(".rs");
+    (!["main", "lib"].contains(&room)).then_some(room)
+}
+
+/// The first names after every `crate::` of a line, `crate::{a::x, b}` included.
+fn used(line: &str) -> Vec<&str> {
+    let name_of = |text: &'_ str| {
+        text.find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(text.len())
+    };
+    let mut names = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        let rest = &line[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            None => names.push(&rest[..name_of(rest)]),
+            Some(group) => {
+                let mut depth = 0;
+                let mut start = true;
+                for (at, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if c.is_whitespace() => {}
+                        _ if start => {
+                            names.push(&group[at..at + name_of(&group[at..])]);
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+/// What breaks the layering in one file, as lines.
+fn upward(name: &str, text: &str) -> Vec<String> {
+    let Some(own) = room(name) else { return Vec::new() };
+    let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == own) else {
+        return vec![format!("{name}: {own:?} is no room of the map")];
+    };
+    // A group may go over several lines: join the file, but keep the numbers for the message.
+    let joined: String = code(text).map(|(_, line)| format!("{line} ")).collect();
+    used(&joined)
+        .into_iter()
+        .filter(|other| *other != own && !allowed.contains(other))
+        // Macros and items of the root, were there any, are not rooms.
+        .filter(|other| ROOMS.iter().any(|(room, _)| room == other))
+        .map(|other| format!("{name}: {own} may not use {other}"))
+        .collect()
+}
+
+#[test]
+fn nothing_imports_upward() {
+    let broken: Vec<_> = rust("src/")
+        .iter()
+        .flat_map(|(name, text)| upward(name, text))
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_layering_test_sees() {
+    for (name, text) in [
+        ("src/alert/mod.rs", "use crate::outbox::Step;"),
+        ("src/net/tls.rs", "fn f() { crate::whatsapp::g() }"),
+        (
+            "src/gateway.rs",
+            "use crate::{\n    alert::Alert,\n    appliance::{a, b},\n};",
+        ),
+        ("src/store/x.rs", "use crate::{alert::{A, B}, net};"),
+        ("src/attic/mod.rs", ""),
+    ] {
+        assert_eq!(upward(name, text).len(), 1, "{name}");
+    }
+    for (name, text) in [
+        ("src/outbox/mod.rs", "use crate::{alert::{Alert, net}, line};"),
+        (
+            "src/alert/mod.rs",
+            "/// See [`outbox`](crate::outbox).\nuse crate::alert::X;",
+        ),
+        ("src/main.rs", "use tautline::cli;"),
+    ] {
+        assert_eq!(upward(name, text), Vec::<String>::new());
+    }
+}
+
+/// What the pure rooms never say: clocks, timers, sockets, files, the process, randomness.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime",
+    "Timer::",
+    "async fn",
+    "async move",
+    ".await",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "fastrand::",
+    "getrandom",
+    "smol::",
+    "async_io",
+    "async_channel",
+    "rustix",
+];
+
+/// The text up to a module of tests in the same file; the line `mod tests;` alone ends nothing.
+fn without_tests(text: &str) -> &str {
+    let inline = text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| {
+        let declared = text[*at..].lines().nth(1);
+        declared.is_some_and(|line| line.ends_with('{'))
+    });
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
+fn impure(name: &str, text: &str) -> Vec<String> {
+    // A test has to get a first instant from somewhere.
+    let lines = code(without_tests(text)).flat_map(|(number, line)| {
+        let found = IMPURE.iter().filter(move |word| line.contains(**word));
+        found.map(move |word| format!("{name}:{number}: {word}"))
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_pure_rooms_are_pure() {
+    let mut broken = Vec::new();
+    for pure in ["alert", "line", "outbox"] {
+        for (name, text) in rust("src/") {
+            let test = name.ends_with("tests.rs") || name.contains("/tests/");
+            if room(&name) == Some(pure) && !test {
+                broken.extend(impure(&name, &text));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(
+        impure("x", "let t = Instant::now(); // SystemTime\n"),
+        ["x:1: Instant::now"]
+    );
+    assert!(impure("x", "fn f() {}\n#[cfg(test)]\nmod tests {\n Instant::now() }").is_empty());
+    assert_eq!(impure("x", "#[cfg(test)]\nmod tests;\nuse std::fs;").len(), 1);
+}
+
+fn text_of(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
+
+#[test]
+fn there_is_no_tokio() {
+    let tree = |package: &str| {
+        let arguments = [
+            "tree",
+            "--locked",
+            "-e",
+            "normal,build,dev",
+            "--all-features",
+            "-i",
+            package,
+        ];
+        let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output();
+        output.expect("cargo runs")
+    };
+    let output = tree("tokio");
+    let text = text_of(&output);
+    assert!(
+        text.contains("did not match any packages") || text.contains("nothing to print"),
+        "cargo tree -i tokio must find nothing: {text}"
+    );
+    // The same question about what is there has an answer, so the silence above means something.
+    let smol = tree("smol");
+    assert!(
+        smol.status.success() && text_of(&smol).contains("tautline v"),
+        "{}",
+        text_of(&smol)
+    );
+}
+
+#[test]
+fn every_board_is_valid() {
+    assert!(Board::all().len() >= 7);
+    for board in Board::all() {
+        assert_eq!(faults(&board.values), [], "{}", board.name);
+        let limit = if board.name == "wsl2" { 15 } else { 25 };
+        assert!(
+            recovery_worst(&board.schedule()).as_secs_f64() <= f64::from(limit),
+            "{}",
+            board.name
+        );
+        assert!(board.numbers().all(|number| !number.why.is_empty()));
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_hold_in_the_head() {
+    let length = |(name, text): (String, String)| {
+        let lines = text.lines().count();
+        (lines > 700).then(|| format!("{name}: {lines} lines"))
+    };
+    let long: Vec<_> = ["src/", "tests/", "examples/", "build.rs"]
+        .iter()
+        .flat_map(|prefix| rust(prefix))
+        .filter_map(length)
+        .collect();
+    assert!(long.is_empty(), "over 700 lines: {long:#?}");
+}
+
+/// Phone numbers in `text` that are not of the range set aside for fiction, +1 555.
+fn real_numbers(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('+') {
+        let rest = &text[at + 1..];
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && !matches!(c, ' ' | '-' | '.' | '(' | ')'))
+            .unwrap_or(rest.len());
+        // As people write numbers: a digit right after the plus, never two separators' worth of prose between digits.
+        if !rest.starts_with(|c: char| ('1'..='9').contains(&c)) {
+            continue;
+        }
+        let digits: String = rest[..end].chars().filter(char::is_ascii_digit).collect();
+        if (7..=15).contains(&digits.len()) && !digits.starts_with("1555") {
+            found.push(format!("+{}", rest[..end].trim_end()));
+        }
+    }
+    for (at, _) in text.match_indices("@s.whatsapp.net") {
+        let front = text[..at].trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
+        let number = &text[front.len()..at];
+        if number.len() >= 7 && !number.starts_with("1555") {
+            found.push(format!("{number}@s.whatsapp.net"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_real_phone_number_is_anywhere() {
+    let mut found = Vec::new();
+    for (name, path) in files() {
+        // Lock files hold checksums and versions.
+        if name.ends_with(".lock") || name.ends_with("package-lock.json") {
+            continue;
+        }
+        if let Ok(text) = std::fs::read_to_string(path) {
+            found.extend(
+                real_numbers(&text)
+                    .into_iter()
+                    .map(|number| format!("{name}: {number}")),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    // Put together here, so that this file holds none itself.
+    let plus = '+';
+    assert_eq!(real_numbers(&format!("call {plus}49 151 1234567 now")).len(), 1);
+    assert_eq!(
+        real_numbers(&format!("{}@s.whatsapp.net", 491_511_234_567_u64)).len(),
+        1
+    );
+    assert!(real_numbers("+1 (555) 010-0123, +15550100, +0155501000, a + 12345678, +00:00").is_empty());
+}
+
+/// Targets of the Markdown links in `text` that are paths: no scheme, without the fragment.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets
+        .map(|target| target.split('#').next().unwrap_or(""))
+        .filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+        .collect()
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let mut broken = Vec::new();
+    for (name, path) in files() {
+        if name.ends_with(".md") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let folder = path.parent().unwrap();
+            let dead = links(&text).into_iter().filter(|link| !folder.join(link).exists());
+            broken.extend(dead.map(|link| format!("{name}: {link}")));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(
+        links("[a](b.md#c) [d](https://e) [f](#g) ![h](i.png)"),
+        ["b.md", "i.png"]
+    );
+}
+
+#[test]
+fn the_licences_are_there() {
+    for (name, words) in [("LICENSE-MIT", "MIT License"), ("LICENSE-APACHE", "Apache License")] {
+        let text = std::fs::read_to_string(root().join(name)).unwrap();
+        assert!(text.contains(words), "{name}");
+    }
+    assert!(
+        std::fs::read_to_string(root().join("Cargo.toml"))
+            .unwrap()
+            .contains("license = \"MIT OR Apache-2.0\"")
+    );
+}
+
+/// Runs `systemd-analyze`. `None` where there is none; in CI there has to be.
+fn systemd_analyze(arguments: &[&str], unit: &Path) -> Option<Output> {
+    match Command::new("systemd-analyze").args(arguments).arg(unit).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "systemd-analyze must be installed in CI: {error}"
+            );
+            eprintln!("not verified: systemd-analyze does not run here: {error}");
+            None
+        }
+    }
+}
+
+/// The units, copied, with a program that exists for sure.
+fn units() -> (tempfile::TempDir, Vec<PathBuf>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut units = Vec::new();
+    for (name, path) in files() {
+        if name.starts_with("systemd/") && (name.ends_with(".service") || name.ends_with(".timer")) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let program = std::env::current_exe().unwrap();
+            let text = text.replace("/usr/bin/tautline", program.to_str().unwrap());
+            let copy = folder.path().join(path.file_name().unwrap());
+            std::fs::write(&copy, text).unwrap();
+            units.push(copy);
+        }
+    }
+    assert!(units.iter().any(|unit| unit.ends_with("tautline.service")));
+    (folder, units)
+}
+
+#[test]
+fn the_units_are_verified() {
+    let (folder, units) = units();
+    for unit in &units {
+        // It returns 0 for unknown keys and only says so: a word is a failure.
+        let Some(output) = systemd_analyze(&["verify"], unit) else {
+            return;
+        };
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{unit:?}: {}",
+            text_of(&output)
+        );
+        let rated = systemd_analyze(&["security", "--offline=true", "--threshold=30"], unit);
+        assert!(
+            rated.as_ref().is_none_or(|output| output.status.success()),
+            "{unit:?}: {rated:?}"
+        );
+    }
+    let spoilt = folder.path().join("spoilt.service");
+    let text = std::fs::read_to_string(&units[0]).unwrap();
+    std::fs::write(&spoilt, text.replace("[Service]\n", "[Service]\nWatchdogSecs=1\n")).unwrap();
+    if let Some(output) = systemd_analyze(&["verify"], &spoilt) {
+        assert!(!output.stderr.is_empty(), "an unknown key went unnoticed");
+    }
+}
+
+#[test]
+fn the_unit_keeps_its_contract() {
+    let unit = std::fs::read_to_string(root().join("systemd/tautline.service")).unwrap();
+    for line in [
+        "Type=notify",
+        "NotifyAccess=main",
+        "Restart=always",
+        "RestartPreventExitStatus=78",
+        "StartLimitIntervalSec=0",
+        "StateDirectory=tautline",
+        "StateDirectoryMode=0700",
+        "RuntimeDirectory=tautline",
+        "ConfigurationDirectory=tautline",
+        "UMask=0077",
+    ] {
+        assert!(unit.lines().any(|have| have == line), "{line}");
+    }
+    assert!(unit.lines().any(|line| line.starts_with("WatchdogSec=")));
+}

@@ -1,0 +1,267 @@
+//! Everything that can go wrong, each with a switch.
+//!
+//! There are two sorts. *Standing* faults stay until switched off and touch connections and stanzas to come. *Acts*
+//! happen once, to every line that is open now. [`Faults::calm`] switches all standing faults off.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wacore_binary::Node;
+use wacore_binary::builder::NodeBuilder;
+
+use super::node::random;
+use super::router;
+use super::world::{End, LineState, Out, Shared};
+
+/// A `<failure>` at login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: u16,
+    /// For 402: why, 101 to 106.
+    pub code: Option<u16>,
+    /// For 402: seconds until the ban ends.
+    pub expire_s: Option<u64>,
+}
+
+impl Failure {
+    pub fn code(reason: u16) -> Self {
+        Self {
+            reason,
+            code: None,
+            expire_s: None,
+        }
+    }
+
+    /// A temporary ban of `expire_s` seconds.
+    pub fn ban(expire_s: u64) -> Self {
+        Self {
+            reason: 402,
+            code: Some(101),
+            expire_s: Some(expire_s),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub refuse_tcp: bool,
+    pub http_status: Option<u16>,
+    pub handshake_delay: Duration,
+    pub mute_handshake: bool,
+    pub silent_login: bool,
+    pub failure: Option<Failure>,
+    pub error_at_login: Option<Node>,
+    pub no_offline: bool,
+    pub withhold_acks: bool,
+    pub nack: Option<u16>,
+    pub withhold_pongs: bool,
+    pub zombie: bool,
+}
+
+/// The switches. See the module for the two sorts.
+pub struct Faults {
+    shared: Arc<Shared>,
+}
+
+impl Faults {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn stand(&self, set: impl FnOnce(&mut Standing)) {
+        set(&mut self.shared.lock().standing);
+    }
+
+    /// Switches every standing fault off, and delivers what a zombie kept back.
+    pub fn calm(&self) {
+        self.stand(|s| *s = Standing::default());
+        self.deliver_kept();
+    }
+
+    // Standing, from the bottom of the stack upwards.
+
+    /// No listener: connects are refused by the kernel. Takes hold within milliseconds.
+    pub fn refuse_tcp(&self, on: bool) {
+        self.stand(|s| s.refuse_tcp = on);
+    }
+
+    /// The upgrade is answered with this HTTP status instead of 101.
+    pub fn http_status(&self, status: Option<u16>) {
+        self.stand(|s| s.http_status = status);
+    }
+
+    /// The serverHello comes this much later.
+    pub fn slow_handshake(&self, delay: Duration) {
+        self.stand(|s| s.handshake_delay = delay);
+    }
+
+    /// The serverHello never comes.
+    pub fn mute_handshake(&self, on: bool) {
+        self.stand(|s| s.mute_handshake = on);
+    }
+
+    /// The server has a new static key: IK with the old one ends in XXfallback.
+    pub fn rotate_server_key(&self) {
+        self.shared.lock().keys = super::noise::ServerKeys::generate();
+    }
+
+    /// The handshake succeeds and then nothing comes: neither `success` nor `failure`.
+    pub fn silent_login(&self, on: bool) {
+        self.stand(|s| s.silent_login = on);
+    }
+
+    /// Every login is refused with this.
+    pub fn failure(&self, failure: Option<Failure>) {
+        self.stand(|s| s.failure = failure);
+    }
+
+    /// Every login succeeds and is followed at once by `stream:error` with this code.
+    pub fn error_at_login(&self, code: Option<u16>) {
+        self.stand(|s| s.error_at_login = code.map(stream_error));
+    }
+
+    /// `ib offline` never comes, so the client does not learn that it has caught up.
+    pub fn no_offline(&self, on: bool) {
+        self.stand(|s| s.no_offline = on);
+    }
+
+    /// Messages are routed, but not acknowledged to their sender.
+    pub fn withhold_acks(&self, on: bool) {
+        self.stand(|s| s.withhold_acks = on);
+    }
+
+    /// Messages are not routed; their ack carries this error.
+    pub fn nack(&self, error: Option<u16>) {
+        self.stand(|s| s.nack = error);
+    }
+
+    /// `w:p` goes unanswered; everything else works.
+    pub fn withhold_pongs(&self, on: bool) {
+        self.stand(|s| s.withhold_pongs = on);
+    }
+
+    /// Pings are answered and nothing else is: no iq result, no ack, no message, no receipt. What comes meanwhile is
+    /// kept and delivered when the fault ends or at the next login without it.
+    pub fn zombie(&self, on: bool) {
+        self.stand(|s| s.zombie = on);
+        if !on {
+            self.deliver_kept();
+        }
+    }
+
+    // Acts, on every line that is open now.
+
+    /// The TCP connection is reset.
+    pub fn cut_rst(&self) {
+        self.cut(End::Rst);
+    }
+
+    /// The TCP connection ends without a WebSocket close frame (what a browser would report as 1006).
+    pub fn cut_fin(&self) {
+        self.cut(End::Fin);
+    }
+
+    /// A WebSocket close frame with this code: 1000, 1001, or any other that RFC 6455 lets a server send.
+    pub fn close_frame(&self, code: u16) {
+        self.act(|| Out::Close(code));
+    }
+
+    /// Stops reading and writing and keeps the socket: the peer's kernel still answers, nobody else does.
+    pub fn freeze(&self) {
+        self.act(|| Out::Freeze(true));
+    }
+
+    /// Ends [`Faults::freeze`]; what was held goes out.
+    pub fn thaw(&self) {
+        self.act(|| Out::Freeze(false));
+    }
+
+    /// Reads and discards, answers nothing.
+    pub fn black_hole(&self, on: bool) {
+        self.act(|| Out::BlackHole(on));
+    }
+
+    /// `<stream:error code=…/>`. The socket stays open: closing it is the client's business, or [`Faults::cut_fin`]'s.
+    pub fn stream_error(&self, code: u16) {
+        self.act(|| Out::Node(stream_error(code)));
+    }
+
+    /// `<stream:error code=401><conflict type=…/></stream:error>`: `device_removed` or `replaced`.
+    pub fn conflict(&self, kind: &str) {
+        self.act(|| {
+            let conflict = NodeBuilder::new("conflict").attr("type", kind).build();
+            let error = NodeBuilder::new("stream:error");
+            let error = if kind == "device_removed" {
+                error.attr("code", "401")
+            } else {
+                error
+            };
+            Out::Node(error.children([conflict]).build())
+        });
+    }
+
+    /// `<stream:error><ack id=… class=…/></stream:error>`: the server is owed an ack for the stanza `id`.
+    pub fn stream_error_ack(&self, id: &str) {
+        self.act(|| {
+            let ack = NodeBuilder::new("ack").attr("id", id).attr("class", "message").build();
+            Out::Node(NodeBuilder::new("stream:error").children([ack]).build())
+        });
+    }
+
+    /// `<stream:error><xml-not-well-formed/></stream:error>`.
+    pub fn xml_not_well_formed(&self) {
+        self.act(|| {
+            let child = NodeBuilder::new("xml-not-well-formed").build();
+            Out::Node(NodeBuilder::new("stream:error").children([child]).build())
+        });
+    }
+
+    /// `<xmlstreamend/>`: the server ends the stream in good order.
+    pub fn stream_end(&self) {
+        self.act(|| Out::Node(NodeBuilder::new("xmlstreamend").build()));
+    }
+
+    /// A frame whose body is noise, in the bad sense: it does not decrypt.
+    pub fn garbage_frame(&self) {
+        self.act(|| Out::Framed(random::<64>().to_vec()));
+    }
+
+    /// A frame that decrypts well, to bytes that are no stanza.
+    pub fn garbage_in_noise(&self) {
+        self.act(|| Out::Sealed([&[0][..], &[0xff; 40]].concat()));
+    }
+
+    /// A WebSocket ping; pongs are counted in `Counters::ws_pongs`.
+    pub fn ws_ping(&self) {
+        self.act(|| Out::Ping);
+    }
+
+    fn act(&self, out: impl Fn() -> Out) {
+        let mut world = self.shared.lock();
+        let lines: Vec<u64> = world.lines.keys().copied().collect();
+        for line in lines {
+            world.push(line, out());
+        }
+    }
+
+    fn cut(&self, end: End) {
+        for line in self.shared.lock().lines.values() {
+            let _ = line.cut.try_send(end);
+        }
+    }
+
+    fn deliver_kept(&self) {
+        let mut world = self.shared.lock();
+        let open = world.lines.iter().filter_map(|(id, line)| match line.state {
+            LineState::Open { device, active: true } => Some((*id, device)),
+            _ => None,
+        });
+        for (line, device) in open.collect::<Vec<_>>() {
+            router::pump(&mut world, device, line, false);
+        }
+    }
+}
+
+fn stream_error(code: u16) -> Node {
+    NodeBuilder::new("stream:error").attr("code", u32::from(code)).build()
+}

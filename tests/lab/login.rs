@@ -1,8 +1,8 @@
 //! What follows the handshake: an offer to pair, `success`, or `failure`; and what a fresh login is given.
 
-use buffa::MessageField;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Server};
+use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::faults::Failure;

@@ -58,6 +58,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures_lite::FutureExt as _;
 use smol::Executor;
 use smol::net::TcpListener;
 use wacore_binary::Jid;
@@ -114,11 +115,13 @@ impl Lab {
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let inside = shared.clone();
         let thread = std::thread::Builder::new().name("lab".into()).spawn(move || {
-            let ex = Arc::new(Executor::new());
-            let accept = ex.spawn(server::accept(ex.clone(), inside, addr, listener));
-            // Ends when the sender is dropped.
-            let _ = smol::block_on(ex.run(stopped.recv()));
-            drop(accept);
+            // Tasks must not own the executor: it would never be dropped, nor would their sockets.
+            let ex = Executor::new();
+            let stop = async {
+                // Ends when the sender is dropped.
+                let _ = stopped.recv().await;
+            };
+            smol::block_on(ex.run(stop.or(server::accept(&ex, inside, addr, listener))));
         })?;
         let faults = Faults::new(shared.clone());
         Ok(Self {
@@ -455,4 +458,16 @@ fn chat_of(world: &world::World, to: &str) -> phone::Chat {
         .iter()
         .position(|a| a.number == digits || a.lid == digits);
     phone::Chat::Account(account.unwrap_or_else(|| panic!("no account {to} on this lab")))
+}
+
+/// Tries until `holds`, at most `timeout`: for what happens in the kernel, where nobody rings a bell.
+pub fn eventually(timeout: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use buffa::MessageField;
 use wacore::messages::{MessageUtils, decode_plaintext, unwrap_device_sent, wrap_device_sent};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use wacore_libsignal::protocol::SignalProtocolError;
+use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::node::{attr, child_bytes, leaf, message_id, now_s, number_from};

@@ -34,7 +34,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const ROUTING_MAGIC: [u8; 4] = [b'E', b'D', 0, 1];
 
 /// Accepts until the executor goes away. While the door is closed the listener is too, so that connects are refused.
-pub async fn accept(ex: Arc<Executor<'static>>, shared: Arc<Shared>, addr: SocketAddr, first: TcpListener) {
+pub async fn accept(ex: &Executor<'static>, shared: Arc<Shared>, addr: SocketAddr, first: TcpListener) {
     let mut listener = Some(first);
     loop {
         let closed = shared.lock_quietly(|w| w.standing.refuse_tcp);

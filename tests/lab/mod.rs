@@ -113,6 +113,7 @@ impl Lab {
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new());
         let (stop, stopped) = async_channel::bounded::<()>(1);
+        let (door, doors) = async_channel::bounded(1);
         let inside = shared.clone();
         let thread = std::thread::Builder::new().name("lab".into()).spawn(move || {
             // Tasks must not own the executor: it would never be dropped, nor would their sockets.
@@ -121,9 +122,9 @@ impl Lab {
                 // Ends when the sender is dropped.
                 let _ = stopped.recv().await;
             };
-            smol::block_on(ex.run(stop.or(server::accept(&ex, inside, addr, listener))));
+            smol::block_on(ex.run(stop.or(server::accept(&ex, inside, addr, listener, doors))));
         })?;
-        let faults = Faults::new(shared.clone());
+        let faults = Faults::new(shared.clone(), door);
         Ok(Self {
             shared,
             addr,
@@ -419,6 +420,16 @@ impl Phone {
         self.shared.wait(timeout, enough).unwrap_or_else(|| self.received())
     }
 
+    /// The phone loses its Signal sessions, as after a restored backup: it cannot read what comes next and asks for it.
+    pub fn lose_sessions(&self) {
+        self.shared.lock().accounts[self.account].phone.signal.forget_sessions();
+    }
+
+    /// The next `count` messages from this phone do not decrypt at companions; asked again, it sends them properly.
+    pub fn garble_next(&self, count: usize) {
+        self.shared.lock().accounts[self.account].phone.garble_next = count;
+    }
+
     /// Which receipts the phone sends by itself; delivered and not read until told otherwise.
     pub fn set_auto_receipts(&self, delivered: bool, read: bool) {
         self.shared.lock().accounts[self.account].phone.auto = AutoReceipts { delivered, read };
@@ -458,16 +469,4 @@ fn chat_of(world: &world::World, to: &str) -> phone::Chat {
         .iter()
         .position(|a| a.number == digits || a.lid == digits);
     phone::Chat::Account(account.unwrap_or_else(|| panic!("no account {to} on this lab")))
-}
-
-/// Tries until `holds`, at most `timeout`: for what happens in the kernel, where nobody rings a bell.
-pub fn eventually(timeout: Duration, holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + timeout;
-    while Instant::now() < deadline {
-        if holds() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
 }

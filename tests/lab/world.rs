@@ -183,6 +183,8 @@ pub struct World {
     /// Pair codes on offer, by phone number.
     pub codes: HashMap<String, CodePairing>,
     pub standing: Standing,
+    /// The listener is closed; follows `standing.refuse_tcp`.
+    pub door_shut: bool,
     /// How phones address people in messages of their own.
     pub naming: Naming,
     pub counters: Counters,
@@ -205,6 +207,7 @@ impl World {
             refs: HashMap::new(),
             codes: HashMap::new(),
             standing: Standing::default(),
+            door_shut: false,
             naming: Naming::Pn,
             counters: Counters::default(),
             log: VecDeque::new(),

@@ -267,15 +267,6 @@ fn logging_out_on_the_phone_ends_it() {
     assert!(lab.lines().is_empty());
 }
 
-#[test]
-fn the_library_reacts_to_stream_errors_as_recorded() {
-    let Setup { client, lab, .. } = Setup::new();
-    lab.faults().stream_error(409);
-    client.wait("StreamReplaced", SOON, |e| {
-        matches!(e, Event::StreamReplaced(_)).then_some(())
-    });
-}
-
 // The doors, without a client: plain sockets are enough.
 
 #[test]

@@ -19,7 +19,8 @@
 //! | `phone`, `signal` | the simulated phone, and its libsignal state |
 //! | `groups` | groups |
 //! | `faults` | a switch for everything that can go wrong |
-//! | `world` | the state behind all that, one mutex, and the bell that tests wait for |
+//! | `world`, `node` | the state behind all that, one mutex, and the bell that tests wait for; small helpers |
+//! | `stock` | not part of the server: the stock client, for the lab's own tests |
 //!
 //! # Use
 //!

@@ -11,6 +11,9 @@ use super::lab::{Direction, Failure, Faults, Lab, Seen};
 use super::stock::Stock;
 use super::{SOON, Setup};
 
+type Act = fn(&Faults);
+type Expected = fn(&Event) -> bool;
+
 /// How long something that must not happen is waited for.
 const NEVER: Duration = Duration::from_millis(300);
 
@@ -54,7 +57,7 @@ fn a_silent_login_shakes_hands_and_says_nothing() {
 
 #[test]
 fn failures_at_login_are_what_the_library_takes_them_for() {
-    let kinds: [(Failure, fn(&Event) -> bool); 5] = [
+    let kinds: [(Failure, Expected); 5] = [
         (Failure::code(401), |e| matches!(e, Event::LoggedOut(l) if l.on_connect)),
         (Failure::ban(3600), |e| matches!(e, Event::TemporaryBan(_))),
         (Failure::code(403), |e| matches!(e, Event::LoggedOut(_))),
@@ -72,7 +75,7 @@ fn failures_at_login_are_what_the_library_takes_them_for() {
 
 #[test]
 fn stream_errors_are_what_the_library_takes_them_for() {
-    let kinds: [(&str, fn(&Faults), fn(&Event) -> bool); 6] = [
+    let kinds: [(&str, Act, Expected); 6] = [
         (
             "409",
             |f| f.stream_error(409),
@@ -133,7 +136,7 @@ fn after_these_acts_the_client_comes_back() {
     let Setup {
         client: _client, lab, ..
     } = &Setup::new();
-    let acts: [(&str, fn(&Faults)); 6] = [
+    let acts: [(&str, Act); 6] = [
         ("rst", |f| f.cut_rst()),
         ("fin", |f| f.cut_fin()),
         ("close 1000", |f| f.close_frame(1000)),
@@ -188,7 +191,7 @@ fn web_socket_pings_are_ponged() {
 fn garbage_reaches_the_client() {
     // The stock client skips a frame that is no stanza. One that does not decrypt leaves it deaf until it gives up on
     // the line, which takes it longer than a test should; so the line is cut for it.
-    let acts: [(fn(&Faults), bool); 2] = [(|f| f.garbage_in_noise(), true), (|f| f.garbage_frame(), false)];
+    let acts: [(Act, bool); 2] = [(|f| f.garbage_in_noise(), true), (|f| f.garbage_frame(), false)];
     for (act, survives) in acts {
         let Setup {
             client, lab, friend, ..

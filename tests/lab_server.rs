@@ -229,6 +229,25 @@ fn what_comes_while_offline_is_delivered_at_the_next_login_until_acked() {
 }
 
 #[test]
+fn keys_are_shared_once_or_at_every_login() {
+    let (backend, _owner, _friend, lab) = Setup::new().crash();
+    let peer_messages = |lab: &Lab| {
+        let log = lab.stanza_log();
+        log.iter()
+            .filter(|s| s.node.attrs.get("category").is_some_and(|c| *c == "peer"))
+            .count()
+    };
+    let first = Stock::start(&lab.endpoint(), &backend, None);
+    assert!(lab.wait_lines(1, SOON));
+    assert_eq!(peer_messages(&lab), 1);
+    drop(first);
+    lab.share_keys_at_every_login(true);
+    let second = Stock::start(&lab.endpoint(), &backend, None);
+    second.wait_connected(SOON);
+    assert_eq!(peer_messages(&lab), 2);
+}
+
+#[test]
 fn comes_back_by_ik_and_by_xxfallback_after_the_key_has_changed() {
     let Setup {
         client, friend, lab, ..

@@ -1,7 +1,11 @@
 //! The lab server, driven by the stock whatsapp-rust client. What these tests show, the tests of the relay may rely on.
 
+#[path = "lab_server/faults.rs"]
+mod faults;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "lab_server/retries.rs"]
+mod retries;
 #[path = "lab/stock.rs"]
 mod stock;
 
@@ -10,7 +14,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::{Failure, Lab, Naming, Phone};
+use lab::{Lab, Naming, Phone};
 use stock::Stock;
 use wacore::store::InMemoryBackend;
 use whatsapp_rust::prelude::Event;
@@ -116,10 +120,11 @@ fn texts_go_both_ways_with_acks_and_receipts() {
         ("3EB0AA01", "hello")
     );
     assert_eq!((received[0].from.as_str(), received[0].from_device), ("15550100001", 1));
-    client.wait("server ack", SOON, |e| match e {
-        Event::ServerAck(ack) if ack.id == "3EB0AA01" => Some(assert_eq!(ack.error, None)),
+    let error = client.wait("server ack", SOON, |e| match e {
+        Event::ServerAck(ack) if ack.id == "3EB0AA01" => Some(ack.error.clone()),
         _ => None,
     });
+    assert_eq!(error, None);
     for wanted in [ReceiptType::Delivered, ReceiptType::Read] {
         client.wait("a receipt", SOON, |e| match e {
             Event::Receipt(r) if r.r#type == wanted && r.message_ids.iter().any(|id| id == "3EB0AA01") => Some(()),
@@ -224,6 +229,25 @@ fn what_comes_while_offline_is_delivered_at_the_next_login_until_acked() {
 }
 
 #[test]
+fn keys_are_shared_once_or_at_every_login() {
+    let (backend, _owner, _friend, lab) = Setup::new().crash();
+    let peer_messages = |lab: &Lab| {
+        let log = lab.stanza_log();
+        log.iter()
+            .filter(|s| s.node.attrs.get("category").is_some_and(|c| *c == "peer"))
+            .count()
+    };
+    let first = Stock::start(&lab.endpoint(), &backend, None);
+    assert!(lab.wait_lines(1, SOON));
+    assert_eq!(peer_messages(&lab), 1);
+    drop(first);
+    lab.share_keys_at_every_login(true);
+    let second = Stock::start(&lab.endpoint(), &backend, None);
+    second.wait_connected(SOON);
+    assert_eq!(peer_messages(&lab), 2);
+}
+
+#[test]
 fn comes_back_by_ik_and_by_xxfallback_after_the_key_has_changed() {
     let Setup {
         client, friend, lab, ..
@@ -262,104 +286,7 @@ fn logging_out_on_the_phone_ends_it() {
     assert!(lab.lines().is_empty());
 }
 
-#[test]
-fn the_library_reacts_to_stream_errors_as_recorded() {
-    let Setup { client, lab, .. } = Setup::new();
-    lab.faults().stream_error(409);
-    client.wait("StreamReplaced", SOON, |e| {
-        matches!(e, Event::StreamReplaced(_)).then_some(())
-    });
-}
-
-#[test]
-fn withheld_acks_are_missing_and_nothing_else_is() {
-    let Setup {
-        client, friend, lab, ..
-    } = Setup::new();
-    lab.faults().withhold_acks(true);
-    client.send(&friend.number(), "3EB0AA04", "unacknowledged").unwrap();
-    friend.wait_received(1, SOON);
-    lab.faults().calm();
-    client.send(&friend.number(), "3EB0AA05", "acknowledged").unwrap();
-    let first = client.wait("server ack", SOON, |e| match e {
-        Event::ServerAck(ack) if ack.id.starts_with("3EB0AA") && ack.class.as_deref() == Some("message") => {
-            Some(ack.id.clone())
-        }
-        _ => None,
-    });
-    assert_eq!(first, "3EB0AA05");
-}
-
-#[test]
-fn a_nack_says_so_and_the_message_goes_nowhere() {
-    let Setup {
-        client, friend, lab, ..
-    } = Setup::new();
-    lab.faults().nack(Some(479));
-    client.send(&friend.number(), "3EB0AA06", "refused").unwrap();
-    client.wait("nack", SOON, |e| match e {
-        Event::ServerAck(ack) if ack.id == "3EB0AA06" => Some(assert_eq!(ack.error.as_deref(), Some("479"))),
-        _ => None,
-    });
-    assert!(friend.received().is_empty());
-}
-
-#[test]
-fn a_zombie_keeps_back_what_comes_and_hands_it_over_later() {
-    let Setup {
-        client, friend, lab, ..
-    } = Setup::new();
-    assert!(lab.wait_until(SOON, |lab| lab.pending("15550100001") == 0));
-    lab.faults().zombie(true);
-    friend.send_text("15550100001", "kept back");
-    assert_eq!(lab.pending("15550100001"), 1);
-    assert!(lab.lines()[0].acks_owed.is_empty());
-    lab.faults().calm();
-    client.wait_text("kept back", SOON);
-}
-
-#[test]
-fn a_failure_at_login_reaches_the_client() {
-    let (backend, _owner, _friend, lab) = Setup::new().crash();
-    lab.faults().failure(Some(Failure::ban(3600)));
-    let client = Stock::start(&lab.endpoint(), &backend, None);
-    client.wait("TemporaryBan", SOON, |e| {
-        matches!(e, Event::TemporaryBan(_)).then_some(())
-    });
-}
-
-#[test]
-fn every_act_on_a_line_ends_it_or_leaves_it_as_documented() {
-    let Setup { lab, .. } = &Setup::new();
-    type Act = fn(&lab::Faults);
-    let acts: [(&str, Act); 5] = [
-        ("rst", |f| f.cut_rst()),
-        ("fin", |f| f.cut_fin()),
-        ("close 1001", |f| f.close_frame(1001)),
-        ("stream end", |f| f.stream_end()),
-        ("515", |f| f.stream_error(515)),
-    ];
-    for (name, act) in acts {
-        let before = lab.counters().logins;
-        act(lab.faults());
-        let back = lab.wait_until(SOON, |lab| {
-            lab.counters().logins > before && lab.lines().iter().any(|l| l.active)
-        });
-        assert!(back, "{name}: the client did not come back");
-    }
-}
-
 // The doors, without a client: plain sockets are enough.
-
-#[test]
-fn a_closed_door_refuses_and_opens_again() {
-    let lab = Lab::start();
-    lab.faults().refuse_tcp(true);
-    let refused = || TcpStream::connect(lab.addr()).is_err();
-    assert!(lab::eventually(SOON, refused), "connects are refused");
-    lab.faults().refuse_tcp(false);
-    assert!(lab::eventually(SOON, || !refused()), "and accepted again");
-}
 
 #[test]
 fn http_status_and_a_wrong_path_refuse_the_upgrade() {

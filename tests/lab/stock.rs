@@ -150,6 +150,14 @@ impl Stock {
             .count()
     }
 
+    /// Asks the server for a sign of life. False when none comes within `timeout`.
+    pub fn ping(&self, timeout: Duration) -> bool {
+        let asked = self
+            .client
+            .execute(wacore::iq::keepalive::KeepaliveSpec::with_timeout(timeout));
+        smol::block_on(self.ex.run(asked)).is_ok()
+    }
+
     /// Sends a text to a number or a group under the id given.
     pub fn send(&self, to: &str, id: &str, text: &str) -> Result<(), String> {
         let to: Jid = if to.contains('@') {

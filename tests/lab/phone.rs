@@ -145,7 +145,8 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
         },
     );
     if from.account == me {
-        return;
+        // What a companion sent is confirmed to it whatever the recipient's phone does.
+        return send_receipt(world, me, &id, Some("sender"));
     }
     if auto.delivered {
         send_receipt(world, me, &id, None);

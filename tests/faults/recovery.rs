@@ -8,7 +8,7 @@ use crate::lab::{Failure, Faults};
 struct Fault {
     name: &'static str,
     strike: fn(&Faults),
-    /// How the relay calls it.
+    /// How the relay calls it; alternatives with a bar between.
     cause: &'static str,
     /// Stays until `calm`, which comes once the relay has noticed.
     stands: bool,
@@ -56,7 +56,7 @@ fn recovers(fault: &Fault) {
     }
     let named = |status: &serde_json::Value| {
         let cause = status["sessions"][0]["last_end"]["cause"].as_str().unwrap_or_default();
-        cause.contains(fault.cause)
+        fault.cause.split('|').any(|words| cause.contains(words))
     };
     relay.wait_status("the fault was not noticed as what it is", named);
     let noticed = struck.elapsed();
@@ -85,7 +85,8 @@ fn all_recover(faults: &[Fault]) {
 fn the_end_of_a_connection_in_any_form_is_followed_by_the_next() {
     all_recover(&[
         act("reset", "the path broke", Faults::cut_rst),
-        act("FIN", "recycled", Faults::cut_fin),
+        // What is under way when the server closes is answered by a reset.
+        act("FIN", "recycled|path broke", Faults::cut_fin),
         act("close 1000", "recycled", |faults| faults.close_frame(1000)),
         act("close 1001", "recycled", |faults| faults.close_frame(1001)),
         act("close 1011", "code 1011", |faults| faults.close_frame(1011)),
@@ -108,8 +109,8 @@ fn a_stream_error_that_can_pass_is_followed_by_the_next_line() {
 #[test]
 fn garbage_costs_the_line_and_nothing_else() {
     all_recover(&[
-        act("a frame that does not decrypt", "out of step", Faults::garbage_frame),
-        act("a frame that is no stanza", "out of step", Faults::garbage_in_noise),
+        silent("a frame that does not decrypt", "out of step", Faults::garbage_frame),
+        silent("a frame that is no stanza", "out of step", Faults::garbage_in_noise),
     ]);
 }
 

@@ -17,7 +17,7 @@ use crate::whatsapp::{Command, Session, SessionParts};
 /// nobody listens any more, it ends. Blocks.
 ///
 /// # Errors
-/// The state is in use or cannot be read.
+/// The state is in use or cannot be read, there is no such session, or it is paired already.
 pub fn pair_alone(
     options: RunOptions,
     session: &SessionName,
@@ -25,12 +25,9 @@ pub fn pair_alone(
     events: &async_channel::Sender<PairEvent>,
 ) -> Result<(), RunError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let refuse = |reason: String| {
-        let _ = events.try_send(PairEvent::Failed { reason });
-        Ok(())
-    };
     let Some(plan) = options.plan.sessions.into_iter().find(|plan| plan.name == *session) else {
-        return refuse(format!("no session is named {session:?}", session = session.as_str()));
+        let text = format!("no session is named {session:?}", session = session.as_str());
+        return Err(RunError::Refused(text));
     };
     let store = Store::open(&options.state, options.board.store().cache_bytes)?;
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
@@ -44,9 +41,9 @@ pub fn pair_alone(
         seed: ids::seed(),
     })?;
     if handle.view().paired {
-        return refuse(format!(
+        return Err(RunError::Refused(format!(
             "session {session} is paired already; to link it anew, log it out on the phone first"
-        ));
+        )));
     }
     let (shown_tx, shown) = async_channel::bounded(16);
     smol::block_on(executor.run(async {

@@ -55,6 +55,9 @@ pub enum RunError {
     Listen(std::io::Error),
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
+    /// What was asked for makes no sense here: a session that is not there, or is paired already.
+    #[error("{0}")]
+    Refused(String),
     /// The disk failed. A restart recovers what it has.
     #[error("the state can no longer be written: {0}")]
     StoreFailed(String),

@@ -59,7 +59,7 @@ fn alone(global: &Global, args: &PairArgs) -> Result<(), Failure> {
     let (events, seen) = async_channel::bounded(16);
     let (session, phone) = (args.session.clone(), args.code.clone());
     let pairing = std::thread::spawn(move || pair_alone(options, &session, phone, &events));
-    let mut screen = Screen::new(global.json, args.raw);
+    let mut screen = Screen::new(global.json, args.show());
     let mut shown = Ok(false);
     while let Ok(event) = seen.recv_blocking() {
         shown = screen.show(&event);
@@ -85,7 +85,7 @@ async fn by_the_relay(client: &Client, global: &Global, args: &PairArgs) -> Resu
     }
     {
         let mut events = client.stream("POST", &target).await?;
-        let mut screen = Screen::new(global.json, args.raw);
+        let mut screen = Screen::new(global.json, args.show());
         while let Some(line) = events.line(LINE_MAX_BYTES).await.map_err(lost)? {
             if line.is_empty() {
                 continue;
@@ -104,10 +104,30 @@ async fn by_the_relay(client: &Client, global: &Global, args: &PairArgs) -> Resu
     }
 }
 
+/// How pairing is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    Picture,
+    /// Payloads as lines.
+    Raw,
+    /// The code to type, and no QR codes, although the server goes on offering them.
+    Code,
+}
+
+impl PairArgs {
+    fn show(&self) -> Show {
+        match (&self.code, self.raw) {
+            (Some(_), _) => Show::Code,
+            (None, true) => Show::Raw,
+            (None, false) => Show::Picture,
+        }
+    }
+}
+
 /// What was shown last, so that the next code takes its place.
 pub(super) struct Screen {
     json: bool,
-    raw: bool,
+    show: Show,
     fancy: bool,
     /// Lines of the code that stands there now.
     drawn: usize,
@@ -115,10 +135,10 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(json: bool, raw: bool) -> Self {
+    pub(super) fn new(json: bool, show: Show) -> Self {
         Self {
             json,
-            raw,
+            show,
             fancy: is_fancy(),
             drawn: 0,
             explained: false,
@@ -138,7 +158,7 @@ impl Screen {
                      within {}:",
                     super::output::span(*valid_ms)
                 ));
-                print(code)?;
+                print(grouped(code))?;
             }
             PairEvent::Qr { .. } | PairEvent::Code { .. } => {}
             PairEvent::Paired { account } => {
@@ -153,8 +173,10 @@ impl Screen {
     }
 
     fn draw(&mut self, payload: &str) -> Result<(), Failure> {
-        if self.raw {
-            return print(payload);
+        match self.show {
+            Show::Raw => return print(payload),
+            Show::Code => return Ok(()),
+            Show::Picture => {}
         }
         if !std::mem::replace(&mut self.explained, true) {
             say(format_args!(
@@ -169,6 +191,14 @@ impl Screen {
         };
         self.drawn = code.lines().count();
         print(format_args!("{up}{code}"))
+    }
+}
+
+/// As the phone shows the boxes to type into: `ABCD-EFGH`.
+fn grouped(code: &str) -> String {
+    match code.split_at_checked(4) {
+        Some((first, second)) if code.len() == 8 => format!("{first}-{second}"),
+        _ => code.to_owned(),
     }
 }
 
@@ -208,6 +238,14 @@ mod tests {
             rows.push(halves(&['▄', '█']));
         }
         rows
+    }
+
+    #[test]
+    fn a_code_is_shown_as_the_phone_shows_it() {
+        assert_eq!(grouped("ABCDEFGH"), "ABCD-EFGH");
+        for other in ["ABCD-EFGH", "ABC", "ÄÄÄÄ", ""] {
+            assert_eq!(grouped(other), other);
+        }
     }
 
     #[test]

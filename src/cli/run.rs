@@ -54,7 +54,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         state: paths::state_directory(global)?,
         control: paths::control_socket(global)?,
         console: Box::new(Terminal {
-            screen: Mutex::new(Screen::new(false, false)),
+            screen: Mutex::new(Screen::new(false, super::pair::Show::Picture)),
         }),
     })
 }
@@ -63,6 +63,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
 pub(super) fn failure(error: RunError) -> Failure {
     let exit = match &error {
         RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
+        RunError::Refused(_) => Exit::Refused,
         RunError::Store(_) | RunError::Listen(_) | RunError::Signals(_) | RunError::StoreFailed(_) => Exit::Failed,
     };
     Failure::new(exit, error)

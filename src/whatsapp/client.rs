@@ -93,6 +93,15 @@ impl ClientParts {
             .detach();
     }
 
+    /// The next account has a name of its own.
+    pub(super) async fn forget_name(&self) {
+        let mut batch = Batch::new();
+        batch.delete(Tree::Meta, &self.name_key());
+        if let Err(error) = self.store.commit(batch).await {
+            log::debug!("the account's name was not forgotten: {error}");
+        }
+    }
+
     /// The last good web version, else a fetched one, else what this build was made with.
     async fn version(&self) -> WebVersion {
         let known = *self.version.lock().unwrap_or_else(PoisonError::into_inner);

@@ -626,6 +626,7 @@ impl Session {
 
     async fn quarantine(&mut self, stop: Stop) {
         self.let_go_of_client().await;
+        self.parts.forget_name().await;
         match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
             Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
             Err(error) => {

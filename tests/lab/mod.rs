@@ -349,6 +349,13 @@ impl Phone {
         }
     }
 
+    /// The person changes the account's name; every companion is told.
+    pub fn set_name(&self, name: &str) {
+        let mut world = self.shared.lock();
+        name.clone_into(&mut world.accounts[self.account].name);
+        phone::tell_name(&mut world, self.account);
+    }
+
     /// Device numbers of the linked companions.
     pub fn companions(&self) -> Vec<u16> {
         self.shared.lock_quietly(|w| {

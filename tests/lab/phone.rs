@@ -433,6 +433,22 @@ pub fn send_peer(world: &mut World, target: Device, message: &wa::Message) {
     deliver(world, target, node);
 }
 
+/// Tells every companion the account's name.
+pub fn tell_name(world: &mut World, me: usize) {
+    let name = world.accounts[me].name.clone();
+    let from = world.jid(Device { account: me, device: 0 }, Naming::Pn);
+    for target in world.devices_of(me).into_iter().filter(|device| !device.is_phone()) {
+        let node = NodeBuilder::new("notification")
+            .attr("from", from.clone())
+            .attr("type", "account_sync")
+            .attr("id", message_id())
+            .attr("t", now_s())
+            .attr("pushname", name.as_str())
+            .build();
+        deliver(world, target, node);
+    }
+}
+
 fn send_group(world: &mut World, me: usize, group: &str, id: &str, message: &wa::Message) {
     let Some(members) = world.groups.get(group).map(|g| g.members.clone()) else {
         return;

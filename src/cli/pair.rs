@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_code_is_shown_as_the_phone_shows_it() {
         assert_eq!(grouped("ABCDEFGH"), "ABCD-EFGH");
-        for other in ["ABCD-EFGH", "ABC", "ÄÄÄÄ", ""] {
+        for other in ["ABCD-EFGH", "ABC", "€€€", ""] {
             assert_eq!(grouped(other), other);
         }
     }

@@ -210,10 +210,13 @@ impl LiveClient {
         self.quiet.name()
     }
 
-    pub(super) fn break_line(&self, why: &str) {
-        if let Some(line) = self.factory.line() {
-            line.cut(why);
-        }
+    /// Whether there was a line to break. While one is only being dialled, nothing tells the library to stop.
+    pub(super) fn break_line(&self, why: &str) -> bool {
+        let Some(line) = self.factory.line().filter(|line| line.tap().ended().is_none()) else {
+            return false;
+        };
+        line.cut(why);
+        true
     }
 
     pub(super) fn ping_websocket(&self, executor: &Executor<'static>) {

@@ -400,8 +400,8 @@ impl Session {
             .and_then(|line| line.give_up_at)
             .is_some_and(|at| at <= now);
         if stuck {
-            log::warn!(
-                "session {}: the line did not let go; starting a fresh client",
+            log::info!(
+                "session {}: the line does not let go; its client ends with it",
                 self.name
             );
             if let Some(line) = self.line.take() {
@@ -526,11 +526,10 @@ impl Session {
     }
 
     fn break_line(&mut self, why: &str) {
-        if let Some(client) = &self.client {
-            client.break_line(why);
-        }
+        let broken = self.client.as_ref().is_some_and(|client| client.break_line(why));
+        let grace = if broken { LETTING_GO } else { Duration::ZERO };
         if let Some(line) = &mut self.line {
-            line.give_up_at.get_or_insert(Instant::now() + LETTING_GO);
+            line.give_up_at.get_or_insert(Instant::now() + grace);
         }
     }
 

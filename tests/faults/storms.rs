@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, publish};
-use crate::support::{Relay, SOON};
+use crate::support::{Relay, SOON, Site};
 
 const DEATHS: usize = 20;
 /// From a fresh start to somewhere in the work: starting, logging in and sending all fall into it.
@@ -136,4 +136,21 @@ fn a_stop_is_quick_whatever_the_line_does() {
             assert_eq!(relay.stop(), 0);
         },
     );
+}
+
+/// A server that takes the connection and never says a word.
+#[test]
+fn a_stop_while_dialling_is_quick() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("ws://{}/ws/chat", mute.local_addr().expect("an address"));
+    let site = Site::new(&endpoint, &[("me", &["me"])]);
+    for _ in 0..3 {
+        let relay = site.start();
+        let _hangs = mute.accept().expect("it dials");
+        let asked = Instant::now();
+        assert_eq!(relay.stop(), 0);
+        let took = asked.elapsed();
+        println!("dialling: stopped in {took:.1?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! `tautline run`: the relay in the foreground.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::logging::to_journal;
@@ -51,12 +51,17 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         config_warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         board,
         board_why,
-        state: paths::state_directory(global)?,
+        // Status shows it to people who are elsewhere.
+        state: absolute(paths::state_directory(global)?),
         control: paths::control_socket(global)?,
         console: Box::new(Terminal {
             screen: Mutex::new(Screen::new(false, super::pair::Show::Picture)),
         }),
     })
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The exit code of a run that did not start or ended by itself.

@@ -272,6 +272,11 @@ impl LiveClient {
         frames.saturating_sub(i64::try_from(self.sorter.stanzas()).unwrap_or(i64::MAX))
     }
 
+    /// When the line that is up now was upgraded.
+    pub(super) fn upgraded_at(&self) -> Option<Instant> {
+        self.factory.line()?.tap().look().upgraded_at
+    }
+
     /// What the sockets are set to, and what the kernel refused.
     pub(super) fn tuning(&self) -> (String, Vec<String>) {
         self.factory.tap().map_or_else(Default::default, |tap| {
@@ -280,11 +285,21 @@ impl LiveClient {
     }
 
     /// Why the last line is no more, as far as the sockets know.
-    pub(super) fn how_it_ended(&self) -> Option<(Cause, String)> {
+    pub(super) fn how_it_ended(&self, was_up: bool) -> Option<(Cause, String)> {
         if let Some(error) = self.factory.take_last_error() {
             return Some((cause_of_dial(&error), error.to_string()));
         }
-        let (_, ended) = self.factory.tap()?.look().ended?;
+        let state = self.factory.tap()?.look();
+        let (_, ended) = state.ended?;
+        // The library hangs up also when it has waited too long.
+        if ended == Ended::Hangup && state.first_unanswered_write.is_some() {
+            let cause = if was_up {
+                Cause::PongTimeout
+            } else {
+                Cause::LoginTimeout
+            };
+            return Some((cause, "no answer".to_owned()));
+        }
         Some((cause_of_end(&ended), ended.to_string()))
     }
 

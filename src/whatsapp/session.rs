@@ -3,6 +3,8 @@
 //! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back as
 //! an event.
 
+mod pairing;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,10 +12,7 @@ use async_io::Timer;
 use futures_lite::future;
 use smol::{Executor, Task};
 use wacore::iq::keepalive::KeepaliveSpec;
-use wacore::store::traits::DeviceStore;
 use wacore_binary::builder::NodeBuilder;
-use whatsapp_rust::Client;
-use whatsapp_rust::pair_code::PairCodeOptions;
 
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
@@ -23,6 +22,7 @@ use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
 use crate::store::{Store, StoreError};
+use pairing::Pairing;
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
 const LETTING_GO: Duration = Duration::from_secs(5);
@@ -81,14 +81,7 @@ struct Line {
     /// Set when we broke it.
     give_up_at: Option<Instant>,
     up: bool,
-}
-
-#[derive(Default)]
-struct Pairing {
-    listeners: Vec<async_channel::Sender<PairEvent>>,
-    shown: Option<PairEvent>,
-    /// Digits of the phone that is to type a code, until the line can ask for one.
-    phone: Option<String>,
+    pairing: bool,
 }
 
 impl Session {
@@ -155,6 +148,7 @@ impl Session {
             self.supervisor.poll_timeout().map(|(at, _)| at),
             self.line.as_ref().and_then(|l| l.give_up_at),
             self.client.as_ref().and_then(LiveClient::look_again_at),
+            self.login_by(),
         ]
         .into_iter()
         .flatten()
@@ -229,28 +223,19 @@ impl Session {
         }
     }
 
-    fn on_pair(&mut self, phone: Option<String>, events: async_channel::Sender<PairEvent>) {
-        if let Some(shown) = &self.pairing.shown {
-            let _ = events.try_send(shown.clone());
-        }
-        self.pairing.listeners.retain(|listener| !listener.is_closed());
-        self.pairing.listeners.push(events);
-        if let Some(phone) = phone {
-            self.pairing.phone = Some(phone);
-            if self.pairing.shown.is_some() {
-                self.ask_for_code();
-            }
-        }
-        self.supervisor.handle(Instant::now(), Input::PairRequested);
-    }
-
     fn on_chats(&self, answer: async_channel::Sender<Result<Vec<Chat>, String>>) {
         let Some(client) = self
             .client
             .as_ref()
             .filter(|_| self.line.as_ref().is_some_and(|line| line.up))
         else {
-            let _ = answer.try_send(Err(format!("session {} is not online", self.name)));
+            let paired = self.look(|view| view.paired);
+            let advice = if paired {
+                "see `tautline status`"
+            } else {
+                "link it with `tautline pair`"
+            };
+            let _ = answer.try_send(Err(format!("session {} is not online: {advice}", self.name)));
             return;
         };
         let (client, store, session) = (Arc::clone(&client.client), self.parts.store.clone(), self.name.clone());
@@ -295,28 +280,6 @@ impl Session {
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
-        }
-    }
-
-    /// The credentials reach the disk before anything else happens: the 515 that follows restarts the line.
-    async fn on_pair_success(&mut self) {
-        let Some(client) = &self.client else { return };
-        // Not the manager's `flush`: that returns at once while its background saver is still writing.
-        let device = client.client.persistence_manager().get_device_snapshot();
-        match self.parts.credentials.save(&device).await {
-            Ok(()) => {
-                log::info!("session {}: linked by the phone, credentials are on disk", self.name);
-                self.supervisor.handle(Instant::now(), Input::Paired);
-                if let Err(error) = self.look_at_credentials() {
-                    self.change(|view| view.trouble = Some(error.to_string()));
-                }
-            }
-            Err(error) => {
-                log::error!("session {}: the new credentials could not be saved: {error}", self.name);
-                self.show(PairEvent::Failed {
-                    reason: format!("the credentials could not be saved: {error}"),
-                });
-            }
         }
     }
 
@@ -368,7 +331,7 @@ impl Session {
             self.on_line_event(event).await;
         }
         let was_up = self.line.take().is_some_and(|line| line.up);
-        let (cause, detail) = self.cause_of_end();
+        let (cause, detail) = self.cause_of_end(was_up);
         self.feed_proofs();
         self.end_detail = detail;
         self.supervisor.handle(Instant::now(), Input::Ended { cause });
@@ -378,8 +341,8 @@ impl Session {
     }
 
     /// The server's word, else what the socket or the dialling showed.
-    fn cause_of_end(&mut self) -> (Cause, String) {
-        let seen = self.client.as_ref().and_then(LiveClient::how_it_ended);
+    fn cause_of_end(&mut self, was_up: bool) -> (Cause, String) {
+        let seen = self.client.as_ref().and_then(|client| client.how_it_ended(was_up));
         match (self.said.take(), seen) {
             (Some((cause, detail)), _) => (cause, detail),
             (None, Some((cause, detail))) => (cause, detail),
@@ -392,6 +355,10 @@ impl Session {
         self.feed_proofs();
         if self.client.as_mut().is_some_and(|client| client.is_deaf(now)) {
             self.supervisor.handle(now, Input::Suspect(Cause::OutOfStep));
+        }
+        if self.login_by().is_some_and(|at| at <= now) {
+            self.said_first(Cause::LoginTimeout, "no login after the upgrade".to_owned());
+            self.break_line("the login took too long");
         }
         self.supervisor.handle_timeout(now);
         let stuck = self
@@ -418,6 +385,18 @@ impl Session {
             self.end_detail = detail;
             self.supervisor.handle(Instant::now(), Input::Ended { cause });
         }
+    }
+
+    /// The login step counts from the upgrade, which the supervisor does not see. Pairing waits for a person instead.
+    fn login_by(&self) -> Option<Instant> {
+        let line = self
+            .line
+            .as_ref()
+            .filter(|line| !line.up && line.give_up_at.is_none())?;
+        if line.pairing {
+            return None;
+        }
+        Some(self.client.as_ref()?.upgraded_at()? + self.parts.schedule.steps.login)
     }
 
     /// Instants of what was heard, for deadlines that are judged by them.
@@ -513,6 +492,7 @@ impl Session {
             over,
             give_up_at: None,
             up: false,
+            pairing,
         });
         self.change(|view| {
             view.lines += 1;
@@ -558,24 +538,6 @@ impl Session {
                 if let Err(error) = client.send_node(node).await {
                     log::debug!("presence unavailable was not sent: {error}");
                 }
-            })
-            .detach();
-    }
-
-    fn ask_for_code(&mut self) {
-        let (Some(client), Some(phone)) = (&self.client, self.pairing.phone.take()) else {
-            return;
-        };
-        let client: Arc<Client> = Arc::clone(&client.client);
-        let options = PairCodeOptions {
-            phone_number: phone,
-            ..PairCodeOptions::default()
-        };
-        // Both outcomes come back as events.
-        self.parts
-            .executor
-            .spawn(async move {
-                let _ = client.pair_with_code(options).await;
             })
             .detach();
     }
@@ -656,15 +618,6 @@ impl Session {
             view.account = account.as_ref().map(|account| account.pn.user.to_string());
         });
         Ok(())
-    }
-
-    fn show(&mut self, event: PairEvent) {
-        self.pairing
-            .listeners
-            .retain(|listener| listener.try_send(event.clone()).is_ok());
-        let shown = matches!(event, PairEvent::Qr { .. } | PairEvent::Code { .. }).then_some(event);
-        self.pairing.shown.clone_from(&shown);
-        self.change(|view| view.pairing = shown);
     }
 
     async fn notify(&self, notice: Notice) {

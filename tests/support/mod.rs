@@ -104,22 +104,19 @@ impl Site {
             .stderr(log)
             .spawn()
             .expect("the relay starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut line = String::new();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut relay = Relay {
+            child: Some(child),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            stdout: Some(stdout),
+            log: self.log(),
+        };
         loop {
-            line.clear();
-            if stdout.read_line(&mut line).unwrap_or(0) == 0 {
-                let status = child.wait();
-                panic!("the relay ended at start: {status:?}\n{}", self.read_log());
-            }
+            let line = relay.line();
+            assert!(!line.is_empty(), "the relay ended at start: {}", self.read_log());
             if let Some(address) = line.trim().strip_prefix("Tautline is at http://") {
-                let address = address.trim_end_matches('/').parse().expect("an address");
-                return Relay {
-                    child: Some(child),
-                    address,
-                    stdout: Some(stdout),
-                    log: self.log(),
-                };
+                relay.address = address.trim_end_matches('/').parse().expect("an address");
+                return relay;
             }
         }
     }

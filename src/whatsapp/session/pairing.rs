@@ -1,0 +1,85 @@
+//! The part of a session's task that links it: who is shown what, and what is kept.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wacore::store::traits::DeviceStore;
+use whatsapp_rust::Client;
+use whatsapp_rust::pair_code::PairCodeOptions;
+
+use super::Session;
+use crate::line::{Input, PairEvent};
+
+#[derive(Default)]
+pub(super) struct Pairing {
+    pub(super) listeners: Vec<async_channel::Sender<PairEvent>>,
+    pub(super) shown: Option<PairEvent>,
+    /// Digits of the phone that is to type a code, until the line can ask for one.
+    pub(super) phone: Option<String>,
+}
+
+impl Session {
+    pub(super) fn on_pair(&mut self, phone: Option<String>, events: async_channel::Sender<PairEvent>) {
+        if let Some(shown) = &self.pairing.shown {
+            let _ = events.try_send(shown.clone());
+        }
+        self.pairing.listeners.retain(|listener| !listener.is_closed());
+        self.pairing.listeners.push(events);
+        if let Some(phone) = phone {
+            self.pairing.phone = Some(phone);
+            if self.pairing.shown.is_some() {
+                self.ask_for_code();
+            }
+        }
+        self.supervisor.handle(Instant::now(), Input::PairRequested);
+    }
+
+    /// The credentials reach the disk before anything else happens: the 515 that follows restarts the line.
+    pub(super) async fn on_pair_success(&mut self) {
+        let Some(client) = &self.client else { return };
+        // Not the manager's `flush`: that returns at once while its background saver is still writing.
+        let device = client.client.persistence_manager().get_device_snapshot();
+        match self.parts.credentials.save(&device).await {
+            Ok(()) => {
+                log::info!("session {}: linked by the phone, credentials are on disk", self.name);
+                self.supervisor.handle(Instant::now(), Input::Paired);
+                if let Err(error) = self.look_at_credentials() {
+                    self.change(|view| view.trouble = Some(error.to_string()));
+                }
+            }
+            Err(error) => {
+                log::error!("session {}: the new credentials could not be saved: {error}", self.name);
+                self.show(PairEvent::Failed {
+                    reason: format!("the credentials could not be saved: {error}"),
+                });
+            }
+        }
+    }
+
+    pub(super) fn ask_for_code(&mut self) {
+        let (Some(client), Some(phone)) = (&self.client, self.pairing.phone.take()) else {
+            return;
+        };
+        let client: Arc<Client> = Arc::clone(&client.client);
+        let options = PairCodeOptions {
+            phone_number: phone,
+            ..PairCodeOptions::default()
+        };
+        // Both outcomes come back as events.
+        self.parts
+            .executor
+            .spawn(async move {
+                let _ = client.pair_with_code(options).await;
+            })
+            .detach();
+    }
+
+    pub(super) fn show(&mut self, event: PairEvent) {
+        self.pairing
+            .listeners
+            .retain(|listener| listener.try_send(event.clone()).is_ok());
+        let shown = matches!(event, PairEvent::Qr { .. } | PairEvent::Code { .. }).then_some(event);
+        self.pairing.shown.clone_from(&shown);
+        self.change(|view| view.pairing = shown);
+    }
+}

@@ -101,7 +101,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
             executor: Arc::clone(&executor),
             notices: notices_tx.clone(),
             seed: ids::seed(),
-        })?;
+        });
         sessions.push(session);
         handles.push(handle);
     }
@@ -186,10 +186,10 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 }
 
 async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {
-    for handle in handles {
-        handle.command(Command::Shutdown).await;
-    }
     let all = async {
+        for handle in handles {
+            handle.command(Command::Shutdown).await;
+        }
         for task in running {
             task.await;
         }

@@ -22,7 +22,7 @@ use super::send;
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
 const LETTING_GO: Duration = Duration::from_secs(5);
@@ -71,6 +71,8 @@ pub struct Session {
     /// Fetch a web version before the next line: the server found ours too old.
     outdated: bool,
     version_looked_at: Option<Instant>,
+    /// Nobody holds a handle any more.
+    abandoned: bool,
     done: bool,
 }
 
@@ -92,11 +94,9 @@ struct Pairing {
 }
 
 impl Session {
-    /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run).
-    ///
-    /// # Errors
-    /// The credentials cannot be read.
-    pub fn new(parts: SessionParts) -> Result<(Self, SessionHandle), StoreError> {
+    /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run). Credentials that
+    /// cannot be read are this session's trouble alone: it says so, and the others work.
+    pub fn new(parts: SessionParts) -> (Self, SessionHandle) {
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();
@@ -116,18 +116,17 @@ impl Session {
             end_detail: String::new(),
             outdated: false,
             version_looked_at: None,
+            abandoned: false,
             done: false,
             parts,
         };
-        session.look_at_credentials()?;
-        Ok((
-            session,
-            SessionHandle {
-                name,
-                commands: commands_tx,
-                view,
-            },
-        ))
+        session.look_at_credentials();
+        let handle = SessionHandle {
+            name,
+            commands: commands_tx,
+            view,
+        };
+        (session, handle)
     }
 
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
@@ -144,7 +143,10 @@ impl Session {
                 Event::Line(event) => self.on_line_event(event).await,
                 Event::LineOver => self.on_line_over().await,
                 Event::Deadline => self.on_deadline().await,
-                Event::Abandoned => self.supervisor.handle(Instant::now(), Input::Shutdown),
+                Event::Abandoned => {
+                    self.abandoned = true;
+                    self.supervisor.handle(Instant::now(), Input::Shutdown);
+                }
             }
         }
         self.let_go_of_client().await;
@@ -184,7 +186,12 @@ impl Session {
                 None => future::pending().await,
             }
         };
-        let command = async { self.commands.recv().await.map_or(Event::Abandoned, Event::Command) };
+        let command = async {
+            match self.abandoned {
+                false => self.commands.recv().await.map_or(Event::Abandoned, Event::Command),
+                true => future::pending().await,
+            }
+        };
         // What the line said comes before its end, and a deadline cannot be starved by either.
         future::or(deadline, future::or(line_event, future::or(over, command))).await
     }
@@ -306,9 +313,7 @@ impl Session {
             Ok(()) => {
                 log::info!("session {}: linked by the phone, credentials are on disk", self.name);
                 self.supervisor.handle(Instant::now(), Input::Paired);
-                if let Err(error) = self.look_at_credentials() {
-                    self.change(|view| view.trouble = Some(error.to_string()));
-                }
+                self.look_at_credentials();
             }
             Err(error) => {
                 log::error!("session {}: the new credentials could not be saved: {error}", self.name);
@@ -651,13 +656,18 @@ impl Session {
         }
     }
 
-    fn look_at_credentials(&self) -> Result<(), StoreError> {
-        let account = self.parts.credentials.paired()?;
+    fn look_at_credentials(&self) {
+        let account = match self.parts.credentials.paired() {
+            Ok(account) => account,
+            Err(error) => {
+                log::error!("session {}: its credentials cannot be read: {error}", self.name);
+                return self.change(|view| view.trouble = Some(error.to_string()));
+            }
+        };
         self.change(|view| {
             view.paired = account.is_some();
             view.account = account.as_ref().map(|account| account.pn.user.to_string());
         });
-        Ok(())
     }
 
     fn show(&mut self, event: PairEvent) {

@@ -6,7 +6,7 @@
 //! Three rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
 //! - [`alert`]: what an alert is, how a sender's dialect becomes an [`Alert`](alert::Alert), what text is sent for it.
-//! - [`line`]: when a session dials, waits or stops, and whether the line that is up still lives:
+//! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
 //! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
 //!

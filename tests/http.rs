@@ -301,8 +301,8 @@ fn alerts_are_listed_shown_and_waited_for() {
         alerts.into_iter().map(|alert| alert.id).collect()
     };
     assert_eq!(ids("/v1/alerts"), [second.clone(), first.clone()]);
-    assert_eq!(ids("/v1/alerts?limit=1"), [second.clone()]);
-    assert_eq!(ids("/v1/alerts?pending=1"), [second.clone()]);
+    assert_eq!(ids("/v1/alerts?limit=1"), [second.as_str()]);
+    assert_eq!(ids("/v1/alerts?pending=1"), [second.as_str()]);
     assert_eq!(ids("/v1/alerts?pending=0"), [second.clone(), first.clone()]);
     for query in ["limit=0", "limit=1001", "limit=x", "pending=maybe"] {
         bench.tcp("GET", &format!("/v1/alerts?{query}"), "", "").error(400);
@@ -463,6 +463,17 @@ fn pairing_is_a_stream_of_lines_as_they_come() {
             .local("POST", &format!("/v1/sessions/default/pair?phone={phone}"), "")
             .error(400);
     }
+}
+
+#[test]
+fn pairing_ends_when_the_terminal_is_closed() {
+    let bench = Bench::new();
+    let mut stream = UnixStream::connect(&bench.control).unwrap();
+    write!(stream, "POST /v1/sessions/default/pair HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 15]).unwrap();
+    assert_eq!(bench.relay.pair_listeners(), 1);
+    drop(stream);
+    until("the end of the stream", || bench.relay.pair_listeners() == 0);
 }
 
 #[test]

@@ -47,6 +47,18 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
     assert_eq!(relay.stop(), 0);
 }
 
+#[test]
+fn an_alert_to_the_own_chat_is_delivered_when_the_own_phone_has_it() {
+    let lab = Lab::start();
+    let owner = lab.account(OWNER, "Owner");
+    let site = Site::new(&lab.endpoint(), &[("me", &["me"])]);
+    let relay = site.start();
+    pair_by_qr(&site, |code| owner.scan(code).map(drop));
+    let id = relay.publish("me", "to myself");
+    relay.wait_step(&id, "delivered");
+    assert_eq!(owner.received()[0].text, "to myself");
+}
+
 /// Deliveries by id, and whether each recipient saw them in the order of acceptance.
 fn assert_each_once_in_order(friend: &lab::Phone, accepted: &[String]) {
     let received = friend.wait_received(accepted.len(), SOON);

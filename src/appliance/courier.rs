@@ -17,7 +17,7 @@ use super::ids;
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, ReceiptKind, Step};
+use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
 use crate::store::{Batch, Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Command, Notice, SessionHandle};
 
@@ -388,18 +388,11 @@ impl Courier {
                     message_id,
                     error,
                 },
-                Notice::Receipt { message_id, read } => {
-                    let kind = if read {
-                        ReceiptKind::Read
-                    } else {
-                        ReceiptKind::Delivered
-                    };
-                    Input::Receipt {
-                        session,
-                        message_id,
-                        kind,
-                    }
-                }
+                Notice::Receipt { message_id, kind } => Input::Receipt {
+                    session,
+                    message_id,
+                    kind,
+                },
             });
         }
     }

@@ -84,7 +84,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (started, started_at) = started();
     let mut signals = super::signals::watch().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
-    let gateway = Gateway::bind(&plan.gateway.listen, &control).map_err(RunError::Listen)?;
+    let gateway = Gateway::bind(&plan.gateway.listen, &control)
+        .map_err(RunError::Listen)?
+        .with_tcp(board.schedule().tcp);
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_io::Timer;
 use futures_lite::{AsyncRead, Stream};
 use serde::Serialize;
 use trillium_http::{Body, Conn, Error as HttpError, Method};
@@ -24,6 +25,8 @@ const ALERTS_DEFAULT: usize = 100;
 const ALERTS_MAX: usize = 1000;
 /// `?wait=` without `timeout`. Below the idle limits of what usually sits between two programs.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// Between two empty lines of a pairing stream.
+const PAIR_BEAT: Duration = Duration::from_secs(3);
 /// What an address takes that only shows something.
 const READ: &str = "GET, HEAD";
 
@@ -317,6 +320,7 @@ async fn pair(shared: &Shared, conn: &Client, session: &str) -> Outcome {
     let events = shared.relay.pair(session, phone).await?;
     let lines = EventLines {
         events: Box::pin(events),
+        beat: Timer::interval(PAIR_BEAT),
         line: Vec::new(),
     };
     let mut answer = Answer::new(200, "application/x-ndjson", Body::new_streaming(lines, None));
@@ -327,6 +331,8 @@ async fn pair(shared: &Shared, conn: &Client, session: &str) -> Outcome {
 /// Pairing events as JSON lines. Ends with the channel; when the client is gone, the channel is dropped with this.
 struct EventLines {
     events: Pin<Box<async_channel::Receiver<PairEvent>>>,
+    /// An empty line now and then: only writing shows that a client has left, and codes live for a minute.
+    beat: Timer,
     /// What of the current line is not read yet.
     line: Vec<u8>,
 }
@@ -335,11 +341,15 @@ impl AsyncRead for EventLines {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<std::io::Result<usize>> {
         if self.line.is_empty() {
             let event = match self.events.as_mut().poll_next(cx) {
-                Poll::Ready(Some(event)) => event,
+                Poll::Ready(Some(event)) => Some(event),
                 Poll::Ready(None) => return Poll::Ready(Ok(0)),
+                Poll::Pending if Pin::new(&mut self.beat).poll_next(cx).is_ready() => None,
                 Poll::Pending => return Poll::Pending,
             };
-            self.line = serde_json::to_vec(&event)?;
+            self.line = event
+                .map(|event| serde_json::to_vec(&event))
+                .transpose()?
+                .unwrap_or_default();
             self.line.push(b'\n');
         }
         let count = buffer.len().min(self.line.len());

@@ -15,13 +15,15 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use smol::Executor;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
-use socket2::{Domain, SockAddr, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use trillium_http::{Error as HttpError, Headers, HttpContext};
 
 use super::Relay;
 use super::answer::raw;
 use super::endpoints;
 use super::socket::{Clocked, Socket};
+use crate::line::TcpSchedule;
+use crate::net;
 
 /// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve. More get a 503.
 const CONNECTIONS_MAX: usize = 64;
@@ -48,6 +50,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Reading off what a client still sends after its last answer, so that a reset does not eat the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_MAX_BYTES: usize = 256 * 1024;
+
+/// Accepted sockets, until a board says otherwise.
+const TCP: TcpSchedule = TcpSchedule {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::from_secs(60),
+};
 
 /// Every bound of the gateway. The defaults are for use; tests shorten them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +96,7 @@ pub struct Gateway {
     control: UnixListener,
     control_file: ControlFile,
     limits: Limits,
+    keepalive: TcpSchedule,
 }
 
 /// Through which door a request came.
@@ -128,12 +139,20 @@ impl Gateway {
             control: UnixListener::try_from(listener)?,
             control_file,
             limits: Limits::default(),
+            keepalive: TCP,
         })
     }
 
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The board's keepalive for accepted sockets.
+    #[must_use]
+    pub fn with_tcp(mut self, tcp: TcpSchedule) -> Self {
+        self.keepalive = tcp;
         self
     }
 
@@ -151,7 +170,7 @@ impl Gateway {
         let http = shared.http.clone();
         let mut accepting = Vec::new();
         for (listener, &address) in self.tcp.into_iter().zip(&self.addresses) {
-            let listener = Listener::Tcp(listener, address);
+            let listener = Listener::Tcp(listener, address, self.keepalive);
             accepting.push(executor.spawn(accept(listener, executor.clone(), shared.clone(), closed.clone())));
         }
         let control = Listener::Control(self.control);
@@ -260,16 +279,19 @@ fn check_stale(path: &Path) -> io::Result<()> {
 }
 
 enum Listener {
-    Tcp(TcpListener, SocketAddr),
+    Tcp(TcpListener, SocketAddr, TcpSchedule),
     Control(UnixListener),
 }
 
 impl Listener {
     async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener, _) => {
+            Self::Tcp(listener, _, tcp) => {
                 let (stream, _) = listener.accept().await?;
-                tune(&stream);
+                let tuning = net::tune(&stream, tcp);
+                if !tuning.refused.is_empty() {
+                    log::debug!("a client's socket is not tuned as asked: {tuning}");
+                }
                 Ok(Socket::Tcp(stream))
             }
             Self::Control(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
@@ -278,24 +300,9 @@ impl Listener {
 
     fn door(&self) -> Door {
         match self {
-            Self::Tcp(_, address) => Door::Tcp(*address),
+            Self::Tcp(_, address, _) => Door::Tcp(*address),
             Self::Control(_) => Door::Control,
         }
-    }
-}
-
-/// Answers leave at once, and a peer whose network namespace is gone is noticed.
-fn tune(stream: &smol::net::TcpStream) {
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3);
-    if let Err(error) = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-    {
-        log::debug!("a client's socket cannot be tuned: {error}");
     }
 }
 

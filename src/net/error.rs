@@ -26,8 +26,8 @@ impl fmt::Display for Step {
     }
 }
 
-/// Everything that can go wrong between a name and an upgraded WebSocket. `Display` is one line for logs and status; the
-/// variants are for whoever decides what to do about it.
+/// Everything that can go wrong between a name and an upgraded WebSocket. `Display` is one line for logs and status;
+/// the variants are for whoever decides what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// This build, or a plain `ws://`, does not go there. Nothing was sent.

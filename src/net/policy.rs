@@ -1,5 +1,5 @@
-//! Where a build may dial at all. A lab build (certificate chains of the session not checked) goes to loopback alone, and
-//! so does plain `ws://` in every build.
+//! Where a build may dial at all. A lab build (certificate chains of the session not checked) goes to loopback alone,
+//! and so does plain `ws://` in every build.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -13,8 +13,8 @@ const ADDRESSES_MAX: usize = 16;
 /// All addresses of `host`, the families taking turns (RFC 8305, section 4) and the one that the system prefers first.
 /// A literal is taken as it is.
 ///
-/// `getaddrinfo` runs on the blocking pool: it follows `/etc/hosts`, `resolv.conf` and nsswitch, and it cannot be called
-/// off. When the deadline comes first, its thread ends by itself and the answer is dropped.
+/// `getaddrinfo` runs on the blocking pool: it follows `/etc/hosts`, `resolv.conf` and nsswitch, and it cannot be
+/// called off. When the deadline comes first, its thread ends by itself and the answer is dropped.
 ///
 /// # Errors
 /// No address, or none in time.

@@ -54,6 +54,9 @@ pub enum Input {
 pub enum ReceiptKind {
     Delivered,
     Read,
+    /// Another device of our own account has it. For a message to ourselves that is delivery; otherwise it says nothing
+    /// about the recipient.
+    OwnDevice,
 }
 
 /// What the shell is to do.

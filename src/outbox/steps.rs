@@ -4,7 +4,7 @@ use super::io::{CommandError, Input, Output, ReceiptKind};
 use super::line::{Leg, Pause};
 use super::record::{AlertRecord, Step};
 use super::{MessageId, Now, Outbox};
-use crate::alert::{SessionName, render};
+use crate::alert::{Recipient, SessionName, render};
 
 /// A note is one line for people.
 const NOTE_CHARS_MAX: usize = 200;
@@ -69,11 +69,21 @@ impl Outbox {
                 let step = match kind {
                     ReceiptKind::Delivered => Step::Delivered,
                     ReceiptKind::Read => Step::Read,
+                    ReceiptKind::OwnDevice if self.is_to_ourselves(&message_id) => Step::Delivered,
+                    ReceiptKind::OwnDevice => return,
                 };
                 self.on_proof(now, &session, &message_id, step);
             }
         }
         self.fill(now);
+    }
+
+    fn is_to_ourselves(&self, message_id: &MessageId) -> bool {
+        let delivery = self.by_message.get(message_id).and_then(|leg| {
+            let entry = self.entries.get(&leg.seq)?;
+            entry.record.deliveries.get(leg.index)
+        });
+        delivery.is_some_and(|delivery| delivery.recipient == Recipient::Me)
     }
 
     /// Sends a failed alert again under the same message ids; for one that waits out a pause, now. What is under way is

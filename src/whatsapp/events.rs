@@ -14,6 +14,7 @@ use wacore_binary::OwnedNodeRef;
 
 use super::quiet::QuietName;
 use crate::line::Cause;
+use crate::outbox::ReceiptKind;
 
 /// More than the server sends in a burst of receipts after a long absence, by a wide margin.
 pub const EVENTS_MAX: usize = 16_384;
@@ -49,7 +50,7 @@ pub enum LineEvent {
     },
     Receipt {
         message_ids: Vec<String>,
-        read: bool,
+        kind: ReceiptKind,
     },
     /// The server's own word on why the line ends.
     ServerSaid {
@@ -149,9 +150,9 @@ impl EventHandler for Sorter {
                 });
             }
             Event::Receipt(receipt) => {
-                if let Some(read) = read_or_delivered(&receipt.r#type) {
+                if let Some(kind) = receipt_kind(&receipt.r#type) {
                     let message_ids = receipt.message_ids.iter().map(ToString::to_string).collect();
-                    self.forward(LineEvent::Receipt { message_ids, read });
+                    self.forward(LineEvent::Receipt { message_ids, kind });
                 }
             }
             Event::SelfPushNameUpdated(update) => {
@@ -166,13 +167,13 @@ impl EventHandler for Sorter {
     }
 }
 
-/// `Some(true)` when the recipient has read or played it, `Some(false)` when one of their devices has it.
-fn read_or_delivered(kind: &ReceiptType) -> Option<bool> {
+/// What a receipt says about the way of an alert, if anything.
+fn receipt_kind(kind: &ReceiptType) -> Option<ReceiptKind> {
     match kind {
-        ReceiptType::Delivered | ReceiptType::Inactive => Some(false),
-        ReceiptType::Read | ReceiptType::Played => Some(true),
+        ReceiptType::Delivered | ReceiptType::Inactive => Some(ReceiptKind::Delivered),
+        ReceiptType::Read | ReceiptType::Played => Some(ReceiptKind::Read),
+        ReceiptType::Sender => Some(ReceiptKind::OwnDevice),
         ReceiptType::Sent
-        | ReceiptType::Sender
         | ReceiptType::Retry
         | ReceiptType::EncRekeyRetry
         | ReceiptType::ReadSelf

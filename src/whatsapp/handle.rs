@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{Cause, Origin, PairEvent, State, Verdict};
-use crate::outbox::MessageId;
+use crate::outbox::{MessageId, ReceiptKind};
 
 /// Commands that wait at once; whoever sends one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -53,7 +53,7 @@ pub enum Notice {
     },
     Receipt {
         message_id: MessageId,
-        read: bool,
+        kind: ReceiptKind,
     },
 }
 

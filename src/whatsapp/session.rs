@@ -285,13 +285,10 @@ impl Session {
                 let message_id = crate::outbox::MessageId(message_id);
                 self.notify(Notice::Ack { message_id, error }).await;
             }
-            LineEvent::Receipt { message_ids, read } => {
+            LineEvent::Receipt { message_ids, kind } => {
                 for id in message_ids {
-                    self.notify(Notice::Receipt {
-                        message_id: crate::outbox::MessageId(id),
-                        read,
-                    })
-                    .await;
+                    let message_id = crate::outbox::MessageId(id);
+                    self.notify(Notice::Receipt { message_id, kind }).await;
                 }
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),

@@ -1,9 +1,9 @@
 //! whatsapp-rust's transport over our sockets.
 //!
 //! The library leaves two duties to whoever writes a transport: its timeout for an answer starts only once a send has
-//! returned, so `send` needs a deadline of its own; and it calls `disconnect` when something hangs, so that must not wait
-//! behind the very write that hangs. Here a send holds the sink's lock for at most the write deadline, and `disconnect`
-//! takes no lock at all: it shuts the TCP socket down, which wakes whoever hangs on it.
+//! returned, so `send` needs a deadline of its own; and it calls `disconnect` when something hangs, so that must not
+//! wait behind the very write that hangs. Here a send holds the sink's lock for at most the write deadline, and
+//! `disconnect` takes no lock at all: it shuts the TCP socket down, which wakes whoever hangs on it.
 //!
 //! Deliberately absent: a queue before the socket. A send returns when the kernel has the bytes, or it fails.
 
@@ -36,8 +36,8 @@ const MESSAGES_PER_TURN: u32 = 32;
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const PING_BYTES_MAX: usize = 125;
 
-/// Opens a session's lines, one after the other, and remembers what the library would forget: a connect that fails gives
-/// no event there.
+/// Opens a session's lines, one after the other, and remembers what the library would forget: a connect that fails
+/// gives no event there.
 pub struct LineFactory {
     executor: Arc<Executor<'static>>,
     target: Endpoint,

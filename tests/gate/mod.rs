@@ -106,6 +106,10 @@ impl FakeRelay {
     pub fn pair_event(&self, event: PairEvent) {
         self.pair_events.0.try_send(event).unwrap();
     }
+    /// Pairing streams that the gateway holds.
+    pub fn pair_listeners(&self) -> usize {
+        self.pair_events.1.receiver_count() - 1
+    }
     pub fn pair_ends(&self) {
         self.pair_events.0.close();
     }

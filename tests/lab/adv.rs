@@ -1,8 +1,8 @@
 //! ADV: how a phone vouches for its companions. Three signatures, each over its own prefix.
 
-use buffa::Message as _;
 use wacore_libsignal::crypto::hmac_sha256;
 use wacore_libsignal::protocol::{KeyPair, PublicKey};
+use waproto::buffa::Message as _;
 use waproto::codec;
 use waproto::whatsapp as wa;
 

@@ -6,12 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::Sender;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
 use super::node::random;
 use super::router;
 use super::world::{End, LineState, Out, Shared};
+
+/// How long the accept loop may take to open or shut the door.
+const DOOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A `<failure>` at login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +65,13 @@ pub struct Standing {
 /// The switches. See the module for the two sorts.
 pub struct Faults {
     shared: Arc<Shared>,
+    /// Wakes the accept loop.
+    door: Sender<()>,
 }
 
 impl Faults {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, door: Sender<()>) -> Self {
+        Self { shared, door }
     }
 
     fn stand(&self, set: impl FnOnce(&mut Standing)) {
@@ -75,14 +81,17 @@ impl Faults {
     /// Switches every standing fault off, and delivers what a zombie kept back.
     pub fn calm(&self) {
         self.stand(|s| *s = Standing::default());
+        self.refuse_tcp(false);
         self.deliver_kept();
     }
 
     // Standing, from the bottom of the stack upwards.
 
-    /// No listener: connects are refused by the kernel. Takes hold within milliseconds.
+    /// No listener: connects are refused by the kernel. Returns when that is so, or no longer so.
     pub fn refuse_tcp(&self, on: bool) {
         self.stand(|s| s.refuse_tcp = on);
+        let _ = self.door.try_send(());
+        let _ = self.shared.wait(DOOR_TIMEOUT, |w| (w.door_shut == on).then_some(()));
     }
 
     /// The upgrade is answered with this HTTP status instead of 101.

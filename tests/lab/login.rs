@@ -1,8 +1,8 @@
 //! What follows the handshake: an offer to pair, `success`, or `failure`; and what a fresh login is given.
 
-use buffa::MessageField;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Server};
+use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::faults::Failure;
@@ -100,10 +100,10 @@ fn admit(world: &mut World, line: u64, device: Device) {
 /// The client has left passive mode: it is given what it missed, and from now on what comes.
 pub fn activate(world: &mut World, line: u64) {
     let Some(device) = world.device_on(line) else { return };
-    if world
+    let first = world
         .companion(device)
-        .is_some_and(|c| !std::mem::replace(&mut c.greeted, true))
-    {
+        .is_some_and(|c| !std::mem::replace(&mut c.greeted, true));
+    if first || world.share_keys_always {
         greet(world, device);
     }
     if !world.standing.zombie {

@@ -19,7 +19,8 @@
 //! | `phone`, `signal` | the simulated phone, and its libsignal state |
 //! | `groups` | groups |
 //! | `faults` | a switch for everything that can go wrong |
-//! | `world` | the state behind all that, one mutex, and the bell that tests wait for |
+//! | `world`, `node` | the state behind all that, one mutex, and the bell that tests wait for; small helpers |
+//! | `stock` | not part of the server: the stock client, for the lab's own tests |
 //!
 //! # Use
 //!
@@ -58,6 +59,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures_lite::FutureExt as _;
 use smol::Executor;
 use smol::net::TcpListener;
 use wacore_binary::Jid;
@@ -112,15 +114,18 @@ impl Lab {
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared::new());
         let (stop, stopped) = async_channel::bounded::<()>(1);
+        let (door, doors) = async_channel::bounded(1);
         let inside = shared.clone();
         let thread = std::thread::Builder::new().name("lab".into()).spawn(move || {
-            let ex = Arc::new(Executor::new());
-            let accept = ex.spawn(server::accept(ex.clone(), inside, addr, listener));
-            // Ends when the sender is dropped.
-            let _ = smol::block_on(ex.run(stopped.recv()));
-            drop(accept);
+            // Tasks must not own the executor: it would never be dropped, nor would their sockets.
+            let ex = Executor::new();
+            let stop = async {
+                // Ends when the sender is dropped.
+                let _ = stopped.recv().await;
+            };
+            smol::block_on(ex.run(stop.or(server::accept(&ex, inside, addr, listener, doors))));
         })?;
-        let faults = Faults::new(shared.clone());
+        let faults = Faults::new(shared.clone(), door);
         Ok(Self {
             shared,
             addr,
@@ -184,6 +189,12 @@ impl Lab {
     /// How phones address people in messages of their own from now on; by number until told otherwise.
     pub fn set_naming(&self, naming: Naming) {
         self.shared.lock().naming = naming;
+    }
+
+    /// Whether phones share their app state key at every login. A real one does so once; but a whatsapp-rust process
+    /// without a push name waits ten seconds for it at each start, which tests with many restarts may want to be spared.
+    pub fn share_keys_at_every_login(&self, on: bool) {
+        self.shared.lock().share_keys_always = on;
     }
 
     pub fn faults(&self) -> &Faults {
@@ -414,6 +425,16 @@ impl Phone {
             (received.len() >= count).then(|| received.clone())
         };
         self.shared.wait(timeout, enough).unwrap_or_else(|| self.received())
+    }
+
+    /// The phone loses its Signal sessions, as after a restored backup: it cannot read what comes next and asks for it.
+    pub fn lose_sessions(&self) {
+        self.shared.lock().accounts[self.account].phone.signal.forget_sessions();
+    }
+
+    /// The next `count` messages from this phone do not decrypt at companions; asked again, it sends them properly.
+    pub fn garble_next(&self, count: usize) {
+        self.shared.lock().accounts[self.account].phone.garble_next = count;
     }
 
     /// Which receipts the phone sends by itself; delivered and not read until told otherwise.

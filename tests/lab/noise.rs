@@ -1,10 +1,10 @@
 //! The responder's side of Noise: XX for strangers, IK for those who know our static key, XXfallback when they know an
 //! old one. Bytes in, bytes out; no socket here.
 
-use buffa::{Message as _, MessageField};
 use wacore_binary::consts::{NOISE_PATTERN_IK, NOISE_PATTERN_XX, NOISE_PATTERN_XXFALLBACK, WA_CONN_HEADER};
 use wacore_libsignal::protocol::KeyPair;
 use wacore_noise::{NoiseCipher, NoiseHandshake};
+use waproto::buffa::{Message as _, MessageField};
 use waproto::whatsapp::{self as wa, cert_chain::noise_certificate, handshake_message::ServerHello};
 
 use super::node::{now_s, public32};

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use buffa::MessageField;
 use wacore::messages::{MessageUtils, decode_plaintext, unwrap_device_sent, wrap_device_sent};
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use wacore_libsignal::protocol::SignalProtocolError;
+use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::node::{attr, child_bytes, leaf, message_id, now_s, number_from};
@@ -63,6 +63,8 @@ pub struct PhoneState {
     pub unreadable: Vec<(String, String)>,
     pub receipts: Vec<ReceiptSeen>,
     pub auto: AutoReceipts,
+    /// Messages still to be spoilt on their way out.
+    pub garble_next: usize,
     seen: HashSet<(String, usize, String)>,
     origins: HashMap<String, Incoming>,
     sent: HashMap<String, (Chat, wa::Message)>,
@@ -83,6 +85,7 @@ impl PhoneState {
                 delivered: true,
                 read: false,
             },
+            garble_next: 0,
             seen: HashSet::new(),
             origins: HashMap::new(),
             sent: HashMap::new(),
@@ -142,7 +145,8 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
         },
     );
     if from.account == me {
-        return;
+        // What a companion sent is confirmed to it whatever the recipient's phone does.
+        return send_receipt(world, me, &id, Some("sender"));
     }
     if auto.delivered {
         send_receipt(world, me, &id, None);
@@ -399,6 +403,13 @@ fn send_to(world: &mut World, me: usize, target: Device, id: &str, to: usize, me
             encs: vec![(kind, sealed)],
         };
         return receive(world, target.account, incoming);
+    }
+    let mut sealed = sealed;
+    let phone = &mut world.accounts[me].phone;
+    if phone.garble_next > 0 {
+        phone.garble_next -= 1;
+        let middle = sealed.len() / 2;
+        sealed[middle] ^= 1;
     }
     let mut node = envelope(world, from, target, id, &recipient, None);
     node.content = Some(wacore_binary::NodeContent::Nodes(vec![enc(kind, sealed)]));

@@ -26,35 +26,47 @@ use super::{login, queries};
 
 type Ws = WebSocketStream<TcpStream>;
 
-/// How often a closed door is looked at again.
-const DOOR_POLL: Duration = Duration::from_millis(10);
+/// How long to wait before trying again for a port that somebody else holds.
+const REBIND_PAUSE: Duration = Duration::from_millis(10);
 /// How long a client may take over upgrade and handshake, unless a fault slows us ourselves.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// `ED 00 01`, three bytes of length, and that many bytes of routing may stand before the header.
 const ROUTING_MAGIC: [u8; 4] = [b'E', b'D', 0, 1];
 
-/// Accepts until the executor goes away. While the door is closed the listener is too, so that connects are refused.
-pub async fn accept(ex: Arc<Executor<'static>>, shared: Arc<Shared>, addr: SocketAddr, first: TcpListener) {
+/// Accepts for as long as it is polled. While the door is shut the listener is gone, so that the kernel refuses.
+pub async fn accept(
+    ex: &Executor<'static>,
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    first: TcpListener,
+    door: Receiver<()>,
+) {
     let mut listener = Some(first);
     loop {
-        let closed = shared.lock_quietly(|w| w.standing.refuse_tcp);
-        if closed {
-            listener = None;
-            Timer::after(DOOR_POLL).await;
-            continue;
-        }
-        let Some(open) = &listener else {
+        let shut = shared.lock_quietly(|w| w.standing.refuse_tcp);
+        match (&listener, shut) {
+            (Some(_), true) => listener = None,
             // The port is ours by SO_REUSEADDR; should somebody hold it for a moment, try again.
-            listener = TcpListener::bind(addr).await.ok();
-            Timer::after(DOOR_POLL).await;
-            continue;
-        };
-        let accepted = async { Some(open.accept().await) };
-        let look_again = async {
-            Timer::after(DOOR_POLL).await;
+            (None, false) => match TcpListener::bind(addr).await {
+                Ok(bound) => listener = Some(bound),
+                Err(_) => drop(Timer::after(REBIND_PAUSE).await),
+            },
+            (None, true) | (Some(_), false) => {}
+        }
+        let is_shut = listener.is_none();
+        if shared.lock_quietly(|w| w.door_shut) != is_shut {
+            shared.lock().door_shut = is_shut;
+        }
+        let knocked = async {
+            let _ = door.recv().await;
             None
         };
-        if let Some(Ok((tcp, _))) = accepted.or(look_again).await {
+        let accepted = match &listener {
+            Some(open) => async { open.accept().await.ok() }.or(knocked).await,
+            None if shut => knocked.await,
+            None => None,
+        };
+        if let Some((tcp, _)) = accepted {
             ex.spawn(serve(shared.clone(), tcp)).detach();
         }
     }
@@ -288,7 +300,7 @@ impl LineTask<'_> {
 
     fn on_message(&mut self, message: Option<Result<Message, async_tungstenite::tungstenite::Error>>) -> Option<End> {
         match message {
-            Some(Ok(Message::Binary(bytes))) if !self.black_hole => self.decoder.feed(&bytes),
+            Some(Ok(Message::Binary(bytes))) => self.decoder.feed(&bytes),
             Some(Ok(Message::Pong(_))) => self.shared.lock().counters.ws_pongs += 1,
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return Some(End::Fin),
@@ -298,6 +310,10 @@ impl LineTask<'_> {
 
     fn on_frame(&mut self, mut body: Vec<u8>) -> io::Result<()> {
         self.transport.open(&mut body).map_err(io::Error::other)?;
+        // Only now, so that the cipher stays in step and the fault can end.
+        if self.black_hole {
+            return Ok(());
+        }
         let plain = util::unpack(&body).map_err(io::Error::other)?.into_owned();
         let node = OwnedNodeRef::new(plain).map_err(io::Error::other)?.to_owned_node();
         let mut world = self.shared.lock();

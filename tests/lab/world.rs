@@ -183,6 +183,10 @@ pub struct World {
     /// Pair codes on offer, by phone number.
     pub codes: HashMap<String, CodePairing>,
     pub standing: Standing,
+    /// Phones share their app state key at every login, not only at the first.
+    pub share_keys_always: bool,
+    /// The listener is closed; follows `standing.refuse_tcp`.
+    pub door_shut: bool,
     /// How phones address people in messages of their own.
     pub naming: Naming,
     pub counters: Counters,
@@ -205,6 +209,8 @@ impl World {
             refs: HashMap::new(),
             codes: HashMap::new(),
             standing: Standing::default(),
+            share_keys_always: false,
+            door_shut: false,
             naming: Naming::Pn,
             counters: Counters::default(),
             log: VecDeque::new(),

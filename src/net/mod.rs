@@ -6,6 +6,7 @@
 mod dial;
 mod error;
 pub mod http;
+mod offload;
 mod policy;
 mod proxy;
 mod resolve;
@@ -17,6 +18,7 @@ mod ws;
 
 pub use dial::{Link, Progress, open};
 pub use error::{Attempt, DialError, Fault, ProxyFault, Step};
+pub use offload::offload;
 pub use resolve::resolve;
 pub use stream::{Metered, Stream};
 pub use tap::{Ended, LineTap, TapState};

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use super::{DialError, Step, authority, bare_host, within};
+use super::{DialError, Step, authority, bare_host, offload, within};
 
 /// More than any service lists; a name that yields more is cut.
 const ADDRESSES_MAX: usize = 16;
@@ -13,7 +13,7 @@ const ADDRESSES_MAX: usize = 16;
 /// All addresses of `host`, the families taking turns (RFC 8305, section 4) and the one that the system prefers first.
 /// A literal is taken as it is.
 ///
-/// `getaddrinfo` runs on the blocking pool: it follows `/etc/hosts`, `resolv.conf` and nsswitch, and it cannot be
+/// `getaddrinfo` runs on a thread of its own: it follows `/etc/hosts`, `resolv.conf` and nsswitch, and it cannot be
 /// called off. When the deadline comes first, its thread ends by itself and the answer is dropped.
 ///
 /// # Errors
@@ -25,12 +25,16 @@ pub async fn resolve(host: &str, port: u16, deadline: Duration) -> Result<Vec<So
     }
     let name = host.to_owned();
     let lookup = async {
-        smol::unblock(move || -> io::Result<Vec<SocketAddr>> { Ok((name.as_str(), port).to_socket_addrs()?.collect()) })
-            .await
-            .map_err(|err| DialError::Dns {
-                host: host.to_owned(),
-                detail: err.to_string(),
-            })
+        let answer =
+            offload(move || -> io::Result<Vec<SocketAddr>> { Ok((name.as_str(), port).to_socket_addrs()?.collect()) });
+        let failed = |detail: String| DialError::Dns {
+            host: host.to_owned(),
+            detail,
+        };
+        match answer.await {
+            Some(found) => found.map_err(|error| failed(error.to_string())),
+            None => Err(failed("the look-up could not be run".to_owned())),
+        }
     };
     let found = interleave(within(Step::Resolve, &authority(host, port), deadline, lookup).await?);
     if found.is_empty() {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::offload;
 use futures_lite::future;
 use smol::{Executor, Task, Timer};
 use wacore::runtime::{AbortHandle, Runtime};
@@ -41,17 +42,11 @@ impl Runtime for SmolRuntime {
     }
 
     /// Starts when it is first polled, and then runs to its end whether anybody waits or not: what is handed over here
-    /// may be half a write. A panic ends the closure alone: the pool catches it, and the caller goes on.
+    /// may be half a write. A panic ends the closure alone.
     fn spawn_blocking(&self, f: Box<dyn FnOnce() + Send + 'static>) -> Unit {
         Box::pin(async move {
-            let (done, finished) = async_channel::bounded::<()>(1);
-            smol::unblock(move || {
-                let _done = done;
-                f();
-            })
-            .detach();
-            // Never a message: the channel closes when the closure has ended.
-            let _ = finished.recv().await;
+            // A closure that panicked has ended too, and that is all that is waited for.
+            let _ = offload(f).await;
         })
     }
 

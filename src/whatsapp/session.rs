@@ -10,6 +10,7 @@ use async_io::Timer;
 use futures_lite::future;
 use smol::{Executor, Task};
 use wacore::iq::keepalive::KeepaliveSpec;
+use wacore::store::traits::DeviceStore;
 use wacore_binary::builder::NodeBuilder;
 use whatsapp_rust::Client;
 use whatsapp_rust::pair_code::PairCodeOptions;
@@ -299,7 +300,9 @@ impl Session {
     /// The credentials reach the disk before anything else happens: the 515 that follows restarts the line.
     async fn on_pair_success(&mut self) {
         let Some(client) = &self.client else { return };
-        match client.client.persistence_manager().flush().await {
+        // Not the manager's `flush`: that returns at once while its background saver is still writing.
+        let device = client.client.persistence_manager().get_device_snapshot();
+        match self.parts.credentials.save(&device).await {
             Ok(()) => {
                 log::info!("session {}: linked by the phone, credentials are on disk", self.name);
                 self.supervisor.handle(Instant::now(), Input::Paired);

@@ -59,7 +59,7 @@ fn alone(global: &Global, args: &PairArgs) -> Result<(), Failure> {
     let (events, seen) = async_channel::bounded(16);
     let (session, phone) = (args.session.clone(), args.code.clone());
     let pairing = std::thread::spawn(move || pair_alone(options, &session, phone, &events));
-    let mut screen = Screen::new(global.json, args.raw);
+    let mut screen = Screen::new(global.json, args.form());
     let mut shown = Ok(false);
     while let Ok(event) = seen.recv_blocking() {
         shown = screen.show(&event);
@@ -85,7 +85,7 @@ async fn by_the_relay(client: &Client, global: &Global, args: &PairArgs) -> Resu
     }
     {
         let mut events = client.stream("POST", &target).await?;
-        let mut screen = Screen::new(global.json, args.raw);
+        let mut screen = Screen::new(global.json, args.form());
         while let Some(line) = events.line(LINE_MAX_BYTES).await.map_err(lost)? {
             if line.is_empty() {
                 continue;
@@ -104,10 +104,31 @@ async fn by_the_relay(client: &Client, global: &Global, args: &PairArgs) -> Resu
     }
 }
 
+/// How the codes are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// QR codes, drawn.
+    Drawn,
+    /// The payload of each QR code as a line.
+    Raw,
+    /// Letters to type. The QR codes that come all the same would only push them off the screen.
+    Letters,
+}
+
+impl PairArgs {
+    fn form(&self) -> Form {
+        match (&self.code, self.raw) {
+            (Some(_), _) => Form::Letters,
+            (None, true) => Form::Raw,
+            (None, false) => Form::Drawn,
+        }
+    }
+}
+
 /// What was shown last, so that the next code takes its place.
 pub(super) struct Screen {
     json: bool,
-    raw: bool,
+    form: Form,
     fancy: bool,
     /// Lines of the code that stands there now.
     drawn: usize,
@@ -115,10 +136,10 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(json: bool, raw: bool) -> Self {
+    pub(super) fn new(json: bool, form: Form) -> Self {
         Self {
             json,
-            raw,
+            form,
             fancy: is_fancy(),
             drawn: 0,
             explained: false,
@@ -131,14 +152,14 @@ impl Screen {
             print_json(event)?;
         }
         match event {
-            PairEvent::Qr { payload, .. } if !self.json => self.draw(payload)?,
+            PairEvent::Qr { payload, .. } if !self.json && self.form != Form::Letters => self.draw(payload)?,
             PairEvent::Code { code, valid_ms } if !self.json => {
                 say(format_args!(
                     "On the phone: WhatsApp > Linked devices > Link a device > Link with phone number instead; type this \
                      within {}:",
                     super::output::span(*valid_ms)
                 ));
-                print(code)?;
+                print(grouped(code))?;
             }
             PairEvent::Qr { .. } | PairEvent::Code { .. } => {}
             PairEvent::Paired { account } => {
@@ -153,7 +174,7 @@ impl Screen {
     }
 
     fn draw(&mut self, payload: &str) -> Result<(), Failure> {
-        if self.raw {
+        if self.form == Form::Raw {
             return print(payload);
         }
         if !std::mem::replace(&mut self.explained, true) {
@@ -169,6 +190,14 @@ impl Screen {
         };
         self.drawn = code.lines().count();
         print(format_args!("{up}{code}"))
+    }
+}
+
+/// `ABCD-EFGH`, as the phone asks for it. The dash carries nothing.
+fn grouped(code: &str) -> String {
+    match code.split_at_checked(4) {
+        Some((first, second)) if code.len() == 8 => format!("{first}-{second}"),
+        _ => code.to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ use super::session::SessionParts;
 use super::transport::LineFactory;
 use super::version::WebVersion;
 use crate::config::SessionPlan;
-use crate::line::{Cause, Schedule};
+use crate::line::{Cause, Layer, Schedule};
 use crate::net::{DialError, Ended};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
@@ -32,6 +32,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the library may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
+
+/// How long a frame may take to become a stanza: far longer than decoding a large one takes on the slowest board.
+const READING: Duration = Duration::from_secs(2);
 
 /// What outlives one client.
 pub(super) struct ClientParts {
@@ -127,6 +130,8 @@ pub(super) struct LiveClient {
     sorter: Arc<Sorter>,
     quiet: Arc<QuietName>,
     factory: Arc<LineFactory>,
+    told: Told,
+    unread: Unread,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
     _stanzas: RawNodeLease,
 }
@@ -175,13 +180,19 @@ impl LiveClient {
             sorter,
             quiet,
             factory,
+            told: Told::default(),
+            unread: Unread::default(),
             _stanzas: stanzas,
         })
     }
 
     /// To be called before the client's `run`.
-    pub(super) async fn before_line(&self) {
+    pub(super) async fn before_line(&mut self) {
         self.quiet.restore().await;
+        self.unread = Unread {
+            before: self.frames_ahead(),
+            since: None,
+        };
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
         self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
     }
@@ -214,6 +225,41 @@ impl LiveClient {
         (tcp, websocket, self.sorter.last_stanza())
     }
 
+    /// What each layer has shown since this was last asked. An old proof must not come twice: it would answer the ping
+    /// that went out after it.
+    pub(super) fn fresh_proofs(&mut self) -> impl Iterator<Item = (Instant, Layer)> + use<> {
+        let (tcp, websocket, application) = self.proofs();
+        let Told(told) = &mut self.told;
+        let layers = [Layer::Tcp, Layer::WebSocket, Layer::Application];
+        let proofs = [tcp, websocket, application].into_iter().zip(told).zip(layers);
+        let fresh: Vec<_> = proofs
+            .filter_map(|((seen, told), layer)| {
+                let at = seen.filter(|at| told.is_none_or(|told| *at > told))?;
+                *told = Some(at);
+                Some((at, layer))
+            })
+            .collect();
+        fresh.into_iter()
+    }
+
+    /// Whether the server says what the library cannot read: it logs that, goes on, and is deaf from then on, for a
+    /// Noise cipher that has lost count never finds it again. To be asked now and then.
+    pub(super) fn is_deaf(&mut self, now: Instant) -> bool {
+        let ahead = self.frames_ahead();
+        self.unread.look(now, ahead)
+    }
+
+    /// When [`is_deaf`](Self::is_deaf) should be asked again, if that cannot wait for the next occasion.
+    pub(super) fn look_again_at(&self) -> Option<Instant> {
+        self.unread.since.map(|since| since + READING)
+    }
+
+    /// Frames that came over those that became stanzas, since the client was made.
+    fn frames_ahead(&self) -> i64 {
+        let frames = i64::try_from(self.client.stats().frames_received).unwrap_or(i64::MAX);
+        frames.saturating_sub(i64::try_from(self.sorter.stanzas()).unwrap_or(i64::MAX))
+    }
+
     /// What the sockets are set to, and what the kernel refused.
     pub(super) fn tuning(&self) -> (String, Vec<String>) {
         self.factory.tap().map_or_else(Default::default, |tap| {
@@ -239,6 +285,39 @@ impl LiveClient {
             log::debug!("the library did not say goodbye in time");
         };
         future::or(goodbye, late).await;
+    }
+}
+
+/// The newest proof of each layer that was handed on.
+#[derive(Default)]
+struct Told([Option<Instant>; 3]);
+
+/// Frames that have not become stanzas.
+#[derive(Default)]
+struct Unread {
+    /// As many as were missing already when the line began.
+    before: i64,
+    /// Since when some have been missing, at every look.
+    since: Option<Instant>,
+}
+
+impl Unread {
+    /// A frame is counted as it is split off and becomes a stanza on a task of its own, so that one may be missing at
+    /// any moment; for [`READING`] it may not.
+    fn look(&mut self, now: Instant, ahead: i64) -> bool {
+        if ahead <= self.before {
+            self.since = None;
+            return false;
+        }
+        let lost = now.saturating_duration_since(*self.since.get_or_insert(now)) >= READING;
+        if lost {
+            // Said once.
+            *self = Self {
+                before: ahead,
+                since: None,
+            };
+        }
+        lost
     }
 }
 
@@ -287,5 +366,22 @@ fn cause_of_end(ended: &Ended) -> Cause {
         // The library hangs up when it cannot make sense of what it decrypted, or of a login.
         Ended::Hangup => Cause::OutOfStep,
         Ended::Local(_) => Cause::Requested,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_may_be_late_but_not_lost() {
+        let start = Instant::now();
+        let mut unread = Unread { before: 1, since: None };
+        assert!(!unread.look(start, 1));
+        assert!(!unread.look(start, 2), "it may still be decoded");
+        assert!(!unread.look(start + READING, 1), "it was");
+        assert!(!unread.look(start + READING * 2, 2), "another one");
+        assert!(unread.look(start + READING * 3, 3));
+        assert!(!unread.look(start + READING * 4, 3), "it is said once");
     }
 }

@@ -67,6 +67,7 @@ pub enum LineEvent {
 pub(super) struct Sorter {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
+    stanzas: AtomicU64,
     dropped: AtomicU64,
     quiet: Arc<QuietName>,
 }
@@ -77,6 +78,7 @@ impl Sorter {
         let sorter = Self {
             events,
             last_stanza: Mutex::new(None),
+            stanzas: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             quiet,
         };
@@ -88,6 +90,11 @@ impl Sorter {
         *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many stanzas the library has made of the frames it was given.
+    pub(super) fn stanzas(&self) -> u64 {
+        self.stanzas.load(Ordering::Relaxed)
+    }
+
     fn forward(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
@@ -96,6 +103,7 @@ impl Sorter {
 
     fn on_stanza(&self, node: &OwnedNodeRef) {
         *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.stanzas.fetch_add(1, Ordering::Relaxed);
         match node.tag() {
             "success" => self.quiet.on_success(),
             "iq" => self.quiet.on_answer(),

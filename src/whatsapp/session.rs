@@ -21,7 +21,7 @@ use super::handle::{COMMANDS_MAX, Command, LastEnd, Notice, SessionHandle, Sessi
 use super::send;
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
-use crate::line::{Cause, Input, Layer, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
+use crate::line::{Cause, Input, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
 use crate::store::Store;
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
@@ -156,6 +156,7 @@ impl Session {
         let timeout = [
             self.supervisor.poll_timeout().map(|(at, _)| at),
             self.line.as_ref().and_then(|l| l.give_up_at),
+            self.client.as_ref().and_then(LiveClient::look_again_at),
         ]
         .into_iter()
         .flatten()
@@ -394,6 +395,9 @@ impl Session {
     async fn on_deadline(&mut self) {
         let now = Instant::now();
         self.feed_proofs();
+        if self.client.as_mut().is_some_and(|client| client.is_deaf(now)) {
+            self.supervisor.handle(now, Input::Suspect(Cause::OutOfStep));
+        }
         self.supervisor.handle_timeout(now);
         let stuck = self
             .line
@@ -423,17 +427,11 @@ impl Session {
 
     /// Instants of what was heard, for deadlines that are judged by them.
     fn feed_proofs(&mut self) {
-        let Some(client) = &self.client else { return };
-        let (tcp, websocket, application) = client.proofs();
-        for (at, layer) in [
-            (tcp, Layer::Tcp),
-            (websocket, Layer::WebSocket),
-            (application, Layer::Application),
-        ] {
-            if let Some(at) = at {
-                self.supervisor.handle(at, Input::Heard(layer));
-            }
+        let Some(client) = &mut self.client else { return };
+        for (at, layer) in client.fresh_proofs() {
+            self.supervisor.handle(at, Input::Heard(layer));
         }
+        let (tcp, websocket, application) = client.proofs();
         let (tuning, refused) = client.tuning();
         self.change(|view| {
             view.tcp_tuning = tuning;
@@ -506,7 +504,7 @@ impl Session {
                 }
             }
         }
-        let Some(client) = &self.client else { return };
+        let Some(client) = &mut self.client else { return };
         client.before_line().await;
         self.said = None;
         let (over_tx, over) = async_channel::bounded(1);

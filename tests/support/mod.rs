@@ -305,9 +305,14 @@ impl Drop for Relay {
 }
 
 /// Pairs the site's session by `tautline pair --raw`, scanning each code that it prints with `scan` until one is taken.
-pub fn pair_by_qr(site: &Site, mut scan: impl FnMut(&str) -> Result<(), String>) {
+pub fn pair_by_qr(site: &Site, scan: impl FnMut(&str) -> Result<(), String>) {
+    pair_session_by_qr(site, "default", scan);
+}
+
+/// The same for the session `name`.
+pub fn pair_session_by_qr(site: &Site, name: &str, mut scan: impl FnMut(&str) -> Result<(), String>) {
     let mut child = site
-        .command(&["pair", "--raw"])
+        .command(&["pair", "--raw", "--session", name])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,4 +1,38 @@
-//! Tautline holds a WhatsApp session for months and delivers the alerts that local software gives it.
+//! Tautline holds a WhatsApp session, as a linked device, for months without a hand on it, and delivers the alerts that
+//! local software gives it. This is the tour of the crate; `ARCHITECTURE.md` has the reasons.
+//!
+//! # The rooms
+//!
+//! Three rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//!
+//! - [`alert`]: what an alert is, how a sender's dialect becomes an [`Alert`](alert::Alert), what text is sent for it.
+//! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
+//!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
+//! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
+//!
+//! The numbers they run on come from a [`board`], a named profile for one kind of host, and from the site's file, which
+//! [`config`] turns into a [`Plan`](config::Plan).
+//!
+//! The shell around them does what was decided:
+//!
+//! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
+//! - [`net`]: sockets with a deadline on every step, up to [`net::dial`].
+//! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an account.
+//! - [`gateway`]: HTTP on loopback and on the control socket, in front of whatever is a [`Relay`](gateway::Relay).
+//! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
+//! - [`cli`]: the commands.
+//!
+//! Each room uses only those named before it, and a test keeps it so (and [`gateway`] does not know [`whatsapp`]).
+//!
+//! # Where to begin reading
+//!
+//! With a sender's alert: `gateway::endpoints` → `appliance::courier` → [`outbox`] → `whatsapp::session` and back. With a
+//! line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
+//!
+//! # Features
+//!
+//! `lab` is for tests: the library then accepts any chain of certificates within Noise, and in return such a build dials
+//! loopback endpoints alone and says what it is. A normal build has no way to switch the check off.
 #![forbid(unsafe_code)]
 
 pub mod alert;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use tautline::appliance::status::HEALTH_CODES;
 use tautline::board::{Board, faults, recovery_worst};
 
 fn root() -> &'static Path {
@@ -407,6 +408,86 @@ fn the_links_of_the_documents_lead_somewhere() {
         links("[a](b.md#c) [d](https://e) [f](#g) ![h](i.png)"),
         ["b.md", "i.png"]
     );
+}
+
+/// String literals of `text` that stand right before `"error"` or `"warning"`, as code and severity do.
+fn codes_raised(text: &str) -> Vec<&str> {
+    let parts: Vec<&str> = text.split('"').collect();
+    let raised = parts.windows(3).enumerate().filter(|(at, window)| {
+        // Literals are the odd parts.
+        at % 2 == 1 && window[1].trim() == "," && matches!(window[2], "error" | "warning")
+    });
+    raised.map(|(_, window)| window[0]).collect()
+}
+
+#[test]
+fn every_health_code_is_raised_and_has_its_paragraph() {
+    let manual = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let section = manual.split("\n## ").find(|part| part.starts_with("Health codes\n"));
+    let section = section.expect("a section on health codes");
+    let paragraphs = section
+        .split("\n### `")
+        .skip(1)
+        .map(|part| part.split_once("`\n").unwrap());
+    let mut described = Vec::new();
+    for (code, text) in paragraphs {
+        assert!(text.trim().len() > 80, "{code}: say what it means and what to do");
+        described.push(code);
+    }
+    assert_eq!(
+        described, HEALTH_CODES,
+        "docs/operations.md, in the order of HEALTH_CODES"
+    );
+
+    let sources = rust("src/appliance/");
+    let mut raised: Vec<&str> = sources.iter().flat_map(|(_, text)| codes_raised(text)).collect();
+    raised.sort_unstable();
+    raised.dedup();
+    assert_eq!(raised, HEALTH_CODES, "what src/appliance raises");
+    assert_eq!(codes_raised(r#"if x == "error" { f("a-b", "warning", t) }"#), ["a-b"]);
+}
+
+#[test]
+fn the_readme_knows_every_exit_code() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_tautline"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = text_of(&help).split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, codes) = help.split_once("Exit codes: ").expect("the help lists the exit codes");
+    let codes: Vec<_> = codes.trim_end_matches('.').split("; ").collect();
+    assert_eq!(codes.len(), 9, "{codes:?}");
+    for code in codes {
+        let (number, words) = code.split_once(' ').unwrap();
+        let row = format!("| {number} | {words}");
+        assert!(
+            readme.lines().any(|line| line.starts_with(&row)),
+            "README.md: no row {row:?}"
+        );
+    }
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let examples: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert!(!examples.is_empty());
+    let folder = tempfile::tempdir().unwrap();
+    for example in examples {
+        let file = folder.path().join("tautline.toml");
+        std::fs::write(&file, example).unwrap();
+        let check = Command::new(env!("CARGO_BIN_EXE_tautline"))
+            .args(["config", "check", "--config"])
+            .arg(&file)
+            .output();
+        let check = check.unwrap();
+        assert!(check.status.success(), "{example}\n{}", text_of(&check));
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub fn pair_alone(
         executor: Arc::clone(&executor),
         notices: notices_tx,
         seed: ids::seed(),
-    })?;
+    });
     if handle.view().paired {
         return Err(RunError::Refused(format!(
             "session {session} is paired already; to link it anew, log it out on the phone first"

@@ -71,7 +71,9 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     // Files are the owner's alone, also those that sled makes.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
-    smol::block_on(executor.run(serve(Arc::clone(&executor), options)))
+    // Not smol's `block_on`: that lets this thread poll the sockets too, and then it and async-io's own thread hand them to
+    // each other at every event, which doubles the wake-ups of an idle relay.
+    future::block_on(executor.run(serve(Arc::clone(&executor), options)))
 }
 
 async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<(), RunError> {
@@ -104,7 +106,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
             executor: Arc::clone(&executor),
             notices: notices_tx.clone(),
             seed: ids::seed(),
-        })?;
+        });
         sessions.push(session);
         handles.push(handle);
     }
@@ -189,10 +191,10 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 }
 
 async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {
-    for handle in handles {
-        handle.command(Command::Shutdown).await;
-    }
     let all = async {
+        for handle in handles {
+            handle.command(Command::Shutdown).await;
+        }
         for task in running {
             task.await;
         }

@@ -1,6 +1,6 @@
 //! Boards: a named profile for one kind of host, every number with its why. Compiled in from `boards/*.toml`.
 //!
-//! `build.rs` reads and checks the files with [`read`] and the rules of [`faults`]; what is here is known to be valid.
+//! `build.rs` reads and checks the files with `read` and the rules of [`faults`]; what is here is known to be valid.
 
 mod fields;
 #[cfg(test)]

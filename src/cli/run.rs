@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::logging::to_journal;
 use super::output::{print, say};
-use super::pair::Screen;
+use super::pair::{Form, Screen};
 use super::{Exit, Failure, Global, paths};
 use crate::appliance::detect::board_in_force;
 use crate::appliance::{Console, RunError, RunOptions, run};
@@ -55,7 +55,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         state: absolute(paths::state_directory(global)?),
         control: paths::control_socket(global)?,
         console: Box::new(Terminal {
-            screen: Mutex::new(Screen::new(false, super::pair::Show::Picture)),
+            screen: Mutex::new(Screen::new(false, Form::Drawn)),
         }),
     })
 }

@@ -116,7 +116,7 @@ impl Batch {
     }
 
     /// # Errors
-    /// The value is larger than [`VALUE_BYTES_MAX`].
+    /// The value is larger than `VALUE_BYTES_MAX`.
     pub fn put(&mut self, tree: Tree, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(StoreError::TooLarge {

@@ -21,7 +21,7 @@ use super::send;
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use pairing::Pairing;
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
@@ -71,6 +71,8 @@ pub struct Session {
     /// Fetch a web version before the next line: the server found ours too old.
     outdated: bool,
     version_looked_at: Option<Instant>,
+    /// Nobody holds a handle any more.
+    abandoned: bool,
     done: bool,
 }
 
@@ -85,11 +87,9 @@ struct Line {
 }
 
 impl Session {
-    /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run).
-    ///
-    /// # Errors
-    /// The credentials cannot be read.
-    pub fn new(parts: SessionParts) -> Result<(Self, SessionHandle), StoreError> {
+    /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run). Credentials that
+    /// cannot be read are this session's trouble alone: it says so, and the others work.
+    pub fn new(parts: SessionParts) -> (Self, SessionHandle) {
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();
@@ -109,18 +109,17 @@ impl Session {
             end_detail: String::new(),
             outdated: false,
             version_looked_at: None,
+            abandoned: false,
             done: false,
             parts,
         };
-        session.look_at_credentials()?;
-        Ok((
-            session,
-            SessionHandle {
-                name,
-                commands: commands_tx,
-                view,
-            },
-        ))
+        session.look_at_credentials();
+        let handle = SessionHandle {
+            name,
+            commands: commands_tx,
+            view,
+        };
+        (session, handle)
     }
 
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
@@ -137,7 +136,10 @@ impl Session {
                 Event::Line(event) => self.on_line_event(event).await,
                 Event::LineOver => self.on_line_over().await,
                 Event::Deadline => self.on_deadline().await,
-                Event::Abandoned => self.supervisor.handle(Instant::now(), Input::Shutdown),
+                Event::Abandoned => {
+                    self.abandoned = true;
+                    self.supervisor.handle(Instant::now(), Input::Shutdown);
+                }
             }
         }
         self.let_go_of_client().await;
@@ -179,7 +181,12 @@ impl Session {
                 None => future::pending().await,
             }
         };
-        let command = async { self.commands.recv().await.map_or(Event::Abandoned, Event::Command) };
+        let command = async {
+            match self.abandoned {
+                false => self.commands.recv().await.map_or(Event::Abandoned, Event::Command),
+                true => future::pending().await,
+            }
+        };
         // What the line said comes before its end, and a deadline cannot be starved by either.
         future::or(deadline, future::or(line_event, future::or(over, command))).await
     }
@@ -611,13 +618,18 @@ impl Session {
         }
     }
 
-    fn look_at_credentials(&self) -> Result<(), StoreError> {
-        let account = self.parts.credentials.paired()?;
+    fn look_at_credentials(&self) {
+        let account = match self.parts.credentials.paired() {
+            Ok(account) => account,
+            Err(error) => {
+                log::error!("session {}: its credentials cannot be read: {error}", self.name);
+                return self.change(|view| view.trouble = Some(error.to_string()));
+            }
+        };
         self.change(|view| {
             view.paired = account.is_some();
             view.account = account.as_ref().map(|account| account.pn.user.to_string());
         });
-        Ok(())
     }
 
     async fn notify(&self, notice: Notice) {

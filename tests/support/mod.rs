@@ -104,20 +104,16 @@ impl Site {
             .stderr(log)
             .spawn()
             .expect("the relay starts");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut relay = Relay {
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let Some(address) = said_address(&mut stdout) else {
+            let status = child.wait();
+            panic!("the relay ended at start: {status:?}\n{}", self.read_log());
+        };
+        Relay {
             child: Some(child),
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address,
             stdout: Some(stdout),
             log: self.log(),
-        };
-        loop {
-            let line = relay.line();
-            assert!(!line.is_empty(), "the relay ended at start: {}", self.read_log());
-            if let Some(address) = line.trim().strip_prefix("Tautline is at http://") {
-                relay.address = address.trim_end_matches('/').parse().expect("an address");
-                return relay;
-            }
         }
     }
 
@@ -127,6 +123,20 @@ impl Site {
 
     pub fn read_log(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+}
+
+/// The address that a relay prints when it listens; `None` when it ended before.
+fn said_address(stdout: &mut BufReader<ChildStdout>) -> Option<SocketAddr> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stdout.read_line(&mut line).unwrap_or(0) == 0 {
+            return None;
+        }
+        if let Some(address) = line.trim().strip_prefix("Tautline is at http://") {
+            return Some(address.trim_end_matches('/').parse().expect("an address"));
+        }
     }
 }
 

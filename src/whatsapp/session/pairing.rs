@@ -43,9 +43,7 @@ impl Session {
             Ok(()) => {
                 log::info!("session {}: linked by the phone, credentials are on disk", self.name);
                 self.supervisor.handle(Instant::now(), Input::Paired);
-                if let Err(error) = self.look_at_credentials() {
-                    self.change(|view| view.trouble = Some(error.to_string()));
-                }
+                self.look_at_credentials();
             }
             Err(error) => {
                 log::error!("session {}: the new credentials could not be saved: {error}", self.name);

@@ -1,9 +1,25 @@
-//! Is the line that is up still alive? Pings go out on schedule; every deadline is anchored on the first send that has
-//! not been answered, so that sending more never postpones it.
+//! Is the line that is up still alive? Questions go out on schedule, each layer's own; a deadline is anchored on the first
+//! question that has not been answered, when it was decided and not when it left, so that neither sending more nor a
+//! write that blocks postpones it. Silence alone is never held against a line: only an unanswered question is.
 
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
+use super::random::Random;
+use super::record::Ages;
 use super::{Cause, Layer, Reason, Schedule};
+
+/// A content probe may be answered by something slower than what answers pings: so many times the ping's deadline.
+pub const PROBE_PATIENCE: u32 = 2;
+
+/// After login, for the ping that finds out whether this peer answers WebSocket pings at all.
+const LEARN_AFTER: Duration = Duration::from_secs(1);
+
+/// Something that wants an answer was sent; the answer usually comes within this. Else a ping asks.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+
+/// Times in a row that a standstill of this program may excuse an unanswered question.
+const EXCUSES_MAX: u32 = 3;
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,119 +27,363 @@ pub(super) enum Due {
     PingApplication,
     PingWebSocket,
     AnnounceUnavailable,
-    Dead(Cause, &'static str),
+    Probe,
+    Dead(Cause),
+}
+
+/// What a session knows about its server beyond one line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// A content probe has been answered. As long as none has, a missing answer proves nothing: the server may have
+    /// stopped to answer this kind. A line killed for it spends the knowledge, so that a wrong guess costs one line.
+    pub(super) probes_answered: bool,
+    /// The line is asked right after its login: nothing is known yet, or the last one ended in a way after which zombies
+    /// were seen.
+    pub(super) distrust: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            probes_answered: false,
+            distrust: true,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Liveness {
     schedule: Schedule,
-    random: u64,
-    next_ping: Instant,
-    /// The first application ping since the last application proof.
-    ping_unanswered: Option<Instant>,
-    next_websocket_ping: Instant,
-    websocket_unanswered: Option<Instant>,
-    /// It is not documented that WhatsApp's edge answers WebSocket pings: until it has, silence to them proves nothing.
-    peer_pongs: bool,
+    random: Random,
+    since: Instant,
     last_bytes: Instant,
+    last_pong: Option<Instant>,
+    last_stanza: Instant,
+    last_content: Option<Instant>,
+    next_ping: Instant,
+    /// The first ping since the last stanza.
+    ping_asked: Option<Instant>,
+    /// The last WebSocket ping, and the first one since the last pong.
+    websocket_sent: Option<Instant>,
+    websocket_asked: Option<Instant>,
+    /// Not before; the budget's word.
+    websocket_free: Instant,
+    /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves nothing.
+    peer_pongs: bool,
     next_presence: Instant,
+    next_probe: Instant,
+    probe_asked: Option<Instant>,
+    drain_until: Option<Instant>,
+    suspicion: Option<Cause>,
+    vindicated: u32,
+    excuses: u32,
+    known: Known,
 }
 
 impl Liveness {
-    pub(super) fn new(now: Instant, schedule: Schedule, seed: u64) -> Self {
+    pub(super) fn new(now: Instant, schedule: &Schedule, seed: u64, known: Known) -> Self {
+        let first_probe = if known.distrust {
+            LEARN_AFTER
+        } else {
+            schedule.application.probe
+        };
         let mut liveness = Self {
-            next_ping: now,
-            ping_unanswered: None,
-            next_websocket_ping: now + schedule.websocket.ping,
-            websocket_unanswered: None,
-            peer_pongs: false,
+            since: now,
             last_bytes: now,
+            last_pong: None,
+            last_stanza: now,
+            last_content: None,
+            next_ping: now,
+            ping_asked: None,
+            websocket_sent: None,
+            websocket_asked: None,
+            websocket_free: now,
+            peer_pongs: false,
             next_presence: now,
-            schedule,
-            random: seed | 1,
+            next_probe: now + first_probe,
+            probe_asked: None,
+            drain_until: Some(now + schedule.application.offline_drain),
+            suspicion: None,
+            vindicated: 0,
+            excuses: EXCUSES_MAX,
+            known,
+            schedule: schedule.clone(),
+            random: Random::new(seed),
         };
         liveness.next_ping = now + liveness.ping_interval();
         liveness
     }
 
-    /// Something came in that proves `layer`, and with it every layer below.
-    pub(super) fn heard(&mut self, now: Instant, layer: Layer) {
-        self.last_bytes = self.last_bytes.max(now);
+    pub(super) fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Something useful has come: messages, receipts, answers, the end of the offline queue.
+    pub(super) fn has_content(&self) -> bool {
+        self.last_content.is_some()
+    }
+
+    pub(super) fn drained(&mut self, at: Instant) {
+        self.drain_until = None;
+        self.heard(at, Layer::Content);
+    }
+
+    /// Something came at `at` that proves `layer`, and with it the layers below. Told twice, it counts once; what came
+    /// before a question was asked is no answer to it.
+    pub(super) fn heard(&mut self, at: Instant, layer: Layer) {
+        // A proof of the line before this one.
+        if at < self.since {
+            return;
+        }
+        self.last_bytes = self.last_bytes.max(at);
         match layer {
             Layer::Tcp => {}
             Layer::WebSocket => {
                 self.peer_pongs = true;
-                self.websocket_unanswered = None;
+                self.last_pong = self.last_pong.max(Some(at));
+                answered(&mut self.websocket_asked, at);
             }
-            Layer::Application => {
-                self.ping_unanswered = None;
-                self.next_ping = now + self.ping_interval();
+            Layer::Application => self.heard_stanza(at),
+            Layer::Content => {
+                self.heard_stanza(at);
+                self.heard_content(at);
             }
         }
     }
 
-    /// What is due now, one thing at a time; `None` when nothing is.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if self.pong_deadline().is_some_and(|at| at <= now) {
-            return Some(Due::Dead(Cause::PongTimeout, "the application ping went unanswered"));
+    fn heard_stanza(&mut self, at: Instant) {
+        if at <= self.last_stanza {
+            return;
         }
-        if self.websocket_deadline().is_some_and(|at| at <= now) {
-            let silent = self.websocket_unanswered.is_some_and(|sent| self.last_bytes <= sent);
-            if self.peer_pongs || silent {
-                return Some(Due::Dead(Cause::PongTimeout, "the WebSocket ping went unanswered"));
+        self.last_stanza = at;
+        self.excuses = EXCUSES_MAX;
+        answered(&mut self.ping_asked, at);
+        if self.ping_asked.is_none() && self.suspicion.is_none() {
+            // What proves life postpones what asks for it.
+            self.next_ping = self.next_ping.max(at + self.ping_interval());
+        }
+    }
+
+    fn heard_content(&mut self, at: Instant) {
+        if self.last_content.is_some_and(|last| at <= last) {
+            return;
+        }
+        self.last_content = Some(at);
+        if self.probe_asked.is_some_and(|asked| asked < at) {
+            self.probe_asked = None;
+            self.known = Known {
+                probes_answered: true,
+                distrust: false,
+            };
+            self.vindicate();
+        }
+        if self.probe_asked.is_none() && self.suspicion.is_none() && !self.known.distrust {
+            self.next_probe = self.next_probe.max(at + self.schedule.application.probe);
+        }
+    }
+
+    /// Something that wants an answer left: if none comes soon, a ping asks. Never later than it would have.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if self.ping_asked.is_none() {
+            self.next_ping = self.next_ping.min(now + ASK_AFTER);
+        }
+    }
+
+    /// Asks now whether the line lives.
+    pub(super) fn check(&mut self, now: Instant) {
+        self.sent(now);
+        self.next_ping = self.next_ping.min(now);
+    }
+
+    /// Somebody thinks that the line is dead. `false`: it was asked before, answered, and is suspected again.
+    pub(super) fn suspect(&mut self, now: Instant, cause: Cause) -> bool {
+        if self.vindicated > 0 {
+            return false;
+        }
+        if self.suspicion.is_none() {
+            self.suspicion = Some(cause);
+            self.next_probe = self.next_probe.min(now);
+            self.check(now);
+        }
+        true
+    }
+
+    fn vindicate(&mut self) {
+        if self.suspicion.take().is_some() {
+            self.vindicated += 1;
+        }
+    }
+
+    /// This program stood still until now: an answer may wait unread, a question may not have left. Everything that is
+    /// unanswered gets its full time again, but not for ever.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        if self.excuses == 0 {
+            return;
+        }
+        self.excuses -= 1;
+        for asked in [&mut self.ping_asked, &mut self.websocket_asked, &mut self.probe_asked] {
+            if asked.is_some() {
+                *asked = Some(now);
             }
-            self.websocket_unanswered = None;
         }
-        if self.next_ping <= now {
-            self.next_ping = now + self.ping_interval();
-            self.ping_unanswered.get_or_insert(now);
-            return Some(Due::PingApplication);
+        let reading = now + self.schedule.application.pong;
+        self.drain_until = self.drain_until.map(|until| until.max(reading));
+    }
+
+    /// What is due now, one thing at a time; `None` when nothing is.
+    pub(super) fn due(&mut self, now: Instant, budget: &mut Budget) -> Option<Due> {
+        if let Some(cause) = self.dead(now) {
+            return Some(Due::Dead(cause));
         }
-        if self.next_websocket_ping <= now {
-            self.next_websocket_ping = now + self.schedule.websocket.ping;
-            self.websocket_unanswered.get_or_insert(now);
-            return Some(Due::PingWebSocket);
+        if self.ping_asked.is_none() && self.next_ping <= now {
+            let allowed = budget.ping_at(now);
+            if allowed <= now {
+                budget.pinged(now);
+                self.ping_asked = Some(now);
+                self.next_ping = now + self.ping_interval();
+                return Some(Due::PingApplication);
+            }
+            self.next_ping = allowed;
+        }
+        if self.probe_asked.is_none() && self.next_probe <= now {
+            match budget.take(now) {
+                Ok(()) => {
+                    self.probe_asked = Some(now);
+                    self.next_probe = now + self.schedule.application.probe;
+                    return Some(Due::Probe);
+                }
+                Err(free) => {
+                    self.next_probe = free;
+                    // It cannot be asked now; the next suspicion is believed without.
+                    self.vindicate();
+                }
+            }
+        }
+        if self.websocket_asked.is_none() && self.websocket_ping_at() <= now {
+            match budget.take(now) {
+                Ok(()) => {
+                    self.websocket_sent = Some(now);
+                    self.websocket_asked = Some(now);
+                    return Some(Due::PingWebSocket);
+                }
+                Err(free) => self.websocket_free = free,
+            }
         }
         if self.next_presence <= now {
-            self.next_presence = now + self.schedule.application.presence;
-            return Some(Due::AnnounceUnavailable);
+            match budget.take(now) {
+                Ok(()) => {
+                    self.next_presence = now + self.schedule.application.presence;
+                    return Some(Due::AnnounceUnavailable);
+                }
+                Err(free) => self.next_presence = free,
+            }
+        }
+        None
+    }
+
+    /// The verdicts. Each needs a question that this layer was asked and did not answer.
+    fn dead(&mut self, now: Instant) -> Option<Cause> {
+        if self.ping_deadline().is_some_and(|at| at <= now) {
+            return Some(self.suspicion.take().unwrap_or(Cause::PongTimeout));
+        }
+        if self.websocket_deadline().is_some_and(|at| at <= now) {
+            if self.peer_pongs {
+                return Some(Cause::WebSocketPongTimeout);
+            }
+            self.websocket_asked = None;
+        }
+        if self.probe_deadline().is_some_and(|at| at <= now) {
+            self.probe_asked = None;
+            if let Some(cause) = self.suspicion.take() {
+                return Some(cause);
+            }
+            if self.known.probes_answered {
+                self.known = Known {
+                    probes_answered: false,
+                    distrust: true,
+                };
+                return Some(Cause::Zombie);
+            }
+        }
+        if self.drain_until.is_some_and(|at| at <= now) {
+            return Some(Cause::NeverDrained);
         }
         None
     }
 
     /// The earliest deadline and why it stands.
     pub(super) fn timeout(&self) -> (Instant, Reason) {
-        let pings = [
-            Some((self.next_ping, Reason::ApplicationPing)),
-            Some((self.next_websocket_ping, Reason::WebSocketPing)),
-            Some((self.next_presence, Reason::Presence)),
-            self.pong_deadline().map(|at| (at, Reason::ApplicationPong)),
-            self.websocket_deadline().map(|at| (at, Reason::WebSocketPong)),
+        let unless = |asked: Option<Instant>, at: Instant| asked.is_none().then_some(at);
+        let deadlines = [
+            (unless(self.ping_asked, self.next_ping), Reason::ApplicationPing),
+            (self.ping_deadline(), Reason::ApplicationPong),
+            (
+                unless(self.websocket_asked, self.websocket_ping_at()),
+                Reason::WebSocketPing,
+            ),
+            (self.websocket_deadline(), Reason::WebSocketPong),
+            (unless(self.probe_asked, self.next_probe), Reason::Probe),
+            (self.probe_deadline(), Reason::ProbeAnswer),
+            (self.drain_until, Reason::OfflineDrain),
         ];
-        let fallback = (self.next_ping, Reason::ApplicationPing);
-        pings
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
-            .unwrap_or(fallback)
+        let presence = (self.next_presence, Reason::Presence);
+        let earliest = deadlines.into_iter().filter_map(|(at, reason)| Some((at?, reason)));
+        earliest.fold(presence, |first, next| if next.0 < first.0 { next } else { first })
     }
 
-    fn pong_deadline(&self) -> Option<Instant> {
-        self.ping_unanswered.map(|sent| sent + self.schedule.application.pong)
+    fn ping_deadline(&self) -> Option<Instant> {
+        self.ping_asked.map(|asked| asked + self.schedule.application.pong)
     }
 
     fn websocket_deadline(&self) -> Option<Instant> {
-        self.websocket_unanswered
-            .map(|sent| sent + self.schedule.websocket.pong)
+        self.websocket_asked.map(|asked| asked + self.schedule.websocket.pong)
+    }
+
+    fn probe_deadline(&self) -> Option<Instant> {
+        let patience = self.schedule.application.pong * PROBE_PATIENCE;
+        self.probe_asked.map(|asked| asked + patience)
+    }
+
+    /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.
+    fn websocket_ping_at(&self) -> Instant {
+        let at = match self.websocket_sent {
+            None => self.since + LEARN_AFTER.min(self.schedule.websocket.ping),
+            Some(sent) => sent.max(self.last_bytes) + self.schedule.websocket.ping,
+        };
+        at.max(self.websocket_free)
     }
 
     /// Random between the two bounds: a fleet in fixed phase looks like an attack.
     fn ping_interval(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
         let application = &self.schedule.application;
-        let span = application.ping_max.saturating_sub(application.ping_min);
-        application.ping_min + span.mul_f64((self.random >> 40) as f64 / f64::from(1u32 << 24))
+        self.random.between(application.ping_min, application.ping_max)
     }
+
+    pub(super) fn proofs(&self, now: Instant) -> Ages {
+        Ages {
+            tcp: Some(age_ms(now, self.last_bytes)),
+            websocket: self.last_pong.map(|at| age_ms(now, at)),
+            application: Some(age_ms(now, self.last_stanza)),
+            content: self.last_content.map(|at| age_ms(now, at)),
+        }
+    }
+
+    pub(super) fn unanswered(&self, now: Instant) -> Ages {
+        Ages {
+            tcp: None,
+            websocket: self.websocket_asked.map(|at| age_ms(now, at)),
+            application: self.ping_asked.map(|at| age_ms(now, at)),
+            content: self.probe_asked.map(|at| age_ms(now, at)),
+        }
+    }
+}
+
+fn answered(asked: &mut Option<Instant>, at: Instant) {
+    if asked.is_some_and(|asked| asked < at) {
+        *asked = None;
+    }
+}
+
+fn age_ms(now: Instant, at: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
 }

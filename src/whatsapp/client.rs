@@ -214,6 +214,17 @@ impl LiveClient {
         (tcp, websocket, self.sorter.last_stanza())
     }
 
+    /// When something came that only a session that works gives.
+    pub(super) fn last_content(&self) -> Option<Instant> {
+        self.sorter.last_content()
+    }
+
+    /// Bytes of the newest line on the wire, in and out.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let tap = self.factory.tap().map(|tap| tap.look());
+        tap.map_or((0, 0), |state| (state.bytes_in, state.bytes_out))
+    }
+
     /// What the sockets are set to, and what the kernel refused.
     pub(super) fn tuning(&self) -> (String, Vec<String>) {
         self.factory.tap().map_or_else(Default::default, |tap| {

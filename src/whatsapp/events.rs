@@ -41,8 +41,10 @@ pub enum LineEvent {
     },
     /// No QR code was scanned; the library has ended the line.
     QrCodesExhausted,
-    /// Logged in, and what had waited at the server has been delivered.
+    /// Logged in.
     Ready,
+    /// What had waited at the server has been delivered.
+    Drained,
     Ack {
         message_id: String,
         error: Option<String>,
@@ -66,6 +68,7 @@ pub enum LineEvent {
 pub(super) struct Sorter {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
+    last_content: Mutex<Option<Instant>>,
     dropped: AtomicU64,
     quiet: Arc<QuietName>,
 }
@@ -76,6 +79,7 @@ impl Sorter {
         let sorter = Self {
             events,
             last_stanza: Mutex::new(None),
+            last_content: Mutex::new(None),
             dropped: AtomicU64::new(0),
             quiet,
         };
@@ -87,6 +91,11 @@ impl Sorter {
         *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When a stanza last carried something: all but bare answers, such as a ping's, which a zombie gives too.
+    pub(super) fn last_content(&self) -> Option<Instant> {
+        *self.last_content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forward(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
@@ -94,13 +103,18 @@ impl Sorter {
     }
 
     fn on_stanza(&self, node: &OwnedNodeRef) {
-        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let now = Some(Instant::now());
+        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        if carries_content(node) {
+            *self.last_content.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
         match node.tag() {
             "success" => self.quiet.on_success(),
             "iq" => self.quiet.on_answer(),
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.quiet.on_answer();
                 self.forward(LineEvent::Ready);
+                self.forward(LineEvent::Drained);
             }
             "failure" => self.forward(failure(node)),
             "stream:error" => self.forward(stream_error(node)),
@@ -183,6 +197,15 @@ fn read_or_delivered(kind: &ReceiptType) -> Option<bool> {
         | ReceiptType::Other(_) => None,
         // The library may add kinds; an unknown one says nothing about a person's phone.
         _ => None,
+    }
+}
+
+/// The answer to a ping carries nothing, and what logs in or ends a line says nothing about delivery.
+fn carries_content(node: &OwnedNodeRef) -> bool {
+    match node.tag() {
+        "iq" => node.children().is_some_and(|children| !children.is_empty()),
+        "message" | "receipt" | "notification" | "ack" | "call" => true,
+        _ => false,
     }
 }
 

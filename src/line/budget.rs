@@ -1,4 +1,4 @@
-//! All layers together never send more than the board's budget, whatever happens to lines in between.
+//! All layers together never send more than the board's budget, whatever becomes of the lines in between.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,58 +7,123 @@ use super::Schedule;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Application pings are never refused, because detection stands on them; they are spaced instead, also from one line to
-/// the next. What is left of the hour is for everything else.
+/// What is sent on a schedule of its own, and is never refused as long as it keeps that, also from one line to the next:
+/// detection stands on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    spacing: Duration,
+    last: Option<Instant>,
+}
+
+impl Planned {
+    fn new(spacing: Duration) -> Self {
+        Self {
+            spacing: spacing.max(Duration::from_secs(1)),
+            last: None,
+        }
+    }
+
+    /// When the next one may go, not before `at`.
+    fn at(&self, at: Instant) -> Instant {
+        self.last.map_or(at, |last| at.max(last + self.spacing))
+    }
+
+    /// How many an hour can hold; one that begins and ends with one included.
+    fn per_hour(&self) -> u128 {
+        HOUR.as_millis().div_ceil(self.spacing.as_millis()) + 1
+    }
+}
+
+/// What of the budget is used up.
 #[derive(Debug)]
 pub(super) struct Budget {
-    ping_spacing: Duration,
-    last_ping: Option<Instant>,
-    extras_max: usize,
-    /// When the others went out in the last hour, oldest first; at most `extras_max`.
-    extras: VecDeque<Instant>,
+    ping: Planned,
+    presence: Planned,
+    probe: Planned,
+    others_max: usize,
+    /// When something else went out in the last hour, oldest first; at most `others_max`.
+    others: VecDeque<Instant>,
 }
 
 impl Budget {
     pub(super) fn new(schedule: &Schedule) -> Self {
-        let ping_spacing = schedule.application.ping_min.max(Duration::from_secs(1));
-        // One more than fit: an hour that begins and ends with a ping.
-        let pings = HOUR.as_millis().div_ceil(ping_spacing.as_millis()) + 1;
-        let extras_max = u128::from(schedule.budget_per_hour).saturating_sub(pings).max(1);
+        let application = &schedule.application;
+        let ping = Planned::new(application.ping_min);
+        let presence = Planned::new(application.presence);
+        let probe = Planned::new(application.probe);
+        let planned = ping.per_hour() + presence.per_hour() + probe.per_hour();
+        let others_max = u128::from(schedule.budget_per_hour).saturating_sub(planned);
         Self {
-            ping_spacing,
-            last_ping: None,
-            extras_max: usize::try_from(extras_max).unwrap_or(usize::MAX),
-            extras: VecDeque::new(),
+            ping,
+            presence,
+            probe,
+            others_max: usize::try_from(others_max).unwrap_or(usize::MAX),
+            others: VecDeque::new(),
         }
     }
 
-    /// When the next ping may go, not before `at`.
-    pub(super) fn ping_at(&self, at: Instant) -> Instant {
-        self.last_ping.map_or(at, |last| at.max(last + self.ping_spacing))
-    }
-
-    pub(super) fn pinged(&mut self, now: Instant) {
-        self.last_ping = Some(now);
-    }
-
-    /// Takes one message from the budget.
+    /// An application ping. It waits rather than take from what is left for the others.
     ///
     /// # Errors
-    /// There is none left; the instant at which there will be.
-    pub(super) fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        while self
-            .extras
-            .front()
-            .is_some_and(|oldest| now.saturating_duration_since(*oldest) > HOUR)
-        {
-            self.extras.pop_front();
-        }
-        match self.extras.front() {
-            Some(oldest) if self.extras.len() >= self.extras_max => Err(*oldest + HOUR + Duration::from_millis(1)),
+    /// Too early; the instant at which it is not.
+    pub(super) fn ping(&mut self, now: Instant) -> Result<(), Instant> {
+        match self.ping.at(now) {
+            at if at > now => Err(at),
             _ => {
-                self.extras.push_back(now);
+                self.ping.last = Some(now);
                 Ok(())
             }
         }
+    }
+
+    /// Presence `unavailable`.
+    ///
+    /// # Errors
+    /// Neither planned by now nor anything left; the instant at which either holds.
+    pub(super) fn presence(&mut self, now: Instant) -> Result<(), Instant> {
+        let mut planned = self.presence;
+        let taken = self.planned_or_other(now, &mut planned);
+        self.presence = planned;
+        taken
+    }
+
+    /// A content probe.
+    ///
+    /// # Errors
+    /// As for [`presence`](Self::presence).
+    pub(super) fn probe(&mut self, now: Instant) -> Result<(), Instant> {
+        let mut planned = self.probe;
+        let taken = self.planned_or_other(now, &mut planned);
+        self.probe = planned;
+        taken
+    }
+
+    fn planned_or_other(&mut self, now: Instant, planned: &mut Planned) -> Result<(), Instant> {
+        match planned.at(now) {
+            at if at > now => self.other(now).map_err(|free| free.min(at)),
+            _ => {
+                planned.last = Some(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Anything that is on no schedule.
+    ///
+    /// # Errors
+    /// Nothing is left; the instant at which something will be.
+    pub(super) fn other(&mut self, now: Instant) -> Result<(), Instant> {
+        while self
+            .others
+            .front()
+            .is_some_and(|oldest| now.saturating_duration_since(*oldest) > HOUR)
+        {
+            self.others.pop_front();
+        }
+        if self.others.len() < self.others_max {
+            self.others.push_back(now);
+            return Ok(());
+        }
+        Err(self.others.front().map_or(now, |oldest| *oldest) + HOUR + Duration::from_millis(1))
     }
 }

@@ -21,6 +21,70 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 /// Times in a row that a standstill of this program may excuse an unanswered question.
 const EXCUSES_MAX: u32 = 3;
 
+/// Before a verdict, one turn of the loop to read what may be waiting. A standstill that ends just after a deadline looks
+/// like no standstill at all, and the answer lies unread.
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
+
+/// A question to the other side, from the first one asked until something answers it.
+#[derive(Debug, Default)]
+struct Question {
+    /// What came before this is no answer.
+    asked: Option<Instant>,
+    /// The time to answer counts from here: later than `asked` if this program stood still.
+    from: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+impl Question {
+    fn ask(now: Instant) -> Self {
+        Self {
+            asked: Some(now),
+            from: Some(now),
+            looked: None,
+        }
+    }
+
+    fn open(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether what came at `at` answered it.
+    fn answer(&mut self, at: Instant) -> bool {
+        let answered = self.asked.is_some_and(|asked| asked < at);
+        if answered {
+            *self = Self::default();
+        }
+        answered
+    }
+
+    fn restart(&mut self, now: Instant) {
+        if self.open() {
+            self.from = Some(now);
+            self.looked = None;
+        }
+    }
+
+    /// When to look for the last time, then when to judge.
+    fn deadline(&self, patience: Duration) -> Option<Instant> {
+        let from = self.from?;
+        Some(match self.looked {
+            None => from + patience.saturating_sub(LAST_LOOK),
+            Some(looked) => (from + patience).max(looked + LAST_LOOK),
+        })
+    }
+
+    /// Unanswered for good. The first call after the time only looks.
+    fn overdue(&mut self, now: Instant, patience: Duration) -> bool {
+        let due = self.deadline(patience).is_some_and(|at| at <= now);
+        if due && self.looked.is_none() {
+            self.looked = Some(now);
+            // Where patience is shorter than a look.
+            return self.deadline(patience).is_some_and(|at| at <= now);
+        }
+        due
+    }
+}
+
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Due {
@@ -61,19 +125,18 @@ pub(super) struct Liveness {
     last_stanza: Instant,
     last_content: Option<Instant>,
     next_ping: Instant,
-    /// The first ping since the last stanza.
-    ping_asked: Option<Instant>,
-    /// The last WebSocket ping, and the first one since the last pong.
+    ping: Question,
     websocket_sent: Option<Instant>,
-    websocket_asked: Option<Instant>,
+    websocket: Question,
     /// Not before; the budget's word.
     websocket_free: Instant,
     /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves nothing.
     peer_pongs: bool,
     next_presence: Instant,
     next_probe: Instant,
-    probe_asked: Option<Instant>,
-    drain_until: Option<Instant>,
+    probe: Question,
+    /// Asked by the login itself.
+    drain: Question,
     suspicion: Option<Cause>,
     vindicated: u32,
     excuses: u32,
@@ -94,15 +157,15 @@ impl Liveness {
             last_stanza: now,
             last_content: None,
             next_ping: now,
-            ping_asked: None,
+            ping: Question::default(),
             websocket_sent: None,
-            websocket_asked: None,
+            websocket: Question::default(),
             websocket_free: now,
             peer_pongs: false,
             next_presence: now,
             next_probe: now + first_probe,
-            probe_asked: None,
-            drain_until: Some(now + schedule.application.offline_drain),
+            probe: Question::default(),
+            drain: Question::ask(now),
             suspicion: None,
             vindicated: 0,
             excuses: EXCUSES_MAX,
@@ -124,7 +187,7 @@ impl Liveness {
     }
 
     pub(super) fn drained(&mut self, at: Instant) {
-        self.drain_until = None;
+        self.drain = Question::default();
         self.heard(at, Layer::Content);
     }
 
@@ -141,7 +204,7 @@ impl Liveness {
             Layer::WebSocket => {
                 self.peer_pongs = true;
                 self.last_pong = self.last_pong.max(Some(at));
-                answered(&mut self.websocket_asked, at);
+                self.websocket.answer(at);
             }
             Layer::Application => self.heard_stanza(at),
             Layer::Content => {
@@ -157,8 +220,8 @@ impl Liveness {
         }
         self.last_stanza = at;
         self.excuses = EXCUSES_MAX;
-        answered(&mut self.ping_asked, at);
-        if self.ping_asked.is_none() && self.suspicion.is_none() {
+        self.ping.answer(at);
+        if !self.ping.open() && self.suspicion.is_none() {
             // What proves life postpones what asks for it.
             self.next_ping = self.next_ping.max(at + self.ping_interval());
         }
@@ -169,22 +232,21 @@ impl Liveness {
             return;
         }
         self.last_content = Some(at);
-        if self.probe_asked.is_some_and(|asked| asked < at) {
-            self.probe_asked = None;
+        if self.probe.answer(at) {
             self.known = Known {
                 probes_answered: true,
                 distrust: false,
             };
             self.vindicate();
         }
-        if self.probe_asked.is_none() && self.suspicion.is_none() && !self.known.distrust {
+        if !self.probe.open() && self.suspicion.is_none() && !self.known.distrust {
             self.next_probe = self.next_probe.max(at + self.schedule.application.probe);
         }
     }
 
     /// Something that wants an answer left: if none comes soon, a ping asks. Never later than it would have.
     pub(super) fn sent(&mut self, now: Instant) {
-        if self.ping_asked.is_none() {
+        if !self.ping.open() {
             self.next_ping = self.next_ping.min(now + ASK_AFTER);
         }
     }
@@ -221,13 +283,9 @@ impl Liveness {
             return;
         }
         self.excuses -= 1;
-        for asked in [&mut self.ping_asked, &mut self.websocket_asked, &mut self.probe_asked] {
-            if asked.is_some() {
-                *asked = Some(now);
-            }
+        for question in [&mut self.ping, &mut self.websocket, &mut self.probe] {
+            question.restart(now);
         }
-        let reading = now + self.schedule.application.pong;
-        self.drain_until = self.drain_until.map(|until| until.max(reading));
     }
 
     /// What is due now, one thing at a time; `None` when nothing is.
@@ -235,20 +293,20 @@ impl Liveness {
         if let Some(cause) = self.dead(now) {
             return Some(Due::Dead(cause));
         }
-        if self.ping_asked.is_none() && self.next_ping <= now {
-            let allowed = budget.ping_at(now);
-            if allowed <= now {
-                budget.pinged(now);
-                self.ping_asked = Some(now);
-                self.next_ping = now + self.ping_interval();
-                return Some(Due::PingApplication);
-            }
-            self.next_ping = allowed;
-        }
-        if self.probe_asked.is_none() && self.next_probe <= now {
-            match budget.take(now) {
+        if !self.ping.open() && self.next_ping <= now {
+            match budget.ping(now) {
                 Ok(()) => {
-                    self.probe_asked = Some(now);
+                    self.ping = Question::ask(now);
+                    self.next_ping = now + self.ping_interval();
+                    return Some(Due::PingApplication);
+                }
+                Err(free) => self.next_ping = free,
+            }
+        }
+        if !self.probe.open() && self.next_probe <= now {
+            match budget.probe(now) {
+                Ok(()) => {
+                    self.probe = Question::ask(now);
                     self.next_probe = now + self.schedule.application.probe;
                     return Some(Due::Probe);
                 }
@@ -259,18 +317,18 @@ impl Liveness {
                 }
             }
         }
-        if self.websocket_asked.is_none() && self.websocket_ping_at() <= now {
-            match budget.take(now) {
+        if !self.websocket.open() && self.websocket_ping_at() <= now {
+            match budget.other(now) {
                 Ok(()) => {
                     self.websocket_sent = Some(now);
-                    self.websocket_asked = Some(now);
+                    self.websocket = Question::ask(now);
                     return Some(Due::PingWebSocket);
                 }
                 Err(free) => self.websocket_free = free,
             }
         }
         if self.next_presence <= now {
-            match budget.take(now) {
+            match budget.presence(now) {
                 Ok(()) => {
                     self.next_presence = now + self.schedule.application.presence;
                     return Some(Due::AnnounceUnavailable);
@@ -283,65 +341,50 @@ impl Liveness {
 
     /// The verdicts. Each needs a question that this layer was asked and did not answer.
     fn dead(&mut self, now: Instant) -> Option<Cause> {
-        if self.ping_deadline().is_some_and(|at| at <= now) {
+        let application = self.schedule.application;
+        if self.ping.overdue(now, application.pong) {
             return Some(self.suspicion.take().unwrap_or(Cause::PongTimeout));
         }
-        if self.websocket_deadline().is_some_and(|at| at <= now) {
+        if self.websocket.overdue(now, self.schedule.websocket.pong) {
             if self.peer_pongs {
                 return Some(Cause::WebSocketPongTimeout);
             }
-            self.websocket_asked = None;
+            self.websocket = Question::default();
         }
-        if self.probe_deadline().is_some_and(|at| at <= now) {
-            self.probe_asked = None;
+        if self.probe.overdue(now, application.pong * PROBE_PATIENCE) {
+            self.probe = Question::default();
             if let Some(cause) = self.suspicion.take() {
                 return Some(cause);
             }
             if self.known.probes_answered {
-                self.known = Known {
-                    probes_answered: false,
-                    distrust: true,
-                };
+                self.known = Known::default();
                 return Some(Cause::Zombie);
             }
         }
-        if self.drain_until.is_some_and(|at| at <= now) {
-            return Some(Cause::NeverDrained);
-        }
-        None
+        let drained_late = self.drain.overdue(now, application.offline_drain);
+        drained_late.then_some(Cause::NeverDrained)
     }
 
     /// The earliest deadline and why it stands.
     pub(super) fn timeout(&self) -> (Instant, Reason) {
-        let unless = |asked: Option<Instant>, at: Instant| asked.is_none().then_some(at);
+        let application = &self.schedule.application;
+        let unless = |question: &Question, at: Instant| (!question.open()).then_some(at);
+        let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
-            (unless(self.ping_asked, self.next_ping), Reason::ApplicationPing),
-            (self.ping_deadline(), Reason::ApplicationPong),
+            (unless(&self.ping, self.next_ping), Reason::ApplicationPing),
+            (self.ping.deadline(application.pong), Reason::ApplicationPong),
+            (unless(&self.websocket, self.websocket_ping_at()), Reason::WebSocketPing),
             (
-                unless(self.websocket_asked, self.websocket_ping_at()),
-                Reason::WebSocketPing,
+                self.websocket.deadline(self.schedule.websocket.pong),
+                Reason::WebSocketPong,
             ),
-            (self.websocket_deadline(), Reason::WebSocketPong),
-            (unless(self.probe_asked, self.next_probe), Reason::Probe),
-            (self.probe_deadline(), Reason::ProbeAnswer),
-            (self.drain_until, Reason::OfflineDrain),
+            (unless(&self.probe, self.next_probe), Reason::Probe),
+            (probe_answer, Reason::ProbeAnswer),
+            (self.drain.deadline(application.offline_drain), Reason::OfflineDrain),
         ];
         let presence = (self.next_presence, Reason::Presence);
         let earliest = deadlines.into_iter().filter_map(|(at, reason)| Some((at?, reason)));
         earliest.fold(presence, |first, next| if next.0 < first.0 { next } else { first })
-    }
-
-    fn ping_deadline(&self) -> Option<Instant> {
-        self.ping_asked.map(|asked| asked + self.schedule.application.pong)
-    }
-
-    fn websocket_deadline(&self) -> Option<Instant> {
-        self.websocket_asked.map(|asked| asked + self.schedule.websocket.pong)
-    }
-
-    fn probe_deadline(&self) -> Option<Instant> {
-        let patience = self.schedule.application.pong * PROBE_PATIENCE;
-        self.probe_asked.map(|asked| asked + patience)
     }
 
     /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.
@@ -371,16 +414,10 @@ impl Liveness {
     pub(super) fn unanswered(&self, now: Instant) -> Ages {
         Ages {
             tcp: None,
-            websocket: self.websocket_asked.map(|at| age_ms(now, at)),
-            application: self.ping_asked.map(|at| age_ms(now, at)),
-            content: self.probe_asked.map(|at| age_ms(now, at)),
+            websocket: self.websocket.asked.map(|at| age_ms(now, at)),
+            application: self.ping.asked.map(|at| age_ms(now, at)),
+            content: self.probe.asked.map(|at| age_ms(now, at)),
         }
-    }
-}
-
-fn answered(asked: &mut Option<Instant>, at: Instant) {
-    if asked.is_some_and(|asked| asked < at) {
-        *asked = None;
     }
 }
 

@@ -13,7 +13,7 @@ use super::acks::Acks;
 use super::backoff::Backoff;
 use super::budget::Budget;
 use super::cadence::Cadence;
-use super::liveness::{Due, Known, Liveness};
+use super::liveness::{Due, Known, LAST_LOOK, Liveness};
 use super::random::Random;
 use super::record::{Around, EndRecord};
 use super::{Cause, Flapping, Input, Output, Reason, Schedule, State, Stop, Verdict};
@@ -23,7 +23,7 @@ use super::{Cause, Flapping, Input, Output, Reason, Schedule, State, Stop, Verdi
 const PAIRING_DEADLINE: Duration = Duration::from_secs(300);
 
 /// Later for our own deadline than this, and the world may have moved without us.
-const STALL_MIN: Duration = Duration::from_secs(1);
+const STALL_MIN: Duration = LAST_LOOK;
 
 /// Later than this, and we were frozen: the same as sleep, on hosts whose two clocks stop together.
 const FREEZE_MIN: Duration = Duration::from_secs(30);
@@ -140,7 +140,11 @@ impl Supervisor {
     }
 
     pub fn handle(&mut self, at: Instant, input: Input) {
-        let now = self.turn(at);
+        // What was heard may lie in the past, and being told of it says nothing about now.
+        let now = match input {
+            Input::Heard(_) => at,
+            _ => self.turn(at),
+        };
         match input {
             Input::Start { paired } => self.start(now, paired),
             Input::PairRequested => self.pair_requested(now),
@@ -517,10 +521,12 @@ impl Supervisor {
 
     /// A pause that the path made necessary. What the server asked for, or the hourly cap, stands.
     fn cut_pause_short(&mut self, now: Instant) {
-        let at = self.backoff.braked(self.backoff.cut_short(now));
+        let cut = self.backoff.cut_short(now);
+        let at = self.backoff.braked(cut);
+        let reason = if at > cut { Reason::StormBrake } else { Reason::Redial };
         match self.deadline {
             Some((due, Reason::Redial)) if at <= now && due > now => self.dial(now, !self.paired),
-            Some((due, Reason::Redial)) if at < due => self.deadline = Some((at, Reason::Redial)),
+            Some((due, Reason::Redial)) if at < due => self.deadline = Some((at, reason)),
             _ => {}
         }
     }

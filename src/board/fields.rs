@@ -134,6 +134,7 @@ impl Values {
                 useful: seconds(self.redial_useful_s),
                 per_hour_max: self.redial_per_hour as u32,
             },
+            budget_per_hour: self.path_messages_per_hour as u32,
         }
     }
 

@@ -1,11 +1,15 @@
 //! Pauses between attempts, and the brake that keeps a fault from becoming a storm.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::RedialSchedule;
+use super::random::Random;
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Attempts after a change of the path that get the shortest pause: a link that is up is often half a second ahead of its
+/// address, its route and its resolver, and not all of these are announced.
+const EAGER_ATTEMPTS: u32 = 5;
 
 /// Doubles from `first` to `max` with ±20 % of jitter. Only [`proved_useful`](Self::proved_useful) starts it over: a
 /// connection, even a login, is no proof.
@@ -13,37 +17,51 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub(super) struct Backoff {
     schedule: RedialSchedule,
     failures: u32,
-    /// When the last attempts began, oldest first; at most `per_hour_max`.
-    attempts: VecDeque<Instant>,
-    random: u64,
+    eager: u32,
+    last_attempt: Option<Instant>,
+    brake: Brake,
+    random: Random,
 }
 
 impl Backoff {
     pub(super) fn new(schedule: RedialSchedule, seed: u64) -> Self {
-        // The generator below has one fixed point, zero.
         Self {
             schedule,
             failures: 0,
-            attempts: VecDeque::new(),
-            random: seed | 1,
+            eager: 0,
+            last_attempt: None,
+            brake: Brake::new(schedule.per_hour_max),
+            random: Random::new(seed),
         }
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 
     pub(super) fn proved_useful(&mut self) {
         self.failures = 0;
+        self.eager = 0;
+    }
+
+    /// The path is another one: what failed before says little about it.
+    pub(super) fn path_changed(&mut self) {
+        self.eager = EAGER_ATTEMPTS;
     }
 
     pub(super) fn attempt(&mut self, now: Instant) {
-        if self.attempts.len() >= self.schedule.per_hour_max as usize {
-            self.attempts.pop_front();
-        }
-        self.attempts.push_back(now);
+        self.last_attempt = Some(now);
+        self.brake.attempt(now);
     }
 
     /// The pause before the next attempt after one more failure.
     pub(super) fn next_pause(&mut self) -> Duration {
         let doubled = self.schedule.first.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
+        if self.eager > 0 {
+            self.eager -= 1;
+            return self.jitter(self.schedule.first);
+        }
         self.jitter(doubled.min(self.schedule.max))
     }
 
@@ -53,20 +71,56 @@ impl Backoff {
         self.jitter(self.schedule.max)
     }
 
+    /// The longest pause, for an attempt that could not succeed: it is not held against the path.
+    pub(super) fn free_pause(&mut self) -> Duration {
+        self.jitter(self.schedule.max)
+    }
+
+    /// When a pause may be cut short: at once, but a change every few milliseconds must not use the brake up.
+    pub(super) fn cut_short(&self, now: Instant) -> Instant {
+        self.last_attempt.map_or(now, |at| now.max(at + self.schedule.first))
+    }
+
     /// The earliest instant that the storm brake allows, not before `at`.
     pub(super) fn braked(&self, at: Instant) -> Instant {
-        match self.attempts.front() {
-            Some(oldest) if self.attempts.len() >= self.schedule.per_hour_max as usize => at.max(*oldest + HOUR),
-            _ => at,
+        self.brake.allowed(at)
+    }
+
+    fn jitter(&mut self, pause: Duration) -> Duration {
+        self.random.between(pause.mul_f64(0.8), pause.mul_f64(1.2))
+    }
+}
+
+/// Never more than `per_hour_max` attempts in any hour: a fifth of them in a burst, the others evenly spread. A plain
+/// count over the last hour would keep that promise too, but a burst would then be followed by an hour of silence, and
+/// silence is what this program must not do.
+#[derive(Debug)]
+struct Brake {
+    spacing: Duration,
+    /// How far the schedule of evenly spread attempts may run ahead of now.
+    burst: Duration,
+    /// When an attempt would be due if all were evenly spread.
+    even: Option<Instant>,
+}
+
+impl Brake {
+    fn new(per_hour_max: u32) -> Self {
+        let burst = (per_hour_max / 5).max(1);
+        let spacing = HOUR / per_hour_max.saturating_sub(burst).max(1);
+        Self {
+            spacing,
+            burst: spacing * (burst - 1),
+            even: None,
         }
     }
 
-    /// xorshift64: enough to keep a fleet from redialling in step.
-    fn jitter(&mut self, pause: Duration) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let share = (self.random >> 40) as f64 / f64::from(1u32 << 24);
-        pause.mul_f64(0.8 + 0.4 * share)
+    fn attempt(&mut self, now: Instant) {
+        self.even = Some(self.even.map_or(now, |even| even.max(now)) + self.spacing);
+    }
+
+    fn allowed(&self, at: Instant) -> Instant {
+        self.even
+            .and_then(|even| even.checked_sub(self.burst))
+            .map_or(at, |allowed| allowed.max(at))
     }
 }

@@ -1,12 +1,18 @@
 //! Why a line ended, and what to do about it. The table of reactions is [`Cause::verdict`]; it has no wildcard arm, so a
 //! new cause must be given a reaction.
 
-use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A ban is waited out for as long as the server says, but a number from the network is not trusted with more: after this
+/// one try asks again.
+pub const BAN_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Who ended it. Kept apart from the cause because the cure differs: a server's word is obeyed, a path is retried, and
 /// what we decided ourselves must never look like either.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Origin {
     Server,
     Path,
@@ -62,12 +68,24 @@ pub enum Cause {
 
     /// The login did not complete in time.
     LoginTimeout,
-    /// A ping went unanswered.
+    /// The application's ping went unanswered.
     PongTimeout,
+    /// A WebSocket ping went unanswered by a peer that had answered before.
+    WebSocketPongTimeout,
     /// A write did not leave in time.
     WriteTimeout,
     /// Alerts were written and never acked.
     AckTimeout,
+    /// Pings are answered, questions whose answer has content are not.
+    Zombie,
+    /// The end of the offline queue never came.
+    NeverDrained,
+    /// The host slept: the line is dropped without asking.
+    Suspended,
+    /// The attempt had begun on another path.
+    PathChanged,
+    /// The clock is before this program was built, so no certificate can be checked.
+    ClockUnset,
     /// This build, or a plain `ws://`, does not go there.
     Forbidden,
     /// All QR codes or the pair code ran out.
@@ -87,6 +105,8 @@ pub enum Verdict {
     BackOffLong,
     /// Dial once after this time.
     HoldUntil(Duration),
+    /// Dial when the clock has been set, else after the longest pause; not held against the path.
+    AwaitClock,
     /// Never dial again by itself. The advice says what a person can do.
     Stop(Stop),
 }
@@ -162,8 +182,14 @@ impl Cause {
             | Self::PathBroken => Origin::Path,
             Self::LoginTimeout
             | Self::PongTimeout
+            | Self::WebSocketPongTimeout
             | Self::WriteTimeout
             | Self::AckTimeout
+            | Self::Zombie
+            | Self::NeverDrained
+            | Self::Suspended
+            | Self::PathChanged
+            | Self::ClockUnset
             | Self::Forbidden
             | Self::PairingEnded
             | Self::Requested => Origin::Us,
@@ -185,7 +211,17 @@ impl Cause {
             // A new version may be accepted without a restart (the version is fetched), but not by hurrying.
             Self::Outdated | Self::RateLimited => Verdict::BackOffLong,
             // The path died under a line that had worked: the first redial is at once, the backoff guards the rest.
-            Self::PathBroken | Self::PongTimeout | Self::WriteTimeout | Self::AckTimeout => Verdict::RedialNow,
+            Self::PathBroken
+            | Self::PongTimeout
+            | Self::WebSocketPongTimeout
+            | Self::WriteTimeout
+            | Self::AckTimeout
+            | Self::Zombie
+            | Self::NeverDrained
+            | Self::Suspended
+            | Self::PathChanged => Verdict::RedialNow,
+            // Verification is never skipped, and waiting for the time is no failure.
+            Self::ClockSuspect | Self::ClockUnset => Verdict::AwaitClock,
             Self::Closed(_)
             | Self::ServerTrouble(_)
             | Self::AckOwed
@@ -195,7 +231,6 @@ impl Cause {
             | Self::Unreachable
             | Self::ProxyFailed
             | Self::TlsFailed
-            | Self::ClockSuspect
             | Self::UpgradeFailed
             | Self::LoginTimeout => Verdict::BackOff,
         }
@@ -205,13 +240,53 @@ impl Cause {
     pub fn from_failure(code: u16, expire: Option<u64>) -> Self {
         match code {
             401 => Self::Unlinked,
-            402 => Self::TemporaryBan(Duration::from_secs(expire.unwrap_or(3600))),
+            402 => Self::TemporaryBan(Duration::from_secs(expire.unwrap_or(3600)).min(BAN_MAX)),
             403 => Self::Locked,
             405 => Self::Outdated,
             429 => Self::RateLimited,
             500..=599 => Self::ServerTrouble(code),
             400 | 406 | 409 | 411 => Self::Rejected(code),
             other => Self::Unclassified(format!("failure {other}")),
+        }
+    }
+
+    /// Whether a line that fails so may be the fault of this client's own state, which a fresh client has not.
+    pub(super) fn may_be_ours(&self) -> bool {
+        match self {
+            Self::LoginTimeout
+            | Self::OutOfStep
+            | Self::AckOwed
+            | Self::Unclassified(_)
+            | Self::Zombie
+            | Self::NeverDrained
+            | Self::AckTimeout => true,
+            Self::Recycled
+            | Self::Closed(_)
+            | Self::RestartRequired
+            | Self::Unlinked
+            | Self::Replaced
+            | Self::Locked
+            | Self::TemporaryBan(_)
+            | Self::Outdated
+            | Self::Rejected(_)
+            | Self::RateLimited
+            | Self::ServerTrouble(_)
+            | Self::Unresolved
+            | Self::Unreachable
+            | Self::ProxyFailed
+            | Self::TlsFailed
+            | Self::ClockSuspect
+            | Self::UpgradeFailed
+            | Self::PathBroken
+            | Self::PongTimeout
+            | Self::WebSocketPongTimeout
+            | Self::WriteTimeout
+            | Self::Suspended
+            | Self::PathChanged
+            | Self::ClockUnset
+            | Self::Forbidden
+            | Self::PairingEnded
+            | Self::Requested => false,
         }
     }
 
@@ -230,63 +305,6 @@ impl Cause {
                 code.map_or_else(String::new, |code| code.to_string()),
                 child.unwrap_or("without a child"),
             )),
-        }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Server => "server",
-            Self::Path => "path",
-            Self::Us => "us",
-        })
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Recycled => f.write_str("the server recycled the line"),
-            Self::Closed(code) => write!(f, "the server closed with code {code}"),
-            Self::RestartRequired => f.write_str("the server asked for a restart of the line (515)"),
-            Self::Unlinked => f.write_str("the phone unlinked this device"),
-            Self::Replaced => f.write_str("the same credentials connected elsewhere"),
-            Self::Locked => f.write_str("the account is locked or banned (403)"),
-            Self::TemporaryBan(expires) => write!(f, "a temporary ban of {} s (402)", expires.as_secs()),
-            Self::Outdated => f.write_str("the server finds this client too old (405)"),
-            Self::Rejected(code) => write!(f, "the server rejects the login ({code})"),
-            Self::RateLimited => f.write_str("the server limits the rate (429)"),
-            Self::ServerTrouble(code) => write!(f, "the server has trouble ({code})"),
-            Self::AckOwed => f.write_str("the server is owed an ack"),
-            Self::OutOfStep => f.write_str("the stream was out of step"),
-            Self::Unclassified(what) => write!(f, "the server said something unknown: {what}"),
-            Self::Unresolved => f.write_str("the name did not resolve"),
-            Self::Unreachable => f.write_str("no connection to the server"),
-            Self::ProxyFailed => f.write_str("the proxy did not let us through"),
-            Self::TlsFailed => f.write_str("TLS failed"),
-            Self::ClockSuspect => f.write_str("a certificate is not valid now: is the clock right?"),
-            Self::UpgradeFailed => f.write_str("the WebSocket upgrade failed"),
-            Self::PathBroken => f.write_str("the path broke"),
-            Self::LoginTimeout => f.write_str("the login took too long"),
-            Self::PongTimeout => f.write_str("a ping went unanswered"),
-            Self::WriteTimeout => f.write_str("a write did not leave in time"),
-            Self::AckTimeout => f.write_str("alerts were written and never acked"),
-            Self::Forbidden => f.write_str("the endpoint is not allowed"),
-            Self::PairingEnded => f.write_str("nobody linked this device in time"),
-            Self::Requested => f.write_str("stopped on request"),
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RedialNow => f.write_str("redial now"),
-            Self::BackOff => f.write_str("back off"),
-            Self::BackOffLong => f.write_str("back off long"),
-            Self::HoldUntil(time) => write!(f, "hold for {} s", time.as_secs()),
-            Self::Stop(stop) => write!(f, "stop: {}", stop.advice()),
         }
     }
 }
@@ -335,7 +353,6 @@ mod tests {
             Cause::Unresolved,
             Cause::Unreachable,
             Cause::TlsFailed,
-            Cause::ClockSuspect,
             Cause::PathBroken,
         ] {
             assert_eq!(cause.origin(), Origin::Path);
@@ -344,6 +361,11 @@ mod tests {
                 "{cause}"
             );
         }
+    }
+
+    #[test]
+    fn a_ban_without_end_is_no_overflow() {
+        assert_eq!(Cause::from_failure(402, Some(u64::MAX)), Cause::TemporaryBan(BAN_MAX));
     }
 
     #[test]

@@ -1,9 +1,89 @@
-//! Is the line that is up still alive? Pings go out on schedule; every deadline is anchored on the first send that has
-//! not been answered, so that sending more never postpones it.
+//! Is the line that is up still alive? Questions go out on schedule, each layer's own; a deadline is anchored on the first
+//! question that has not been answered, when it was decided and not when it left, so that neither sending more nor a
+//! write that blocks postpones it. Silence alone is never held against a line: only an unanswered question is.
 
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
+use super::random::Random;
+use super::record::Ages;
 use super::{Cause, Layer, Reason, Schedule};
+
+/// A content probe may be answered by something slower than what answers pings: so many times the ping's deadline.
+pub const PROBE_PATIENCE: u32 = 2;
+
+/// After login, for the ping that finds out whether this peer answers WebSocket pings at all.
+const LEARN_AFTER: Duration = Duration::from_secs(1);
+
+/// Something that wants an answer was sent; the answer usually comes within this. Else a ping asks.
+const ASK_AFTER: Duration = Duration::from_secs(2);
+
+/// Times in a row that a standstill of this program may excuse an unanswered question.
+const EXCUSES_MAX: u32 = 3;
+
+/// Before a verdict, one turn of the loop to read what may be waiting. A standstill that ends just after a deadline looks
+/// like no standstill at all, and the answer lies unread.
+pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
+
+/// A question to the other side, from the first one asked until something answers it.
+#[derive(Debug, Default)]
+struct Question {
+    /// What came before this is no answer.
+    asked: Option<Instant>,
+    /// The time to answer counts from here: later than `asked` if this program stood still.
+    from: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+impl Question {
+    fn ask(now: Instant) -> Self {
+        Self {
+            asked: Some(now),
+            from: Some(now),
+            looked: None,
+        }
+    }
+
+    fn open(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether what came at `at` answered it.
+    fn answer(&mut self, at: Instant) -> bool {
+        let answered = self.asked.is_some_and(|asked| asked < at);
+        if answered {
+            *self = Self::default();
+        }
+        answered
+    }
+
+    fn restart(&mut self, now: Instant) {
+        if self.open() {
+            self.from = Some(now);
+            self.looked = None;
+        }
+    }
+
+    /// When to look for the last time, then when to judge.
+    fn deadline(&self, patience: Duration) -> Option<Instant> {
+        let from = self.from?;
+        Some(match self.looked {
+            None => from + patience.saturating_sub(LAST_LOOK),
+            Some(looked) => (from + patience).max(looked + LAST_LOOK),
+        })
+    }
+
+    /// Unanswered for good. The first call after the time only looks.
+    fn overdue(&mut self, now: Instant, patience: Duration) -> bool {
+        let due = self.deadline(patience).is_some_and(|at| at <= now);
+        if due && self.looked.is_none() {
+            self.looked = Some(now);
+            // Where patience is shorter than a look.
+            return self.deadline(patience).is_some_and(|at| at <= now);
+        }
+        due
+    }
+}
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,119 +91,336 @@ pub(super) enum Due {
     PingApplication,
     PingWebSocket,
     AnnounceUnavailable,
-    Dead(Cause, &'static str),
+    Probe,
+    Dead(Cause),
+}
+
+/// What a session knows about its server beyond one line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// A content probe has been answered. As long as none has, a missing answer proves nothing: the server may have
+    /// stopped to answer this kind. A line killed for it spends the knowledge, so that a wrong guess costs one line.
+    pub(super) probes_answered: bool,
+    /// The line is asked right after its login: nothing is known yet, or the last one ended in a way after which zombies
+    /// were seen.
+    pub(super) distrust: bool,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            probes_answered: false,
+            distrust: true,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Liveness {
     schedule: Schedule,
-    random: u64,
-    next_ping: Instant,
-    /// The first application ping since the last application proof.
-    ping_unanswered: Option<Instant>,
-    next_websocket_ping: Instant,
-    websocket_unanswered: Option<Instant>,
-    /// It is not documented that WhatsApp's edge answers WebSocket pings: until it has, silence to them proves nothing.
-    peer_pongs: bool,
+    random: Random,
+    since: Instant,
     last_bytes: Instant,
+    last_pong: Option<Instant>,
+    last_stanza: Instant,
+    last_content: Option<Instant>,
+    next_ping: Instant,
+    ping: Question,
+    websocket_sent: Option<Instant>,
+    websocket: Question,
+    /// Not before; the budget's word.
+    websocket_free: Instant,
+    /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves nothing.
+    peer_pongs: bool,
     next_presence: Instant,
+    next_probe: Instant,
+    probe: Question,
+    /// Asked by the login itself.
+    drain: Question,
+    suspicion: Option<Cause>,
+    vindicated: u32,
+    excuses: u32,
+    known: Known,
 }
 
 impl Liveness {
-    pub(super) fn new(now: Instant, schedule: Schedule, seed: u64) -> Self {
+    pub(super) fn new(now: Instant, schedule: &Schedule, seed: u64, known: Known) -> Self {
+        let first_probe = if known.distrust {
+            LEARN_AFTER
+        } else {
+            schedule.application.probe
+        };
         let mut liveness = Self {
-            next_ping: now,
-            ping_unanswered: None,
-            next_websocket_ping: now + schedule.websocket.ping,
-            websocket_unanswered: None,
-            peer_pongs: false,
+            since: now,
             last_bytes: now,
+            last_pong: None,
+            last_stanza: now,
+            last_content: None,
+            next_ping: now,
+            ping: Question::default(),
+            websocket_sent: None,
+            websocket: Question::default(),
+            websocket_free: now,
+            peer_pongs: false,
             next_presence: now,
-            schedule,
-            random: seed | 1,
+            next_probe: now + first_probe,
+            probe: Question::default(),
+            drain: Question::ask(now),
+            suspicion: None,
+            vindicated: 0,
+            excuses: EXCUSES_MAX,
+            known,
+            schedule: schedule.clone(),
+            random: Random::new(seed),
         };
         liveness.next_ping = now + liveness.ping_interval();
         liveness
     }
 
-    /// Something came in that proves `layer`, and with it every layer below.
-    pub(super) fn heard(&mut self, now: Instant, layer: Layer) {
-        self.last_bytes = self.last_bytes.max(now);
+    pub(super) fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Something useful has come: messages, receipts, answers, the end of the offline queue.
+    pub(super) fn has_content(&self) -> bool {
+        self.last_content.is_some()
+    }
+
+    pub(super) fn drained(&mut self, at: Instant) {
+        self.drain = Question::default();
+        self.heard(at, Layer::Content);
+    }
+
+    /// Something came at `at` that proves `layer`, and with it the layers below. Told twice, it counts once; what came
+    /// before a question was asked is no answer to it.
+    pub(super) fn heard(&mut self, at: Instant, layer: Layer) {
+        // A proof of the line before this one.
+        if at < self.since {
+            return;
+        }
+        self.last_bytes = self.last_bytes.max(at);
         match layer {
             Layer::Tcp => {}
             Layer::WebSocket => {
                 self.peer_pongs = true;
-                self.websocket_unanswered = None;
+                self.last_pong = self.last_pong.max(Some(at));
+                self.websocket.answer(at);
             }
-            Layer::Application => {
-                self.ping_unanswered = None;
-                self.next_ping = now + self.ping_interval();
+            Layer::Application => self.heard_stanza(at),
+            Layer::Content => {
+                self.heard_stanza(at);
+                self.heard_content(at);
             }
+        }
+    }
+
+    fn heard_stanza(&mut self, at: Instant) {
+        if at <= self.last_stanza {
+            return;
+        }
+        self.last_stanza = at;
+        self.excuses = EXCUSES_MAX;
+        self.ping.answer(at);
+        if !self.ping.open() && self.suspicion.is_none() {
+            // What proves life postpones what asks for it.
+            self.next_ping = self.next_ping.max(at + self.ping_interval());
+        }
+    }
+
+    fn heard_content(&mut self, at: Instant) {
+        if self.last_content.is_some_and(|last| at <= last) {
+            return;
+        }
+        self.last_content = Some(at);
+        if self.probe.answer(at) {
+            self.known = Known {
+                probes_answered: true,
+                distrust: false,
+            };
+            self.vindicate();
+        }
+        if !self.probe.open() && self.suspicion.is_none() && !self.known.distrust {
+            self.next_probe = self.next_probe.max(at + self.schedule.application.probe);
+        }
+    }
+
+    /// Something that wants an answer left: if none comes soon, a ping asks. Never later than it would have.
+    pub(super) fn sent(&mut self, now: Instant) {
+        if !self.ping.open() {
+            self.next_ping = self.next_ping.min(now + ASK_AFTER);
+        }
+    }
+
+    /// Asks now whether the line lives.
+    pub(super) fn check(&mut self, now: Instant) {
+        self.sent(now);
+        self.next_ping = self.next_ping.min(now);
+    }
+
+    /// Somebody thinks that the line is dead. `false`: it was asked before, answered, and is suspected again.
+    pub(super) fn suspect(&mut self, now: Instant, cause: Cause) -> bool {
+        if self.vindicated > 0 {
+            return false;
+        }
+        if self.suspicion.is_none() {
+            self.suspicion = Some(cause);
+            self.next_probe = self.next_probe.min(now);
+            self.check(now);
+        }
+        true
+    }
+
+    fn vindicate(&mut self) {
+        if self.suspicion.take().is_some() {
+            self.vindicated += 1;
+        }
+    }
+
+    /// This program stood still until now: an answer may wait unread, a question may not have left. Everything that is
+    /// unanswered gets its full time again, but not for ever.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        if self.excuses == 0 {
+            return;
+        }
+        self.excuses -= 1;
+        for question in [&mut self.ping, &mut self.websocket, &mut self.probe] {
+            question.restart(now);
         }
     }
 
     /// What is due now, one thing at a time; `None` when nothing is.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
-        if self.pong_deadline().is_some_and(|at| at <= now) {
-            return Some(Due::Dead(Cause::PongTimeout, "the application ping went unanswered"));
+    pub(super) fn due(&mut self, now: Instant, budget: &mut Budget) -> Option<Due> {
+        if let Some(cause) = self.dead(now) {
+            return Some(Due::Dead(cause));
         }
-        if self.websocket_deadline().is_some_and(|at| at <= now) {
-            let silent = self.websocket_unanswered.is_some_and(|sent| self.last_bytes <= sent);
-            if self.peer_pongs || silent {
-                return Some(Due::Dead(Cause::PongTimeout, "the WebSocket ping went unanswered"));
+        if !self.ping.open() && self.next_ping <= now {
+            match budget.ping(now) {
+                Ok(()) => {
+                    self.ping = Question::ask(now);
+                    self.next_ping = now + self.ping_interval();
+                    return Some(Due::PingApplication);
+                }
+                Err(free) => self.next_ping = free,
             }
-            self.websocket_unanswered = None;
         }
-        if self.next_ping <= now {
-            self.next_ping = now + self.ping_interval();
-            self.ping_unanswered.get_or_insert(now);
-            return Some(Due::PingApplication);
+        if !self.probe.open() && self.next_probe <= now {
+            match budget.probe(now) {
+                Ok(()) => {
+                    self.probe = Question::ask(now);
+                    self.next_probe = now + self.schedule.application.probe;
+                    return Some(Due::Probe);
+                }
+                Err(free) => {
+                    self.next_probe = free;
+                    // It cannot be asked now; the next suspicion is believed without.
+                    self.vindicate();
+                }
+            }
         }
-        if self.next_websocket_ping <= now {
-            self.next_websocket_ping = now + self.schedule.websocket.ping;
-            self.websocket_unanswered.get_or_insert(now);
-            return Some(Due::PingWebSocket);
+        if !self.websocket.open() && self.websocket_ping_at() <= now {
+            match budget.other(now) {
+                Ok(()) => {
+                    self.websocket_sent = Some(now);
+                    self.websocket = Question::ask(now);
+                    return Some(Due::PingWebSocket);
+                }
+                Err(free) => self.websocket_free = free,
+            }
         }
         if self.next_presence <= now {
-            self.next_presence = now + self.schedule.application.presence;
-            return Some(Due::AnnounceUnavailable);
+            match budget.presence(now) {
+                Ok(()) => {
+                    self.next_presence = now + self.schedule.application.presence;
+                    return Some(Due::AnnounceUnavailable);
+                }
+                Err(free) => self.next_presence = free,
+            }
         }
         None
     }
 
+    /// The verdicts. Each needs a question that this layer was asked and did not answer.
+    fn dead(&mut self, now: Instant) -> Option<Cause> {
+        let application = self.schedule.application;
+        if self.ping.overdue(now, application.pong) {
+            return Some(self.suspicion.take().unwrap_or(Cause::PongTimeout));
+        }
+        if self.websocket.overdue(now, self.schedule.websocket.pong) {
+            if self.peer_pongs {
+                return Some(Cause::WebSocketPongTimeout);
+            }
+            self.websocket = Question::default();
+        }
+        if self.probe.overdue(now, application.pong * PROBE_PATIENCE) {
+            self.probe = Question::default();
+            if let Some(cause) = self.suspicion.take() {
+                return Some(cause);
+            }
+            if self.known.probes_answered {
+                self.known = Known::default();
+                return Some(Cause::Zombie);
+            }
+        }
+        let drained_late = self.drain.overdue(now, application.offline_drain);
+        drained_late.then_some(Cause::NeverDrained)
+    }
+
     /// The earliest deadline and why it stands.
     pub(super) fn timeout(&self) -> (Instant, Reason) {
-        let pings = [
-            Some((self.next_ping, Reason::ApplicationPing)),
-            Some((self.next_websocket_ping, Reason::WebSocketPing)),
-            Some((self.next_presence, Reason::Presence)),
-            self.pong_deadline().map(|at| (at, Reason::ApplicationPong)),
-            self.websocket_deadline().map(|at| (at, Reason::WebSocketPong)),
+        let application = &self.schedule.application;
+        let unless = |question: &Question, at: Instant| (!question.open()).then_some(at);
+        let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
+        let deadlines = [
+            (unless(&self.ping, self.next_ping), Reason::ApplicationPing),
+            (self.ping.deadline(application.pong), Reason::ApplicationPong),
+            (unless(&self.websocket, self.websocket_ping_at()), Reason::WebSocketPing),
+            (
+                self.websocket.deadline(self.schedule.websocket.pong),
+                Reason::WebSocketPong,
+            ),
+            (unless(&self.probe, self.next_probe), Reason::Probe),
+            (probe_answer, Reason::ProbeAnswer),
+            (self.drain.deadline(application.offline_drain), Reason::OfflineDrain),
         ];
-        let fallback = (self.next_ping, Reason::ApplicationPing);
-        pings
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
-            .unwrap_or(fallback)
+        let presence = (self.next_presence, Reason::Presence);
+        let earliest = deadlines.into_iter().filter_map(|(at, reason)| Some((at?, reason)));
+        earliest.fold(presence, |first, next| if next.0 < first.0 { next } else { first })
     }
 
-    fn pong_deadline(&self) -> Option<Instant> {
-        self.ping_unanswered.map(|sent| sent + self.schedule.application.pong)
-    }
-
-    fn websocket_deadline(&self) -> Option<Instant> {
-        self.websocket_unanswered
-            .map(|sent| sent + self.schedule.websocket.pong)
+    /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.
+    fn websocket_ping_at(&self) -> Instant {
+        let at = match self.websocket_sent {
+            None => self.since + LEARN_AFTER.min(self.schedule.websocket.ping),
+            Some(sent) => sent.max(self.last_bytes) + self.schedule.websocket.ping,
+        };
+        at.max(self.websocket_free)
     }
 
     /// Random between the two bounds: a fleet in fixed phase looks like an attack.
     fn ping_interval(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
         let application = &self.schedule.application;
-        let span = application.ping_max.saturating_sub(application.ping_min);
-        application.ping_min + span.mul_f64((self.random >> 40) as f64 / f64::from(1u32 << 24))
+        self.random.between(application.ping_min, application.ping_max)
     }
+
+    pub(super) fn proofs(&self, now: Instant) -> Ages {
+        Ages {
+            tcp: Some(age_ms(now, self.last_bytes)),
+            websocket: self.last_pong.map(|at| age_ms(now, at)),
+            application: Some(age_ms(now, self.last_stanza)),
+            content: self.last_content.map(|at| age_ms(now, at)),
+        }
+    }
+
+    pub(super) fn unanswered(&self, now: Instant) -> Ages {
+        Ages {
+            tcp: None,
+            websocket: self.websocket.asked.map(|at| age_ms(now, at)),
+            application: self.ping.asked.map(|at| age_ms(now, at)),
+            content: self.probe.asked.map(|at| age_ms(now, at)),
+        }
+    }
+}
+
+fn age_ms(now: Instant, at: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
 }

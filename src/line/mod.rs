@@ -1,13 +1,27 @@
-//! One connection's life: schedule, causes and verdicts, backoff, supervision. Pure: instants and a seed come in.
+//! One connection's life: schedule, causes and verdicts, backoff, liveness, supervision, watchdog. Pure: instants and a
+//! seed come in, decisions come out. There is no wall clock in this room, so none can hide a dead line or kill a live one.
 
+mod acks;
 mod backoff;
+mod budget;
+mod cadence;
 mod cause;
+mod io;
 mod liveness;
 mod pairing;
+mod random;
+mod record;
 mod schedule;
 mod supervisor;
+mod watchdog;
+mod words;
 
+pub use cadence::{Flapping, Guess};
 pub use cause::{Cause, Origin, Stop, Verdict};
+pub use io::{Input, Layer, Output, Reason, State};
+pub use liveness::PROBE_PATIENCE;
 pub use pairing::PairEvent;
+pub use record::{Ages, END_RECORD_VERSION, EndRecord};
 pub use schedule::{ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule};
-pub use supervisor::{Input, Layer, Output, Reason, State, Supervisor};
+pub use supervisor::Supervisor;
+pub use watchdog::{Lost, Progress, Watchdog, WatchdogInput, WatchdogOutput};

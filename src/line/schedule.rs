@@ -10,6 +10,8 @@ pub struct Schedule {
     pub application: ApplicationSchedule,
     pub steps: StepDeadlines,
     pub redial: RedialSchedule,
+    /// Messages that all layers together may send in any hour.
+    pub budget_per_hour: u32,
 }
 
 /// Kernel keepalive, set on every socket. Sees a dead host or a forgotten NAT flow, and writes that are never acked.

@@ -22,7 +22,7 @@ use super::session::SessionParts;
 use super::transport::LineFactory;
 use super::version::WebVersion;
 use crate::config::SessionPlan;
-use crate::line::{Cause, Layer, Schedule};
+use crate::line::{Cause, Schedule};
 use crate::net::{DialError, Ended};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
@@ -35,6 +35,10 @@ const GOODBYE: Duration = Duration::from_secs(10);
 
 /// How long a frame may take to become a stanza: far longer than decoding a large one takes on the slowest board.
 const READING: Duration = Duration::from_secs(2);
+
+/// A line is given up for what cannot be read once in this time. A stanza that the library never understands would
+/// otherwise come again at every login and keep the session from working; whether the line lives is the pings' to judge.
+const REREAD_EVERY: Duration = Duration::from_secs(3600);
 
 /// What outlives one client.
 pub(super) struct ClientParts {
@@ -139,7 +143,6 @@ pub(super) struct LiveClient {
     sorter: Arc<Sorter>,
     quiet: Arc<QuietName>,
     factory: Arc<LineFactory>,
-    told: Told,
     unread: Unread,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
     _stanzas: RawNodeLease,
@@ -189,7 +192,6 @@ impl LiveClient {
             sorter,
             quiet,
             factory,
-            told: Told::default(),
             unread: Unread::default(),
             _stanzas: stanzas,
         })
@@ -198,10 +200,8 @@ impl LiveClient {
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
         self.quiet.restore().await;
-        self.unread = Unread {
-            before: self.frames_ahead(),
-            since: None,
-        };
+        self.unread.before = self.frames_ahead();
+        self.unread.since = None;
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
         self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
     }
@@ -237,25 +237,8 @@ impl LiveClient {
         (tcp, websocket, self.sorter.last_stanza())
     }
 
-    /// What each layer has shown since this was last asked. An old proof must not come twice: it would answer the ping
-    /// that went out after it.
-    pub(super) fn fresh_proofs(&mut self) -> impl Iterator<Item = (Instant, Layer)> + use<> {
-        let (tcp, websocket, application) = self.proofs();
-        let Told(told) = &mut self.told;
-        let layers = [Layer::Tcp, Layer::WebSocket, Layer::Application];
-        let proofs = [tcp, websocket, application].into_iter().zip(told).zip(layers);
-        let fresh: Vec<_> = proofs
-            .filter_map(|((seen, told), layer)| {
-                let at = seen.filter(|at| told.is_none_or(|told| *at > told))?;
-                *told = Some(at);
-                Some((at, layer))
-            })
-            .collect();
-        fresh.into_iter()
-    }
-
-    /// Whether the server says what the library cannot read: it logs that, goes on, and is deaf from then on, for a
-    /// Noise cipher that has lost count never finds it again. To be asked now and then.
+    /// Whether the server says what the library cannot read: it logs that and goes on, and if the Noise cipher has lost
+    /// count it is deaf from then on. To be asked now and then; true at most once in [`REREAD_EVERY`].
     pub(super) fn is_deaf(&mut self, now: Instant) -> bool {
         let ahead = self.frames_ahead();
         self.unread.look(now, ahead)
@@ -275,6 +258,17 @@ impl LiveClient {
     /// When the line that is up now was upgraded.
     pub(super) fn upgraded_at(&self) -> Option<Instant> {
         self.factory.line()?.tap().look().upgraded_at
+    }
+
+    /// When something came that only a session that works gives.
+    pub(super) fn last_content(&self) -> Option<Instant> {
+        self.sorter.last_content()
+    }
+
+    /// Bytes of the newest line on the wire, in and out.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let tap = self.factory.tap().map(|tap| tap.look());
+        tap.map_or((0, 0), |state| (state.bytes_in, state.bytes_out))
     }
 
     /// What the sockets are set to, and what the kernel refused.
@@ -315,10 +309,6 @@ impl LiveClient {
     }
 }
 
-/// The newest proof of each layer that was handed on.
-#[derive(Default)]
-struct Told([Option<Instant>; 3]);
-
 /// Frames that have not become stanzas.
 #[derive(Default)]
 struct Unread {
@@ -326,6 +316,7 @@ struct Unread {
     before: i64,
     /// Since when some have been missing, at every look.
     since: Option<Instant>,
+    said: Option<Instant>,
 }
 
 impl Unread {
@@ -336,15 +327,18 @@ impl Unread {
             self.since = None;
             return false;
         }
-        let lost = now.saturating_duration_since(*self.since.get_or_insert(now)) >= READING;
-        if lost {
-            // Said once.
-            *self = Self {
-                before: ahead,
-                since: None,
-            };
+        if now.saturating_duration_since(*self.since.get_or_insert(now)) < READING {
+            return false;
         }
-        lost
+        self.before = ahead;
+        self.since = None;
+        let too_soon = self
+            .said
+            .is_some_and(|said| now.saturating_duration_since(said) < REREAD_EVERY);
+        if !too_soon {
+            self.said = Some(now);
+        }
+        !too_soon
     }
 }
 
@@ -403,12 +397,19 @@ mod tests {
     #[test]
     fn a_frame_may_be_late_but_not_lost() {
         let start = Instant::now();
-        let mut unread = Unread { before: 1, since: None };
+        let mut unread = Unread {
+            before: 1,
+            ..Unread::default()
+        };
         assert!(!unread.look(start, 1));
         assert!(!unread.look(start, 2), "it may still be decoded");
         assert!(!unread.look(start + READING, 1), "it was");
         assert!(!unread.look(start + READING * 2, 2), "another one");
         assert!(unread.look(start + READING * 3, 3));
         assert!(!unread.look(start + READING * 4, 3), "it is said once");
+        assert!(!unread.look(start + READING * 5, 4));
+        assert!(!unread.look(start + READING * 6, 4), "and not again so soon");
+        assert!(!unread.look(start + REREAD_EVERY * 2, 5));
+        assert!(unread.look(start + REREAD_EVERY * 2 + READING, 5));
     }
 }

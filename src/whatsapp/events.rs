@@ -42,8 +42,12 @@ pub enum LineEvent {
     },
     /// No QR code was scanned; the library has ended the line.
     QrCodesExhausted,
-    /// Logged in, and what had waited at the server has been delivered.
+    /// The server's `success`.
+    LoggedIn,
+    /// The session is active: alerts may go out.
     Ready,
+    /// What had waited at the server has been delivered.
+    Drained,
     Ack {
         message_id: String,
         error: Option<String>,
@@ -67,6 +71,7 @@ pub enum LineEvent {
 pub(super) struct Sorter {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
+    last_content: Mutex<Option<Instant>>,
     stanzas: AtomicU64,
     dropped: AtomicU64,
     quiet: Arc<QuietName>,
@@ -78,6 +83,7 @@ impl Sorter {
         let sorter = Self {
             events,
             last_stanza: Mutex::new(None),
+            last_content: Mutex::new(None),
             stanzas: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             quiet,
@@ -88,6 +94,11 @@ impl Sorter {
     /// When the server last said something that decrypted: the application layer's proof of life.
     pub(super) fn last_stanza(&self) -> Option<Instant> {
         *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a stanza last carried something: all but bare answers, such as a ping's, which a zombie gives too.
+    pub(super) fn last_content(&self) -> Option<Instant> {
+        *self.last_content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many stanzas the library has made of the frames it was given.
@@ -102,14 +113,22 @@ impl Sorter {
     }
 
     fn on_stanza(&self, node: &OwnedNodeRef) {
-        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.stanzas.fetch_add(1, Ordering::Relaxed);
+        let now = Some(Instant::now());
+        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        if carries_content(node) {
+            *self.last_content.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
         match node.tag() {
-            "success" => self.quiet.on_success(),
+            "success" => {
+                self.quiet.on_success();
+                self.forward(LineEvent::LoggedIn);
+            }
             "iq" => self.quiet.on_answer(),
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.quiet.on_answer();
                 self.forward(LineEvent::Ready);
+                self.forward(LineEvent::Drained);
             }
             "failure" => self.forward(failure(node)),
             "stream:error" => self.forward(stream_error(node)),
@@ -192,6 +211,15 @@ fn receipt_kind(kind: &ReceiptType) -> Option<ReceiptKind> {
         | ReceiptType::Other(_) => None,
         // The library may add kinds; an unknown one says nothing about a person's phone.
         _ => None,
+    }
+}
+
+/// The answer to a ping carries nothing, and what logs in or ends a line says nothing about delivery.
+fn carries_content(node: &OwnedNodeRef) -> bool {
+    match node.tag() {
+        "iq" => node.children().is_some_and(|children| !children.is_empty()),
+        "message" | "receipt" | "notification" | "ack" | "call" => true,
+        _ => false,
     }
 }
 

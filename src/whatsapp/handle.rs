@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::alert::{Chat, Recipient, SessionName};
-use crate::line::{Cause, Origin, PairEvent, State, Verdict};
+use crate::line::{Cause, EndRecord, Origin, PairEvent, State, Verdict};
 use crate::outbox::{MessageId, ReceiptKind};
 
 /// Commands that wait at once; whoever sends one more waits.
@@ -66,6 +66,8 @@ pub struct LastEnd {
     pub origin: Origin,
     pub verdict: Verdict,
     pub detail: String,
+    /// Everything that is known of it.
+    pub record: EndRecord,
 }
 
 /// How a session stands, for status.

@@ -8,6 +8,7 @@ mod events;
 mod handle;
 mod http_client;
 mod inbound;
+mod questions;
 mod quiet;
 mod runtime;
 mod send;

@@ -11,16 +11,14 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::future;
 use smol::{Executor, Task};
-use wacore::iq::keepalive::KeepaliveSpec;
-use wacore_binary::builder::NodeBuilder;
 
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, LastEnd, Notice, SessionHandle, SessionView};
-use super::send;
+use super::{questions, send};
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
-use crate::line::{Cause, Input, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
+use crate::line::{Cause, EndRecord, Input, Layer, Output, PairEvent, Schedule, State, Stop, Supervisor, Verdict};
 use crate::store::Store;
 use pairing::Pairing;
 
@@ -82,6 +80,9 @@ struct Line {
     over: async_channel::Receiver<()>,
     /// Set when we broke it.
     give_up_at: Option<Instant>,
+    /// The server's `success` was seen.
+    logged_in: bool,
+    /// Alerts may go out.
     up: bool,
     pairing: bool,
 }
@@ -200,6 +201,7 @@ impl Session {
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
                     let outcome = send::deliver(Arc::clone(&client.client), recipient, message_id, text);
+                    self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
                         .executor
@@ -274,7 +276,9 @@ impl Session {
             }
             LineEvent::PairSuccess => self.on_pair_success().await,
             LineEvent::QrCodesExhausted => self.said_first(Cause::PairingEnded, String::new()),
+            LineEvent::LoggedIn => self.on_logged_in(),
             LineEvent::Ready => self.on_ready().await,
+            LineEvent::Drained => self.supervisor.handle(Instant::now(), Input::Drained),
             LineEvent::Ack { message_id, error } => {
                 let message_id = crate::outbox::MessageId(message_id);
                 self.notify(Notice::Ack { message_id, error }).await;
@@ -290,12 +294,19 @@ impl Session {
         }
     }
 
+    /// From here on the line's life is watched; alerts go out when what had waited at the server is through.
+    fn on_logged_in(&mut self) {
+        if let Some(line) = self.line.as_mut().filter(|line| line.give_up_at.is_none()) {
+            line.logged_in = true;
+            self.supervisor.handle(Instant::now(), Input::LoggedIn);
+        }
+    }
+
     async fn on_ready(&mut self) {
         let Some(line) = self.line.as_mut().filter(|line| !line.up && line.give_up_at.is_none()) else {
             return;
         };
         line.up = true;
-        self.supervisor.handle(Instant::now(), Input::LoggedIn);
         let now = wall_ms();
         self.change(|view| view.online_since = Some(now));
         log::info!("session {}: online", self.name);
@@ -361,7 +372,8 @@ impl Session {
         let now = Instant::now();
         self.feed_proofs();
         if self.client.as_mut().is_some_and(|client| client.is_deaf(now)) {
-            self.supervisor.handle(now, Input::Suspect(Cause::OutOfStep));
+            self.said_first(Cause::OutOfStep, "a frame could not be read".to_owned());
+            self.break_line("a frame could not be read");
         }
         if self.login_by().is_some_and(|at| at <= now) {
             self.said_first(Cause::LoginTimeout, "no login after the upgrade".to_owned());
@@ -399,7 +411,7 @@ impl Session {
         let line = self
             .line
             .as_ref()
-            .filter(|line| !line.up && line.give_up_at.is_none())?;
+            .filter(|line| !line.logged_in && line.give_up_at.is_none())?;
         if line.pairing {
             return None;
         }
@@ -408,9 +420,17 @@ impl Session {
 
     /// Instants of what was heard, for deadlines that are judged by them.
     fn feed_proofs(&mut self) {
-        let Some(client) = &mut self.client else { return };
-        for (at, layer) in client.fresh_proofs() {
-            self.supervisor.handle(at, Input::Heard(layer));
+        let Some(client) = &self.client else { return };
+        let (tcp, websocket, application) = client.proofs();
+        for (at, layer) in [
+            (tcp, Layer::Tcp),
+            (websocket, Layer::WebSocket),
+            (application, Layer::Application),
+            (client.last_content(), Layer::Content),
+        ] {
+            if let Some(at) = at {
+                self.supervisor.handle(at, Input::Heard(layer));
+            }
         }
         let (tcp, websocket, application) = client.proofs();
         let (tuning, refused) = client.tuning();
@@ -429,13 +449,22 @@ impl Session {
             match output {
                 Output::Dial { pairing } => self.dial(pairing).await,
                 Output::Close => self.break_line("closed here"),
-                Output::PingApplication => self.ping_application(),
-                Output::PingWebSocket => self
-                    .client
-                    .iter()
-                    .for_each(|client| client.ping_websocket(&self.parts.executor)),
-                Output::AnnounceUnavailable => self.announce_unavailable(),
-                Output::LineEnded { cause, verdict } => self.on_ended(cause, verdict),
+                Output::PingApplication | Output::PingWebSocket | Output::Probe | Output::AnnounceUnavailable => {
+                    if let Some(client) = &self.client {
+                        questions::send(client, &self.parts, &output);
+                    }
+                }
+                Output::FreshClient => self.start_afresh().await,
+                Output::AckOverdue { waited, .. } => {
+                    log::warn!(
+                        "session {}: a stanza waits for its ack since {} s",
+                        self.name,
+                        waited.as_secs()
+                    );
+                }
+                // Whoever tells that the clock is not set looks at it again by itself.
+                Output::LookAtClock => {}
+                Output::LineEnded { cause, verdict, record } => self.on_ended(cause, verdict, *record),
                 Output::Quarantine(stop) => self.quarantine(stop).await,
             }
         }
@@ -498,6 +527,7 @@ impl Session {
             task,
             over,
             give_up_at: None,
+            logged_in: false,
             up: false,
             pairing,
         });
@@ -520,33 +550,15 @@ impl Session {
         }
     }
 
-    fn ping_application(&self) {
-        let Some(client) = &self.client else { return };
-        let (client, deadline) = (Arc::clone(&client.client), self.parts.schedule.application.pong);
-        // Its answer is seen as a stanza like any other; its silence is the supervisor's to judge.
-        self.parts
-            .executor
-            .spawn(async move {
-                let _ = client.execute(KeepaliveSpec::with_timeout(deadline)).await;
-            })
-            .detach();
-    }
-
-    fn announce_unavailable(&self) {
-        let Some(client) = &self.client else { return };
-        let node = NodeBuilder::new("presence")
-            .attr("type", "unavailable")
-            .attr("name", client.name())
-            .build();
-        let client = Arc::clone(&client.client);
-        self.parts
-            .executor
-            .spawn(async move {
-                if let Err(error) = client.send_node(node).await {
-                    log::debug!("presence unavailable was not sent: {error}");
-                }
-            })
-            .detach();
+    /// The next line gets a new client; a line that is still open did not let go.
+    async fn start_afresh(&mut self) {
+        let open = self.line.is_some();
+        self.let_go_of_client().await;
+        if open {
+            let cause = Cause::PathBroken;
+            self.supervisor.handle(Instant::now(), Input::Ended { cause });
+            self.notify(Notice::Down).await;
+        }
     }
 
     fn refresh_version(&mut self) {
@@ -564,23 +576,27 @@ impl Session {
             .detach();
     }
 
-    fn on_ended(&mut self, cause: Cause, verdict: Verdict) {
+    fn on_ended(&mut self, cause: Cause, verdict: Verdict, mut record: EndRecord) {
         self.outdated |= cause == Cause::Outdated;
         let detail = std::mem::take(&mut self.end_detail);
         let level = match verdict {
             Verdict::Stop(Stop::Requested | Stop::PairingEnded) | Verdict::RedialNow | Verdict::BackOff => {
                 log::Level::Info
             }
-            Verdict::Stop(_) | Verdict::HoldUntil(_) | Verdict::BackOffLong => log::Level::Warn,
+            Verdict::Stop(_) | Verdict::HoldUntil(_) | Verdict::BackOffLong | Verdict::AwaitClock => log::Level::Warn,
         };
-        let words = if detail.is_empty() {
-            String::new()
-        } else {
-            format!(" ({detail})")
-        };
+        let words: String = [&detail, &record.guess]
+            .into_iter()
+            .filter(|words| !words.is_empty())
+            .map(|words| format!(" ({words})"))
+            .collect();
         log::log!(level, "session {}: {cause}{words}; {verdict}", self.name);
+        record.at_ms = wall_ms();
+        record.detail.clone_from(&detail);
+        (record.bytes_in, record.bytes_out) = self.client.as_ref().map_or((0, 0), LiveClient::bytes);
         let end = LastEnd {
-            at: wall_ms(),
+            at: record.at_ms,
+            record,
             origin: cause.origin(),
             cause,
             verdict,

@@ -82,6 +82,7 @@ pub fn schedule() -> Schedule {
             useful: 30 * second,
             per_hour_max: 120,
         },
+        budget_per_hour: 480,
     }
 }
 

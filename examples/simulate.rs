@@ -1,0 +1,54 @@
+//! Many years of one line's life: `cargo run --example simulate -- --seeds 1000 --days 365 --first 0`.
+//!
+//! Prints the seed and the commit of the first violated property, and how to run it again.
+
+#[path = "../tests/sim/mod.rs"]
+mod sim;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let mut options = [("--seeds", 100), ("--days", 365), ("--first", 0)];
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().and_then(|value| value.parse().ok());
+        match (options.iter_mut().find(|(known, _)| *known == name), value) {
+            (Some((_, option)), Some(value)) => *option = value,
+            _ => {
+                eprintln!("usage: simulate [--seeds N] [--days N] [--first SEED]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let [(_, seeds), (_, days), (_, first)] = options;
+    let started = Instant::now();
+    let mut total = sim::Summary::default();
+    for seed in first..first + seeds {
+        match sim::run(seed, days) {
+            Ok(summary) => total.add(&summary),
+            Err(what) => {
+                println!("violated at commit {}: {what}", commit());
+                println!("again: cargo run --example simulate -- --first {seed} --seeds 1 --days {days}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let years = total.days as f64 / 365.0;
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    println!(
+        "{years:.1} years, {:.1} years a minute, at commit {}",
+        years / minutes,
+        commit()
+    );
+    println!("{total:#?}");
+    ExitCode::SUCCESS
+}
+
+fn commit() -> String {
+    let output = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}

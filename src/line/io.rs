@@ -1,0 +1,142 @@
+//! What goes into the supervisor and what comes out.
+
+use std::time::Duration;
+
+use super::{Cause, EndRecord, Stop, Verdict};
+
+/// The keepalive layers, lowest first. The application's has two halves, because a zombie answers pings and delivers
+/// nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// Any byte from the peer.
+    Tcp,
+    /// A pong.
+    WebSocket,
+    /// Any stanza.
+    Application,
+    /// A stanza that carries something: a message, a receipt, an answer with content. The answer to a ping does not.
+    Content,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Once, first.
+    Start {
+        paired: bool,
+    },
+    /// A person asks for pairing; starts over what had ended.
+    PairRequested,
+    /// The credentials of a fresh pairing are on disk.
+    Paired,
+    /// The server's `success`.
+    LoggedIn,
+    /// `<ib><offline>`: what had waited at the server has been delivered.
+    Drained,
+    /// Something came in that proves this layer and those below. May be told late, with the instant at which it came, and
+    /// more than once.
+    Heard(Layer),
+    /// Something that wants an answer was handed to the line.
+    Sent,
+    /// A stanza came that must be acked. The shell picks the id, for instance a hash of its own.
+    StanzaIn {
+        id: u64,
+    },
+    /// Its ack, receipt or nack went out.
+    StanzaAcked {
+        id: u64,
+    },
+    /// The line is over. `cause` is what the wire showed.
+    Ended {
+        cause: Cause,
+    },
+    /// Someone above has reason to think that the line is dead. It is asked at once; the second time it is believed.
+    Suspect(Cause),
+    /// A link came up, a route or an address changed: a pause makes no sense any more.
+    PathChanged,
+    /// The host slept: `CLOCK_BOOTTIME` has run ahead of `CLOCK_MONOTONIC` by this much.
+    Resumed {
+        slept: Duration,
+    },
+    /// The wall clock was set. No deadline moves; what waits for the time or the path is tried at once.
+    ClockStepped {
+        by_ms: i64,
+    },
+    /// The wall clock is before the build, or before the last time on disk: nothing is dialled.
+    ClockUnset,
+    /// It is right, or at least possible.
+    ClockSet,
+    Shutdown,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a line. Exactly one at a time: the next one comes only after [`Input::Ended`].
+    Dial {
+        pairing: bool,
+    },
+    /// Break the line now; `Ended` follows.
+    Close,
+    /// Throw the library's client away and use a new one for the next line. When a line is open it did not let go:
+    /// [`Input::Ended`] follows.
+    FreshClient,
+    PingApplication,
+    PingWebSocket,
+    /// Ask something whose answer carries content.
+    Probe,
+    /// Presence `unavailable`. `available` is never announced: it would silence the owner's phone.
+    AnnounceUnavailable,
+    /// A stanza has waited this long for its ack: for the log and health.
+    AckOverdue {
+        id: u64,
+        waited: Duration,
+    },
+    /// The clock was not set: look again, and tell.
+    LookAtClock,
+    /// The line ended: for the record and the log.
+    LineEnded {
+        cause: Cause,
+        verdict: Verdict,
+        record: Box<EndRecord>,
+    },
+    /// Set the credentials aside; they are dead.
+    Quarantine(Stop),
+}
+
+/// Where the session stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Before [`Input::Start`].
+    Idle,
+    Connecting {
+        pairing: bool,
+    },
+    Online,
+    /// A pause; `after` is what made it necessary.
+    Waiting {
+        after: Cause,
+    },
+    Stopped(Stop),
+}
+
+/// Why a deadline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Redial,
+    Hold,
+    StormBrake,
+    Clock,
+    Login,
+    Close,
+    Useful,
+    OfflineDrain,
+    ApplicationPing,
+    ApplicationPong,
+    WebSocketPing,
+    WebSocketPong,
+    Presence,
+    Probe,
+    ProbeAnswer,
+    OwedAck,
+}

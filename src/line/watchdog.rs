@@ -1,0 +1,129 @@
+//! Whether systemd's watchdog is fed: from progress, never by a timer of its own.
+//!
+//! The timer here only asks. Whoever makes progress answers, and when all have answered since the last feed the watchdog
+//! is fed again. Three are asked: the loop (that this is called at all), the store (a write acknowledged), and each session's
+//! task (a turn of its loop). Deliberately absent: anything about the network. An internet that is down cannot withhold
+//! the feed, because nobody here could be told of it.
+//!
+//! The rungs below are the supervisor's: an unanswered ping costs the line, lines that fail as only our own state explains
+//! cost the client ([`Output::FreshClient`](super::Output::FreshClient)).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Who has to make progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// A write reached the disk.
+    Store,
+    /// A session's task took a turn; counted in the order of the configuration.
+    Session(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchdogInput {
+    /// It answered.
+    Made(Progress),
+    /// It has ended as it should: nothing is expected of it any more.
+    Gone(Progress),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchdogOutput {
+    /// Ask it to show progress: a write, a turn.
+    Ask(Progress),
+    /// `WATCHDOG=1`.
+    Feed,
+    /// Not fed, and why: for the log and health. Told once for each that is lost.
+    Withheld(Lost),
+}
+
+/// Who made no progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    pub who: Progress,
+    /// Since it was asked.
+    pub waited: Duration,
+}
+
+/// The last rung of the ladder. Drive it like the supervisor.
+#[derive(Debug)]
+pub struct Watchdog {
+    /// A question every so often, so that an answer that takes as long again is still in time.
+    every: Duration,
+    /// Each with when it was asked and has not answered since, and whether it was told as lost.
+    asked: BTreeMap<Progress, Option<(Instant, bool)>>,
+    next_ask: Instant,
+    /// There was a question since the last feed.
+    open: bool,
+    outputs: VecDeque<WatchdogOutput>,
+}
+
+impl Watchdog {
+    /// `limit` is systemd's `WatchdogSec`; `sessions` are expected to take turns.
+    pub fn new(now: Instant, limit: Duration, sessions: u32) -> Self {
+        let everyone = (0..sessions).map(Progress::Session).chain([Progress::Store]);
+        Self {
+            every: limit / 3,
+            asked: everyone.map(|who| (who, None)).collect(),
+            next_ask: now,
+            open: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<WatchdogOutput> {
+        self.outputs.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Instant {
+        self.next_ask
+    }
+
+    pub fn handle(&mut self, _now: Instant, input: WatchdogInput) {
+        match input {
+            WatchdogInput::Made(who) => {
+                if let Some(asked) = self.asked.get_mut(&who) {
+                    *asked = None;
+                }
+            }
+            WatchdogInput::Gone(who) => {
+                self.asked.remove(&who);
+            }
+        }
+        self.feed_if_all_answered();
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_ask > now {
+            return;
+        }
+        self.next_ask = now + self.every;
+        for (who, asked) in &mut self.asked {
+            match asked {
+                // One question at a time: what hangs does not need a queue of them.
+                Some((since, told)) => {
+                    let waited = now.saturating_duration_since(*since);
+                    if waited >= self.every && !std::mem::replace(told, true) {
+                        self.outputs
+                            .push_back(WatchdogOutput::Withheld(Lost { who: *who, waited }));
+                    }
+                }
+                None => {
+                    *asked = Some((now, false));
+                    self.outputs.push_back(WatchdogOutput::Ask(*who));
+                }
+            }
+        }
+        self.open = true;
+        // Nobody is expected to answer: the turn itself is the progress.
+        self.feed_if_all_answered();
+    }
+
+    fn feed_if_all_answered(&mut self) {
+        if self.open && self.asked.values().all(Option::is_none) {
+            self.open = false;
+            self.outputs.push_back(WatchdogOutput::Feed);
+        }
+    }
+}

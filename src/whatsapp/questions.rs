@@ -1,0 +1,61 @@
+//! What a line is asked to show that it lives. Each is sent by a task of its own: a write that blocks must hold nobody up,
+//! and silence is the supervisor's to judge.
+
+use std::sync::Arc;
+
+use wacore::iq::keepalive::KeepaliveSpec;
+use wacore_binary::builder::NodeBuilder;
+
+use super::client::{ClientParts, LiveClient};
+use crate::line::Output;
+
+/// Sends what `output` asks for, if it is a question to the line.
+pub(super) fn send(client: &LiveClient, parts: &ClientParts, output: &Output) {
+    match output {
+        Output::PingWebSocket => client.ping_websocket(&parts.executor),
+        Output::PingApplication => ping(client, parts),
+        Output::Probe => probe(client, parts),
+        Output::AnnounceUnavailable => announce_unavailable(client, parts),
+        Output::Dial { .. }
+        | Output::Close
+        | Output::FreshClient
+        | Output::AckOverdue { .. }
+        | Output::LookAtClock
+        | Output::LineEnded { .. }
+        | Output::Quarantine(_) => {}
+    }
+}
+
+/// Its answer is seen as a stanza like any other.
+fn ping(client: &LiveClient, parts: &ClientParts) {
+    let (client, deadline) = (Arc::clone(&client.client), parts.schedule.application.pong);
+    let asking = async move {
+        let _ = client.execute(KeepaliveSpec::with_timeout(deadline)).await;
+    };
+    parts.executor.spawn(asking).detach();
+}
+
+/// Asks for the account's properties: an answer that only a session that works can give.
+fn probe(client: &LiveClient, parts: &ClientParts) {
+    let client = Arc::clone(&client.client);
+    let asking = async move {
+        if let Err(error) = client.fetch_props().await {
+            log::debug!("the content probe was not answered: {error}");
+        }
+    };
+    parts.executor.spawn(asking).detach();
+}
+
+fn announce_unavailable(client: &LiveClient, parts: &ClientParts) {
+    let node = NodeBuilder::new("presence")
+        .attr("type", "unavailable")
+        .attr("name", client.name())
+        .build();
+    let client = Arc::clone(&client.client);
+    let saying = async move {
+        if let Err(error) = client.send_node(node).await {
+            log::debug!("presence unavailable was not sent: {error}");
+        }
+    };
+    parts.executor.spawn(saying).detach();
+}

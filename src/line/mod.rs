@@ -13,6 +13,8 @@ mod random;
 mod record;
 mod schedule;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod watchdog;
 mod words;
 

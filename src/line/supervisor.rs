@@ -60,8 +60,9 @@ pub struct Supervisor {
     cadence: Cadence,
     flapping: Option<Flapping>,
     around: Around,
-    /// The latest instant of any call.
+    /// The latest instant of any call, and what stood when it returned.
     now: Option<Instant>,
+    armed: Option<Instant>,
     /// When this attempt began and, once it is up, when it was logged in.
     began: Option<Instant>,
     logged_in: Option<Instant>,
@@ -97,6 +98,7 @@ impl Supervisor {
             flapping: None,
             around: Around::default(),
             now: None,
+            armed: None,
             began: None,
             logged_in: None,
             lines: 0,
@@ -141,10 +143,8 @@ impl Supervisor {
 
     pub fn handle(&mut self, at: Instant, input: Input) {
         // What was heard may lie in the past, and being told of it says nothing about now.
-        let now = match input {
-            Input::Heard(_) => at,
-            _ => self.turn(at),
-        };
+        let heard = matches!(input, Input::Heard(_));
+        let now = if heard { at } else { self.turn(at) };
         match input {
             Input::Start { paired } => self.start(now, paired),
             Input::PairRequested => self.pair_requested(now),
@@ -167,6 +167,9 @@ impl Supervisor {
             Input::ClockSet => self.clock_set(now),
             Input::Shutdown => self.shut_down(now),
         }
+        if !heard {
+            self.armed = self.poll_timeout().map(|(at, _)| at);
+        }
     }
 
     pub fn handle_timeout(&mut self, at: Instant) {
@@ -179,14 +182,16 @@ impl Supervisor {
             self.on_deadline(now, reason);
         }
         self.check_liveness(now);
+        self.armed = self.poll_timeout().map(|(at, _)| at);
     }
 
     /// Every call is a turn; one that comes late for a deadline shows that we did not run.
     fn turn(&mut self, at: Instant) -> Instant {
         let before = self.now.unwrap_or(at);
         let now = at.max(before);
-        if let Some((due, _)) = self.poll_timeout() {
-            let late = now.saturating_duration_since(due.max(before));
+        // What was heard since may have postponed the deadline, or uncovered one that has passed: neither is our delay.
+        if let (Some(armed), Some((due, _))) = (self.armed, self.poll_timeout()) {
+            let late = now.saturating_duration_since(due.max(armed).max(before));
             self.around.lag_max_ms = self.around.lag_max_ms.max(millis(late));
             if late > FREEZE_MIN {
                 self.now = Some(now);

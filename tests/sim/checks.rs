@@ -123,7 +123,8 @@ impl Checks {
             Cause::AckTimeout => dead || flow.zombie_since.is_some() || flow.suspected >= 2,
             Cause::Suspended => flow.froze,
             Cause::PathChanged => flow.logged_in.is_none() && flow.path_news,
-            Cause::LoginTimeout => flow.logged_in.is_none(),
+            // What stood still through its own login was not up yet.
+            Cause::LoginTimeout => flow.logged_in.is_none() || flow.excused_ms > 0,
             Cause::Requested | Cause::ClockUnset | Cause::Forbidden | Cause::PairingEnded => false,
             // The wire's own word.
             _ => true,

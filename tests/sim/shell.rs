@@ -249,6 +249,7 @@ impl World {
         self.tell_proofs();
         let Some(flow) = self.flow.take() else { return };
         let cause = end.cause(self.ban_s);
+        self.checks.stopped |= end.needs_a_person();
         let now = self.at(self.now);
         self.shell.core.handle(now, Input::Ended { cause });
         // The core's word on it comes first.
@@ -268,6 +269,10 @@ impl World {
             }
         }
         self.perform();
+        if end.needs_a_person() && !matches!(self.shell.core.state(), State::Stopped(_)) {
+            self.checks
+                .fail(format!("a person is needed, and nobody is told: {end:?}"));
+        }
     }
 
     pub fn perform_watchdog(&mut self) {

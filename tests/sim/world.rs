@@ -104,6 +104,11 @@ pub enum End {
 }
 
 impl End {
+    /// The server's word that repeating cannot cure.
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::Stream(440 | 401 | 516) | Self::Failure(403))
+    }
+
     pub fn cause(self, ban_s: u64) -> Cause {
         match self {
             Self::Eof => Cause::Recycled,
@@ -399,9 +404,8 @@ impl World {
             Arrival::Drained => self.tell(Input::Drained),
             _ => self.hear(layer),
         }
-        if what == Arrival::ProbeAnswer {
-            self.shell.probes_answered = true;
-        }
+        let listens = self.flow.as_ref().is_some_and(|flow| !flow.closing);
+        self.shell.probes_answered |= what == Arrival::ProbeAnswer && listens;
     }
 
     fn logged_in(&mut self, id: u64) {

@@ -198,6 +198,7 @@ impl LiveClient {
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
         self.quiet.restore().await;
+        self.sorter.new_line();
         self.unread = Unread {
             before: self.frames_ahead(),
             since: None,
@@ -270,6 +271,11 @@ impl LiveClient {
     fn frames_ahead(&self) -> i64 {
         let frames = i64::try_from(self.client.stats().frames_received).unwrap_or(i64::MAX);
         frames.saturating_sub(i64::try_from(self.sorter.stanzas()).unwrap_or(i64::MAX))
+    }
+
+    /// The server has said `success`; what had waited there may take its time to come.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.sorter.is_let_in()
     }
 
     /// When the line that is up now was upgraded.

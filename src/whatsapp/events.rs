@@ -4,7 +4,7 @@
 //! bounded: what does not fit is counted and dropped, and every kind that can be dropped has a remedy (an ack that is
 //! missing is a resend under the same id, a cause that is missing is "the path broke").
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,7 @@ pub(super) struct Sorter {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
     stanzas: AtomicU64,
+    let_in: AtomicBool,
     dropped: AtomicU64,
     quiet: Arc<QuietName>,
 }
@@ -79,6 +80,7 @@ impl Sorter {
             events,
             last_stanza: Mutex::new(None),
             stanzas: AtomicU64::new(0),
+            let_in: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             quiet,
         };
@@ -95,6 +97,15 @@ impl Sorter {
         self.stanzas.load(Ordering::Relaxed)
     }
 
+    pub(super) fn new_line(&self) {
+        self.let_in.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the server has accepted the login on this line.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.let_in.load(Ordering::Relaxed)
+    }
+
     fn forward(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
@@ -105,7 +116,10 @@ impl Sorter {
         *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.stanzas.fetch_add(1, Ordering::Relaxed);
         match node.tag() {
-            "success" => self.quiet.on_success(),
+            "success" => {
+                self.let_in.store(true, Ordering::Relaxed);
+                self.quiet.on_success();
+            }
             "iq" => self.quiet.on_answer(),
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.quiet.on_answer();

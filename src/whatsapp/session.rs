@@ -394,16 +394,18 @@ impl Session {
         }
     }
 
-    /// The login step counts from the upgrade, which the supervisor does not see. Pairing waits for a person instead.
+    /// When the server must have answered the login. The step counts from the upgrade, of which nobody tells: until it
+    /// has come, this is the time to look again. Pairing waits for a person instead.
     fn login_by(&self) -> Option<Instant> {
         let line = self
             .line
             .as_ref()
             .filter(|line| !line.up && line.give_up_at.is_none())?;
-        if line.pairing {
-            return None;
-        }
-        Some(self.client.as_ref()?.upgraded_at()? + self.parts.schedule.steps.login)
+        let client = self
+            .client
+            .as_ref()
+            .filter(|client| !line.pairing && !client.is_let_in())?;
+        Some(client.upgraded_at().unwrap_or_else(Instant::now) + self.parts.schedule.steps.login)
     }
 
     /// Instants of what was heard, for deadlines that are judged by them.

@@ -199,7 +199,8 @@ impl Session {
                 text,
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
-                    let outcome = send::deliver(Arc::clone(&client.client), recipient, message_id, text);
+                    let (sender, sorter) = (Arc::clone(&client.client), Arc::clone(&client.sorter));
+                    let outcome = send::deliver(sender, sorter, recipient, message_id, text);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
                         .executor
@@ -286,6 +287,7 @@ impl Session {
                 }
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
+            LineEvent::SendStuck => self.on_send_stuck(),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
         }
     }
@@ -321,6 +323,15 @@ impl Session {
         self.said_first(cause, detail);
         if lingers {
             self.break_line("the server gave the line up");
+        }
+    }
+
+    /// Unless the line is a newer one than the send waited on.
+    fn on_send_stuck(&mut self) {
+        let now = Instant::now();
+        let upgraded_at = self.client.as_ref().and_then(LiveClient::upgraded_at);
+        if upgraded_at.is_some_and(|at| at + send::SEND_DEADLINE <= now) {
+            self.supervisor.handle(now, Input::Suspect(Cause::AckTimeout));
         }
     }
 

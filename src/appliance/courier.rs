@@ -24,8 +24,12 @@ use crate::whatsapp::{Command, Notice, SessionHandle};
 /// Records written together at the most; keeps one transaction small.
 const PERSIST_BATCH_MAX: usize = 128;
 
-/// Alerts that could not be read from disk, and why; for health.
-pub(super) type Damaged = Vec<StoreError>;
+/// What was wrong with the alerts on disk, a line each; for health.
+pub(super) struct Findings {
+    pub(super) damaged: Vec<String>,
+    /// Alerts that wait for a session which is no longer configured.
+    pub(super) orphaned: Vec<String>,
+}
 
 pub(super) struct Courier {
     outbox: Mutex<Outbox>,
@@ -40,6 +44,8 @@ pub(super) struct Courier {
     /// Records to be written when convenient; `None` deletes. The latest of each counts.
     to_persist: Mutex<BTreeMap<u64, Option<AlertRecord>>>,
     persist_due: Event,
+    /// Held over a write of these, so that whoever wants them on disk also waits for the write that is under way.
+    persisting: smol::lock::Mutex<()>,
     rearm: Event,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
@@ -57,10 +63,11 @@ impl Courier {
         collect: Duration,
         sessions: Vec<SessionHandle>,
         routes: Vec<RoutePlan>,
-    ) -> Result<(Arc<Self>, Damaged), StoreError> {
-        let (records, damaged) = outbox_store::load(store.view())?;
+    ) -> Result<(Arc<Self>, Findings), StoreError> {
+        let loaded = outbox_store::load(store.view())?;
         let mut outbox = Outbox::new(limits, ids::seed());
-        outbox.restore(clock::now(), records.into_iter());
+        outbox.restore(clock::now(), loaded.alerts.into_iter());
+        outbox.skip_to(loaded.seq_max);
         let courier = Self {
             outbox: Mutex::new(outbox),
             store,
@@ -74,10 +81,31 @@ impl Courier {
             changed: Event::new(),
             to_persist: Mutex::default(),
             persist_due: Event::new(),
+            persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
             collect,
         };
-        Ok((Arc::new(courier), damaged))
+        let findings = Findings {
+            damaged: loaded.damaged.iter().map(ToString::to_string).collect(),
+            orphaned: courier.orphaned(),
+        };
+        Ok((Arc::new(courier), findings))
+    }
+
+    fn orphaned(&self) -> Vec<String> {
+        let outbox = self.outbox();
+        let mut waiting: BTreeMap<&SessionName, usize> = BTreeMap::new();
+        for alert in outbox.list(true, usize::MAX) {
+            if !self.sessions.contains_key(&alert.session) {
+                *waiting.entry(&alert.session).or_default() += 1;
+            }
+        }
+        let line = |(session, count): (&SessionName, usize)| {
+            format!(
+                "{count} alert(s) wait for session {session}, which is not configured: name it so again, or drop them"
+            )
+        };
+        waiting.into_iter().map(line).collect()
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = &SessionHandle> {
@@ -306,23 +334,32 @@ impl Courier {
     /// # Errors
     /// The store refused; it is poisoned then, and says so itself.
     pub(super) async fn persist_now(&self) -> Result<(), StoreError> {
+        let _persisting = self.persisting.lock().await;
         loop {
-            let mut batch = Batch::new();
-            {
-                let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
-                let chosen: BTreeSet<u64> = waiting.keys().take(PERSIST_BATCH_MAX).copied().collect();
-                for seq in chosen {
-                    match waiting.remove(&seq).flatten() {
-                        Some(record) => outbox_store::put(&mut batch, &record)?,
-                        None => outbox_store::forget(&mut batch, seq),
-                    }
-                }
-            }
+            let batch = self.next_batch();
             if batch.is_empty() {
                 return Ok(());
             }
             self.store.commit(batch).await?;
         }
+    }
+
+    fn next_batch(&self) -> Batch {
+        let mut batch = Batch::new();
+        let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
+        let chosen: BTreeSet<u64> = waiting.keys().take(PERSIST_BATCH_MAX).copied().collect();
+        for seq in chosen {
+            match waiting.remove(&seq).flatten() {
+                // One that cannot be written must not take the others with it.
+                Some(record) => {
+                    if let Err(error) = outbox_store::put(&mut batch, &record) {
+                        log::error!("what has become of alert {} cannot be written: {error}", record.id);
+                    }
+                }
+                None => outbox_store::forget(&mut batch, seq),
+            }
+        }
+        batch
     }
 
     /// Collects changes for a moment, then writes them together. Runs for as long as the relay.

@@ -1,25 +1,28 @@
 //! The relay from start to stop.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::{StreamExt, future};
+use futures_lite::{FutureExt, StreamExt, future};
 use smol::{Executor, Task};
 
 use super::courier::Courier;
 use super::relay::Appliance;
 use super::status::{Facts, started};
 use super::{ids, notify};
+use crate::alert::SessionName;
 use crate::board::Board;
-use crate::config::Plan;
+use crate::config::{Plan, SessionPlan};
 use crate::gateway::Gateway;
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::outbox::Limits;
 use crate::store::{Store, StoreError};
 use crate::whatsapp::session::NOTICES_MAX;
-use crate::whatsapp::{Command, Session, SessionHandle, SessionParts};
+use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 
 /// How long the sessions may take to say goodbye at the end.
 pub(super) const GOODBYE: Duration = Duration::from_secs(15);
@@ -61,6 +64,21 @@ pub enum RunError {
     /// The disk failed. A restart recovers what it has.
     #[error("the state can no longer be written: {0}")]
     StoreFailed(String),
+    /// A task that runs for as long as the relay has ended or panicked. A restart is the cure.
+    #[error("{0}")]
+    PartEnded(String),
+}
+
+type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs one of the parts that must never end, and tells when it does. An executor keeps a task's panic for whoever awaits
+/// it, and nobody awaits these: without this one would be missing in silence.
+async fn watch(name: String, part: Part, fatal: async_channel::Sender<String>) {
+    let how = match AssertUnwindSafe(part).catch_unwind().await {
+        Ok(()) => "has ended",
+        Err(_) => "has panicked",
+    };
+    let _ = fatal.try_send(format!("{name} {how}"));
 }
 
 /// Runs the relay until SIGTERM or SIGINT. Blocks the calling thread, which becomes the executor's.
@@ -95,39 +113,17 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
 
-    let (notices_tx, notices) = async_channel::bounded(NOTICES_MAX);
-    let mut sessions = Vec::new();
-    let mut handles = Vec::new();
-    for session in &plan.sessions {
-        let (session, handle) = Session::new(SessionParts {
-            plan: session.clone(),
-            schedule: board.schedule(),
-            store: store.clone(),
-            executor: Arc::clone(&executor),
-            notices: notices_tx.clone(),
-            seed: ids::seed(),
-        });
-        sessions.push(session);
-        handles.push(handle);
-    }
-    drop(notices_tx);
-
-    let numbers = board.outbox();
-    let limits = Limits {
-        in_flight_max: numbers.in_flight_max as usize,
-        pending_max: usize::try_from(numbers.pending_max).unwrap_or(usize::MAX),
-        ..Limits::default()
-    };
-    let (courier, damaged) = Courier::open(
+    let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &executor);
+    let (courier, findings) = Courier::open(
         store.clone(),
         Arc::clone(&executor),
-        limits,
+        limits_of(board),
         board.store().collect,
         handles.clone(),
         plan.routes,
     )?;
-    for error in &damaged {
-        log::error!("an alert on disk cannot be read: {error}");
+    for finding in findings.damaged.iter().chain(&findings.orphaned) {
+        log::error!("{finding}");
     }
     let facts = Facts {
         started,
@@ -142,13 +138,18 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         listen: gateway.addresses().iter().map(ToString::to_string).collect(),
         store: store.clone(),
         config_warnings,
-        damaged: damaged.iter().map(ToString::to_string).collect(),
+        findings,
     };
 
+    let (fatal_tx, fatal) = async_channel::bounded(1);
+    let watched = |name: &str, task| executor.spawn(watch(name.to_owned(), task, fatal_tx.clone()));
     let mut tasks: Vec<Task<()>> = vec![
-        executor.spawn(Arc::clone(&courier).listen(notices)),
-        executor.spawn(Arc::clone(&courier).persist_forever()),
-        executor.spawn(Arc::clone(&courier).keep_time()),
+        watched(
+            "the ear for the sessions",
+            Box::pin(Arc::clone(&courier).listen(notices)),
+        ),
+        watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
+        watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
         executor.spawn(notify::feed_watchdog(store.clone())),
     ];
     for handle in &handles {
@@ -158,7 +159,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     }
     let running: Vec<Task<()>> = sessions
         .into_iter()
-        .map(|session| executor.spawn(session.run()))
+        .zip(&handles)
+        .map(|(session, handle)| watched(&format!("session {}", handle.name), Box::pin(session.run())))
         .collect();
 
     let (stop_tx, stop) = async_channel::bounded::<()>(1);
@@ -166,9 +168,13 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         courier: Arc::clone(&courier),
         facts,
     });
-    let serving = executor.spawn(gateway.serve(Arc::clone(&executor), relay, async move {
+    let stopped = async move {
         let _ = stop.recv().await;
-    }));
+    };
+    let serving = watched(
+        "the gateway",
+        Box::pin(gateway.serve(Arc::clone(&executor), relay, stopped)),
+    );
     notify::ready();
 
     let signal = async {
@@ -176,8 +182,11 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::info!("stopping on {}", signal.map_or("a signal", |_| "request"));
         None
     };
-    // An unwritable store is not recovered in place: the process ends, and the next one reads what the disk has.
-    let failure = future::or(signal, async { Some(store.failure().await) }).await;
+    // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one starts
+    // from what the disk has.
+    let broken = async { Some(RunError::StoreFailed(store.failure().await)) };
+    let ended = async { fatal.recv().await.ok().map(RunError::PartEnded) };
+    let failure = future::or(signal, future::or(broken, ended)).await;
     notify::stopping();
     drop(stop_tx);
     serving.await;
@@ -187,7 +196,38 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::error!("the last changes were not written: {error}");
     }
     drop(tasks);
-    failure.map_or(Ok(()), |reason| Err(RunError::StoreFailed(reason)))
+    failure.map_or(Ok(()), Err)
+}
+
+type Sessions = (
+    Vec<Session>,
+    Vec<SessionHandle>,
+    async_channel::Receiver<(SessionName, Notice)>,
+);
+
+fn make_sessions(plans: &[SessionPlan], board: &Board, store: &Store, executor: &Arc<Executor<'static>>) -> Sessions {
+    let (notices, heard) = async_channel::bounded(NOTICES_MAX);
+    let make = |plan: &SessionPlan| {
+        Session::new(SessionParts {
+            plan: plan.clone(),
+            schedule: board.schedule(),
+            store: store.clone(),
+            executor: Arc::clone(executor),
+            notices: notices.clone(),
+            seed: ids::seed(),
+        })
+    };
+    let (sessions, handles) = plans.iter().map(make).unzip();
+    (sessions, handles, heard)
+}
+
+fn limits_of(board: &Board) -> Limits {
+    let numbers = board.outbox();
+    Limits {
+        in_flight_max: numbers.in_flight_max as usize,
+        pending_max: usize::try_from(numbers.pending_max).unwrap_or(usize::MAX),
+        ..Limits::default()
+    }
 }
 
 async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {

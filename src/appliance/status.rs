@@ -2,10 +2,10 @@
 //! `docs/operations.md`; a test holds the two together.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::clock;
-use super::courier::Courier;
+use super::courier::{Courier, Findings};
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -15,11 +15,15 @@ use crate::store::{Store, inbound};
 use crate::whatsapp::session::masked;
 use crate::whatsapp::{SessionHandle, SessionView};
 
+/// After this long without a line a session counts as ill. Long enough for a router's restart or a server's.
+const OFFLINE_TOLERATED: Duration = Duration::from_secs(300);
+
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
     "config-unknown-key",
     "lab-build",
     "outbox-damaged",
+    "outbox-orphaned",
     "session-offline",
     "session-stopped",
     "session-trouble",
@@ -39,8 +43,8 @@ pub(super) struct Facts {
     pub(super) store: Store,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
-    /// Alerts on disk that could not be read, one line each.
-    pub(super) damaged: Vec<String>,
+    /// What was wrong with the alerts on disk at the start.
+    pub(super) findings: Findings,
 }
 
 impl Facts {
@@ -152,10 +156,16 @@ impl Facts {
                 health.push(entry("tcp-setting-refused", "warning", text));
             }
         }
+        let Findings { damaged, orphaned } = &self.findings;
         health.extend(
-            self.damaged
+            damaged
                 .iter()
                 .map(|text| entry("outbox-damaged", "error", text.clone())),
+        );
+        health.extend(
+            orphaned
+                .iter()
+                .map(|text| entry("outbox-orphaned", "error", text.clone())),
         );
         health.extend(
             self.config_warnings
@@ -188,15 +198,17 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
             "error",
             format!("session {name} is not paired: run `tautline pair`"),
         )),
-        State::Idle | State::Connecting { .. } => {
-            Some(("session-offline", "warning", format!("session {name} is connecting")))
-        }
-        State::Waiting { after } => Some((
-            "session-offline",
-            "warning",
-            format!("session {name} waits to connect again: {after}"),
-        )),
+        State::Idle | State::Connecting { .. } => Some(offline(view, format!("session {name} is connecting"))),
+        State::Waiting { after } => Some(offline(view, format!("session {name} waits to connect again: {after}"))),
         State::Online => None,
+    }
+}
+
+/// A short absence is routine; a long one is what a monitor is for.
+fn offline(view: &SessionView, text: String) -> (&'static str, &'static str, String) {
+    match view.offline_since {
+        Some(at) if at.elapsed() >= OFFLINE_TOLERATED => ("session-offline", "error", text),
+        _ => ("session-offline", "warning", text),
     }
 }
 
@@ -224,7 +236,7 @@ fn detail_of(view: &SessionView) -> String {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

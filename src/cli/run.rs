@@ -69,7 +69,11 @@ pub(super) fn failure(error: RunError) -> Failure {
     let exit = match &error {
         RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
         RunError::Refused(_) => Exit::Refused,
-        RunError::Store(_) | RunError::Listen(_) | RunError::Signals(_) | RunError::StoreFailed(_) => Exit::Failed,
+        RunError::Store(_)
+        | RunError::Listen(_)
+        | RunError::Signals(_)
+        | RunError::StoreFailed(_)
+        | RunError::PartEnded(_) => Exit::Failed,
     };
     Failure::new(exit, error)
 }

@@ -23,6 +23,9 @@ use super::{Refusal, guard, page, publish, query};
 /// `GET /v1/alerts` without `limit`, and at most with it.
 const ALERTS_DEFAULT: usize = 100;
 const ALERTS_MAX: usize = 1000;
+/// How long one may wait that should not.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 /// `?wait=` without `timeout`. Below the idle limits of what usually sits between two programs.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// Between two empty lines of a pairing stream.
@@ -241,6 +244,13 @@ async fn alert(shared: &Shared, door: Door, conn: &mut Client, id: &str) -> Outc
         Some(step) => {
             let step = parse_step(step)?;
             let timeout = parse_timeout(value(&pairs, "timeout"))?.min(shared.limits.wait_max);
+            // Too many wait already: this one looks again and again instead, and leaves its place between two looks.
+            let slot = shared.waiting_slot(door);
+            let timeout = if slot.is_some() {
+                timeout
+            } else {
+                timeout.min(LOOK_AGAIN)
+            };
             wait(shared, conn, id, step, timeout).await?
         }
     };

@@ -25,10 +25,13 @@ use super::socket::{Clocked, Socket};
 use crate::line::TcpSchedule;
 use crate::net;
 
-/// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve. More get a 503.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve, each of which may open
+/// the next connection before the last is gone. More get a 503.
+const CONNECTIONS_MAX: usize = 128;
 /// The same on the control socket: counted apart, so that a flood on TCP never locks `tautline status` out.
-const CONTROL_CONNECTIONS_MAX: usize = 16;
+const CONTROL_CONNECTIONS_MAX: usize = 32;
+/// The share of either that may wait for an alert's way. In an outage everybody waits, and publishing must go on.
+const WAITERS_SHARE: usize = 2;
 /// Refusals being said at once; beyond that a connection is just closed.
 const REFUSALS_MAX: usize = 16;
 /// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
@@ -114,6 +117,8 @@ pub(super) struct Shared {
     http: Arc<HttpContext>,
     connections: Arc<AtomicUsize>,
     control_connections: Arc<AtomicUsize>,
+    waiters: Arc<AtomicUsize>,
+    control_waiters: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
 }
 
@@ -356,7 +361,7 @@ async fn until_closed(task: impl Future<Output = ()>, closed: async_channel::Rec
 }
 
 /// One of a bounded number, given back on drop.
-struct Slot(Arc<AtomicUsize>);
+pub(super) struct Slot(Arc<AtomicUsize>);
 
 impl Slot {
     fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
@@ -393,6 +398,8 @@ impl Shared {
             http: Arc::new(http),
             connections: Arc::default(),
             control_connections: Arc::default(),
+            waiters: Arc::default(),
+            control_waiters: Arc::default(),
             refusals: Arc::default(),
         }
     }
@@ -401,6 +408,14 @@ impl Shared {
         match door {
             Door::Tcp(_) => Slot::take(&self.connections, self.limits.connections),
             Door::Control => Slot::take(&self.control_connections, self.limits.control_connections),
+        }
+    }
+
+    /// Held by a connection that waits.
+    pub(super) fn waiting_slot(&self, door: Door) -> Option<Slot> {
+        match door {
+            Door::Tcp(_) => Slot::take(&self.waiters, self.limits.connections / WAITERS_SHARE),
+            Door::Control => Slot::take(&self.control_waiters, self.limits.control_connections / WAITERS_SHARE),
         }
     }
 }

@@ -294,7 +294,7 @@ impl Cause {
     pub fn from_stream_error(code: Option<u16>, child: Option<&str>, kind: Option<&str>) -> Self {
         match (code, child, kind) {
             (_, Some("conflict"), Some("replaced")) | (Some(409), ..) => Self::Replaced,
-            (_, Some("conflict"), _) | (Some(401 | 516), ..) => Self::Unlinked,
+            (_, Some("conflict"), Some("device_removed")) | (Some(401 | 516), ..) => Self::Unlinked,
             (Some(515), ..) => Self::RestartRequired,
             (Some(429), ..) => Self::RateLimited,
             (Some(code @ 500..=514), ..) => Self::ServerTrouble(code),

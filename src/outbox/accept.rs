@@ -94,6 +94,12 @@ impl Outbox {
         self.expire(now);
     }
 
+    /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that could
+    /// not be read.
+    pub fn skip_to(&mut self, seq: u64) {
+        self.seq_next = self.seq_next.max(seq.saturating_add(1));
+    }
+
     fn duplicate_of(&self, now: Now, request: &AcceptRequest) -> Option<Accepted> {
         let key = (request.route.clone(), request.alert.key.clone()?);
         let first = self.entries.get(self.by_key.get(&key)?)?;

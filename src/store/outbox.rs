@@ -39,18 +39,48 @@ pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError
     store.commit(batch).await
 }
 
-/// All alerts, in the order of acceptance, and the ones that could not be read.
+/// What [`load`] found.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// In the order of acceptance.
+    pub alerts: Vec<AlertRecord>,
+    /// Records that could not be read. They stay where they are: a later version may have written them.
+    pub damaged: Vec<StoreError>,
+    /// The highest number in use, damaged records included: no new alert may take the place of one.
+    pub seq_max: u64,
+}
+
+/// All alerts.
 ///
 /// # Errors
 /// The store could not be read at all.
-pub fn load(view: &View) -> Result<(Vec<AlertRecord>, Vec<StoreError>), StoreError> {
-    let mut alerts = Vec::new();
-    let mut damaged = Vec::new();
+pub fn load(view: &View) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
     for entry in view.scan(Tree::Outbox, b"") {
-        match record::decode::<OutboxRecordV1>(Tree::Outbox, VERSION, &entry?.1) {
-            Ok(OutboxRecordV1(alert)) => alerts.push(alert),
-            Err(error) => damaged.push(error),
+        let (key, value) = entry?;
+        if let Some(seq) = key.first_chunk::<8>() {
+            loaded.seq_max = loaded.seq_max.max(u64::from_be_bytes(*seq));
+        }
+        match record::decode::<OutboxRecordV1>(Tree::Outbox, VERSION, &value) {
+            Ok(OutboxRecordV1(alert)) => loaded.alerts.push(alert),
+            Err(error) => loaded.damaged.push(error),
         }
     }
-    Ok((alerts, damaged))
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_keeps_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let mut batch = Batch::new();
+        batch.put(Tree::Outbox, &7u64.to_be_bytes(), vec![99, 1, 2, 3]).unwrap();
+        smol::block_on(store.commit(batch)).unwrap();
+        let loaded = load(store.view()).unwrap();
+        assert_eq!((loaded.alerts.len(), loaded.damaged.len(), loaded.seq_max), (0, 1, 7));
+    }
 }

@@ -65,7 +65,10 @@ impl Writer {
                     match opened.unwrap_or_else(|_| Err("the database panicked while opening".into())) {
                         Ok(database) => {
                             let _ = opened_tx.send(Ok(database.view.tree.clone()));
-                            database.serve(&queue, &broken);
+                            // A panic outside a transaction, as in a sync, must not leave a store that merely never answers.
+                            if catch_unwind(AssertUnwindSafe(|| database.serve(&queue, &broken))).is_err() {
+                                broken.set("the store's thread panicked");
+                            }
                         }
                         Err(cause) => {
                             let _ = opened_tx.send(Err(cause));
@@ -257,6 +260,22 @@ impl Database {
 
     fn sync(&self) -> std::io::Result<()> {
         self.db.flush().map_err(std::io::Error::other)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.sync_blobs()
+    }
+
+    /// A page of several large values may grow past what sled keeps in its one file. It then lies in a file of its own,
+    /// which sled does not sync. There are none as long as values are small, which they are.
+    fn sync_blobs(&self) -> std::io::Result<()> {
+        let blobs = self.path.join("blobs");
+        let mut any = false;
+        for entry in std::fs::read_dir(&blobs)? {
+            // One that sled removes meanwhile needs no sync.
+            if let Ok(file) = File::open(entry?.path()) {
+                file.sync_all()?;
+                any = true;
+            }
+        }
+        if any { File::open(&blobs)?.sync_all() } else { Ok(()) }
     }
 }

@@ -140,7 +140,7 @@ impl ClientParts {
 pub(super) struct LiveClient {
     pub(super) client: Arc<Client>,
     pub(super) events: async_channel::Receiver<LineEvent>,
-    sorter: Arc<Sorter>,
+    pub(super) sorter: Arc<Sorter>,
     quiet: Arc<QuietName>,
     factory: Arc<LineFactory>,
     unread: Unread,
@@ -257,7 +257,9 @@ impl LiveClient {
 
     /// When the line that is up now was upgraded.
     pub(super) fn upgraded_at(&self) -> Option<Instant> {
-        self.factory.line()?.tap().look().upgraded_at
+        // A send that hangs may still hold the line before.
+        let state = self.factory.line()?.tap().look();
+        state.upgraded_at.filter(|_| state.ended.is_none())
     }
 
     /// When something came that only a session that works gives.

@@ -61,6 +61,8 @@ pub enum LineEvent {
         cause: Cause,
         detail: String,
     },
+    /// A send has waited for an answer of the server for as long as it may.
+    SendStuck,
     /// The name that others see was changed, here or on the phone.
     NameChanged {
         name: String,
@@ -106,7 +108,7 @@ impl Sorter {
         self.stanzas.load(Ordering::Relaxed)
     }
 
-    fn forward(&self, event: LineEvent) {
+    pub(super) fn forward(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
         }

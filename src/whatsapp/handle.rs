@@ -79,6 +79,8 @@ pub struct SessionView {
     pub account: Option<String>,
     /// Unix milliseconds.
     pub online_since: Option<u64>,
+    /// Since when there has been no line, when there is none.
+    pub offline_since: Option<Instant>,
     pub lines: u64,
     pub last_end: Option<LastEnd>,
     pub deadline: Option<(Instant, crate::line::Reason)>,
@@ -100,6 +102,7 @@ impl Default for SessionView {
             paired: false,
             account: None,
             online_since: None,
+            offline_since: None,
             lines: 0,
             last_end: None,
             deadline: None,

@@ -11,20 +11,29 @@ use wacore_binary::Jid;
 use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, SendError, SendOptions};
 
+use super::events::{LineEvent, Sorter};
 use super::handle::Notice;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::outbox::MessageId;
 use crate::store::{Store, inbound};
 
 /// Encrypting for a recipient may first ask the server for devices and keys. Past this the attempt is given up, and the
-/// next one uses the same message id.
-const SEND_DEADLINE: Duration = Duration::from_secs(60);
+/// next one uses the same message id. Below the outbox's deadline for the ack, so that no two attempts overlap.
+pub(super) const SEND_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Messages looked through for chats that are no groups.
 const CHATS_FROM_INBOUND: usize = 1000;
 
 /// Sends, and says what came of it. The server's ack comes separately, perhaps before this returns.
-pub(super) async fn deliver(client: Arc<Client>, recipient: Recipient, message_id: MessageId, text: String) -> Notice {
+/// When it did not come to an end in time, `sorter` is told: pings may be answered on a line that carries nothing else,
+/// and what was never written gets no ack to miss.
+pub(super) async fn deliver(
+    client: Arc<Client>,
+    sorter: Arc<Sorter>,
+    recipient: Recipient,
+    message_id: MessageId,
+    text: String,
+) -> Notice {
     let Some(jid) = jid_of(&client, &recipient) else {
         let error = "the account's own number is not known".to_owned();
         return Notice::SendFailed {
@@ -37,6 +46,7 @@ pub(super) async fn deliver(client: Arc<Client>, recipient: Recipient, message_i
     let sending = client.send_message_with_options(jid, Message::text(text), options);
     let late = async {
         Timer::after(SEND_DEADLINE).await;
+        sorter.forward(LineEvent::SendStuck);
         Err(SendError::Internal(anyhow::anyhow!(
             "not written within {} s",
             SEND_DEADLINE.as_secs()

@@ -45,7 +45,9 @@ enum Event {
     Line(LineEvent),
     /// The library has given the line up.
     LineOver,
-    /// One of our own requests was answered, or not.
+    /// Its task ended without a word. Its client would refuse to run again.
+    LibraryPanicked,
+    /// The timer that was armed for the earliest deadline has fired.
     Deadline,
     /// Nobody holds a handle any more.
     Abandoned,
@@ -115,6 +117,7 @@ impl Session {
             parts,
         };
         session.look_at_credentials();
+        session.change(|view| view.offline_since = Some(Instant::now()));
         let handle = SessionHandle {
             name,
             commands: commands_tx,
@@ -136,6 +139,14 @@ impl Session {
                 Event::Command(command) => self.on_command(command).await,
                 Event::Line(event) => self.on_line_event(event).await,
                 Event::LineOver => self.on_line_over().await,
+                Event::LibraryPanicked => {
+                    log::error!(
+                        "session {}: the protocol library panicked; starting a fresh client",
+                        self.name
+                    );
+                    self.on_line_over().await;
+                    self.let_go_of_client().await;
+                }
                 Event::Deadline => self.on_deadline().await,
                 Event::Abandoned => {
                     self.abandoned = true;
@@ -174,11 +185,10 @@ impl Session {
         };
         let over = async {
             match &self.line {
-                // An error means that the task ended without a word (a panic in the library): it is over all the same.
-                Some(line) => {
-                    let _ = line.over.recv().await;
-                    Event::LineOver
-                }
+                Some(line) => match line.over.recv().await {
+                    Ok(()) => Event::LineOver,
+                    Err(_) => Event::LibraryPanicked,
+                },
                 None => future::pending().await,
             }
         };
@@ -200,7 +210,8 @@ impl Session {
                 text,
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
-                    let outcome = send::deliver(Arc::clone(&client.client), recipient, message_id, text);
+                    let (sender, sorter) = (Arc::clone(&client.client), Arc::clone(&client.sorter));
+                    let outcome = send::deliver(sender, sorter, recipient, message_id, text);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
@@ -290,6 +301,7 @@ impl Session {
                 }
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
+            LineEvent::SendStuck => self.on_send_stuck(),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
         }
     }
@@ -308,7 +320,10 @@ impl Session {
         };
         line.up = true;
         let now = wall_ms();
-        self.change(|view| view.online_since = Some(now));
+        self.change(|view| {
+            view.online_since = Some(now);
+            view.offline_since = None;
+        });
         log::info!("session {}: online", self.name);
         if let Some(account) = self
             .look(|view| view.account.clone())
@@ -332,6 +347,15 @@ impl Session {
         self.said_first(cause, detail);
         if lingers {
             self.break_line("the server gave the line up");
+        }
+    }
+
+    /// Unless the line is a newer one than the send waited on.
+    fn on_send_stuck(&mut self) {
+        let now = Instant::now();
+        let upgraded_at = self.client.as_ref().and_then(LiveClient::upgraded_at);
+        if upgraded_at.is_some_and(|at| at + send::SEND_DEADLINE <= now) {
+            self.supervisor.handle(now, Input::Suspect(Cause::AckTimeout));
         }
     }
 
@@ -406,16 +430,14 @@ impl Session {
         }
     }
 
-    /// The login step counts from the upgrade, which the supervisor does not see. Pairing waits for a person instead.
+    /// When the server must have answered the login. The step counts from the upgrade, of which nobody tells: until it
+    /// has come, this is the time to look again. Pairing waits for a person instead.
     fn login_by(&self) -> Option<Instant> {
-        let line = self
-            .line
+        self.line
             .as_ref()
-            .filter(|line| !line.logged_in && line.give_up_at.is_none())?;
-        if line.pairing {
-            return None;
-        }
-        Some(self.client.as_ref()?.upgraded_at()? + self.parts.schedule.steps.login)
+            .filter(|line| !line.logged_in && !line.pairing && line.give_up_at.is_none())?;
+        let upgraded_at = self.client.as_ref()?.upgraded_at().unwrap_or_else(Instant::now);
+        Some(upgraded_at + self.parts.schedule.steps.login)
     }
 
     /// Instants of what was heard, for deadlines that are judged by them.
@@ -604,6 +626,7 @@ impl Session {
         };
         self.change(|view| {
             view.online_since = None;
+            view.offline_since.get_or_insert_with(Instant::now);
             view.last_end = Some(end);
         });
     }

@@ -12,7 +12,7 @@ use wacore::net::{HttpClient, HttpRequest};
 use crate::store::{Batch, Store, StoreError, Tree, record};
 
 /// How long a fetch may take.
-pub(super) const FETCH_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const FETCH_DEADLINE: Duration = Duration::from_secs(8);
 
 /// How often a fresh one is looked for while a line is up.
 pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(24 * 3600);

@@ -174,6 +174,21 @@ fn a_login_that_is_refused_for_now_is_tried_again() {
     ]);
 }
 
+/// 20 s from the upgrade on every board.
+#[test]
+fn a_login_that_never_comes_is_given_up() {
+    all_recover(&[
+        standing("mute handshake", "login took too long", |faults| {
+            faults.mute_handshake(true);
+            faults.cut_rst();
+        }),
+        standing("silent login", "login took too long", |faults| {
+            faults.silent_login(true);
+            faults.cut_rst();
+        }),
+    ]);
+}
+
 #[test]
 fn pings_that_go_unanswered_end_the_line() {
     let (bench, relay) = Bench::online();

@@ -231,7 +231,11 @@ fn limit(field: &'static str, value: &str, max: usize) -> Result<(), NtfyError> 
 /// Without control characters other than newline and tab: they would forge or hide what a person reads.
 fn clean(text: &str) -> String {
     let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    text.replace("\r\n", "\n").chars().filter(kept).collect()
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(kept)
+        .collect()
 }
 
 /// The same on one line.

@@ -47,6 +47,7 @@ pub(super) struct Courier {
     /// Held over a write of these, so that whoever wants them on disk also waits for the write that is under way.
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
+    pending_max: usize,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
 }
@@ -65,6 +66,7 @@ impl Courier {
         routes: Vec<RoutePlan>,
     ) -> Result<(Arc<Self>, Findings), StoreError> {
         let loaded = outbox_store::load(store.view())?;
+        let pending_max = limits.pending_max;
         let mut outbox = Outbox::new(limits, ids::seed());
         outbox.restore(clock::now(), loaded.alerts.into_iter());
         outbox.skip_to(loaded.seq_max);
@@ -83,6 +85,7 @@ impl Courier {
             persist_due: Event::new(),
             persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
+            pending_max,
             collect,
         };
         let findings = Findings {
@@ -118,6 +121,11 @@ impl Courier {
 
     pub(super) fn routes(&self) -> impl Iterator<Item = &RouteName> {
         self.routes.keys()
+    }
+
+    /// How many alerts may wait to be sent.
+    pub(super) fn pending_max(&self) -> usize {
+        self.pending_max
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {

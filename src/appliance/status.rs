@@ -9,7 +9,7 @@ use super::courier::{Courier, Findings};
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
-use crate::line::{Schedule, State, Stop};
+use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
 use crate::store::{Store, inbound};
 use crate::whatsapp::session::masked;
@@ -18,12 +18,17 @@ use crate::whatsapp::{SessionHandle, SessionView};
 /// After this long without a line a session counts as ill. Long enough for a router's restart or a server's.
 const OFFLINE_TOLERATED: Duration = Duration::from_secs(300);
 
+/// An alert that waits this long has a reason, whatever the session says of itself.
+const STUCK_AFTER: Duration = Duration::from_secs(900);
+
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
     "config-unknown-key",
     "lab-build",
     "outbox-damaged",
+    "outbox-full",
     "outbox-orphaned",
+    "outbox-stuck",
     "session-offline",
     "session-stopped",
     "session-trouble",
@@ -52,7 +57,7 @@ impl Facts {
         let now = Instant::now();
         let views: Vec<(&SessionHandle, SessionView)> =
             courier.sessions().map(|handle| (handle, handle.view())).collect();
-        let health = self.health(&views);
+        let health = self.health(courier, &views);
         let outbox = courier.outbox();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -135,7 +140,7 @@ impl Facts {
         ]
     }
 
-    fn health(&self, views: &[(&SessionHandle, SessionView)]) -> Vec<HealthEntry> {
+    fn health(&self, courier: &Courier, views: &[(&SessionHandle, SessionView)]) -> Vec<HealthEntry> {
         let entry = |code: &str, severity: &str, text: String| HealthEntry {
             code: code.to_owned(),
             severity: severity.to_owned(),
@@ -156,6 +161,7 @@ impl Facts {
                 health.push(entry("tcp-setting-refused", "warning", text));
             }
         }
+        health.extend(outbox_health(courier));
         let Findings { damaged, orphaned } = &self.findings;
         health.extend(
             damaged
@@ -199,9 +205,36 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
             format!("session {name} is not paired: run `tautline pair`"),
         )),
         State::Idle | State::Connecting { .. } => Some(offline(view, format!("session {name} is connecting"))),
+        State::Waiting {
+            after: after @ (Cause::TemporaryBan(_) | Cause::Outdated),
+        } => Some(("session-offline", "error", format!("session {name} waits: {after}"))),
         State::Waiting { after } => Some(offline(view, format!("session {name} waits to connect again: {after}"))),
         State::Online => None,
     }
+}
+
+/// Whether alerts get away: how many wait, and since when the oldest does.
+fn outbox_health(courier: &Courier) -> Option<HealthEntry> {
+    let (pending, oldest) = {
+        let outbox = courier.outbox();
+        (outbox.pending_len(), outbox.oldest_pending())
+    };
+    let entry = |code: &str, severity: &str, text| HealthEntry {
+        code: code.to_owned(),
+        severity: severity.to_owned(),
+        text,
+    };
+    if pending >= courier.pending_max() {
+        let text = format!("{pending} alerts wait to be sent; new ones are refused until some are through");
+        return Some(entry("outbox-full", "error", text));
+    }
+    // By the wall clock, which is good enough for a hint and moves nothing.
+    let waited = Duration::from_millis(clock::wall_ms().saturating_sub(oldest?.0));
+    (waited >= STUCK_AFTER).then(|| {
+        let minutes = waited.as_secs() / 60;
+        let text = format!("{pending} alert(s) wait to be sent, the oldest for {minutes} min; see `tautline queue`");
+        entry("outbox-stuck", "error", text)
+    })
 }
 
 /// A short absence is routine; a long one is what a monitor is for.

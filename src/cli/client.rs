@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::future;
 use serde::de::DeserializeOwned;
 use smol::net::unix::UnixStream;
 
-use crate::gateway::api::ErrorBody;
+use crate::gateway::api::{ErrorBody, TOO_MANY_CONNECTIONS};
 use crate::net::http::{HttpError, Incoming, Request, Response, exchange, open};
 
 use super::{Exit, Failure, Global, paths};
@@ -19,6 +19,10 @@ use super::{Exit, Failure, Global, paths};
 const BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// An answer that needs no waiting. An alert is synced to an SD card in it, which may take seconds.
 pub(super) const PROMPT: Duration = Duration::from_secs(30);
+
+/// How long to try again while the relay has as many connections as it takes.
+const CROWD_PATIENCE: Duration = Duration::from_secs(20);
+const CROWD_PAUSE: Duration = Duration::from_millis(200);
 
 /// The relay that was found.
 pub(super) struct Client {
@@ -58,7 +62,13 @@ impl Client {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<T, Failure> {
-        let response = self.send(method, target, body, deadline).await?;
+        let mut response = self.send(method, target, body.clone(), deadline).await?;
+        let until = Instant::now() + CROWD_PATIENCE;
+        // Refused at the door, before anything was read: worth another try.
+        while response.status == 503 && is_crowded(&response.body) && Instant::now() < until {
+            Timer::after(CROWD_PAUSE).await;
+            response = self.send(method, target, body.clone(), deadline).await?;
+        }
         if !(200..300).contains(&response.status) {
             return Err(refused(response.status, &response.body));
         }
@@ -135,6 +145,10 @@ pub(super) fn lost(error: HttpError) -> Failure {
         HttpError::Malformed(_) | HttpError::TooLarge(_) => Exit::Failed,
     };
     Failure::new(exit, format!("talking to the relay: {error}"))
+}
+
+fn is_crowded(body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|body: ErrorBody| body.error == TOO_MANY_CONNECTIONS)
 }
 
 fn refused(status: u16, body: &[u8]) -> Failure {

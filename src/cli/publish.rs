@@ -16,6 +16,8 @@ use super::{Exit, Failure, Global};
 
 /// More than any alert may have; the relay says what its limit is.
 const STDIN_MAX_BYTES: u64 = 1024 * 1024;
+/// While the relay restarts under a `--wait`.
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// One long poll; a longer `--timeout` asks again.
 const POLL_MAX: Duration = Duration::from_secs(120);
 
@@ -96,12 +98,25 @@ pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure>
         let client = Client::find(global).await?;
         let route = route(&client, args.to.clone()).await?;
         let target = format!("/{route}{}", parameters(&args));
-        let published: Published = client.call("POST", &target, body, PROMPT).await?;
+        let published: Published = client
+            .call("POST", &target, body, PROMPT)
+            .await
+            .map_err(perhaps_accepted)?;
         match args.wait {
             None => report(global, &published),
             Some(wait) => report_when(global, &client, &published, wait, args.timeout).await,
         }
     })
+}
+
+/// The connection stood and no answer came: nobody here knows.
+fn perhaps_accepted(failure: Failure) -> Failure {
+    if failure.exit != Exit::Unreachable {
+        return failure;
+    }
+    let advice =
+        "it may have been accepted all the same: look with `tautline queue`, and give --key to what is tried again";
+    Failure::new(failure.exit, format!("{}; {advice}", failure.text))
 }
 
 /// The words, or standard input.
@@ -211,13 +226,19 @@ async fn wait_for(client: &Client, id: &str, wait: Wait, timeout: Duration) -> R
         let millis = format!("{}ms", poll.as_millis());
         let pairs = [("wait", wait.word()), ("timeout", millis.as_str())];
         let target = format!("/v1/alerts/{id}?{}", query::encode(&pairs));
-        let alert: AlertView = client
-            .call("GET", &target, Vec::new(), poll + PROMPT)
-            .await
-            .map_err(|failure| {
+        let asked = client.call("GET", &target, Vec::new(), poll + PROMPT).await;
+        let alert: AlertView = match asked {
+            Ok(alert) => alert,
+            // It may be restarting. The alert is on disk, and so it is still worth waiting for.
+            Err(failure) if failure.exit == Exit::Unreachable && left > RECONNECT_EVERY => {
+                async_io::Timer::after(RECONNECT_EVERY).await;
+                continue;
+            }
+            Err(failure) => {
                 let text = format!("{} (alert {id} is accepted and goes its way)", failure.text);
-                Failure::new(failure.exit, text)
-            })?;
+                return Err(Failure::new(failure.exit, text));
+            }
+        };
         if alert.state >= wait.step() || failed(&alert).is_some() || left <= POLL_MAX {
             return Ok(alert);
         }

@@ -161,7 +161,7 @@ fn describe_session(session: &SessionStatus, fancy: bool, lines: &mut Vec<String
         ));
     }
     lines.push(format!(
-        "  {} lines opened, {} messages received",
+        "  lines opened: {}, messages received: {}",
         session.lines, session.inbound_recorded
     ));
 }

@@ -168,6 +168,9 @@ pub struct DeliveryView {
     pub note: String,
 }
 
+/// The error of a connection over the limit: nothing was read of it.
+pub const TOO_MANY_CONNECTIONS: &str = "too many connections at once, come again later";
+
 /// The body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {

@@ -20,6 +20,7 @@ use trillium_http::{Error as HttpError, Headers, HttpContext};
 
 use super::Relay;
 use super::answer::raw;
+use super::api::TOO_MANY_CONNECTIONS;
 use super::endpoints;
 use super::socket::{Clocked, Socket};
 use crate::line::TcpSchedule;
@@ -444,11 +445,7 @@ async fn converse(shared: Arc<Shared>, door: Door, socket: Socket, slot: Slot) {
 }
 
 async fn refuse(socket: Socket, slot: Slot) {
-    let answer = raw(
-        503,
-        "Service Unavailable",
-        "too many connections at once, come again later",
-    );
+    let answer = raw(503, "Service Unavailable", TOO_MANY_CONNECTIONS);
     part(socket, &answer).await;
     drop(slot);
 }

@@ -103,7 +103,7 @@ impl Outbox {
     fn duplicate_of(&self, now: Now, request: &AcceptRequest) -> Option<Accepted> {
         let key = (request.route.clone(), request.alert.key.clone()?);
         let first = self.entries.get(self.by_key.get(&key)?)?;
-        let counts = first.dedup_until.is_some_and(|until| until > now.mono);
+        let counts = first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key();
         counts.then(|| Accepted {
             record: first.record.clone(),
             duplicate: true,

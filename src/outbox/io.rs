@@ -111,6 +111,6 @@ pub enum CommandError {
     #[error("no alert has the id {0:?}")]
     Unknown(String),
     /// Everything is sent: nothing is left to retry or to drop.
-    #[error("alert {id:?} is {step:?}: nothing is left to {verb}")]
+    #[error("alert {id:?} is {step}: nothing is left to {verb}")]
     Settled { id: String, step: Step, verb: &'static str },
 }

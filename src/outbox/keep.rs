@@ -53,6 +53,16 @@ pub(super) fn size_of(record: &AlertRecord) -> usize {
     RECORD + alert.text.len() + alert.title.len() + tags + options + DELIVERY * record.deliveries.len()
 }
 
+impl Entry {
+    /// An alert that reached nobody must not make its sender's next try a duplicate.
+    pub(super) fn holds_its_key(&self) -> bool {
+        self.record
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.step != Step::Failed)
+    }
+}
+
 impl Outbox {
     /// Puts a record under every index. Its deliveries that still have to go get in line.
     pub(super) fn insert(&mut self, now: Now, record: AlertRecord, durable: bool) {
@@ -90,7 +100,9 @@ impl Outbox {
     /// The first alert with a key keeps it while it counts.
     fn index_key(&mut self, now: Now, key: (super::RouteName, String), seq: u64) {
         let holder = self.by_key.get(&key).and_then(|holder| self.entries.get(holder));
-        let held_until = holder.and_then(|entry| entry.dedup_until);
+        let held_until = holder
+            .filter(|entry| entry.holds_its_key())
+            .and_then(|entry| entry.dedup_until);
         if held_until.is_none_or(|until| until <= now.mono) {
             self.by_key.insert(key, seq);
         }

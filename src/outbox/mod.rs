@@ -125,6 +125,12 @@ impl Outbox {
         self.counts[step as usize]
     }
 
+    /// When the alert was accepted that has waited longest to be sent.
+    pub fn oldest_pending(&self) -> Option<Timestamp> {
+        let first = self.entries.get(self.pending.first()?)?;
+        Some(first.record.accepted_at)
+    }
+
     /// Alerts that still have something to send.
     pub fn pending_len(&self) -> usize {
         self.pending.len()

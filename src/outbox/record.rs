@@ -37,6 +37,18 @@ pub enum Step {
     Failed,
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Failed => "failed",
+        })
+    }
+}
+
 /// One alert on its way to one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -66,12 +78,14 @@ pub struct AlertRecord {
 }
 
 impl AlertRecord {
-    /// The step that every delivery has reached. One that failed speaks for the alert only when all the others are done.
+    /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one that
+    /// failed makes it failed, whatever became of the others: whoever asks wants to know that somebody did not get it.
     pub fn step(&self) -> Step {
-        self.deliveries
-            .iter()
-            .map(|delivery| delivery.step)
-            .min()
-            .unwrap_or(Step::Failed)
+        let steps = || self.deliveries.iter().map(|delivery| delivery.step);
+        match steps().min() {
+            Some(least) if least > Step::Accepted && steps().any(|step| step == Step::Failed) => Step::Failed,
+            Some(least) => least,
+            None => Step::Failed,
+        }
     }
 }

@@ -111,13 +111,25 @@ impl Outbox {
     pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
         for leg in self.legs_at(seq, Step::Accepted) {
-            self.set_step(now, leg, Step::Failed, "dropped by hand");
+            let note = match self.attempts(leg) {
+                0 => "dropped by hand",
+                _ => "dropped by hand, but it may have gone out before",
+            };
+            self.set_step(now, leg, Step::Failed, note);
         }
         self.cancel_sends(|output| matches!(output, Output::Send { seq: queued, .. } if *queued == seq));
         self.settle(now, seq);
         self.fill(now);
         // It was settled just now, so only the byte limit could have forgotten it already.
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    fn attempts(&self, leg: Leg) -> u32 {
+        let delivery = self
+            .entries
+            .get(&leg.seq)
+            .and_then(|entry| entry.record.deliveries.get(leg.index));
+        delivery.map_or(0, |delivery| delivery.attempts)
     }
 
     fn on_durable(&mut self, seq: u64) {

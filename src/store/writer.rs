@@ -156,7 +156,13 @@ impl Database {
             .path(path)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
-        let db = config.open().map_err(|error| error.to_string())?;
+        let db = config.open().map_err(|error| match error {
+            sled::Error::Corruption { .. } => format!(
+                "the database in {} is damaged; docs/operations.md says what can be done (\"When the state is damaged\")",
+                path.display()
+            ),
+            other => other.to_string(),
+        })?;
         let tree = db.open_tree("tautline").map_err(|error| error.to_string())?;
         let file = File::open(path.join("db")).map_err(|error| error.to_string())?;
         let database = Self {

@@ -9,7 +9,7 @@ use futures_lite::future;
 use wacore::proto_helpers::MessageBuilderExt;
 use wacore_binary::Jid;
 use waproto::whatsapp::Message;
-use whatsapp_rust::{Client, SendError, SendOptions};
+use whatsapp_rust::{Client, IqError, SendError, SendOptions};
 
 use super::events::{LineEvent, Sorter};
 use super::handle::Notice;
@@ -55,13 +55,23 @@ pub(super) async fn deliver(
     match future::or(sending, late).await {
         Ok(_) => Notice::Written { message_id },
         Err(error) => {
-            let permanent = matches!(error, SendError::InvalidRequest(_));
+            let permanent = refused_for_good(&error);
             Notice::SendFailed {
                 message_id,
                 error: error.to_string(),
                 permanent,
             }
         }
+    }
+}
+
+/// An answer of the server to the questions that a send begins with (who is in the group, which devices, which keys) that
+/// will be the same every time: no such group or number, not a member, not allowed.
+fn refused_for_good(error: &SendError) -> bool {
+    match error {
+        SendError::InvalidRequest(_) => true,
+        SendError::Iq(IqError::ServerError { code, .. }) => matches!(code, 401 | 403 | 404 | 406 | 410),
+        _ => false,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Many more: `cargo run --example simulate -- --seeds 1000 --days 365`, which prints the seed of a failure.
 
+#[path = "sim/behaviour.rs"]
+mod behaviour;
 #[path = "sim/mod.rs"]
 mod sim;
 

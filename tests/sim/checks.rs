@@ -67,7 +67,7 @@ impl Checks {
             self.fail(format!("poll_timeout does not advance: {next:?}"));
         }
         self.timeouts += 1;
-        if self.timeouts % 8 != 0 {
+        if !self.timeouts.is_multiple_of(8) {
             return;
         }
         core.handle_timeout(now);
@@ -151,6 +151,14 @@ impl Checks {
         let _ = now;
     }
 
+    /// (6) The link is back and says so: up within 3 s, whatever the pause was.
+    pub fn recovered(&mut self, took_ms: u64) {
+        self.seen.recovery_max_ms = self.seen.recovery_max_ms.max(took_ms);
+        if took_ms > 3_000 {
+            self.fail(format!("the link was back for {took_ms} ms before the line was up"));
+        }
+    }
+
     /// (5) Stops are said, and last.
     pub fn state(&mut self, state: &State) {
         match state {
@@ -190,7 +198,7 @@ impl Checks {
         }
     }
 
-    pub fn into_summary(&self, summary: &mut Summary) {
+    pub fn add_to(&self, summary: &mut Summary) {
         summary.add(&self.seen);
     }
 }

@@ -9,7 +9,7 @@ mod sim;
 
 /// The fixed set: a few seconds, without optimisation.
 const SEEDS: u64 = 42;
-const DAYS: u64 = 1;
+const DAYS: u64 = 3;
 
 #[test]
 fn the_properties_hold_for_the_fixed_seeds() {

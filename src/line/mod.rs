@@ -13,8 +13,6 @@ mod random;
 mod record;
 mod schedule;
 mod supervisor;
-#[cfg(test)]
-mod tests;
 mod watchdog;
 mod words;
 

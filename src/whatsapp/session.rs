@@ -574,11 +574,13 @@ impl Session {
 
     /// The next line gets a new client; a line that is still open did not let go.
     async fn start_afresh(&mut self) {
-        let open = self.line.is_some();
+        let open = self.line.as_ref().map(|line| line.up);
         self.let_go_of_client().await;
-        if open {
+        if open.is_some() {
             let cause = Cause::PathBroken;
             self.supervisor.handle(Instant::now(), Input::Ended { cause });
+        }
+        if open == Some(true) {
             self.notify(Notice::Down).await;
         }
     }

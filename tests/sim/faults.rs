@@ -144,15 +144,18 @@ impl World {
         if paused && well {
             let first = u64::try_from(self.schedule.redial.first.as_millis()).unwrap_or(u64::MAX);
             let due = self.now + first;
+            let mut braked = false;
             let next = self.shell.core.poll_timeout().map(|(at, reason)| (self.ms(at), reason));
             match (self.shell.core.state(), next) {
-                (State::Connecting { .. }, _) | (_, Some((_, Reason::StormBrake))) => {}
+                (State::Connecting { .. }, _) => {}
+                (_, Some((_, Reason::StormBrake))) => braked = true,
                 (_, Some((at, Reason::Redial))) if at <= due => {}
                 other => self
                     .checks
                     .fail(format!("the link is back and the pause goes on: {other:?}")),
             }
-            self.link_back = Some(self.now);
+            let before = self.flows - u64::from(self.flow.is_some());
+            self.link_back = Some((self.now, before)).filter(|_| !braked);
         }
         let left = self.random.below(4) as u32;
         self.after(200, Event::PathNews { left });

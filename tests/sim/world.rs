@@ -199,7 +199,8 @@ pub struct World {
     pub ban_s: u64,
     pub banned_until: u64,
     pub person_comes: bool,
-    pub link_back: Option<u64>,
+    /// When the link came back to a program that could come up at once, and how many flows there had been.
+    pub link_back: Option<(u64, u64)>,
 }
 
 impl World {
@@ -280,7 +281,7 @@ impl World {
             self.checks.fail("a calm hour cost a line".into());
         }
         self.summary.days = days;
-        self.checks.into_summary(&mut self.summary);
+        self.checks.add_to(&mut self.summary);
         match self.checks.violation.take() {
             Some(what) => Err(self.place(&what)),
             None => Ok(self.summary),
@@ -416,6 +417,7 @@ impl World {
         flow.logged_in = Some(now);
         flow.last_stanza = now;
         flow.last_content = now;
+        let excused = flow.excused_ms > 0 || flow.froze;
         flow.undrained = sick && fresh_zombie;
         if flow.undrained {
             flow.zombie_since = Some(now);
@@ -427,6 +429,12 @@ impl World {
                     what: Arrival::Drained,
                 },
             );
+        }
+        if let Some((back, flows)) = self.link_back.take()
+            && self.flows <= flows + 1
+            && !excused
+        {
+            self.checks.recovered(now - back);
         }
         self.tell(Input::LoggedIn);
     }

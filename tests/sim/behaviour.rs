@@ -1,9 +1,9 @@
-//! One behaviour a test, in virtual time. What the simulator found has its name here.
+//! One behaviour of the core a test, in virtual time. What the simulator found has its name here.
 
 use std::time::{Duration, Instant};
 
-use super::*;
-use crate::board::Board;
+use tautline::board::Board;
+use tautline::line::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

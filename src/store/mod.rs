@@ -11,6 +11,7 @@
 //! Deliberately absent: any other way to write; trying a failed sync again; going back to an older generation.
 
 mod batch;
+mod check;
 pub mod credentials;
 pub mod inbound;
 mod index;
@@ -23,6 +24,7 @@ mod view;
 mod writer;
 
 pub use batch::{Batch, Tree};
+pub use check::{Checked, check};
 pub use keys::{join, prefix, split};
 pub use lock::{Lock, LockError};
 pub use view::View;

@@ -326,7 +326,7 @@ impl Database {
     }
 }
 
-fn log_error(path: &Path, error: LogError) -> StoreError {
+pub(super) fn log_error(path: &Path, error: LogError) -> StoreError {
     let path = path.to_owned();
     match error {
         LogError::Io { file, cause } => StoreError::Open {

@@ -161,6 +161,29 @@ fn a_kill_at_every_operation_loses_nothing() {
     }
 }
 
+/// A start may read what the last run wrote and never synced. What it has shown is there after a power cut too.
+#[test]
+fn what_a_start_has_read_lasts() {
+    for at in 0..operations() {
+        let disk = SimDisk::default();
+        disk.fail_at(at, Fault::Cut);
+        work(&disk, Known::default(), FIRST, &mut 0).unwrap();
+        disk.restart();
+        let Some((log, state)) = Log::open(Arc::new(disk.clone()), LIMITS).unwrap() else {
+            continue;
+        };
+        for seed in 0..4 {
+            let image = disk.after_power_cut(&mut fastrand::Rng::with_seed(at << 16 | seed));
+            let (after, same) = Log::open(Arc::new(SimDisk::of(&image)), LIMITS).unwrap().unwrap();
+            assert_eq!(
+                (after.sequence(), same),
+                (log.sequence(), state.clone()),
+                "killed at {at}, seed {seed}"
+            );
+        }
+    }
+}
+
 /// EIO once, at every write, sync and change of names: whatever was acknowledged is there after a power cut.
 #[test]
 fn an_error_at_every_operation_loses_nothing() {

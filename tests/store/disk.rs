@@ -103,6 +103,13 @@ impl SimDisk {
             .collect()
     }
 
+    /// The process was killed and starts again: the disk has forgotten nothing, and has synced nothing either.
+    pub fn restart(&self) {
+        let mut inner = self.inner();
+        inner.dead = false;
+        inner.fault = None;
+    }
+
     /// What a power cut leaves: what was synced, any sectors of what was not, and a first part of the changed names.
     pub fn after_power_cut(&self, random: &mut fastrand::Rng) -> BTreeMap<String, Vec<u8>> {
         let inner = self.inner();

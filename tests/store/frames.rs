@@ -42,9 +42,11 @@ fn a_log_cut_at_any_byte_is_a_first_part_of_itself() {
     let mut seen = [false; 5];
     for len in 0..whole.len() {
         let files = Files::from([("log.1".to_owned(), whole[..len].to_vec())]);
-        match open(&files).0 {
+        let (opened, disk) = open(&files);
+        match opened {
             Ok(Some((log, state))) => {
                 assert_eq!(state, states[log.sequence() as usize], "cut to {len}");
+                assert_eq!(inspect(&disk).unwrap().unwrap().torn_bytes, 0, "cut to {len}");
                 seen[log.sequence() as usize] = true;
             }
             // Within the header and the snapshot, which are synced before the file has its name.

@@ -18,6 +18,7 @@ mod publish;
 mod queue;
 mod run;
 mod status;
+mod store;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +77,11 @@ enum Command {
     Queue(queue::QueueArgs),
     /// List groups and contacts, to find what goes into a route
     Chats(chats::ChatsArgs),
+    /// Look after the state
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
+    },
     /// List the boards, or show one with the reason of every number
     Boards {
         #[command(subcommand)]
@@ -138,6 +144,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(args)) => status::execute(global, &args),
         Some(Command::Queue(args)) => queue::execute(global, args),
         Some(Command::Chats(args)) => chats::execute(global, &args),
+        Some(Command::Store { command }) => store::execute(global, command),
         Some(Command::Completions { shell }) => completions::execute(shell),
         Some(Command::Man) => man::execute(),
     };

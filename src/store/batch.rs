@@ -60,6 +60,19 @@ impl Tree {
         Self::MessageSecret,
     ];
 
+    /// The tree with this number on disk.
+    pub fn from_number(number: u8) -> Option<Self> {
+        const OTHERS: [Tree; 5] = [
+            Tree::Meta,
+            Tree::Quarantine,
+            Tree::Outbox,
+            Tree::Inbound,
+            Tree::InboundIdentity,
+        ];
+        let mut all = Self::CREDENTIALS.into_iter().chain(OTHERS);
+        all.find(|tree| *tree as u8 == number)
+    }
+
     /// For messages.
     pub fn name(self) -> &'static str {
         match self {

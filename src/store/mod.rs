@@ -1,30 +1,39 @@
-//! What survives the process: one sled database behind one writer.
+//! What survives the process: a log that is the truth, and sled as the index that is queried, behind one writer.
 //!
 //! Everything that must not be half done goes through [`Store::update`]: a closure that looks at the store and returns a
-//! [`Batch`] of puts and deletes over named [trees](Tree). One thread runs these closures one after the other, applies
-//! each batch atomically, and answers once the bytes are on the device. Commits that arrive together share one sync.
+//! [`Batch`] of puts and deletes over named [trees](Tree). One thread runs these closures one after the other, writes each
+//! batch as one frame of the [log](log::Log), and answers once the bytes are on the device. Commits that arrive together
+//! share one sync.
 //!
-//! sled's own `flush` stops at the kernel's page cache (`sync_file_range`), so a sync of the database file follows it.
-//! Deliberately absent: any other way to write. The log that will stand in front of sled comes under `update`, and no
-//! caller will notice.
+//! sled alone cannot carry this: its `flush` stops at the kernel's page cache (`sync_file_range`), and a power cut takes
+//! what it called durable. So every start compares it with the log and puts it right (`index.rs`).
+//!
+//! Deliberately absent: any other way to write; trying a failed sync again; going back to an older generation.
 
 mod batch;
+mod check;
 pub mod credentials;
 pub mod inbound;
+mod index;
 mod keys;
 mod lock;
+pub mod log;
 pub mod outbox;
 pub mod record;
+mod view;
 mod writer;
 
 pub use batch::{Batch, Tree};
+pub use check::{Checked, check};
 pub use keys::{join, prefix, split};
 pub use lock::{Lock, LockError};
+pub use view::View;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::log::{Disk, Limits, RealDisk};
 use writer::Writer;
 
 /// Why the store could not be opened, read or written.
@@ -34,11 +43,17 @@ pub enum StoreError {
     Locked(#[from] LockError),
     #[error("cannot open the state in {path}: {cause}")]
     Open { path: PathBuf, cause: String },
+    /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
+    #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, and pair again", path = path.display())]
+    Damaged { path: PathBuf, cause: String },
     #[error("cannot read the state: {0}")]
     Read(String),
     /// A write or a sync failed. Nothing is acknowledged from then on; a restart recovers what the disk has.
     #[error("the state can no longer be written ({0}); nothing more is accepted until the relay restarts")]
     Poisoned(String),
+    /// This change was refused whole; the next is tried again.
+    #[error("there is no room for the state ({0}); free some, and it goes on by itself")]
+    Full(String),
     #[error("a record under {tree} is not readable: {cause}")]
     Record { tree: &'static str, cause: String },
     #[error("a record of {size} bytes for {tree} is over the limit of {max} bytes")]
@@ -63,28 +78,35 @@ struct Inner {
     _lock: Lock,
 }
 
-/// Reads the store as of the last applied batch.
-#[derive(Clone)]
-pub struct View {
-    pub(super) tree: sled::Tree,
-}
-
 impl Store {
     /// Opens or creates the state in `path`, creating the directory with mode 0700.
     ///
     /// # Errors
-    /// Another process holds it ([`StoreError::Locked`]), or the files cannot be opened.
+    /// Another process holds it ([`StoreError::Locked`]), it is damaged ([`StoreError::Damaged`]), or the files cannot be
+    /// opened.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        let fault = |cause: &dyn std::fmt::Display| StoreError::Open {
+        Self::open_on(
+            path,
+            cache_bytes,
+            Arc::new(RealDisk::new(path.to_owned())),
+            Limits::default(),
+        )
+    }
+
+    /// [`open`](Self::open) with the log's files on `disk` and another bound. The lock and the index stay in `path`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
+        create_private(path).map_err(|error| StoreError::Open {
             path: path.to_owned(),
-            cause: cause.to_string(),
-        };
-        create_private(path).map_err(|error| fault(&error))?;
+            cause: error.to_string(),
+        })?;
         let lock = Lock::acquire(path)?;
-        let (writer, tree) = Writer::start(&path.join("db"), cache_bytes).map_err(|cause| fault(&cause))?;
+        let (writer, view) = Writer::start(path, cache_bytes, disk, limits)?;
         let inner = Inner {
             writer,
-            view: View { tree },
+            view,
             path: path.to_owned(),
             _lock: lock,
         };
@@ -102,14 +124,14 @@ impl Store {
     /// Dropping the future does not undo it.
     ///
     /// # Errors
-    /// The store is poisoned, or was by this write. The transaction then may or may not be there after a restart, never
-    /// half of it.
+    /// There is no room ([`StoreError::Full`]): it is not there, and will not be. Or the store is poisoned, or was by this
+    /// write: the transaction may or may not be there after a restart, never half of it.
     pub async fn update<T, F>(&self, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
     {
-        self.inner.writer.update(decide).await
+        self.inner.writer.update(false, decide).await
     }
 
     /// [`update`](Self::update) with a batch that depends on nothing.
@@ -117,10 +139,10 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.update(move |_| Ok((batch, ()))).await
+        self.inner.writer.update(true, move |_| Ok((batch, ()))).await
     }
 
-    /// Reads of what is applied; they never wait for a sync.
+    /// Reads of what is durable; they never wait for a sync.
     pub fn view(&self) -> &View {
         &self.inner.view
     }
@@ -136,34 +158,21 @@ impl Store {
     }
 }
 
-impl View {
-    /// # Errors
-    /// The database could not be read.
-    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.tree
-            .get(batch::raw_key(tree, key))
-            .map_err(|error| StoreError::Read(error.to_string()))
-    }
-
-    /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
-    pub fn scan(
-        &self,
-        tree: Tree,
-        prefix: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
-        self.tree
-            .scan_prefix(batch::raw_key(tree, prefix))
-            .map(|entry| match entry {
-                Ok((key, value)) => Ok((key[batch::TREE_PREFIX_BYTES..].to_vec(), value)),
-                Err(error) => Err(StoreError::Read(error.to_string())),
-            })
-    }
-}
-
 /// Creates `path` readable by its owner alone. What exists keeps its mode: a person may have set it.
 fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // What is in a directory lasts no longer than its own name.
+    for parent in new.iter().filter_map(|path| path.parent()) {
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        std::fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The one thread that writes. It runs transactions in the order in which they came and syncs once for all that waited.
+//! The one thread that writes. It runs transactions in the order in which they came, puts them into the log, syncs once
+//! for all that waited, shows them to the readers, and answers.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,16 @@ use std::thread::JoinHandle;
 
 use event_listener::Event;
 
+use super::index::{Index, IndexError};
+use super::log::{BODY_BYTES_MAX, CommitError, Disk, Limits, Log, LogError, State};
+use super::view::Overlay;
 use super::{Batch, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
 const GROUP_MAX: usize = 256;
+
+/// A group that has grown to this is written before more is taken in, to bound the memory.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
@@ -41,6 +47,9 @@ type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 /// One transaction: it may look and return a batch; `done` reports what became of it.
 struct Job {
     decide: Decide,
+    /// `decide` looks at nothing: an empty batch of it is done whatever becomes of the others in its group. So a full disk
+    /// does not stop who only asks whether the thread turns.
+    blind: bool,
     done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
@@ -51,8 +60,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens the database on the writer's own thread and starts it.
-    pub(super) fn start(path: &Path, cache_bytes: u64) -> Result<(Self, sled::Tree), String> {
+    /// Opens the state in the directory `path` on the writer's own thread and starts it.
+    pub(super) fn start(
+        path: &Path,
+        cache_bytes: u64,
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+    ) -> Result<(Self, View), StoreError> {
+        let fault = |cause: String| StoreError::Open {
+            path: path.to_owned(),
+            cause,
+        };
         let (jobs, queue) = async_channel::bounded(GROUP_MAX);
         let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
         let broken = Arc::new(Broken::default());
@@ -61,34 +79,40 @@ impl Writer {
             std::thread::Builder::new()
                 .name("store".into())
                 .spawn(move || {
-                    let opened = catch_unwind(AssertUnwindSafe(|| Database::open(&path, cache_bytes)));
-                    match opened.unwrap_or_else(|_| Err("the database panicked while opening".into())) {
-                        Ok(database) => {
-                            let _ = opened_tx.send(Ok(database.view.tree.clone()));
-                            // A panic outside a transaction, as in a sync, must not leave a store that merely never answers.
+                    let opened = catch_unwind(AssertUnwindSafe(|| Database::open(&path, cache_bytes, disk, limits)));
+                    let panicked = || StoreError::Open {
+                        path,
+                        cause: "a panic while opening it".into(),
+                    };
+                    match opened.unwrap_or_else(|_| Err(panicked())) {
+                        Ok(mut database) => {
+                            let _ = opened_tx.send(Ok(database.view.clone()));
+                            // A panic outside a transaction must not leave a store that merely never answers.
                             if catch_unwind(AssertUnwindSafe(|| database.serve(&queue, &broken))).is_err() {
                                 broken.set("the store's thread panicked");
                             }
                         }
-                        Err(cause) => {
-                            let _ = opened_tx.send(Err(cause));
+                        Err(error) => {
+                            let _ = opened_tx.send(Err(error));
                         }
                     }
                 })
-                .map_err(|error| error.to_string())?
+                .map_err(|error| fault(error.to_string()))?
         };
-        let tree = opened_rx.recv().map_err(|_| "the store's thread ended".to_owned())??;
+        let view = opened_rx
+            .recv()
+            .map_err(|_| fault("the store's thread ended".into()))??;
         Ok((
             Self {
                 jobs: Some(jobs),
                 thread: Some(thread),
                 broken,
             },
-            tree,
+            view,
         ))
     }
 
-    pub(super) async fn update<T, F>(&self, decide: F) -> Result<T, StoreError>
+    pub(super) async fn update<T, F>(&self, blind: bool, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
@@ -102,6 +126,7 @@ impl Writer {
                 *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
                 Ok(batch)
             }),
+            blind,
             done: Box::new(move |result| {
                 let _ = answer_tx.try_send(result);
             }),
@@ -140,148 +165,200 @@ impl Drop for Writer {
 }
 
 struct Database {
-    db: sled::Db,
+    log: Log,
+    index: Index,
     view: View,
-    path: PathBuf,
-    /// The file that sled appends to, opened a second time for a sync that reaches the device.
-    file: File,
+    /// What the transactions of the group under way have decided.
+    overlay: Overlay,
+    over: View,
+    /// A rotation waits for room: said once.
+    rotation_waits: bool,
+}
+
+/// What a transaction of a group came to, before the group is on the device.
+enum Outcome {
+    /// It is staged.
+    Staged,
+    /// It wants nothing written, and has seen nothing that is not durable.
+    Nothing,
+    /// It wants nothing written, and stands on what the group has staged.
+    Depends,
+    Refused(StoreError),
 }
 
 impl Database {
-    fn open(path: &Path, cache_bytes: u64) -> Result<Self, String> {
+    fn open(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
-        let created = !path.exists();
-        let config = sled::Config::new()
-            .path(path)
-            .cache_capacity(cache_bytes)
-            .flush_every_ms(None);
-        let db = config.open().map_err(|error| match error {
-            sled::Error::Corruption { .. } => format!(
-                "the database in {} is damaged; docs/operations.md says what can be done (\"When the state is damaged\")",
-                path.display()
-            ),
-            other => other.to_string(),
-        })?;
-        let tree = db.open_tree("tautline").map_err(|error| error.to_string())?;
-        let file = File::open(path.join("db")).map_err(|error| error.to_string())?;
-        let database = Self {
-            db,
-            view: View { tree },
-            path: path.to_owned(),
-            file,
-        };
-        if created {
-            database.sync_creation().map_err(|error| error.to_string())?;
-        }
-        Ok(database)
-    }
-
-    /// sled syncs neither its `conf` nor the directories when it creates them.
-    fn sync_creation(&self) -> std::io::Result<()> {
-        self.db.flush().map_err(std::io::Error::other)?;
-        self.file.sync_all()?;
-        let conf = self.path.join("conf");
-        if conf.exists() {
-            File::open(conf)?.sync_all()?;
-        }
-        File::open(&self.path)?.sync_all()?;
-        match self.path.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
-    }
-
-    fn serve(self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
-        while let Ok(first) = queue.recv_blocking() {
-            let mut group = vec![first];
-            while group.len() < GROUP_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                group.push(job);
+        let log_fault = |error| log_error(path, error);
+        let (log, state) = match Log::open(Arc::clone(&disk), limits).map_err(log_fault)? {
+            Some(opened) => opened,
+            None => {
+                let state = match path.join("db").exists() {
+                    true => Index::without_log(path, cache_bytes).map_err(|error| index_error(path, error, None))?,
+                    false => State::new(),
+                };
+                (Log::create(disk, limits, &state).map_err(log_fault)?, state)
             }
+        };
+        let index = Index::open(path, cache_bytes, &state, log.sequence())
+            .map_err(|error| index_error(path, error, Some(log.sequence())))?;
+        let view = View::new(index.tree.clone());
+        let overlay = Overlay::default();
+        Ok(Self {
+            over: view.over(&overlay),
+            log,
+            index,
+            view,
+            overlay,
+            rotation_waits: false,
+        })
+    }
+
+    fn serve(&mut self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
+        while let Ok(first) = queue.recv_blocking() {
             if let Some(reason) = broken.reason() {
-                group
-                    .into_iter()
-                    .for_each(|job| (job.done)(Err(StoreError::Poisoned(reason.clone()))));
+                (first.done)(Err(StoreError::Poisoned(reason)));
                 continue;
             }
-            self.run(group, broken);
+            self.run(first, queue, broken);
+            if broken.reason().is_none() && self.log.wants_rotation() {
+                self.rotate(broken);
+            }
         }
     }
 
-    /// Applies each job's batch, syncs once, then answers them all.
-    fn run(&self, group: Vec<Job>, broken: &Broken) {
-        let mut failed: Option<String> = None;
-        let mut wrote = false;
-        let mut answers = Vec::with_capacity(group.len());
-        for Job { decide, done } in group {
-            let result = match &failed {
-                Some(reason) => Err(StoreError::Poisoned(reason.clone())),
-                None => catch_unwind(AssertUnwindSafe(|| self.apply(decide))).unwrap_or_else(|_| {
-                    failed = Some("a panic inside a write".into());
-                    Err(StoreError::Poisoned("a panic inside a write".into()))
+    /// Runs a group, commits it, shows it to the readers, and answers.
+    fn run(&mut self, first: Job, queue: &async_channel::Receiver<Job>, broken: &Broken) {
+        let mut failed = None;
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(Job { decide, blind, done }) = next.take() {
+            let outcome = match &failed {
+                Some(reason) => Outcome::Refused(StoreError::Poisoned(String::clone(reason))),
+                None => catch_unwind(AssertUnwindSafe(|| self.stage(decide, blind))).unwrap_or_else(|_| {
+                    let reason = "a panic inside a write".to_owned();
+                    failed = Some(reason.clone());
+                    Outcome::Refused(StoreError::Poisoned(reason))
                 }),
             };
-            if let Err(StoreError::Poisoned(reason)) = &result {
-                failed.get_or_insert_with(|| reason.clone());
+            answers.push((done, outcome));
+            if answers.len() < GROUP_MAX && self.log.staged_bytes() < GROUP_BYTES_MAX {
+                next = queue.try_recv().ok();
             }
-            wrote |= matches!(result, Ok(true));
-            answers.push((done, result.map(drop)));
         }
-        if wrote && let Err(error) = self.sync() {
-            failed.get_or_insert(format!("sync: {error}"));
+        let committed = self.commit();
+        if let Err(StoreError::Poisoned(reason)) = &committed {
+            failed = Some(reason.clone());
+        } else if let Err(reason) = self.show() {
+            // Durable all the same, and answered so; only the readers here cannot see it any more.
+            failed = Some(reason);
         }
         if let Some(reason) = &failed {
             broken.set(reason);
         }
-        for (done, result) in answers {
-            done(match (&failed, result) {
-                // Applied, but the sync that would have made it last failed.
-                (Some(reason), Ok(())) => Err(StoreError::Poisoned(reason.clone())),
-                (_, result) => result,
+        for (done, outcome) in answers {
+            done(match outcome {
+                Outcome::Refused(error) => Err(error),
+                Outcome::Nothing => Ok(()),
+                Outcome::Staged | Outcome::Depends => committed.clone(),
             });
         }
     }
 
-    /// True when there was something to write.
-    fn apply(&self, decide: Decide) -> Result<bool, StoreError> {
-        let batch = decide(&self.view)?;
+    fn stage(&mut self, decide: Decide, blind: bool) -> Outcome {
+        let batch = match decide(&self.over) {
+            Ok(batch) => batch,
+            Err(error) => return Outcome::Refused(error),
+        };
         if batch.is_empty() {
-            return Ok(false);
+            let alone = blind || self.overlay.is_empty();
+            return if alone { Outcome::Nothing } else { Outcome::Depends };
         }
-        let mut operations = sled::Batch::default();
-        for (key, value) in batch.operations {
-            match value {
-                Some(value) => operations.insert(key, value),
-                None => operations.remove(key),
-            }
+        if !self.log.stage(&batch.operations) {
+            return Outcome::Refused(StoreError::TooLarge {
+                tree: "a transaction",
+                size: batch
+                    .operations
+                    .iter()
+                    .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+                    .sum(),
+                max: BODY_BYTES_MAX,
+            });
         }
-        self.view
-            .tree
-            .apply_batch(operations)
-            .map_err(|error| StoreError::Poisoned(error.to_string()))?;
-        Ok(true)
+        self.overlay.add(&batch.operations);
+        Outcome::Staged
     }
 
-    fn sync(&self) -> std::io::Result<()> {
-        self.db.flush().map_err(std::io::Error::other)?;
-        self.file.sync_data()?;
-        self.sync_blobs()
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.log.commit().map_err(|error| {
+            // Nobody has seen it but those whose answer is an error now.
+            self.overlay.take();
+            match error {
+                CommitError::Full(cause) => StoreError::Full(cause),
+                CommitError::Broken(cause) => StoreError::Poisoned(cause),
+            }
+        })
     }
 
-    /// A page of several large values may grow past what sled keeps in its one file. It then lies in a file of its own,
-    /// which sled does not sync. There are none as long as values are small, which they are.
-    fn sync_blobs(&self) -> std::io::Result<()> {
-        let blobs = self.path.join("blobs");
-        let mut any = false;
-        for entry in std::fs::read_dir(&blobs)? {
-            // One that sled removes meanwhile needs no sync.
-            if let Ok(file) = File::open(entry?.path()) {
-                file.sync_all()?;
-                any = true;
-            }
+    /// Gives the index what is durable now.
+    fn show(&mut self) -> Result<(), String> {
+        let changes = self.overlay.take();
+        if changes.is_empty() {
+            return Ok(());
         }
-        if any { File::open(&blobs)?.sync_all() } else { Ok(()) }
+        let applied = catch_unwind(AssertUnwindSafe(|| self.index.apply(changes, self.log.sequence())));
+        applied.unwrap_or_else(|_| Err("the index panicked".into()))
+    }
+
+    fn rotate(&mut self, broken: &Broken) {
+        match self.log.rotate() {
+            Ok(()) => {
+                log::debug!("the log goes on as generation {}", self.log.generation());
+                self.rotation_waits = false;
+            }
+            Err(CommitError::Full(cause)) if self.rotation_waits => {
+                log::debug!("no room yet to rotate the log: {cause}")
+            }
+            Err(CommitError::Full(cause)) => {
+                log::warn!("there is no room to rotate the log, which grows for now: {cause}");
+                self.rotation_waits = true;
+            }
+            Err(CommitError::Broken(cause)) => broken.set(&cause),
+        }
+    }
+}
+
+pub(super) fn log_error(path: &Path, error: LogError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        LogError::Io { file, cause } => StoreError::Open {
+            path,
+            cause: format!("{file}: {cause}"),
+        },
+        LogError::Damaged { file, cause } => StoreError::Damaged {
+            path: path.join(file),
+            cause,
+        },
+        LogError::Newer { file, cause } => StoreError::Open {
+            path,
+            cause: format!("{file} was written by a later version of Tautline ({cause}); install that one again"),
+        },
+    }
+}
+
+/// `sequence`: of the log's last transaction, if there is a log.
+fn index_error(path: &Path, error: IndexError, sequence: Option<u64>) -> StoreError {
+    let path: PathBuf = path.to_owned();
+    match (error, sequence) {
+        (IndexError::Failed(cause), _) => StoreError::Open { path, cause },
+        (IndexError::Ahead { seen }, None) => StoreError::Damaged {
+            path,
+            cause: format!("the log is gone, and the index has seen transaction {seen} of it"),
+        },
+        (IndexError::Ahead { seen }, Some(sequence)) => StoreError::Damaged {
+            path,
+            cause: format!("the log ends with transaction {sequence}, and the index has seen {seen}"),
+        },
     }
 }

@@ -293,8 +293,10 @@ impl fmt::Debug for Account {
 impl From<StoreError> for wacore::store::error::StoreError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Locked(_) | StoreError::Open { .. } => Self::Connection(Box::new(error)),
-            StoreError::Read(_) | StoreError::Poisoned(_) => Self::Database(Box::new(error)),
+            StoreError::Locked(_) | StoreError::Open { .. } | StoreError::Damaged { .. } => {
+                Self::Connection(Box::new(error))
+            }
+            StoreError::Read(_) | StoreError::Poisoned(_) | StoreError::Full(_) => Self::Database(Box::new(error)),
             StoreError::Record { .. } => Self::Serialization(Box::new(error)),
             StoreError::TooLarge { .. } => Self::Validation(error.to_string()),
         }

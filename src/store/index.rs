@@ -1,0 +1,260 @@
+//! sled, as an index over the log: quick to ask, and thrown away when in doubt.
+//!
+//! sled 0.34 can lose, and mix up, what it has flushed when the power goes, can fail to open or panic over it, and does
+//! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the log
+//! and put right, and whatever makes it hard to open makes it go aside and be built again.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::log::State;
+
+const TREE: &str = "tautline";
+
+/// Under no tree's number: the last transaction that the index has seen. It is applied with that transaction, so an index
+/// that has seen more than the log holds shows that the log has lost something.
+const SEEN_KEY: [u8; 1] = [0xFF];
+
+/// Rows a batch while the index is put right: sled holds a batch in memory.
+const REPAIR_ROWS_MAX: usize = 500;
+
+/// Why the index cannot be used.
+#[derive(Debug)]
+pub(super) enum IndexError {
+    /// It has seen a transaction that the log does not have.
+    Ahead {
+        seen: u64,
+    },
+    Failed(String),
+}
+
+fn failed(error: impl std::fmt::Display) -> IndexError {
+    IndexError::Failed(error.to_string())
+}
+
+pub(super) struct Index {
+    db: sled::Db,
+    pub(super) tree: sled::Tree,
+}
+
+impl Index {
+    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`.
+    ///
+    /// # Errors
+    /// The log has lost transactions, or not even a new index can be made.
+    pub(super) fn open(directory: &Path, cache_bytes: u64, state: &State, sequence: u64) -> Result<Self, IndexError> {
+        let places = Places::new(directory);
+        let attempt = || {
+            let index = Self::open_guarded(&places, cache_bytes)?;
+            index.put_right(state, sequence)?;
+            Ok(index)
+        };
+        let first = if places.opening.exists() {
+            Err(failed("the last attempt to open it did not end"))
+        } else {
+            caught(attempt)
+        };
+        match first {
+            Ok(index) => return Ok(index),
+            Err(error @ IndexError::Ahead { .. }) => return Err(error),
+            Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
+        }
+        places.set_aside().map_err(failed)?;
+        caught(attempt)
+    }
+
+    /// Reads all of an index that no log stands behind: the state as versions before the log wrote it.
+    ///
+    /// # Errors
+    /// It cannot be read, or a log did once stand behind it and is gone.
+    pub(super) fn without_log(directory: &Path, cache_bytes: u64) -> Result<State, IndexError> {
+        let places = Places::new(directory);
+        caught(|| {
+            let index = Self::open_guarded(&places, cache_bytes)?;
+            let mut state = State::new();
+            for row in &index.tree {
+                let (key, value) = row.map_err(failed)?;
+                if *key == SEEN_KEY {
+                    return Err(IndexError::Ahead {
+                        seen: number(&value).unwrap_or(0),
+                    });
+                }
+                state.insert(key.to_vec(), value.to_vec());
+            }
+            Ok(state)
+        })
+    }
+
+    fn open_guarded(places: &Places, cache_bytes: u64) -> Result<Self, IndexError> {
+        places.remove_leftovers().map_err(failed)?;
+        // An abort or a kill leaves the marker, and the next start does not try again.
+        File::create(&places.opening).map_err(failed)?;
+        let config = sled::Config::new()
+            .path(&places.db)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None);
+        let db = config.open().map_err(failed)?;
+        let tree = db.open_tree(TREE).map_err(failed)?;
+        let index = Self { db, tree };
+        // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.
+        for row in &index.tree {
+            row.map_err(failed)?;
+        }
+        fs::remove_file(&places.opening).map_err(failed)?;
+        Ok(index)
+    }
+
+    /// Compares row by row and writes the differences.
+    fn put_right(&self, state: &State, sequence: u64) -> Result<(), IndexError> {
+        let seen = self.tree.get(SEEN_KEY).map_err(failed)?;
+        if let Some(seen) = seen.as_deref().and_then(number).filter(|seen| *seen > sequence) {
+            return Err(IndexError::Ahead { seen });
+        }
+        let mut repair = Repair::new(&self.tree);
+        let mut wanted = state.iter().peekable();
+        for row in &self.tree {
+            let (key, value) = row.map_err(failed)?;
+            while let Some((missing, value)) = wanted.next_if(|(wanted, _)| wanted.as_slice() < &*key) {
+                repair.change(missing, Some(value))?;
+            }
+            match wanted.next_if(|(wanted, _)| wanted.as_slice() == &*key) {
+                Some((_, right)) if *right == *value => {}
+                Some((_, right)) => repair.change(&key, Some(right))?,
+                None if *key == SEEN_KEY => {}
+                None => repair.change(&key, None)?,
+            }
+        }
+        for (missing, value) in wanted {
+            repair.change(missing, Some(value))?;
+        }
+        repair.flush()?;
+        if repair.changed > 0 {
+            log::info!("{} rows of the index were brought up to the log", repair.changed);
+        }
+        if seen.as_deref().and_then(number) != Some(sequence) {
+            self.tree.insert(SEEN_KEY, &sequence.to_be_bytes()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable transactions up to `sequence` visible, all at once.
+    ///
+    /// # Errors
+    /// sled failed, and will not recover.
+    pub(super) fn apply(
+        &self,
+        changes: impl IntoIterator<Item = (Vec<u8>, Option<sled::IVec>)>,
+        sequence: u64,
+    ) -> Result<(), String> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch.insert(&SEEN_KEY, &sequence.to_be_bytes());
+        self.tree.apply_batch(batch).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // Saves the next start the repair. It may fail: the log has everything.
+        let _ = self.db.flush();
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(failed("it panicked")))
+}
+
+struct Repair<'a> {
+    tree: &'a sled::Tree,
+    batch: sled::Batch,
+    rows: usize,
+    changed: usize,
+}
+
+impl<'a> Repair<'a> {
+    fn new(tree: &'a sled::Tree) -> Self {
+        Self {
+            tree,
+            batch: sled::Batch::default(),
+            rows: 0,
+            changed: 0,
+        }
+    }
+
+    fn change(&mut self, key: &[u8], value: Option<&Vec<u8>>) -> Result<(), IndexError> {
+        match value {
+            Some(value) => self.batch.insert(key, value.as_slice()),
+            None => self.batch.remove(key),
+        }
+        self.rows += 1;
+        self.changed += 1;
+        if self.rows >= REPAIR_ROWS_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), IndexError> {
+        self.rows = 0;
+        self.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(failed)
+    }
+}
+
+struct Places {
+    db: PathBuf,
+    /// There while the index is being opened.
+    opening: PathBuf,
+    /// The last index that could not be used, for whoever wants to know why.
+    aside: PathBuf,
+}
+
+impl Places {
+    fn new(directory: &Path) -> Self {
+        Self {
+            db: directory.join("db"),
+            opening: directory.join("db.opening"),
+            aside: directory.join("db.aside"),
+        }
+    }
+
+    /// sled does not open while one of these is there.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.db) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_string_lossy().ends_with(".generating") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_aside(&self) -> io::Result<()> {
+        absent_is_fine(fs::remove_dir_all(&self.aside))?;
+        absent_is_fine(fs::rename(&self.db, &self.aside))?;
+        absent_is_fine(fs::remove_file(&self.opening))
+    }
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,119 @@
+//! The few things that the log asks of a directory. Small enough that a test can stand in for it and cut the power.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+/// A directory with the log's files.
+///
+/// What a power cut leaves: file contents as of the last sync of that file, with any part of what was written since;
+/// names as of the last [`sync_directory`](Self::sync_directory), with any first part of the changes since.
+pub trait Disk: Send + Sync {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// A file's whole content.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// An existing file, to write to.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// An empty file, its owner's alone.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Atomic; replaces `to`.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals last.
+    fn sync_directory(&self) -> io::Result<()>;
+    /// What is left for us, in bytes; `None` where the file system does not tell.
+    fn free_bytes(&self) -> io::Result<Option<u64>>;
+}
+
+/// A file of the log, open for writing.
+pub trait DiskFile: Send {
+    /// Writes all of `bytes`, or fails with perhaps a part written.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// Content, and the length where reading the content needs it.
+    fn sync_data(&mut self) -> io::Result<()>;
+    /// Content and all metadata.
+    fn sync_all(&mut self) -> io::Result<()>;
+}
+
+/// A directory of the operating system.
+pub struct RealDisk {
+    directory: PathBuf,
+}
+
+impl RealDisk {
+    /// `directory` must exist.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+}
+
+impl Disk for RealDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            // A name that is not UTF-8 is none of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(self.directory.join(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).open(self.directory.join(name))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.directory.join(name))?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let volume = rustix::fs::statvfs(&self.directory)?;
+        // Some network and FUSE file systems answer with zeros.
+        Ok((volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize)))
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}

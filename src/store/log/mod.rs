@@ -1,0 +1,365 @@
+//! The log: the truth about the state. sled beside it is an index that can be thrown away.
+//!
+//! A file begins with the whole state (a snapshot) and goes on with one frame a transaction. A transaction counts once
+//! `fdatasync` has returned after it; transactions that came together share one. When the file has grown past its bound,
+//! the next generation is written beside it, synced, renamed, read back and compared, and the one before is kept.
+//!
+//! > Nothing is acknowledged before it is synced. A failed sync is never tried again: the kernel may have dropped the
+//! > pages, and a second one would say yes.
+//!
+//! Deliberately absent: falling back to the older generation. It holds older ratchets, and using those again would use
+//! keys twice; a damaged log is set aside and said, and a person decides.
+
+mod crc;
+mod disk;
+mod frame;
+mod recover;
+mod replay;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use frame::BODY_BYTES_MAX;
+pub use recover::{Inspection, inspect};
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use frame::{Header, Kind};
+
+/// All records, by tree number and key.
+pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A put, or a delete.
+pub type Operation = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a snapshot's frame holds at most, but for one record that is larger by itself.
+const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
+
+/// How large the file gets. Others than the default are for tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A file is rotated past this or past twice its snapshot, whichever is more. Bytes.
+    pub rotate_bytes_min: u64,
+    /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the device
+    /// its pages and no journal entry.
+    pub extent_bytes: u64,
+    /// With less than this left on the volume, transactions are refused. The rest is for sled, which writes its buffers
+    /// (512 KiB each) whenever they are full and never recovers from not being able to, and for cutting back.
+    pub headroom_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rotate_bytes_min: 4 * 1024 * 1024,
+            extent_bytes: 256 * 1024,
+            headroom_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why there is no log to go on with.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("{file}: {cause}")]
+    Io { file: String, cause: io::Error },
+    /// Acknowledged transactions are lost. The file is set aside under another name, and stays there.
+    #[error("{file} is damaged: {cause}")]
+    Damaged { file: String, cause: String },
+    #[error("{file} was written by a later version of Tautline ({cause})")]
+    Newer { file: String, cause: String },
+}
+
+/// What became of a commit that failed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// There is no room. Nothing of it is on the disk, and the log goes on.
+    Full(String),
+    /// Nobody knows what is on the disk. The log must not be used any more.
+    Broken(String),
+}
+
+/// The log, open for appending.
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    limits: Limits,
+    file: Box<dyn DiskFile>,
+    generation: u64,
+    /// Of the last transaction that is on the device.
+    sequence: u64,
+    /// Where the next frame goes, and how far zeros have been laid down.
+    end: u64,
+    allocated: u64,
+    rotate_at: u64,
+    staged: Vec<u8>,
+    staged_count: u64,
+}
+
+impl Log {
+    /// Opens the newest generation, cutting off what the power cut; `None` when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is damaged (and then set aside), or is of a later version.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Self, State)>, LogError> {
+        recover::open(disk, limits)
+    }
+
+    /// Starts generation 1 with `state` as its snapshot.
+    ///
+    /// # Errors
+    /// It cannot be written. The next start begins anew.
+    pub fn create(disk: Arc<dyn Disk>, limits: Limits, state: &State) -> Result<Self, LogError> {
+        let header = Header {
+            generation: 1,
+            sequence: 0,
+        };
+        let (file, end) = publish(&*disk, header, state)?;
+        Ok(Self::at(disk, limits, file, header, end))
+    }
+
+    fn at(disk: Arc<dyn Disk>, limits: Limits, file: Box<dyn DiskFile>, header: Header, snapshot_end: u64) -> Self {
+        Self {
+            disk,
+            limits,
+            file,
+            generation: header.generation,
+            sequence: header.sequence,
+            end: snapshot_end,
+            allocated: snapshot_end,
+            rotate_at: limits.rotate_bytes_min.max(2 * snapshot_end),
+            staged: Vec::new(),
+            staged_count: 0,
+        }
+    }
+
+    /// Of the last transaction that is on the device.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Counts rotations, from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes that wait for [`commit`](Self::commit).
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Prepares one transaction for the next commit. False when it is over [`BODY_BYTES_MAX`]; then nothing is staged.
+    #[must_use]
+    pub fn stage(&mut self, operations: &[Operation]) -> bool {
+        let sequence = self.sequence + self.staged_count + 1;
+        let fits = frame::write(
+            &mut self.staged,
+            Kind::Transaction,
+            sequence,
+            self.sequence,
+            frame::of_batch(operations),
+        );
+        self.staged_count += u64::from(fits);
+        fits
+    }
+
+    /// Makes everything staged durable, or nothing of it.
+    ///
+    /// # Errors
+    /// [`CommitError::Full`] leaves the log as it was. After [`CommitError::Broken`] it must not be used.
+    pub fn commit(&mut self) -> Result<(), CommitError> {
+        let staged = std::mem::take(&mut self.staged);
+        let count = std::mem::take(&mut self.staged_count);
+        if staged.is_empty() {
+            return Ok(());
+        }
+        self.make_room(staged.len() as u64)?;
+        if let Err(error) = self.file.write_at(self.end, &staged) {
+            return Err(self.undo(&error, self.end));
+        }
+        self.file
+            .sync_data()
+            .map_err(|error| CommitError::Broken(format!("sync: {error}")))?;
+        self.end += staged.len() as u64;
+        self.sequence += count;
+        // Kept for the next one, but not the memory of a rare large group.
+        if staged.capacity() <= SNAPSHOT_FRAME_BYTES {
+            self.staged = staged;
+            self.staged.clear();
+        }
+        Ok(())
+    }
+
+    /// Lays down zeros as far as `bytes` more need them. The sync of the commit covers them.
+    fn make_room(&mut self, bytes: u64) -> Result<(), CommitError> {
+        // Whoever cannot tell is asked by writing.
+        let free = self.disk.free_bytes().ok().flatten();
+        if let Some(free) = free.filter(|free| *free < self.limits.headroom_bytes.saturating_add(bytes)) {
+            return Err(CommitError::Full(format!("{} KiB are left on the volume", free / 1024)));
+        }
+        // A rotation that found no room must not let the file grow without bound.
+        if self.end + bytes > self.rotate_at.saturating_mul(2) + BODY_BYTES_MAX as u64 {
+            return Err(CommitError::Full(
+                "the log is at its bound and there is no room to rotate it".into(),
+            ));
+        }
+        let needed = self.end + bytes;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let goal = needed.div_ceil(self.limits.extent_bytes) * self.limits.extent_bytes;
+        let zeros = vec![0; (goal - self.allocated) as usize];
+        if let Err(error) = self.file.write_at(self.allocated, &zeros) {
+            return Err(self.undo(&error, self.allocated));
+        }
+        self.allocated = goal;
+        Ok(())
+    }
+
+    /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
+    fn undo(&mut self, error: &io::Error, from: u64) -> CommitError {
+        if !is_full(error) {
+            return CommitError::Broken(format!("write: {error}"));
+        }
+        // Synced, so that what was refused cannot be there after a power cut.
+        match self.file.set_len(from).and_then(|()| self.file.sync_all()) {
+            Ok(()) => {
+                self.allocated = from;
+                CommitError::Full(error.to_string())
+            }
+            Err(again) => CommitError::Broken(format!("write: {error}; cutting back: {again}")),
+        }
+    }
+
+    /// Whether the file is past its bound. Worth asking after each commit.
+    pub fn wants_rotation(&self) -> bool {
+        self.end > self.rotate_at
+    }
+
+    /// Writes the next generation and goes on with it. The state for it is read from this generation's file: what is
+    /// copied is what the device has, never what the index believes.
+    ///
+    /// # Errors
+    /// [`CommitError::Full`]: this generation goes on. After [`CommitError::Broken`] the log must not be used.
+    pub fn rotate(&mut self) -> Result<(), CommitError> {
+        let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
+        let current = name(self.generation);
+        let bytes = self
+            .disk
+            .read(&current)
+            .map_err(|cause| broken(io_error(&current, cause)))?;
+        let replayed = replay::replay(&bytes).map_err(|fault| broken(fault_in(&current, fault)))?;
+        drop(bytes);
+        if (replayed.sequence, replayed.end) != (self.sequence, self.end) {
+            let cause = format!("it reads back to {} and should to {}", replayed.sequence, self.sequence);
+            return Err(broken(LogError::Damaged { file: current, cause }));
+        }
+        let header = Header {
+            generation: self.generation + 1,
+            sequence: self.sequence,
+        };
+        let (file, end) = match publish(&*self.disk, header, &replayed.state) {
+            Ok(published) => published,
+            Err(LogError::Io { cause, .. }) if is_full(&cause) => {
+                // It failed before the rename: only room for the temporary file can be wanting.
+                let _ = self.disk.remove(&temporary(header.generation));
+                return Err(CommitError::Full(cause.to_string()));
+            }
+            Err(error) => return Err(broken(error)),
+        };
+        recover::drop_before(&*self.disk, self.generation);
+        *self = Self::at(Arc::clone(&self.disk), self.limits, file, header, end);
+        Ok(())
+    }
+}
+
+/// Writes a whole generation under its temporary name, syncs it, gives it its name, makes the name last, and reads it
+/// back. Returns it and where its snapshot ends.
+fn publish(disk: &dyn Disk, header: Header, state: &State) -> Result<(Box<dyn DiskFile>, u64), LogError> {
+    let (temporary, name) = (temporary(header.generation), name(header.generation));
+    let fault = |cause| io_error(&temporary, cause);
+    let mut file = disk.create(&temporary).map_err(fault)?;
+    let end = write_snapshot(&mut *file, header, state).map_err(fault)?;
+    file.sync_all().map_err(fault)?;
+    verify(disk, &temporary, header, state)?;
+    // From here on nothing is for want of room, whatever the disk says: the old generation must not go on.
+    let fault = |cause: io::Error| io_error(&name, io::Error::other(cause.to_string()));
+    disk.rename(&temporary, &name).map_err(fault)?;
+    disk.sync_directory().map_err(fault)?;
+    Ok((file, end))
+}
+
+fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &State) -> io::Result<u64> {
+    let mut out = frame::write_header(header).to_vec();
+    let mut offset = 0;
+    let mut part = Vec::new();
+    let mut part_bytes = 0;
+    for (key, value) in state {
+        let bytes = key.len() + value.len();
+        if part_bytes + bytes > SNAPSHOT_FRAME_BYTES && !part.is_empty() {
+            write_part(&mut out, Kind::Snapshot, header.sequence, &part)?;
+            file.write_at(offset, &out)?;
+            offset += out.len() as u64;
+            out.clear();
+            part.clear();
+            part_bytes = 0;
+        }
+        part.push((key.as_slice(), Some(value.as_slice())));
+        part_bytes += bytes;
+    }
+    write_part(&mut out, Kind::SnapshotEnd, header.sequence, &part)?;
+    file.write_at(offset, &out)?;
+    Ok(offset + out.len() as u64)
+}
+
+fn write_part(out: &mut Vec<u8>, kind: Kind, sequence: u64, part: &[(&[u8], Option<&[u8]>)]) -> io::Result<()> {
+    if frame::write(out, kind, sequence, sequence, part.iter().copied()) {
+        Ok(())
+    } else {
+        Err(io::Error::other("a record is larger than a frame"))
+    }
+}
+
+/// Reads `file` back and compares it with what it should say.
+fn verify(disk: &dyn Disk, file: &str, header: Header, state: &State) -> Result<(), LogError> {
+    let bytes = disk.read(file).map_err(|cause| io_error(file, cause))?;
+    let replayed = replay::replay(&bytes).map_err(|fault| fault_in(file, fault))?;
+    let same = replayed.generation == header.generation
+        && replayed.sequence == header.sequence
+        && replayed.torn == 0
+        && replayed.state == *state;
+    if same {
+        return Ok(());
+    }
+    Err(LogError::Damaged {
+        file: file.into(),
+        cause: "it does not read back as it was written".into(),
+    })
+}
+
+/// For want of room, by the volume or by a quota.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn name(generation: u64) -> String {
+    format!("log.{generation}")
+}
+
+fn temporary(generation: u64) -> String {
+    format!("log.{generation}.tmp")
+}
+
+fn io_error(file: &str, cause: io::Error) -> LogError {
+    LogError::Io {
+        file: file.into(),
+        cause,
+    }
+}
+
+fn fault_in(file: &str, fault: frame::Fault) -> LogError {
+    let file = file.into();
+    match fault {
+        frame::Fault::Damaged(cause) => LogError::Damaged { file, cause },
+        frame::Fault::Newer(cause) => LogError::Newer { file, cause },
+    }
+}

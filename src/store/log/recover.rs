@@ -1,0 +1,169 @@
+//! What is found at a start: leftovers, a torn end, damage.
+
+use std::sync::Arc;
+
+use super::frame::{Fault, Header};
+use super::replay::{Replayed, replay};
+use super::{Disk, Limits, Log, LogError, State, fault_in, io_error, name};
+
+/// What the log's files in a directory are, by name.
+#[derive(Default)]
+struct Found {
+    generations: Vec<u64>,
+    /// Set aside by an earlier start.
+    damaged: Vec<u64>,
+    /// Of a rotation that did not get as far as its name.
+    temporary: Vec<String>,
+}
+
+fn find(disk: &dyn Disk) -> Result<Found, LogError> {
+    let mut found = Found::default();
+    for file in disk.list().map_err(|cause| io_error("the state directory", cause))? {
+        let Some(rest) = file.strip_prefix("log.") else {
+            continue;
+        };
+        match rest.split_once('.') {
+            None => found.generations.extend(rest.parse::<u64>()),
+            Some((number, "damaged")) => found.damaged.extend(number.parse::<u64>()),
+            Some((_, "tmp")) => found.temporary.push(file),
+            Some(_) => {}
+        }
+    }
+    found.generations.sort_unstable();
+    Ok(found)
+}
+
+/// Refuses to go on with a generation older than one that was set aside.
+fn newest(found: &Found) -> Result<Option<u64>, LogError> {
+    let newest = found.generations.last().copied();
+    match found.damaged.iter().max() {
+        Some(damaged) if newest.is_none_or(|newest| newest <= *damaged) => Err(LogError::Damaged {
+            file: aside(*damaged),
+            cause: "an earlier start set it aside, and what is older must not be used".into(),
+        }),
+        _ => Ok(newest),
+    }
+}
+
+fn aside(generation: u64) -> String {
+    format!("log.{generation}.damaged")
+}
+
+pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, State)>, LogError> {
+    let found = find(&*disk)?;
+    let newest = newest(&found)?;
+    for leftover in &found.temporary {
+        disk.remove(leftover).map_err(|cause| io_error(leftover, cause))?;
+    }
+    let Some(generation) = newest else {
+        return Ok(None);
+    };
+    let file_name = name(generation);
+    let fault = |cause| io_error(&file_name, cause);
+    let bytes = disk.read(&file_name).map_err(fault)?;
+    let replayed = read(&bytes, generation).map_err(|fault| set_aside(&*disk, generation, fault))?;
+    let len = bytes.len() as u64;
+    drop(bytes);
+    let mut file = disk.open(&file_name).map_err(fault)?;
+    if replayed.torn > 0 {
+        log::info!(
+            "the last write was cut off by the end of the last run; {} bytes of it go",
+            replayed.torn
+        );
+    }
+    // The zeros beyond go too, so that a file is as long as what it holds and whatever was torn cannot come back.
+    if len > replayed.end {
+        file.set_len(replayed.end).map_err(fault)?;
+    }
+    // A killed process leaves in the kernel what it wrote and did not sync; a name may not be on the device either. What
+    // is read must last before anybody acts on it.
+    file.sync_all().map_err(fault)?;
+    disk.sync_directory().map_err(fault)?;
+    drop_before(&*disk, generation.saturating_sub(1));
+    let header = Header {
+        generation,
+        sequence: replayed.sequence,
+    };
+    let mut log = Log::at(disk, limits, file, header, replayed.snapshot_end);
+    log.end = replayed.end;
+    log.allocated = replayed.end;
+    Ok(Some((log, replayed.state)))
+}
+
+fn read(bytes: &[u8], generation: u64) -> Result<Replayed, Fault> {
+    let replayed = replay(bytes)?;
+    if replayed.generation == generation {
+        return Ok(replayed);
+    }
+    Err(Fault::Damaged(format!(
+        "it is generation {} by its header",
+        replayed.generation
+    )))
+}
+
+/// Moves a damaged file out of the way of any later write. What a later version wrote stays where it is.
+fn set_aside(disk: &dyn Disk, generation: u64, fault: Fault) -> LogError {
+    let error = fault_in(&name(generation), fault);
+    let LogError::Damaged { cause, .. } = &error else {
+        return error;
+    };
+    let moved = disk
+        .rename(&name(generation), &aside(generation))
+        .and_then(|()| disk.sync_directory());
+    match moved {
+        Ok(()) => LogError::Damaged {
+            file: aside(generation),
+            cause: cause.clone(),
+        },
+        // It is refused under its own name then, now and at the next start.
+        Err(_) => error,
+    }
+}
+
+/// Removes the generations before `oldest_kept`. One that cannot be removed costs room and nothing else.
+pub(super) fn drop_before(disk: &dyn Disk, oldest_kept: u64) {
+    let Ok(found) = find(disk) else { return };
+    for generation in found.generations.into_iter().filter(|number| *number < oldest_kept) {
+        if let Err(error) = disk.remove(&name(generation)) {
+            log::info!("{} cannot be removed: {error}", name(generation));
+        }
+    }
+}
+
+/// What a look at the log found. Nothing is changed by looking.
+#[derive(Debug)]
+pub struct Inspection {
+    pub generation: u64,
+    /// Of the last transaction.
+    pub sequence: u64,
+    /// Transactions since the snapshot that the file begins with.
+    pub transactions: u64,
+    /// Of the snapshot, and of all that the file holds.
+    pub snapshot_bytes: u64,
+    pub bytes: u64,
+    /// What a power cut left of a write that was never acknowledged.
+    pub torn_bytes: u64,
+    pub state: State,
+}
+
+/// Reads the newest generation and changes nothing; `None` when there is none.
+///
+/// # Errors
+/// As for [`Log::open`], but a damaged file stays where it is.
+pub fn inspect(disk: &dyn Disk) -> Result<Option<Inspection>, LogError> {
+    let Some(generation) = newest(&find(disk)?)? else {
+        return Ok(None);
+    };
+    let file = name(generation);
+    let bytes = disk.read(&file).map_err(|cause| io_error(&file, cause))?;
+    let replayed = read(&bytes, generation).map_err(|fault| fault_in(&file, fault))?;
+    Ok(Some(Inspection {
+        generation,
+        sequence: replayed.sequence,
+        transactions: replayed.transactions,
+        snapshot_bytes: replayed.snapshot_end,
+        bytes: replayed.end,
+        torn_bytes: replayed.torn,
+        state: replayed.state,
+    }))
+}

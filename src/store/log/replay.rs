@@ -1,0 +1,108 @@
+//! A file's bytes → the state they stand for, or why not.
+
+use super::State;
+use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
+
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Replayed {
+    pub(super) generation: u64,
+    pub(super) state: State,
+    /// Of the last transaction.
+    pub(super) sequence: u64,
+    /// Transactions after the snapshot.
+    pub(super) transactions: u64,
+    /// Where the snapshot ends and where the last whole frame ends, in bytes.
+    pub(super) snapshot_end: u64,
+    pub(super) end: u64,
+    /// Bytes after `end` that are the rest of a write that the power cut: to be cut off. 0 when zeros or nothing follow.
+    pub(super) torn: u64,
+}
+
+/// Reads a whole file.
+///
+/// A bad frame ends the log when the power can have gone while it was written: that is, when no whole frame after it
+/// says that it had been synced. A group of transactions is written at once and its pages reach the device in any order,
+/// so that a whole frame may follow a torn one; only the `durable` number of a later frame tells damage from that.
+///
+/// Damage to the very last group, with nothing written after it, looks like a torn one. The index knows better where it
+/// has seen the transaction (`index.rs`).
+pub(super) fn replay(bytes: &[u8]) -> Result<Replayed, Fault> {
+    let header = read_header(bytes)?;
+    let mut replayed = Replayed {
+        generation: header.generation,
+        state: State::new(),
+        sequence: header.sequence,
+        transactions: 0,
+        snapshot_end: 0,
+        end: HEADER_BYTES as u64,
+        torn: 0,
+    };
+    let mut at = HEADER_BYTES;
+    while let Some(frame) = Frame::read(&bytes[at..]) {
+        take(&mut replayed, &frame)?;
+        at += frame.bytes();
+        replayed.end = at as u64;
+    }
+    if replayed.snapshot_end == 0 {
+        return Err(Fault::Damaged(format!(
+            "the state it begins with breaks off at byte {at}"
+        )));
+    }
+    let rest = &bytes[at..];
+    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+        return Ok(replayed);
+    };
+    if let Some(later) = proves_damage(&rest[..], replayed.sequence) {
+        return Err(Fault::Damaged(format!(
+            "transaction {} at byte {at} is not readable, and transaction {later} after it says that it was synced",
+            replayed.sequence + 1
+        )));
+    }
+    replayed.torn = last as u64 + 1;
+    Ok(replayed)
+}
+
+fn take(replayed: &mut Replayed, frame: &Frame<'_>) -> Result<(), Fault> {
+    let inside = replayed.snapshot_end == 0;
+    let (kind, expected) = match (frame.kind()?, inside) {
+        (kind @ (Kind::Snapshot | Kind::SnapshotEnd), true) => (kind, replayed.sequence),
+        (Kind::Transaction, false) => (Kind::Transaction, replayed.sequence + 1),
+        (kind, _) => {
+            return Err(Fault::Damaged(format!(
+                "{kind:?} out of place at byte {}",
+                replayed.end
+            )));
+        }
+    };
+    if frame.sequence != expected {
+        return Err(Fault::Damaged(format!(
+            "transaction {} stands where {expected} should",
+            frame.sequence
+        )));
+    }
+    frame.apply(&mut replayed.state)?;
+    match kind {
+        Kind::Snapshot => {}
+        Kind::SnapshotEnd => replayed.snapshot_end = replayed.end + frame.bytes() as u64,
+        Kind::Transaction => {
+            replayed.sequence = frame.sequence;
+            replayed.transactions += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a whole frame in `rest`, at whatever byte, that was written when more than `good` was durable.
+fn proves_damage(rest: &[u8], good: u64) -> Option<u64> {
+    (1..rest.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
+        let head = &rest[at..];
+        // Cheap first: the checksum is counted for what looks like a frame only.
+        let plausible = head[24] == Kind::Transaction as u8 && head[16..24] != [0; 8];
+        if !plausible {
+            return None;
+        }
+        let frame = Frame::read(head)?;
+        (frame.durable > good && frame.sequence > frame.durable).then_some(frame.sequence)
+    })
+}

@@ -1,0 +1,211 @@
+//! Reading: the index, and over it what the transactions of the group under way have decided.
+//!
+//! A transaction goes to sled's memory as soon as it is on the device, and sled writes its buffers when they are full:
+//! readers then ask one place only, without a lock of ours, and no record is kept twice. Only the transactions of one group, which
+//! share a sync, must see each other before that; they look through an overlay that nobody else sees.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::log::Operation;
+use super::{StoreError, Tree, batch};
+
+/// Puts and deletes by raw key.
+type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
+
+/// What is decided and not yet durable.
+#[derive(Clone, Default)]
+pub(super) struct Overlay(Arc<RwLock<Changes>>);
+
+impl Overlay {
+    pub(super) fn add(&self, operations: &[Operation]) {
+        let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in operations {
+            changes.insert(key.clone(), value.as_deref().map(sled::IVec::from));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Empties it, and gives what it held.
+    pub(super) fn take(&self) -> Changes {
+        std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Reads the store as of the last durable transaction; inside [`super::Store::update`], as of the one before.
+#[derive(Clone)]
+pub struct View {
+    tree: sled::Tree,
+    overlay: Option<Overlay>,
+}
+
+type Row = (sled::IVec, sled::IVec);
+
+impl View {
+    pub(super) fn new(tree: sled::Tree) -> Self {
+        Self { tree, overlay: None }
+    }
+
+    pub(super) fn over(&self, overlay: &Overlay) -> Self {
+        Self {
+            tree: self.tree.clone(),
+            overlay: Some(overlay.clone()),
+        }
+    }
+
+    /// # Errors
+    /// The database could not be read.
+    pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        let raw = batch::raw_key(tree, key);
+        if let Some(Overlay(changes)) = &self.overlay
+            && let Some(change) = changes.read().unwrap_or_else(PoisonError::into_inner).get(&raw)
+        {
+            return Ok(change.clone());
+        }
+        self.tree.get(raw).map_err(|error| StoreError::Read(error.to_string()))
+    }
+
+    /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
+    pub fn scan(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
+        let prefix = batch::raw_key(tree, prefix);
+        let over = self.overlay.as_ref().map_or_else(VecDeque::new, |Overlay(changes)| {
+            let changes = changes.read().unwrap_or_else(PoisonError::into_inner);
+            let under = changes
+                .range(prefix.clone()..)
+                .take_while(|(key, _)| key.starts_with(&prefix));
+            under.map(|(key, value)| (key.clone(), value.clone())).collect()
+        });
+        let merged = Merged {
+            base: self.tree.scan_prefix(&prefix),
+            front: None,
+            back: None,
+            over,
+        };
+        merged.map(|entry| match entry {
+            Ok((key, value)) => Ok((key[batch::TREE_PREFIX_BYTES..].to_vec(), value)),
+            Err(error) => Err(StoreError::Read(error.to_string())),
+        })
+    }
+}
+
+/// Two sorted sequences as one; of equal keys the one in `over` counts.
+struct Merged<B> {
+    base: B,
+    /// Looked at and not yet given.
+    front: Option<sled::Result<Row>>,
+    back: Option<sled::Result<Row>>,
+    over: VecDeque<(Vec<u8>, Option<sled::IVec>)>,
+}
+
+impl<B: DoubleEndedIterator<Item = sled::Result<Row>>> Iterator for Merged<B> {
+    type Item = sled::Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.front.is_none() {
+                self.front = self.base.next().or_else(|| self.back.take());
+            }
+            let order = match (&self.front, self.over.front()) {
+                (None, None) => return None,
+                (Some(_), None) | (Some(Err(_)), _) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(Ok((base, _))), Some((over, _))) => base.as_ref().cmp(over),
+            };
+            if order == Ordering::Less {
+                return self.front.take();
+            }
+            if order == Ordering::Equal {
+                self.front = None;
+            }
+            if let Some((key, Some(value))) = self.over.pop_front() {
+                return Some(Ok((key.into(), value)));
+            }
+        }
+    }
+}
+
+impl<B: DoubleEndedIterator<Item = sled::Result<Row>>> DoubleEndedIterator for Merged<B> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.back.is_none() {
+                self.back = self.base.next_back().or_else(|| self.front.take());
+            }
+            let order = match (&self.back, self.over.back()) {
+                (None, None) => return None,
+                (Some(_), None) | (Some(Err(_)), _) => Ordering::Greater,
+                (None, Some(_)) => Ordering::Less,
+                (Some(Ok((base, _))), Some((over, _))) => base.as_ref().cmp(over),
+            };
+            if order == Ordering::Greater {
+                return self.back.take();
+            }
+            if order == Ordering::Equal {
+                self.back = None;
+            }
+            if let Some((key, Some(value))) = self.over.pop_back() {
+                return Some(Ok((key.into(), value)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every mix of both ends over every small pair of sequences gives what a map would.
+    #[test]
+    fn merging_from_both_ends_is_as_from_one() {
+        let keys = [b"a", b"b", b"c", b"d"];
+        // Each key: absent, in the base, put over, deleted over, both, both and deleted.
+        for code in 0..6_u32.pow(4) {
+            let mut base: Vec<sled::Result<Row>> = Vec::new();
+            let (mut over, mut expected) = (VecDeque::new(), VecDeque::new());
+            for (at, key) in keys.iter().enumerate() {
+                let case = code / 6_u32.pow(at as u32) % 6;
+                if matches!(case, 1 | 4 | 5) {
+                    base.push(Ok(((*key).into(), b"base".into())));
+                }
+                match case {
+                    1 => expected.push_back((key.to_vec(), &b"base"[..])),
+                    2 | 4 => {
+                        over.push_back((key.to_vec(), Some(b"over".into())));
+                        expected.push_back((key.to_vec(), b"over"));
+                    }
+                    3 | 5 => over.push_back((key.to_vec(), None)),
+                    _ => {}
+                }
+            }
+            for ends in 0..16_u32 {
+                let mut expected = expected.clone();
+                let mut merged = Merged {
+                    base: base.clone().into_iter(),
+                    front: None,
+                    back: None,
+                    over: over.clone(),
+                };
+                for turn in 0..5 {
+                    let (found, wanted) = if ends >> turn & 1 == 0 {
+                        (merged.next(), expected.pop_front())
+                    } else {
+                        (merged.next_back(), expected.pop_back())
+                    };
+                    let found = found.map(|row| row.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap());
+                    assert_eq!(
+                        found,
+                        wanted.map(|(key, value)| (key, value.to_vec())),
+                        "{code} {ends:b}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Damage of every kind to a log's bytes: cut, refused and set aside, or put right; never read past, never a panic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tautline::store::log::{Limits, Log, LogError, State, inspect};
+
+use crate::disk::SimDisk;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// A log of `count` transactions, each synced by itself: files as they are, and the state after each.
+fn log_of(count: u8) -> (Files, Vec<State>) {
+    let disk = SimDisk::default();
+    let mut states = vec![State::new()];
+    let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &State::new()).unwrap();
+    for number in 1..=count {
+        let mut state = states.last().unwrap().clone();
+        state.insert(vec![number], vec![number; 40]);
+        assert!(log.stage(&[(vec![number], Some(vec![number; 40]))]));
+        log.commit().unwrap();
+        states.push(state);
+    }
+    drop(log);
+    let mut files = disk.after_kill();
+    // Without the zeros ahead, to have every byte mean something.
+    let bytes = files.get_mut("log.1").unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes.truncate(end);
+    (files, states)
+}
+
+fn open(files: &Files) -> (Result<Option<(Log, State)>, LogError>, SimDisk) {
+    let disk = SimDisk::of(files);
+    (Log::open(Arc::new(disk.clone()), Limits::default()), disk)
+}
+
+#[test]
+fn a_log_cut_at_any_byte_is_a_first_part_of_itself() {
+    let (files, states) = log_of(4);
+    let whole = &files["log.1"];
+    let mut seen = [false; 5];
+    for len in 0..whole.len() {
+        let files = Files::from([("log.1".to_owned(), whole[..len].to_vec())]);
+        let (opened, disk) = open(&files);
+        match opened {
+            Ok(Some((log, state))) => {
+                assert_eq!(state, states[log.sequence() as usize], "cut to {len}");
+                assert_eq!(inspect(&disk).unwrap().unwrap().torn_bytes, 0, "cut to {len}");
+                seen[log.sequence() as usize] = true;
+            }
+            // Within the header and the snapshot, which are synced before the file has its name.
+            Err(LogError::Damaged { .. }) => assert!(len < 32 + 27, "cut to {len}"),
+            other => panic!("cut to {len}: {:?}", other.map(|_| ())),
+        }
+    }
+    assert_eq!(seen, [true, true, true, true, false]);
+}
+
+#[test]
+fn any_flipped_byte_is_alarmed_or_costs_the_last_transaction_at_most() {
+    let (files, states) = log_of(4);
+    let whole = &files["log.1"];
+    let (mut alarmed, mut cut) = (0, 0);
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        match open(&Files::from([("log.1".to_owned(), bytes)])) {
+            (Ok(Some((log, state))), _) => {
+                // Like a torn write: nothing after it says that it was synced. The index does (real.rs).
+                assert_eq!((log.sequence(), &state), (3, &states[3]), "byte {at}");
+                cut += 1;
+            }
+            (Err(LogError::Damaged { file, .. }), disk) => {
+                assert_eq!(file, "log.1.damaged", "byte {at}");
+                assert_eq!(disk.after_kill().into_keys().collect::<Vec<_>>(), [file]);
+                alarmed += 1;
+            }
+            (other, _) => panic!("byte {at}: {:?}", other.map(|_| ())),
+        }
+    }
+    assert!(alarmed > 3 * cut && cut > 0, "{alarmed} {cut}");
+}
+
+#[test]
+fn an_older_generation_is_not_used_in_place_of_a_damaged_one() {
+    let (files, _) = log_of(2);
+    let newer = Files::from([
+        ("log.1".to_owned(), files["log.1"].clone()),
+        ("log.2".to_owned(), b"not a log".to_vec()),
+    ]);
+    let (first, disk) = open(&newer);
+    assert!(matches!(first, Err(LogError::Damaged { .. })));
+    // And not by asking again.
+    let (second, _) = open(&disk.after_kill());
+    assert!(matches!(&second, Err(LogError::Damaged { file, .. }) if file == "log.2.damaged"));
+    assert!(matches!(inspect(&disk), Err(LogError::Damaged { .. })));
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_left_in_place() {
+    let (files, _) = log_of(1);
+    let mut bytes = files["log.1"].clone();
+    bytes[8] = 2;
+    let crc = crc32c(&bytes[..28]).to_le_bytes();
+    bytes[28..32].copy_from_slice(&crc);
+    let (opened, disk) = open(&Files::from([("log.1".to_owned(), bytes)]));
+    assert!(matches!(opened, Err(LogError::Newer { .. })));
+    assert!(disk.after_kill().contains_key("log.1"));
+}
+
+/// Bit by bit, as an own reading of the format: the log's uses a table.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut value = !0_u32;
+    for byte in bytes {
+        value ^= u32::from(*byte);
+        for _ in 0..8 {
+            value = (value >> 1) ^ (0x82F6_3B78 & (value & 1).wrapping_neg());
+        }
+    }
+    !value
+}
+
+/// A log of format 1, byte by byte, as `docs/store-format.md` draws it. Every later version must open it.
+#[test]
+fn format_1_is_read_for_ever() {
+    let mut bytes = b"TAUTLOG\n\x01\0\0\0".to_vec();
+    bytes.extend(1_u64.to_le_bytes());
+    bytes.extend(7_u64.to_le_bytes());
+    bytes.extend(crc32c(&bytes).to_le_bytes());
+    let mut frame = |sequence: u64, durable: u64, kind: u8, body: &[u8]| {
+        let mut rest = sequence.to_le_bytes().to_vec();
+        rest.extend(durable.to_le_bytes());
+        rest.extend([kind, 1]);
+        rest.extend(body);
+        let length = (body.len() as u32).to_le_bytes();
+        bytes.extend(length);
+        bytes.extend(crc32c(&[&length[..], &rest].concat()).to_le_bytes());
+        bytes.extend(rest);
+    };
+    frame(7, 7, 1, b"\x01\x02ka\x01\x01A");
+    frame(7, 7, 2, b"\x01\x02kb\x01\x02BB");
+    frame(8, 7, 3, b"\x02\x02kc\x01\x00\x02ka\x00");
+    let (opened, _) = open(&Files::from([("log.1".to_owned(), bytes)]));
+    let (log, state) = opened.unwrap().unwrap();
+    assert_eq!(log.sequence(), 8);
+    let expected = [(b"kb".to_vec(), b"BB".to_vec()), (b"kc".to_vec(), Vec::new())];
+    assert_eq!(state, State::from(expected));
+}
+
+/// Seeds for a fuzzer's corpus and their descendants: the reader answers every one of them.
+#[test]
+fn random_bytes_and_mutations_are_answered() {
+    let (files, _) = log_of(6);
+    let whole = &files["log.1"];
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..3000 {
+        let mut bytes = whole.clone();
+        for _ in 0..random.usize(1..6) {
+            let (from, to) = (random.usize(..bytes.len()), random.usize(..bytes.len()));
+            match random.u8(..4) {
+                0 => bytes[from] = random.u8(..),
+                1 => bytes.truncate(from.max(1)),
+                2 => bytes.insert(from, random.u8(..)),
+                _ => bytes.copy_within(from.min(to)..from.max(to), from.min(to) / 2),
+            }
+        }
+        // A right header over wrong bytes gets further.
+        if random.bool() && bytes.len() >= 32 {
+            bytes[..32].copy_from_slice(&whole[..32]);
+        }
+        let _ = open(&Files::from([("log.1".to_owned(), bytes)]));
+    }
+}

@@ -1,0 +1,8 @@
+//! The store's promise: what was acknowledged is there after every kill, power cut and fault, whole, and nothing that was
+//! refused. Kills of a real process are in `tests/crash.rs`.
+//! A longer run: `TAUTLINE_SEEDS=20 cargo test --features lab --test store cuts`.
+
+mod cuts;
+mod disk;
+mod frames;
+mod real;

@@ -1,0 +1,187 @@
+//! The whole store on a real directory: sled in every sad state, older states, a full disk, files and modes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tautline::store::log::{Limits, RealDisk, inspect};
+use tautline::store::{Batch, Store, StoreError, Tree};
+
+use crate::disk::{Fault, SimDisk};
+
+fn put(store: &Store, key: u32, value: &[u8]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Tree::Meta, &key.to_be_bytes(), value.to_vec()).unwrap();
+    smol::block_on(store.commit(batch))
+}
+
+fn rows(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = store.view().scan(Tree::Meta, b"");
+    rows.map(|row| row.map(|(key, value)| (key, value.to_vec())).unwrap())
+        .collect()
+}
+
+fn open(directory: &Path) -> Result<Store, StoreError> {
+    Store::open(directory, 1 << 20)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn whatever_became_of_the_index_the_log_brings_it_back() {
+    let origin = tempfile::tempdir().unwrap();
+    let store = open(origin.path()).unwrap();
+    for key in 0..60 {
+        put(&store, key % 50, &[key as u8; 300]).unwrap();
+    }
+    let early = tempfile::tempdir().unwrap();
+    copy(&origin.path().join("db"), &early.path().join("db"));
+    for key in 20..30 {
+        let mut batch = Batch::new();
+        batch.delete(Tree::Meta, &u32::to_be_bytes(key));
+        smol::block_on(store.commit(batch)).unwrap();
+    }
+    let expected = rows(&store);
+    drop(store);
+    let mut random = fastrand::Rng::with_seed(3);
+    for case in 0..40 {
+        let directory = tempfile::tempdir().unwrap();
+        copy(origin.path(), directory.path());
+        let db = directory.path().join("db");
+        sadden(&db, case, early.path(), &mut random);
+        let store = open(directory.path()).unwrap_or_else(|error| panic!("case {case}: {error}"));
+        assert_eq!(rows(&store), expected, "case {case}");
+        put(&store, 999, b"and on").unwrap();
+        drop(store);
+        let store = open(directory.path()).unwrap();
+        assert_eq!(rows(&store).len(), expected.len() + 1, "case {case}");
+    }
+}
+
+/// As a power cut or a kill leaves sled, or worse.
+fn sadden(db: &Path, case: u32, early: &Path, random: &mut fastrand::Rng) {
+    let file = db.join("db");
+    match case {
+        0 => std::fs::remove_dir_all(db).unwrap(),
+        1 => std::fs::remove_file(db.join("conf")).unwrap(),
+        2 => std::fs::write(db.join("conf"), b"").unwrap(),
+        3 => std::fs::write(db.with_extension("opening"), b"").unwrap(),
+        4 => std::fs::write(db.join("snap.0000.generating"), b"x").unwrap(),
+        5 => std::fs::write(&file, b"").unwrap(),
+        6 => std::fs::remove_file(&file).unwrap(),
+        7 => {
+            std::fs::remove_dir_all(db).unwrap();
+            copy(&early.join("db"), db);
+        }
+        8 => {
+            std::fs::remove_dir_all(db).unwrap();
+            std::fs::write(db, b"a file").unwrap();
+        }
+        _ => {
+            let mut bytes = std::fs::read(&file).unwrap();
+            for _ in 0..random.usize(1..20) {
+                let page = random.usize(..bytes.len() / 4096 + 1) * 4096;
+                let end = (page + 4096).min(bytes.len());
+                let value = if random.bool() { 0 } else { random.u8(..) };
+                bytes[page..end].fill(value);
+            }
+            if random.bool() {
+                bytes.truncate(random.usize(..bytes.len()));
+            }
+            std::fs::write(&file, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_log_that_lost_what_the_index_has_seen_is_alarmed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).unwrap();
+    put(&store, 1, b"a").unwrap();
+    let older = std::fs::read(directory.path().join("log.1")).unwrap();
+    put(&store, 2, b"b").unwrap();
+    drop(store);
+    std::fs::write(directory.path().join("log.1"), older).unwrap();
+    for _ in 0..2 {
+        let Err(StoreError::Damaged { cause, .. }) = open(directory.path()) else {
+            panic!("an older log was used")
+        };
+        assert!(cause.contains("the index has seen 2"), "{cause}");
+    }
+    std::fs::remove_file(directory.path().join("log.1")).unwrap();
+    assert!(matches!(open(directory.path()), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn a_state_of_sled_alone_is_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let db = sled::Config::new().path(directory.path().join("db")).open().unwrap();
+        let tree = db.open_tree("tautline").unwrap();
+        for key in 0..1000_u32 {
+            tree.insert([&[Tree::Meta as u8][..], &key.to_be_bytes()].concat(), vec![1; 300])
+                .unwrap();
+        }
+        db.flush().unwrap();
+    }
+    let store = open(directory.path()).unwrap();
+    assert_eq!(rows(&store).len(), 1000);
+    drop(store);
+    std::fs::remove_dir_all(directory.path().join("db")).unwrap();
+    assert_eq!(rows(&open(directory.path()).unwrap()).len(), 1000, "from the log alone");
+}
+
+#[test]
+fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), Limits::default()).unwrap();
+    put(&store, 1, b"a").unwrap();
+    disk.set_free(Some(1 << 20));
+    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::Full(_))));
+    assert_eq!(rows(&store).len(), 1, "what was refused is not seen");
+    smol::block_on(store.commit(Batch::new())).expect("the thread turns");
+    disk.set_free(None);
+    disk.fail_at(disk.operations(), Fault::Full);
+    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::Full(_))));
+    assert_eq!(store.poisoned(), None);
+    put(&store, 2, b"b").unwrap();
+    assert_eq!(rows(&store).len(), 2);
+}
+
+#[test]
+fn a_failed_sync_poisons_and_is_never_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), Limits::default()).unwrap();
+    put(&store, 1, b"a").unwrap();
+    // The write works, the sync after it does not.
+    disk.fail_at(disk.operations() + 1, Fault::Io);
+    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::Poisoned(_))));
+    let operations = disk.operations();
+    assert!(matches!(put(&store, 3, b"c"), Err(StoreError::Poisoned(_))));
+    assert_eq!(disk.operations(), operations);
+    assert_eq!(rows(&store).len(), 1);
+    assert!(store.poisoned().is_some());
+}
+
+#[test]
+fn the_log_is_its_owners_alone_and_can_be_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("a/b");
+    let store = open(&state).unwrap();
+    put(&store, 1, b"a").unwrap();
+    let mode = |name: &str| std::fs::metadata(state.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("log.1"), mode("lock")), (0o700, 0o600, 0o600));
+    let found = inspect(&RealDisk::new(state.clone())).unwrap().unwrap();
+    assert_eq!((found.sequence, found.transactions, found.state.len()), (1, 1, 1));
+}

@@ -1,0 +1,207 @@
+//! Carrying out what the supervisor has decided.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::client::LiveClient;
+use super::super::handle::{LastEnd, Notice};
+use super::super::{questions, version};
+use super::pairing::Pairing;
+use super::{LETTING_GO, Line, Session, wall_ms};
+use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
+
+impl Session {
+    /// Does what the supervisor decided, until it has nothing more to say.
+    pub(super) async fn perform(&mut self) {
+        while let Some(output) = self.supervisor.poll_output() {
+            match output {
+                Output::Dial { pairing } => self.dial(pairing).await,
+                Output::Close => self.break_line("closed here"),
+                Output::PingApplication | Output::PingWebSocket | Output::Probe | Output::AnnounceUnavailable => {
+                    if let Some(client) = &self.client {
+                        questions::send(client, &self.parts, &output);
+                    }
+                }
+                Output::FreshClient => self.start_afresh().await,
+                Output::AckOverdue { waited, .. } => {
+                    log::warn!(
+                        "session {}: a stanza waits for its ack since {} s",
+                        self.name,
+                        waited.as_secs()
+                    );
+                }
+                // Whoever tells that the clock is not set looks at it again by itself.
+                Output::LookAtClock => {}
+                Output::LineEnded { cause, verdict, record } => self.on_ended(cause, verdict, *record),
+                Output::Quarantine(stop) => self.quarantine(stop).await,
+            }
+        }
+        if let State::Stopped(stop) = *self.supervisor.state() {
+            self.on_stopped(stop).await;
+        }
+        let (state, deadline) = (self.supervisor.state().clone(), self.supervisor.poll_timeout());
+        self.change(|view| {
+            view.state = state;
+            view.deadline = deadline;
+        });
+    }
+
+    async fn on_stopped(&mut self, stop: Stop) {
+        if stop == Stop::Requested {
+            self.done = true;
+        }
+        if !self.pairing.listeners.is_empty() {
+            self.show(PairEvent::Failed {
+                reason: stop.advice().to_owned(),
+            });
+        }
+        self.pairing = Pairing::default();
+        self.change(|view| view.pairing = None);
+        self.let_go_of_client().await;
+    }
+
+    async fn dial(&mut self, pairing: bool) {
+        if self.outdated {
+            self.outdated = false;
+            self.let_go_of_client().await;
+            self.parts.fetch_version().await;
+        }
+        if self.client.is_none() {
+            match LiveClient::build(&self.parts).await {
+                Ok(client) => self.client = Some(client),
+                Err(error) => {
+                    log::error!("session {}: no client: {error:#}", self.name);
+                    self.change(|view| view.trouble = Some(format!("{error:#}")));
+                    self.supervisor.handle(
+                        Instant::now(),
+                        Input::Ended {
+                            cause: Cause::Unclassified(error.to_string()),
+                        },
+                    );
+                    return;
+                }
+            }
+        }
+        let Some(client) = &mut self.client else { return };
+        client.before_line().await;
+        self.said = None;
+        let (over_tx, over) = async_channel::bounded(1);
+        let running = Arc::clone(&client.client);
+        let task = self.parts.executor.spawn(async move {
+            running.run().await;
+            let _ = over_tx.send(()).await;
+        });
+        self.line = Some(Line {
+            task,
+            over,
+            give_up_at: None,
+            logged_in: false,
+            up: false,
+            pairing,
+        });
+        self.change(|view| {
+            view.lines += 1;
+            view.trouble = None;
+        });
+        log::debug!(
+            "session {}: dialling{}",
+            self.name,
+            if pairing { " to pair" } else { "" }
+        );
+    }
+
+    pub(super) fn break_line(&mut self, why: &str) {
+        let broken = self.client.as_ref().is_some_and(|client| client.break_line(why));
+        let grace = if broken { LETTING_GO } else { Duration::ZERO };
+        if let Some(line) = &mut self.line {
+            line.give_up_at.get_or_insert(Instant::now() + grace);
+        }
+    }
+
+    /// The next line gets a new client; a line that is still open did not let go.
+    async fn start_afresh(&mut self) {
+        let open = self.line.as_ref().map(|line| line.up);
+        self.let_go_of_client().await;
+        if open.is_some() {
+            let cause = Cause::PathBroken;
+            self.supervisor.handle(Instant::now(), Input::Ended { cause });
+        }
+        if open == Some(true) {
+            self.notify(Notice::Down).await;
+        }
+    }
+
+    pub(super) fn refresh_version(&mut self) {
+        let fresh = self
+            .version_looked_at
+            .is_some_and(|at| at.elapsed() < version::REFRESH_EVERY);
+        if fresh || !self.parts.plan.endpoint.tls {
+            return;
+        }
+        self.version_looked_at = Some(Instant::now());
+        let parts = Arc::clone(&self.parts);
+        self.parts
+            .executor
+            .spawn(async move { parts.fetch_version().await })
+            .detach();
+    }
+
+    fn on_ended(&mut self, cause: Cause, verdict: Verdict, mut record: EndRecord) {
+        self.outdated |= cause == Cause::Outdated;
+        let detail = std::mem::take(&mut self.end_detail);
+        let level = match verdict {
+            Verdict::Stop(Stop::Requested | Stop::PairingEnded) | Verdict::RedialNow | Verdict::BackOff => {
+                log::Level::Info
+            }
+            Verdict::Stop(_) | Verdict::HoldUntil(_) | Verdict::BackOffLong | Verdict::AwaitClock => log::Level::Warn,
+        };
+        let words: String = [&detail, &record.guess]
+            .into_iter()
+            .filter(|words| !words.is_empty())
+            .map(|words| format!(" ({words})"))
+            .collect();
+        log::log!(level, "session {}: {cause}{words}; {verdict}", self.name);
+        record.at_ms = wall_ms();
+        record.detail.clone_from(&detail);
+        (record.bytes_in, record.bytes_out) = self.client.as_ref().map_or((0, 0), LiveClient::bytes);
+        let end = LastEnd {
+            at: record.at_ms,
+            record,
+            origin: cause.origin(),
+            cause,
+            verdict,
+            detail,
+        };
+        self.change(|view| {
+            view.online_since = None;
+            view.offline_since.get_or_insert_with(Instant::now);
+            view.last_end = Some(end);
+        });
+    }
+
+    async fn quarantine(&mut self, stop: Stop) {
+        self.let_go_of_client().await;
+        self.parts.forget_name().await;
+        match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
+            Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
+            Err(error) => {
+                log::error!(
+                    "session {}: dead credentials could not be set aside: {error}",
+                    self.name
+                );
+                self.change(|view| view.trouble = Some(error.to_string()));
+            }
+        }
+        self.change(|view| {
+            view.paired = false;
+            view.account = None;
+        });
+    }
+
+    pub(super) async fn let_go_of_client(&mut self) {
+        self.line = None;
+        if let Some(client) = self.client.take() {
+            client.end().await;
+        }
+    }
+}

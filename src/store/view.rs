@@ -1,8 +1,8 @@
-//! Reading: the index, and over it what the transactions of the group under way have decided.
+//! Reading: the index, and over it what it does not have yet.
 //!
-//! A transaction goes to sled's memory as soon as it is on the device, and sled writes its buffers when they are full:
-//! readers then ask one place only, without a lock of ours, and no record is kept twice. Only the transactions of one group, which
-//! share a sync, must see each other before that; they look through an overlay that nobody else sees.
+//! Two overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled write a
+//! good part of its buffer, a quarter of a megabyte, so that it gets few and large ones. The other holds what the
+//! transactions of the group under way have decided, before the sync that they share; only they see it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,9 +12,9 @@ use super::log::Operation;
 use super::{StoreError, Tree, batch};
 
 /// Puts and deletes by raw key.
-type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
 
-/// What is decided and not yet durable.
+/// Puts and deletes that the index does not have.
 #[derive(Clone, Default)]
 pub(super) struct Overlay(Arc<RwLock<Changes>>);
 
@@ -24,6 +24,15 @@ impl Overlay {
         for (key, value) in operations {
             changes.insert(key.clone(), value.as_deref().map(sled::IVec::from));
         }
+    }
+
+    /// Adds all of `newer` at once: a reader sees all of it or nothing.
+    pub(super) fn absorb(&self, newer: Changes) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(newer);
+    }
+
+    pub(super) fn copy(&self) -> Changes {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -40,20 +49,24 @@ impl Overlay {
 #[derive(Clone)]
 pub struct View {
     tree: sled::Tree,
-    overlay: Option<Overlay>,
+    /// The newest last.
+    overlays: Vec<Overlay>,
 }
 
 type Row = (sled::IVec, sled::IVec);
 
 impl View {
     pub(super) fn new(tree: sled::Tree) -> Self {
-        Self { tree, overlay: None }
+        Self {
+            tree,
+            overlays: Vec::new(),
+        }
     }
 
     pub(super) fn over(&self, overlay: &Overlay) -> Self {
         Self {
             tree: self.tree.clone(),
-            overlay: Some(overlay.clone()),
+            overlays: self.overlays.iter().chain([overlay]).cloned().collect(),
         }
     }
 
@@ -61,10 +74,10 @@ impl View {
     /// The database could not be read.
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         let raw = batch::raw_key(tree, key);
-        if let Some(Overlay(changes)) = &self.overlay
-            && let Some(change) = changes.read().unwrap_or_else(PoisonError::into_inner).get(&raw)
-        {
-            return Ok(change.clone());
+        for Overlay(changes) in self.overlays.iter().rev() {
+            if let Some(change) = changes.read().unwrap_or_else(PoisonError::into_inner).get(&raw) {
+                return Ok(change.clone());
+            }
         }
         self.tree.get(raw).map_err(|error| StoreError::Read(error.to_string()))
     }
@@ -76,18 +89,19 @@ impl View {
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let prefix = batch::raw_key(tree, prefix);
-        let over = self.overlay.as_ref().map_or_else(VecDeque::new, |Overlay(changes)| {
+        let mut over = Changes::new();
+        for Overlay(changes) in &self.overlays {
             let changes = changes.read().unwrap_or_else(PoisonError::into_inner);
             let under = changes
                 .range(prefix.clone()..)
                 .take_while(|(key, _)| key.starts_with(&prefix));
-            under.map(|(key, value)| (key.clone(), value.clone())).collect()
-        });
+            over.extend(under.map(|(key, value)| (key.clone(), value.clone())));
+        }
         let merged = Merged {
             base: self.tree.scan_prefix(&prefix),
             front: None,
             back: None,
-            over,
+            over: over.into_iter().collect(),
         };
         merged.map(|entry| match entry {
             Ok((key, value)) => Ok((key[batch::TREE_PREFIX_BYTES..].to_vec(), value)),

@@ -19,6 +19,10 @@ const GROUP_MAX: usize = 256;
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Durable transactions that the index has not been given, in bytes of keys and values. More means fewer and larger writes
+/// of it, and more memory; a start makes up for what it was not given.
+const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
+
 /// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
 const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
@@ -171,6 +175,9 @@ struct Database {
     /// What the transactions of the group under way have decided.
     overlay: Overlay,
     over: View,
+    /// What is durable and not yet in the index.
+    unapplied: Overlay,
+    unapplied_bytes: usize,
     /// A rotation waits for room: said once.
     rotation_waits: bool,
 }
@@ -203,7 +210,8 @@ impl Database {
         };
         let index = Index::open(path, cache_bytes, &state, log.sequence())
             .map_err(|error| index_error(path, error, Some(log.sequence())))?;
-        let view = View::new(index.tree.clone());
+        let unapplied = Overlay::default();
+        let view = View::new(index.tree.clone()).over(&unapplied);
         let overlay = Overlay::default();
         Ok(Self {
             over: view.over(&overlay),
@@ -211,6 +219,8 @@ impl Database {
             index,
             view,
             overlay,
+            unapplied,
+            unapplied_bytes: 0,
             rotation_waits: false,
         })
     }
@@ -225,6 +235,10 @@ impl Database {
             if broken.reason().is_none() && self.log.wants_rotation() {
                 self.rotate(broken);
             }
+        }
+        // The end of the run. Should it fail, the next start makes up for it.
+        if let Err(cause) = self.give_to_index() {
+            log::info!("the index was not brought up to the log: {cause}");
         }
     }
 
@@ -301,14 +315,28 @@ impl Database {
         })
     }
 
-    /// Gives the index what is durable now.
+    /// Shows the readers what is durable now, and gives the index a large batch now and then.
     fn show(&mut self) -> Result<(), String> {
         let changes = self.overlay.take();
-        if changes.is_empty() {
+        let bytes = |(key, value): (&Vec<u8>, &Option<sled::IVec>)| key.len() + value.as_ref().map_or(0, |v| v.len());
+        self.unapplied_bytes += changes.iter().map(bytes).sum::<usize>();
+        self.unapplied.absorb(changes);
+        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX {
             return Ok(());
         }
-        let applied = catch_unwind(AssertUnwindSafe(|| self.index.apply(changes, self.log.sequence())));
-        applied.unwrap_or_else(|_| Err("the index panicked".into()))
+        self.give_to_index()
+    }
+
+    fn give_to_index(&mut self) -> Result<(), String> {
+        let changes = self.unapplied.copy();
+        if !changes.is_empty() {
+            let applied = catch_unwind(AssertUnwindSafe(|| self.index.apply(changes, self.log.sequence())));
+            applied.unwrap_or_else(|_| Err("the index panicked".into()))?;
+        }
+        // Only now: between the two a reader finds it in either place.
+        self.unapplied.take();
+        self.unapplied_bytes = 0;
+        Ok(())
     }
 
     fn rotate(&mut self, broken: &Broken) {

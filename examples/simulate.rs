@@ -1,4 +1,4 @@
-//! Many years of one line's life: `cargo run --example simulate -- --seeds 1000 --days 365 --first 0`.
+//! Many years of one line's life: `cargo run --features lab --example simulate -- --seeds 1000 --days 365 --first 0`.
 //!
 //! Prints the seed and the commit of the first violated property, and how to run it again.
 
@@ -29,7 +29,9 @@ fn main() -> ExitCode {
             Ok(summary) => total.add(&summary),
             Err(what) => {
                 println!("violated at commit {}: {what}", commit());
-                println!("again: cargo run --example simulate -- --first {seed} --seeds 1 --days {days}");
+                println!(
+                    "again: cargo run --features lab --example simulate -- --first {seed} --seeds 1 --days {days}"
+                );
                 return ExitCode::FAILURE;
             }
         }

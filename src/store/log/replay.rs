@@ -53,7 +53,7 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed, Fault> {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(replayed);
     };
-    if let Some(later) = proves_damage(&rest[..], replayed.sequence) {
+    if let Some(later) = proves_damage(rest, replayed.sequence) {
         return Err(Fault::Damaged(format!(
             "transaction {} at byte {at} is not readable, and transaction {later} after it says that it was synced",
             replayed.sequence + 1

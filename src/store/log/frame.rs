@@ -223,9 +223,7 @@ where
 }
 
 /// A transaction's operations as [`write`] takes them.
-pub(super) fn of_batch(
-    operations: &[Operation],
-) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+pub(super) fn of_batch(operations: &[Operation]) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
     operations.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
 }
 

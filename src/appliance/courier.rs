@@ -24,6 +24,9 @@ use crate::whatsapp::{Command, Notice, SessionHandle};
 /// Records written together at the most; keeps one transaction small.
 const PERSIST_BATCH_MAX: usize = 128;
 
+/// Between two tries to write what a full disk has refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
 /// What was wrong with the alerts on disk, a line each; for health.
 pub(super) struct Findings {
     pub(super) damaged: Vec<String>,
@@ -48,6 +51,7 @@ pub(super) struct Courier {
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
     pending_max: usize,
+    refused_write: Mutex<Option<String>>,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
 }
@@ -86,6 +90,7 @@ impl Courier {
             persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
             pending_max,
+            refused_write: Mutex::default(),
             collect,
         };
         let findings = Findings {
@@ -180,6 +185,7 @@ impl Courier {
                 let reason = self
                     .store
                     .poisoned()
+                    .or_else(|| self.refused_write())
                     .unwrap_or_else(|| "the alert could not be written".into());
                 return Err(Refusal::Storage(reason));
             }
@@ -197,6 +203,7 @@ impl Courier {
                 if let Err(error) = &written {
                     log::error!("an alert was refused because it could not be written: {error}");
                 }
+                courier.note_write(written.as_ref().err());
                 courier.input(if written.is_ok() {
                     Input::Durable { seq }
                 } else {
@@ -337,37 +344,64 @@ impl Courier {
         self.persist_due.notify(usize::MAX);
     }
 
-    /// Writes everything that was put off.
+    /// Why the last write was refused, until one succeeds.
+    pub(super) fn refused_write(&self) -> Option<String> {
+        self.refused_write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note_write(&self, refused: Option<&StoreError>) {
+        let reason = refused.map(ToString::to_string);
+        *self.refused_write.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Writes everything that was put off. What is refused for want of room stays put off.
     ///
     /// # Errors
-    /// The store refused; it is poisoned then, and says so itself.
+    /// The store refused: for now, or for good, and then it says so itself.
     pub(super) async fn persist_now(&self) -> Result<(), StoreError> {
         let _persisting = self.persisting.lock().await;
         loop {
-            let batch = self.next_batch();
+            let (batch, taken) = self.next_batch();
             if batch.is_empty() {
                 return Ok(());
             }
-            self.store.commit(batch).await?;
+            let written = self.store.commit(batch).await;
+            self.note_write(written.as_ref().err());
+            if let Err(error) = written {
+                let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
+                for (seq, change) in taken {
+                    // What has come meanwhile is newer.
+                    waiting.entry(seq).or_insert(change);
+                }
+                return Err(error);
+            }
         }
     }
 
-    fn next_batch(&self) -> Batch {
+    /// Takes what is written next out of what waits: as a transaction, and as it was.
+    fn next_batch(&self) -> (Batch, Vec<(u64, Option<AlertRecord>)>) {
         let mut batch = Batch::new();
+        let mut taken = Vec::new();
         let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
         let chosen: BTreeSet<u64> = waiting.keys().take(PERSIST_BATCH_MAX).copied().collect();
         for seq in chosen {
-            match waiting.remove(&seq).flatten() {
+            let change = waiting.remove(&seq).flatten();
+            match &change {
                 // One that cannot be written must not take the others with it.
                 Some(record) => {
-                    if let Err(error) = outbox_store::put(&mut batch, &record) {
+                    if let Err(error) = outbox_store::put(&mut batch, record) {
                         log::error!("what has become of alert {} cannot be written: {error}", record.id);
+                        continue;
                     }
                 }
                 None => outbox_store::forget(&mut batch, seq),
             }
+            taken.push((seq, change));
         }
-        batch
+        (batch, taken)
     }
 
     /// Collects changes for a moment, then writes them together. Runs for as long as the relay.
@@ -384,7 +418,8 @@ impl Courier {
             }
             Timer::after(self.collect).await;
             if let Err(error) = self.persist_now().await {
-                log::error!("the state of alerts could not be written: {error}");
+                log::error!("the state of alerts could not be written, trying again: {error}");
+                Timer::after(REFUSED_PAUSE).await;
             }
         }
     }

@@ -34,6 +34,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "session-trouble",
     "session-unpaired",
     "store-failed",
+    "store-full",
     "tcp-setting-refused",
 ];
 
@@ -153,6 +154,9 @@ impl Facts {
                 "error",
                 format!("the state cannot be written: {reason}"),
             ));
+        }
+        if let Some(reason) = courier.refused_write() {
+            health.push(entry("store-full", "error", reason));
         }
         for (handle, view) in views {
             health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));

@@ -598,3 +598,33 @@ fn ten_thousand_pending_alerts_are_fine() {
     }
     assert_eq!((bench.outbox.count(Step::Sent), bench.forgotten.len()), (1000, 9000));
 }
+
+#[test]
+fn an_alert_that_reached_nobody_frees_its_key() {
+    let mut bench = Bench::up();
+    bench.try_accept(&["1"], Some("k")).unwrap();
+    bench.handle(Input::Durable { seq: 1 });
+    bench.ack("M11", Some("404"));
+    let again = bench.try_accept(&["1"], Some("k")).unwrap();
+    assert!(!again.duplicate, "its sender's next try must not be taken for done");
+    let third = bench.try_accept(&["1"], Some("k")).unwrap();
+    assert!(third.duplicate && third.record.seq == again.record.seq);
+}
+
+#[test]
+fn one_recipient_who_will_not_get_it_makes_the_alert_failed() {
+    let mut bench = Bench::up();
+    bench.accept(&["1", "2"]);
+    bench.ack("M11", Some("404"));
+    let step = |bench: &Bench| bench.outbox.list(false, 1)[0].step();
+    assert_eq!(step(&bench), Step::Accepted, "the other one is still on its way");
+    bench.ack("M12", None);
+    assert_eq!(step(&bench), Step::Failed);
+}
+
+#[test]
+fn numbers_that_the_disk_holds_unreadable_are_skipped() {
+    let mut bench = Bench::up();
+    bench.outbox.skip_to(41);
+    assert_eq!(bench.accept(&["1"]), 42);
+}

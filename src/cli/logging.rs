@@ -8,18 +8,20 @@ use log::{Level, LevelFilter};
 /// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine
 /// disconnect an error, and announce reconnects that it does not make. What matters of it is said by the session.
 const DEFAULT: &str = "off,tautline=info";
+/// The other commands say in their own words what goes on.
+const COMMAND: &str = "off,tautline=warn";
 /// For looking into a fault, with a warning in the manual that numbers may show.
 const VERBOSE: &str = "warn,tautline=debug,whatsapp_rust=info";
 
 /// `$TAUTLINE_LOG`, else `$RUST_LOG`, else the default, which each `-v` raises.
-pub(super) fn start(verbose: u8) {
+pub(super) fn start(verbose: u8, relay: bool) {
     let filters = ["TAUTLINE_LOG", "RUST_LOG"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok());
     let mut builder = Builder::new();
     match (&filters, verbose) {
         (Some(filters), 0) => builder.parse_filters(filters),
-        (_, 0) => builder.parse_filters(DEFAULT),
+        (_, 0) => builder.parse_filters(if relay { DEFAULT } else { COMMAND }),
         (_, 1) => builder.parse_filters(VERBOSE),
         (_, _) => builder
             .filter_level(LevelFilter::Trace)

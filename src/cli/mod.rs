@@ -114,7 +114,7 @@ enum BoardsCommand {
 pub fn main() -> ExitCode {
     // clap prints its own words and ends with 2, or with 0 for --help and --version.
     let cli = Cli::parse();
-    logging::start(cli.global.verbose);
+    logging::start(cli.global.verbose, matches!(cli.command, None | Some(Command::Run)));
     let global = &cli.global;
     let outcome = match cli.command {
         None | Some(Command::Run) => run::execute(global),

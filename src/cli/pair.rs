@@ -162,6 +162,11 @@ impl Screen {
                 print(grouped(code))?;
             }
             PairEvent::Qr { .. } | PairEvent::Code { .. } => {}
+            PairEvent::Waiting { reason } => {
+                // The code on the screen is void now.
+                self.drawn = 0;
+                say(format_args!("not yet, trying again: {reason}"));
+            }
             PairEvent::Paired { account } => {
                 say(format_args!("paired: {account}"));
                 return Ok(true);

@@ -101,6 +101,10 @@ impl Console for Terminal {
             }
             return;
         }
+        // The log says that, and goes on saying it.
+        if matches!(event, PairEvent::Waiting { .. }) {
+            return;
+        }
         if matches!(event, PairEvent::Qr { .. }) {
             say(format_args!("Session {session} is not paired yet:"));
         }

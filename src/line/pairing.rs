@@ -11,6 +11,8 @@ pub enum PairEvent {
     Qr { payload: String, valid_ms: u64 },
     /// Type it on the phone: linked devices, link with phone number.
     Code { code: String, valid_ms: u64 },
+    /// There is no line to link over, for this reason; it is tried again by itself.
+    Waiting { reason: String },
     /// Linked and logged in.
     Paired { account: String },
     /// It ended without a link; asking again starts over.

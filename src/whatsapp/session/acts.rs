@@ -164,6 +164,11 @@ impl Session {
         record.at_ms = wall_ms();
         record.detail.clone_from(&detail);
         (record.bytes_in, record.bytes_out) = self.client.as_ref().map_or((0, 0), LiveClient::bytes);
+        let stops = matches!(verdict, Verdict::Stop(_));
+        if !stops && !self.look(|view| view.paired) {
+            let reason = format!("{cause}{words}");
+            self.show(PairEvent::Waiting { reason });
+        }
         let end = LastEnd {
             at: record.at_ms,
             record,

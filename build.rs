@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 // The very files that the program is made of, so that the build and the program cannot disagree.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the program; the build uses a part of it")]
 #[path = "src/board/fields.rs"]
 mod fields;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the program; the build uses a part of it")]
 #[path = "src/board/read.rs"]
 mod read;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the program; the build uses a part of it")]
 #[path = "src/board/rules.rs"]
 mod rules;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the program; the build uses a part of it")]
 #[path = "src/line/schedule.rs"]
 mod schedule;
 

@@ -316,7 +316,9 @@ impl Session {
     }
 
     async fn on_ready(&mut self) {
-        let Some(line) = self.line.as_mut().filter(|line| !line.up && line.give_up_at.is_none()) else {
+        // Told twice for one line, and perhaps late for the line before.
+        let ready = |line: &&mut Line| line.logged_in && !line.up && line.give_up_at.is_none();
+        let Some(line) = self.line.as_mut().filter(ready) else {
             return;
         };
         line.up = true;
@@ -455,7 +457,6 @@ impl Session {
                 self.supervisor.handle(at, Input::Heard(layer));
             }
         }
-        let (tcp, websocket, application) = client.proofs();
         let (tuning, refused) = client.tuning();
         self.change(|view| {
             view.tcp_tuning = tuning;

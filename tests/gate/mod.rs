@@ -1,5 +1,5 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
-#![allow(dead_code)] // Each test binary uses its own part.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

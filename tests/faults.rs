@@ -1,6 +1,8 @@
 //! Everything that can go wrong with a line, done to the built program by the lab server over real sockets.
 #![cfg(feature = "lab")]
 
+#[path = "faults/acks.rs"]
+mod acks;
 #[path = "faults/bench.rs"]
 mod bench;
 #[path = "faults/delivery.rs"]

@@ -23,6 +23,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(900);
 
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
+    "ack-owed",
     "config-unknown-key",
     "lab-build",
     "outbox-damaged",
@@ -160,6 +161,14 @@ impl Facts {
         }
         for (handle, view) in views {
             health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));
+            if let Some(since) = view.ack_owed_since {
+                let text = format!(
+                    "session {}: a message waits since {} s to be on disk and acked; the server ends lines for that",
+                    handle.name,
+                    since.elapsed().as_secs()
+                );
+                health.push(entry("ack-owed", "warning", text));
+            }
             for refused in &view.tcp_refused {
                 let text = format!("session {}: the kernel refused a TCP setting: {refused}", handle.name);
                 health.push(entry("tcp-setting-refused", "warning", text));

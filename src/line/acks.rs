@@ -37,6 +37,12 @@ impl Acks {
         (self.owed.len(), self.owed.values().map(|owed| owed.since).min())
     }
 
+    /// Since when the oldest debt that was told stands.
+    pub(super) fn told_since(&self) -> Option<Instant> {
+        let told = self.owed.values().filter(|owed| owed.told);
+        told.map(|owed| owed.since).min()
+    }
+
     pub(super) fn timeout(&self) -> Option<Instant> {
         let untold = self.owed.values().filter(|owed| !owed.told);
         untold.map(|owed| owed.since + OWED_AFTER).min()

@@ -125,6 +125,11 @@ impl Supervisor {
         self.clock_unset
     }
 
+    /// Since when the oldest overdue ack is owed; told by [`Output::AckOverdue`] before.
+    pub fn ack_owed_since(&self) -> Option<Instant> {
+        self.acks.told_since()
+    }
+
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }

@@ -166,9 +166,11 @@ impl LiveClient {
         manager
             .process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as()))
             .await;
+        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
         let recorder = InboundRecorder {
             store: parts.store.clone(),
             session: parts.plan.name.clone(),
+            sorter: Arc::clone(&sorter),
         };
         let client = Client::builder()
             .with_runtime(SmolRuntime::new(Arc::clone(&parts.executor)))
@@ -183,7 +185,6 @@ impl LiveClient {
             .build()
             .await?
             .into_client();
-        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
         client.subscribe_handler(sorter.clone()).detach();
         let stanzas = client.acquire_raw_node_forwarding();
         Ok(Self {

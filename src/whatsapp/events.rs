@@ -56,6 +56,16 @@ pub enum LineEvent {
         message_ids: Vec<String>,
         kind: ReceiptKind,
     },
+    /// A stanza that the library leaves without an ack: that is for the session to send.
+    Unacked(Arc<OwnedNodeRef>),
+    /// Messages came whose acks wait until they are on disk.
+    AckHeld {
+        ids: Vec<u64>,
+    },
+    /// They are, and the library acks them.
+    AckFree {
+        ids: Vec<u64>,
+    },
     /// The server's own word on why the line ends.
     ServerSaid {
         cause: Cause,
@@ -108,6 +118,11 @@ impl Sorter {
         self.stanzas.load(Ordering::Relaxed)
     }
 
+    /// Whether anybody still listens: the client's end closes the channel.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.events.is_closed()
+    }
+
     pub(super) fn forward(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
@@ -148,7 +163,12 @@ impl Sorter {
 impl EventHandler for Sorter {
     fn handle_event(&self, event: Arc<Event>) {
         match &*event {
-            Event::RawNode(node) => self.on_stanza(node),
+            Event::RawNode(node) => {
+                self.on_stanza(node);
+                if nobody_acks(node) {
+                    self.forward(LineEvent::Unacked(Arc::clone(node)));
+                }
+            }
             Event::PairingQrCode(qr) => {
                 self.forward(LineEvent::Qr {
                     payload: qr.code.clone(),
@@ -223,6 +243,18 @@ fn carries_content(node: &OwnedNodeRef) -> bool {
         "message" | "receipt" | "notification" | "ack" | "call" => true,
         _ => false,
     }
+}
+
+/// Whether this is a stanza that the library drops without an answer: a message in which nothing is encrypted. Channels'
+/// messages are plain and get theirs; what is addressed device by device may have a part for us that it finds.
+/// whatsapp-rust 0.7.0, `message/receive.rs`, `classify_incoming_message`.
+fn nobody_acks(node: &OwnedNodeRef) -> bool {
+    let readable = ["enc", "unavailable", "participants", "plaintext"];
+    let newsletter = |from: String| from.ends_with("@newsletter");
+    node.tag() == "message"
+        && attribute(node, "id").is_some()
+        && attribute(node, "from").is_some_and(|from| !newsletter(from))
+        && readable.iter().all(|child| node.get_optional_child(child).is_none())
 }
 
 fn attribute(node: &OwnedNodeRef, name: &str) -> Option<String> {

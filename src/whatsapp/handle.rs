@@ -84,6 +84,8 @@ pub struct SessionView {
     pub lines: u64,
     pub last_end: Option<LastEnd>,
     pub deadline: Option<(Instant, crate::line::Reason)>,
+    /// Since when the server has waited for the oldest ack that is overdue.
+    pub ack_owed_since: Option<Instant>,
     pub tcp_proof: Option<Instant>,
     pub websocket_proof: Option<Instant>,
     pub application_proof: Option<Instant>,
@@ -106,6 +108,7 @@ impl Default for SessionView {
             lines: 0,
             last_end: None,
             deadline: None,
+            ack_owed_since: None,
             tcp_proof: None,
             websocket_proof: None,
             application_proof: None,

@@ -1,21 +1,48 @@
 //! Messages from others: on disk before the server is told that we have them.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_io::Timer;
 use wacore::types::events::InboundMessage;
 use wacore::types::message::MessageCategory;
 use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
+use super::events::{LineEvent, Sorter};
 use crate::alert::SessionName;
-use crate::store::Store;
 use crate::store::inbound::{InboundRecord, record_new};
+use crate::store::{Store, StoreError};
+
+/// How often a message that found no room on the disk is tried again. It costs nothing while there is none.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The library acks a message only after this has returned `Ok`. After a crash in between the server sends it again, and
 /// the record is found to exist.
+///
+/// Until then the server is owed an ack, and this is the one place where we, and not the library, hold it back. So the
+/// session is told of each message that waits here: a debt that grows old ends the line after 50 minutes.
 pub(super) struct InboundRecorder {
     pub(super) store: Store,
     pub(super) session: SessionName,
+    pub(super) sorter: Arc<Sorter>,
+}
+
+impl InboundRecorder {
+    /// A full disk is waited for: refused, the message would come again only at the next login.
+    async fn record(&self, records: Vec<InboundRecord>) -> Result<usize, StoreError> {
+        loop {
+            match record_new(&self.store, &self.session, records.clone()).await {
+                Err(StoreError::Full(reason)) if self.sorter.is_heard() => {
+                    log::debug!("session {}: a message waits for room: {reason}", self.session);
+                    Timer::after(AGAIN_AFTER).await;
+                }
+                done => return done,
+            }
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -29,10 +56,20 @@ impl InboundDurabilityHook for InboundRecorder {
         if records.is_empty() {
             return Ok(());
         }
-        let new = record_new(&self.store, &self.session, records).await?;
+        let ids: Vec<u64> = records.iter().map(number_of).collect();
+        self.sorter.forward(LineEvent::AckHeld { ids: ids.clone() });
+        let new = self.record(records).await?;
+        self.sorter.forward(LineEvent::AckFree { ids });
         log::debug!("session {}: {new} new message(s) recorded", self.session);
         Ok(())
     }
+}
+
+/// What tells a message from others, for as long as the process lives.
+fn number_of(message: &InboundRecord) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&message.chat, &message.sender, &message.id).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn to_record(message: &InboundMessage) -> InboundRecord {

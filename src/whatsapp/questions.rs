@@ -1,9 +1,10 @@
-//! What a line is asked to show that it lives. Each is sent by a task of its own: a write that blocks must hold nobody up,
+//! What is sent to keep a line alive: questions that make it show that it lives, and acks that the library forgets. Each is sent by a task of its own: a write that blocks must hold nobody up,
 //! and silence is the supervisor's to judge.
 
 use std::sync::Arc;
 
 use wacore::iq::keepalive::KeepaliveSpec;
+use wacore_binary::OwnedNodeRef;
 use wacore_binary::builder::NodeBuilder;
 
 use super::client::{ClientParts, LiveClient};
@@ -58,4 +59,15 @@ fn announce_unavailable(client: &LiveClient, parts: &ClientParts) {
         }
     };
     parts.executor.spawn(saying).detach();
+}
+
+/// Acks a stanza that nobody else does. Without it the server sends it again at every login and in the end gives up the line.
+pub(super) fn acknowledge(client: &LiveClient, parts: &ClientParts, stanza: Arc<OwnedNodeRef>) {
+    let client = Arc::clone(&client.client);
+    let acking = async move {
+        if let Err(error) = client.acknowledge_stanza(stanza.get()).await {
+            log::debug!("a stanza without content was not acked: {error}");
+        }
+    };
+    parts.executor.spawn(acking).detach();
 }

@@ -16,7 +16,7 @@ use smol::{Executor, Task};
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
-use super::send;
+use super::{questions, send};
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
@@ -300,6 +300,21 @@ impl Session {
                     let message_id = crate::outbox::MessageId(id);
                     self.notify(Notice::Receipt { message_id, kind }).await;
                 }
+            }
+            LineEvent::Unacked(stanza) => {
+                if let Some(client) = &self.client {
+                    questions::acknowledge(client, &self.parts, stanza);
+                }
+            }
+            LineEvent::AckHeld { ids } => {
+                let now = Instant::now();
+                ids.iter()
+                    .for_each(|id| self.supervisor.handle(now, Input::StanzaIn { id: *id }));
+            }
+            LineEvent::AckFree { ids } => {
+                let now = Instant::now();
+                ids.iter()
+                    .for_each(|id| self.supervisor.handle(now, Input::StanzaAcked { id: *id }));
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
             LineEvent::SendStuck => self.on_send_stuck(),

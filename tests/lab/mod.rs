@@ -226,6 +226,18 @@ impl Lab {
             .collect()
     }
 
+    /// Sends any stanza to the companions of `number`, now or at their next login, until they acknowledge it.
+    pub fn deliver(&self, number: &str, node: &wacore_binary::Node) {
+        let mut world = self.shared.lock();
+        let Some(account) = world.accounts.iter().position(|a| a.number == number) else {
+            return;
+        };
+        let devices: Vec<u16> = world.accounts[account].companions.keys().copied().collect();
+        for device in devices {
+            router::deliver(&mut world, world::Device { account, device }, node.clone());
+        }
+    }
+
     /// Stanzas kept for a companion: not sent yet, or not acknowledged yet.
     pub fn pending(&self, number: &str) -> usize {
         self.shared.lock_quietly(|world| {

@@ -40,9 +40,11 @@ impl Session {
             self.on_stopped(stop).await;
         }
         let (state, deadline) = (self.supervisor.state().clone(), self.supervisor.poll_timeout());
+        let ack_owed_since = self.supervisor.ack_owed_since();
         self.change(|view| {
             view.state = state;
             view.deadline = deadline;
+            view.ack_owed_since = ack_owed_since;
         });
     }
 

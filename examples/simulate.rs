@@ -1,4 +1,4 @@
-//! Many years of one line's life: `cargo run --features lab --example simulate -- --seeds 1000 --days 365 --first 0`.
+//! Many years of one line's life: `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365 --first 0`.
 //!
 //! Prints the seed and the commit of the first violated property, and how to run it again.
 
@@ -7,6 +7,8 @@ mod sim;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+
+use tautline::board::PING_EXCHANGE_BYTES;
 
 fn main() -> ExitCode {
     let mut options = [("--seeds", 100), ("--days", 365), ("--first", 0)];
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
             Err(what) => {
                 println!("violated at commit {}: {what}", commit());
                 println!(
-                    "again: cargo run --features lab --example simulate -- --first {seed} --seeds 1 --days {days}"
+                    "again: cargo run --release --features lab --example simulate -- --first {seed} --seeds 1 --days {days}"
                 );
                 return ExitCode::FAILURE;
             }
@@ -43,8 +45,27 @@ fn main() -> ExitCode {
         years / minutes,
         commit()
     );
+    println!("while a line was up, over all boards:\n{}", a_day_by_layer(&total));
     println!("{total:#?}");
     ExitCode::SUCCESS
+}
+
+/// What each layer sent in a day with a line, on average over all boards and all faults: how many, and the bytes of the
+/// exchanges, estimated.
+fn a_day_by_layer(total: &sim::Summary) -> String {
+    let days = total.online_ms as f64 / 86_400_000.0;
+    let layers = [
+        ("application pings", total.application_pings),
+        ("presences", total.presences),
+        ("content probes", total.probes),
+        ("WebSocket pings", total.websocket_pings),
+    ];
+    let line = |(what, count): (&str, u64)| {
+        let a_day = count as f64 / days;
+        let kilobytes = a_day * PING_EXCHANGE_BYTES as f64 / 1000.0;
+        format!("  {what:<18} {a_day:>7.0} a day, {kilobytes:>6.0} KB\n")
+    };
+    layers.map(line).concat()
 }
 
 fn commit() -> String {

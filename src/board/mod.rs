@@ -14,8 +14,8 @@ use crate::line as schedule;
 
 pub use fields::{FIELDS, Field, OutboxNumbers, StoreNumbers, Values};
 pub use rules::{
-    Detection, RELOGIN_ALLOWANCE, WAKEUPS_PER_MINUTE_MAX, bytes_per_day, detection, detection_worst, faults,
-    messages_per_day, messages_per_hour, recovery_worst, wakeups_per_minute,
+    Daily, Detection, PING_EXCHANGE_BYTES, RELOGIN_ALLOWANCE, WAKEUPS_PER_MINUTE_MAX, bytes_per_day, daily, detection,
+    detection_worst, faults, messages_per_day, messages_per_hour, recovery_worst, wakeups_per_minute,
 };
 
 use std::time::Duration;

@@ -73,12 +73,34 @@ pub fn messages_per_hour(schedule: &Schedule) -> u64 {
     every(application.ping_min) + every(application.presence) + every(application.probe)
 }
 
-/// Messages of a usual day: the pings come at the mean of their range.
-pub fn messages_per_day(schedule: &Schedule) -> u64 {
+/// Messages of a usual day, each with its answer: the pings come at the mean of their range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Daily {
+    pub pings: u64,
+    pub presences: u64,
+    pub probes: u64,
+}
+
+/// What an idle, healthy session sends in a day. The kernel's probes and WebSocket pings wait for silence, which the pings
+/// leave none of.
+pub fn daily(schedule: &Schedule) -> Daily {
     let application = &schedule.application;
-    let mean_ms = (application.ping_min + application.ping_max).as_millis() as u64 / 2;
     let every = |interval: Duration| 86_400_000 / (interval.as_millis() as u64).max(1);
-    86_400_000 / mean_ms.max(1) + every(application.presence) + every(application.probe)
+    Daily {
+        pings: every((application.ping_min + application.ping_max) / 2),
+        presences: every(application.presence),
+        probes: every(application.probe),
+    }
+}
+
+/// The sum of [`daily`].
+pub fn messages_per_day(schedule: &Schedule) -> u64 {
+    let Daily {
+        pings,
+        presences,
+        probes,
+    } = daily(schedule);
+    pings + presences + probes
 }
 
 /// Bytes of a usual idle day, both directions; an estimate.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::appliance::detect::board_in_force;
 use crate::board::{
-    Board, RELOGIN_ALLOWANCE, bytes_per_day, detection, messages_per_day, recovery_worst, wakeups_per_minute,
+    Board, PING_EXCHANGE_BYTES, RELOGIN_ALLOWANCE, bytes_per_day, daily, detection, messages_per_day, recovery_worst,
+    wakeups_per_minute,
 };
 use crate::config::{Env, load};
 
@@ -83,6 +84,7 @@ fn summary(board: &Board, in_force: bool) -> Value {
 fn whole(board: &Board) -> Value {
     let schedule = board.schedule();
     let seen = detection(&schedule);
+    let day = daily(&schedule);
     let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     let numbers: Vec<_> = board
         .numbers()
@@ -98,6 +100,7 @@ fn whole(board: &Board) -> Value {
         "detection_worst_ms": ms(board.detection_worst()),
         "detection_ms": {"tcp": ms(seen.tcp), "websocket": ms(seen.websocket), "application": ms(seen.application)},
         "recovery_worst_ms": ms(recovery_worst(&schedule)),
+        "messages_per_day_by_layer": {"pings": day.pings, "presences": day.presences, "probes": day.probes},
         "messages_per_day": messages_per_day(&schedule),
         "bytes_per_day": bytes_per_day(&schedule),
         "wakeups_per_minute": wakeups_per_minute(&schedule),
@@ -107,6 +110,8 @@ fn whole(board: &Board) -> Value {
 fn text(board: &Board) -> String {
     let schedule = board.schedule();
     let seen = detection(&schedule);
+    let day = daily(&schedule);
+    let megabytes = |messages: u64| (messages * PING_EXCHANGE_BYTES) as f64 / 1e6;
     let mut text = format!("{}: {}\n", board.name, board.title);
     let mut section = "";
     for number in board.numbers() {
@@ -125,7 +130,9 @@ fn text(board: &Board) -> String {
         "\nA silent death is noticed within {} s, and {:.1} s after it the session is logged in again\n\
          (redial pause and {} s for the login included, on a path that works at once).\n\
          By layer: tcp {} s, websocket {} s, application {} s.\n\
-         Idle: about {} messages and {:.1} MB a day, {} wake-ups a minute.\n",
+         Idle: about {} messages and {:.1} MB a day, {} wake-ups a minute.\n\
+         By layer: application {} pings, {:.2} MB; {} presences, {:.2} MB; {} content probes, {:.2} MB;\n\
+         websocket and tcp none while the application's answers come.\n",
         board.detection_worst().as_secs(),
         recovery_worst(&schedule).as_secs_f64(),
         RELOGIN_ALLOWANCE.as_secs(),
@@ -135,6 +142,12 @@ fn text(board: &Board) -> String {
         messages_per_day(&schedule),
         bytes_per_day(&schedule) as f64 / 1e6,
         wakeups_per_minute(&schedule),
+        day.pings,
+        megabytes(day.pings),
+        day.presences,
+        megabytes(day.presences),
+        day.probes,
+        megabytes(day.probes),
     );
     text
 }

@@ -82,20 +82,22 @@ impl Checks {
     /// (9) All layers together keep the board's budget.
     pub fn output(&mut self, now: u64, output: &Output) {
         match output {
-            Output::PingApplication | Output::PingWebSocket | Output::Probe | Output::AnnounceUnavailable => {
-                let count = count_last_hour(&mut self.messages, now);
-                self.seen.messages_per_hour_max = self.seen.messages_per_hour_max.max(count as u64);
-                if count > self.messages_max {
-                    self.fail(format!("{count} messages in an hour"));
-                }
-            }
+            Output::PingApplication => self.seen.application_pings += 1,
+            Output::PingWebSocket => self.seen.websocket_pings += 1,
+            Output::Probe => self.seen.probes += 1,
+            Output::AnnounceUnavailable => self.seen.presences += 1,
             Output::Dial { .. }
             | Output::Close
             | Output::FreshClient
             | Output::AckOverdue { .. }
             | Output::LookAtClock
             | Output::LineEnded { .. }
-            | Output::Quarantine(_) => {}
+            | Output::Quarantine(_) => return,
+        }
+        let count = count_last_hour(&mut self.messages, now);
+        self.seen.messages_per_hour_max = self.seen.messages_per_hour_max.max(count as u64);
+        if count > self.messages_max {
+            self.fail(format!("{count} messages in an hour"));
         }
     }
 
@@ -148,7 +150,7 @@ impl Checks {
         if calm {
             self.calm_ends += 1;
         }
-        let _ = now;
+        self.seen.online_ms += flow.logged_in.map_or(0, |at| now - at);
     }
 
     /// (6) The link is back and says so: up within 3 s, whatever the pause was.

@@ -25,6 +25,12 @@ pub struct Summary {
     pub stops: u64,
     pub feeds: u64,
     pub withheld: u64,
+    /// While a line was logged in, and what was sent to keep it.
+    pub online_ms: u64,
+    pub application_pings: u64,
+    pub websocket_pings: u64,
+    pub presences: u64,
+    pub probes: u64,
 }
 
 impl Summary {
@@ -37,6 +43,11 @@ impl Summary {
         self.stops += other.stops;
         self.feeds += other.feeds;
         self.withheld += other.withheld;
+        self.online_ms += other.online_ms;
+        self.application_pings += other.application_pings;
+        self.websocket_pings += other.websocket_pings;
+        self.presences += other.presences;
+        self.probes += other.probes;
         self.detection_max_ms = self.detection_max_ms.max(other.detection_max_ms);
         self.recovery_max_ms = self.recovery_max_ms.max(other.recovery_max_ms);
         self.messages_per_hour_max = self.messages_per_hour_max.max(other.messages_per_hour_max);

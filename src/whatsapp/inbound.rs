@@ -79,7 +79,7 @@ fn to_record(message: &InboundMessage) -> InboundRecord {
         sender: info.source.sender.to_non_ad_string(),
         id: info.id.to_string(),
         sent_at: u64::try_from(info.timestamp.timestamp_millis()).unwrap_or(0),
-        received_at: u64::try_from(wacore::time::now_millis()).unwrap_or(0),
+        received_at: super::steady::wall_ms(),
         text: text_of(&message.message),
     }
 }

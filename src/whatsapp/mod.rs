@@ -13,6 +13,7 @@ mod quiet;
 mod runtime;
 mod send;
 pub mod session;
+mod steady;
 mod transport;
 mod version;
 

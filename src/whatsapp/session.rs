@@ -16,6 +16,7 @@ use smol::{Executor, Task};
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
+use super::steady::{self, NoJumps, wall_ms};
 use super::{questions, send};
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
@@ -88,12 +89,15 @@ struct Line {
     /// Alerts may go out.
     up: bool,
     pairing: bool,
+    _steady: NoJumps,
 }
 
 impl Session {
     /// Looks up the session's credentials and makes its handle. Nothing runs until [`run`](Self::run). Credentials that
     /// cannot be read are this session's trouble alone: it says so, and the others work.
     pub fn new(parts: SessionParts) -> (Self, SessionHandle) {
+        // Before anything asks the library for the time.
+        steady::install();
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();
@@ -517,9 +521,4 @@ pub fn masked(number: &str) -> String {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// For records and people; no deadline comes from it.
-fn wall_ms() -> u64 {
-    u64::try_from(wacore::time::now_millis()).unwrap_or(0)
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::super::client::LiveClient;
 use super::super::handle::{LastEnd, Notice};
 use super::super::{questions, version};
+use super::super::steady::{NoJumps, wall_ms};
 use super::pairing::Pairing;
-use super::{LETTING_GO, Line, Session, wall_ms};
+use super::{LETTING_GO, Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
 
 impl Session {
@@ -87,6 +88,7 @@ impl Session {
         let Some(client) = &mut self.client else { return };
         client.before_line().await;
         self.said = None;
+        let steady = NoJumps::hold();
         let (over_tx, over) = async_channel::bounded(1);
         let running = Arc::clone(&client.client);
         let task = self.parts.executor.spawn(async move {
@@ -100,6 +102,7 @@ impl Session {
             logged_in: false,
             up: false,
             pairing,
+            _steady: steady,
         });
         self.change(|view| {
             view.lines += 1;

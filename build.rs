@@ -18,6 +18,7 @@ mod rules;
 mod schedule;
 
 fn main() {
+    tell_build_date();
     for watched in ["boards", "src/board", "src/line/schedule.rs", "build.rs"] {
         println!("cargo::rerun-if-changed={watched}");
     }
@@ -31,6 +32,24 @@ fn main() {
                 println!("cargo::error={fault}");
             }
         }
+    }
+}
+
+/// Midnight (UTC) before the release of Rust 1.95, which this version needs: nothing can have built it earlier. A fixed date,
+/// so that a build can be repeated; to be moved with `rust-version`.
+const BUILT_EARLIEST: u64 = 1_776_297_600; // 2026-04-16
+
+/// The program takes a clock before this for one that is not set: `SOURCE_DATE_EPOCH`, as packagers set it, else
+/// [`BUILT_EARLIEST`].
+fn tell_build_date() {
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.trim().parse(),
+        Err(_) => Ok(BUILT_EARLIEST),
+    };
+    match seconds {
+        Ok(seconds) => println!("cargo::rustc-env=TAUTLINE_BUILT={}", seconds.max(BUILT_EARLIEST)),
+        Err(error) => println!("cargo::error=SOURCE_DATE_EPOCH is no count of seconds: {error}"),
     }
 }
 

@@ -69,6 +69,33 @@ pub enum Input {
     Shutdown,
 }
 
+/// What happens to the host and its network, and so to every session at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sensed {
+    /// As [`Input::PathChanged`].
+    PathChanged,
+    /// As [`Input::Resumed`].
+    Resumed { slept: Duration },
+    /// As [`Input::ClockStepped`].
+    ClockStepped { by_ms: i64 },
+    /// As [`Input::ClockUnset`].
+    ClockUnset,
+    /// As [`Input::ClockSet`].
+    ClockSet,
+}
+
+impl From<Sensed> for Input {
+    fn from(sensed: Sensed) -> Self {
+        match sensed {
+            Sensed::PathChanged => Self::PathChanged,
+            Sensed::Resumed { slept } => Self::Resumed { slept },
+            Sensed::ClockStepped { by_ms } => Self::ClockStepped { by_ms },
+            Sensed::ClockUnset => Self::ClockUnset,
+            Sensed::ClockSet => Self::ClockSet,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {

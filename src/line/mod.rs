@@ -1,5 +1,6 @@
 //! One connection's life: schedule, causes and verdicts, backoff, liveness, supervision, watchdog. Pure: instants and a
-//! seed come in, decisions come out. There is no wall clock in this room, so none can hide a dead line or kill a live one.
+//! seed come in, decisions come out. No deadline in this room knows the wall clock, so none can hide a dead line or kill a live
+//! one; [`TimeSense`] alone looks at its numbers, and judges the clock by them.
 
 mod acks;
 mod backoff;
@@ -13,15 +14,17 @@ mod random;
 mod record;
 mod schedule;
 mod supervisor;
+mod time;
 mod watchdog;
 mod words;
 
 pub use cadence::{Flapping, Guess};
 pub use cause::{Cause, Origin, Stop, Verdict};
-pub use io::{Input, Layer, Output, Reason, State};
+pub use io::{Input, Layer, Output, Reason, Sensed, State};
 pub use liveness::PROBE_PATIENCE;
 pub use pairing::PairEvent;
 pub use record::{Ages, END_RECORD_VERSION, EndRecord};
 pub use schedule::{ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule};
 pub use supervisor::Supervisor;
+pub use time::{Reading, TimeSense, Unset};
 pub use watchdog::{Lost, Progress, Watchdog, WatchdogInput, WatchdogOutput};

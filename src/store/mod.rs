@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod inbound;
 mod index;
 mod keys;
+pub mod last_time;
 mod lock;
 pub mod log;
 pub mod outbox;

@@ -8,6 +8,7 @@ mod notify;
 mod pair;
 mod relay;
 mod run;
+mod senses;
 mod signals;
 pub mod status;
 

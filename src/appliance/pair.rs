@@ -7,6 +7,7 @@ use smol::Executor;
 
 use super::ids;
 use super::run::{RunError, RunOptions};
+use super::senses::Senses;
 use crate::alert::SessionName;
 use crate::gateway::api::PairEvent;
 use crate::store::Store;
@@ -30,6 +31,7 @@ pub fn pair_alone(
         return Err(RunError::Refused(text));
     };
     let store = Store::open(&options.state, options.board.store().cache_bytes)?;
+    let senses = Senses::open(store.clone());
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
     let (notices_tx, notices) = async_channel::bounded(NOTICES_MAX);
     let (task, handle) = Session::new(SessionParts {
@@ -39,6 +41,8 @@ pub fn pair_alone(
         executor: Arc::clone(&executor),
         notices: notices_tx,
         seed: ids::seed(),
+        clock_unset: senses.clock_unset(),
+        look_at_clock: senses.bell(),
     });
     if handle.view().paired {
         return Err(RunError::Refused(format!(
@@ -48,6 +52,8 @@ pub fn pair_alone(
     let (shown_tx, shown) = async_channel::bounded(16);
     smol::block_on(executor.run(async {
         let running = executor.spawn(task.run());
+        let felt = vec![handle.clone()];
+        let _senses = executor.spawn(async move { senses.feel(felt).await });
         let _drain = executor.spawn(async move { while notices.recv().await.is_ok() {} });
         handle
             .command(Command::Pair {

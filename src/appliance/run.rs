@@ -12,6 +12,7 @@ use smol::{Executor, Task};
 
 use super::courier::Courier;
 use super::relay::Appliance;
+use super::senses::Senses;
 use super::status::{Facts, started};
 use super::{ids, notify};
 use crate::alert::SessionName;
@@ -113,7 +114,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
 
-    let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &executor);
+    let senses = Arc::new(Senses::open(store.clone()));
+    let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &senses, &executor);
     let (courier, findings) = Courier::open(
         store.clone(),
         Arc::clone(&executor),
@@ -137,6 +139,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         state,
         listen: gateway.addresses().iter().map(ToString::to_string).collect(),
         store: store.clone(),
+        senses: Arc::clone(&senses),
         config_warnings,
         findings,
     };
@@ -150,6 +153,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         ),
         watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
         watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
+        watched("the senses", feel(Arc::clone(&senses), handles.clone())),
         executor.spawn(notify::feed_watchdog(store.clone())),
     ];
     for handle in &handles {
@@ -195,6 +199,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     if let Err(error) = courier.persist_now().await {
         log::error!("the last changes were not written: {error}");
     }
+    senses.keep_last_time().await;
     drop(tasks);
     failure.map_or(Ok(()), Err)
 }
@@ -205,7 +210,17 @@ type Sessions = (
     async_channel::Receiver<(SessionName, Notice)>,
 );
 
-fn make_sessions(plans: &[SessionPlan], board: &Board, store: &Store, executor: &Arc<Executor<'static>>) -> Sessions {
+fn feel(senses: Arc<Senses>, handles: Vec<SessionHandle>) -> Part {
+    Box::pin(async move { senses.feel(handles).await })
+}
+
+fn make_sessions(
+    plans: &[SessionPlan],
+    board: &Board,
+    store: &Store,
+    senses: &Senses,
+    executor: &Arc<Executor<'static>>,
+) -> Sessions {
     let (notices, heard) = async_channel::bounded(NOTICES_MAX);
     let make = |plan: &SessionPlan| {
         Session::new(SessionParts {
@@ -215,6 +230,8 @@ fn make_sessions(plans: &[SessionPlan], board: &Board, store: &Store, executor: 
             executor: Arc::clone(executor),
             notices: notices.clone(),
             seed: ids::seed(),
+            clock_unset: senses.clock_unset(),
+            look_at_clock: senses.bell(),
         })
     };
     let (sessions, handles) = plans.iter().map(make).unzip();

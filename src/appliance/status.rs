@@ -2,10 +2,12 @@
 //! `docs/operations.md`; a test holds the two together.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock;
 use super::courier::{Courier, Findings};
+use super::senses::Senses;
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -24,6 +26,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(900);
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
     "ack-owed",
+    "clock-unset",
     "config-unknown-key",
     "lab-build",
     "outbox-damaged",
@@ -48,6 +51,7 @@ pub(super) struct Facts {
     pub(super) state: PathBuf,
     pub(super) listen: Vec<String>,
     pub(super) store: Store,
+    pub(super) senses: Arc<Senses>,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
@@ -159,6 +163,7 @@ impl Facts {
         if let Some(reason) = courier.refused_write() {
             health.push(entry("store-full", "error", reason));
         }
+        health.extend(self.clock_health());
         for (handle, view) in views {
             health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));
             if let Some(since) = view.ack_owed_since {
@@ -198,6 +203,21 @@ impl Facts {
         }
         health
     }
+
+    /// A board without a battery starts like this and gets its time from the network in a minute or two.
+    fn clock_health(&self) -> Option<HealthEntry> {
+        let (text, lasts) = self.senses.clock_trouble()?;
+        let (code, severity) = if lasts < OFFLINE_TOLERATED {
+            ("clock-unset", "warning")
+        } else {
+            ("clock-unset", "error")
+        };
+        Some(HealthEntry {
+            code: code.to_owned(),
+            severity: severity.to_owned(),
+            text,
+        })
+    }
 }
 
 fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'static str, &'static str, String)> {
@@ -221,6 +241,9 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
         State::Waiting {
             after: after @ (Cause::TemporaryBan(_) | Cause::Outdated),
         } => Some(("session-offline", "error", format!("session {name} waits: {after}"))),
+        State::Waiting {
+            after: Cause::ClockUnset,
+        } => Some(offline(view, format!("session {name} waits for the clock to be set"))),
         State::Waiting { after } => Some(offline(view, format!("session {name} waits to connect again: {after}"))),
         State::Online => None,
     }
@@ -277,6 +300,9 @@ fn detail_of(view: &SessionView) -> String {
         }
         State::Connecting { .. } => "connecting".to_owned(),
         State::Online => "online".to_owned(),
+        State::Waiting {
+            after: Cause::ClockUnset,
+        } => "waiting for the clock to be set".to_owned(),
         State::Waiting { after } => format!("waiting to connect again: {after}"),
         State::Stopped(stop) => stop.advice().to_owned(),
     }

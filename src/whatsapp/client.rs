@@ -60,6 +60,8 @@ impl ClientParts {
             executor,
             notices: _,
             seed: _,
+            clock_unset: _,
+            look_at_clock: _,
         } = parts;
         let credentials = Credentials::new(store.clone(), plan.name.clone());
         let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));

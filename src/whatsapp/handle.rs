@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::alert::{Chat, Recipient, SessionName};
-use crate::line::{Cause, EndRecord, Origin, PairEvent, State, Verdict};
+use crate::line::{Cause, EndRecord, Origin, PairEvent, Sensed, State, Verdict};
 use crate::outbox::{MessageId, ReceiptKind};
 
 /// Commands that wait at once; whoever sends one more waits.
@@ -28,6 +28,8 @@ pub enum Command {
     },
     /// Alerts stay unacked: the line is probably dead.
     Suspect,
+    /// News of the host or its network.
+    Sensed(Sensed),
     /// End the line and the session's task.
     Shutdown,
 }

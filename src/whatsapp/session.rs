@@ -40,6 +40,10 @@ pub struct SessionParts {
     pub notices: async_channel::Sender<(SessionName, Notice)>,
     /// For jitter alone.
     pub seed: u64,
+    /// The clock is not set now. When it is, [`Command::Sensed`] tells.
+    pub clock_unset: bool,
+    /// Rung when the session waits for the clock and wants it looked at.
+    pub look_at_clock: async_channel::Sender<()>,
 }
 
 enum Event {
@@ -61,6 +65,7 @@ pub struct Session {
     parts: Arc<ClientParts>,
     notices: async_channel::Sender<(SessionName, Notice)>,
     commands: async_channel::Receiver<Command>,
+    look_at_clock: async_channel::Sender<()>,
     view: Arc<Mutex<SessionView>>,
     supervisor: Supervisor,
     client: Option<LiveClient>,
@@ -101,13 +106,17 @@ impl Session {
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();
-        let supervisor = Supervisor::new(parts.schedule.clone(), parts.seed);
-        let notices = parts.notices.clone();
+        let mut supervisor = Supervisor::new(parts.schedule.clone(), parts.seed);
+        if parts.clock_unset {
+            supervisor.handle(Instant::now(), Input::ClockUnset);
+        }
+        let (notices, look_at_clock) = (parts.notices.clone(), parts.look_at_clock.clone());
         let parts = Arc::new(ClientParts::new(parts));
         let session = Self {
             name: name.clone(),
             notices,
             commands,
+            look_at_clock,
             view: Arc::clone(&view),
             supervisor,
             client: None,
@@ -241,6 +250,7 @@ impl Session {
             Command::Suspect => self
                 .supervisor
                 .handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
+            Command::Sensed(sensed) => self.supervisor.handle(Instant::now(), sensed.into()),
             Command::Shutdown => {
                 self.supervisor.handle(Instant::now(), Input::Shutdown);
                 self.done |= *self.supervisor.state() == State::Stopped(Stop::Requested);

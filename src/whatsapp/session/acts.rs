@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::client::LiveClient;
 use super::super::handle::{LastEnd, Notice};
-use super::super::{questions, version};
 use super::super::steady::{NoJumps, wall_ms};
+use super::super::{questions, version};
 use super::pairing::Pairing;
 use super::{LETTING_GO, Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
@@ -31,8 +31,8 @@ impl Session {
                         waited.as_secs()
                     );
                 }
-                // Whoever tells that the clock is not set looks at it again by itself.
-                Output::LookAtClock => {}
+                // One ring is as good as two.
+                Output::LookAtClock => drop(self.look_at_clock.try_send(())),
                 Output::LineEnded { cause, verdict, record } => self.on_ended(cause, verdict, *record),
                 Output::Quarantine(stop) => self.quarantine(stop).await,
             }

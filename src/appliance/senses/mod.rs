@@ -1,0 +1,204 @@
+//! What a session cannot see from its own socket: the network's changes, the host's sleep, steps of the wall clock and a
+//! clock that is not set. All sessions are told.
+
+mod clocks;
+mod netlink;
+mod path;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future;
+
+use self::clocks::Alarms;
+use self::path::Watch;
+use crate::line::{Sensed, TimeSense, Unset};
+use crate::store::{Store, last_time};
+use crate::whatsapp::{Command, SessionHandle};
+
+/// Unix seconds; `build.rs` says whence.
+const BUILT: &str = env!("TAUTLINE_BUILT");
+
+/// How long to leave the network alone after it could not be watched.
+const WATCH_AGAIN: Duration = Duration::from_secs(60);
+
+/// The senses of one relay.
+pub(super) struct Senses {
+    store: Store,
+    time: Mutex<TimeSense>,
+    /// Since when the clock has not been set.
+    unset_since: Mutex<Option<Instant>>,
+    bell: Sender<()>,
+    rung: Receiver<()>,
+}
+
+impl Senses {
+    /// Looks at the clocks for the first time.
+    pub(super) fn open(store: Store) -> Self {
+        let kept = last_time::read(&store).unwrap_or_else(|error| {
+            // The clock is then believed from the day of the build on.
+            log::warn!("the last time on disk: {error}");
+            None
+        });
+        let built_ms = BUILT.parse::<i64>().map_or(0, |seconds| seconds.saturating_mul(1000));
+        let time = TimeSense::new(clocks::read(), built_ms, kept);
+        let (bell, rung) = async_channel::bounded(1);
+        let senses = Self {
+            store,
+            time: Mutex::new(time),
+            unset_since: Mutex::new(None),
+            bell,
+            rung,
+        };
+        senses.note_unset();
+        senses
+    }
+
+    /// Whether the clock is not set, for a session that begins.
+    pub(super) fn clock_unset(&self) -> bool {
+        self.time().unset().is_some()
+    }
+
+    /// Rung by a session that waits for the clock.
+    pub(super) fn bell(&self) -> Sender<()> {
+        self.bell.clone()
+    }
+
+    /// For health: why the clock cannot be right, in words, and for how long that has been so.
+    pub(super) fn clock_trouble(&self) -> Option<(String, Duration)> {
+        let since = (*self.unset_since.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let words = words(self.time().unset()?);
+        Some((words, since.elapsed()))
+    }
+
+    /// Feels what happens and tells `sessions`. Never ends.
+    pub(super) async fn feel(&self, sessions: Vec<SessionHandle>) {
+        future::zip(self.feel_time(&sessions), feel_path(&sessions)).await;
+    }
+
+    async fn feel_time(&self, sessions: &[SessionHandle]) {
+        let mut alarms = Alarms::new();
+        loop {
+            let set_from = self.time().set_from_ms();
+            alarms.arm(set_from);
+            // After the alarms are armed, so that nothing is missed in between.
+            let asked = self.rung.try_recv().is_ok();
+            self.look(sessions, asked);
+            self.keep_time_if_due().await;
+            let rung = async {
+                if self.rung.recv().await.is_ok() {
+                    // Told again, because whoever asks may have missed it.
+                    self.look(sessions, true);
+                }
+            };
+            future::or(alarms.next(), rung).await;
+        }
+    }
+
+    fn look(&self, sessions: &[SessionHandle], asked: bool) {
+        let (mut news, state) = {
+            let mut time = self.time();
+            (time.look(clocks::read()), time.state())
+        };
+        if news.iter().any(|sensed| *sensed == state) {
+            self.note_unset();
+        } else if asked {
+            news.push(state);
+        }
+        for sensed in news {
+            say(sensed);
+            tell(sessions, sensed);
+        }
+    }
+
+    fn note_unset(&self) {
+        let unset = self.time().unset();
+        *self.unset_since.lock().unwrap_or_else(PoisonError::into_inner) = unset.map(|_| Instant::now());
+        if let Some(unset) = unset {
+            log::warn!("{}", words(unset));
+        }
+    }
+
+    async fn keep_time_if_due(&self) {
+        let due = self.time().to_keep();
+        if let Some(wall_ms) = due {
+            self.keep_time(wall_ms).await;
+        }
+    }
+
+    /// At the end of a run.
+    pub(super) async fn keep_last_time(&self) {
+        let wall_ms = clocks::read().wall_ms;
+        if !self.clock_unset() {
+            self.keep_time(wall_ms).await;
+        }
+    }
+
+    async fn keep_time(&self, wall_ms: i64) {
+        match last_time::keep(&self.store, wall_ms).await {
+            Ok(()) => self.time().kept(wall_ms),
+            // The store says itself what is wrong with it.
+            Err(error) => log::debug!("the time was not kept: {error}"),
+        }
+    }
+
+    fn time(&self) -> MutexGuard<'_, TimeSense> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells `sessions` of every change of the path. Where there is no netlink, the pings find what it would have told.
+async fn feel_path(sessions: &[SessionHandle]) {
+    let mut told = false;
+    loop {
+        let watching = async {
+            let mut watch = Watch::open().await?;
+            loop {
+                watch.changed().await?;
+                say(Sensed::PathChanged);
+                tell(sessions, Sensed::PathChanged);
+            }
+        };
+        let ended: std::io::Result<()> = watching.await;
+        if let Err(error) = ended
+            && !std::mem::replace(&mut told, true)
+        {
+            log::warn!("the network cannot be watched, its changes are noticed late: {error}");
+        }
+        async_io::Timer::after(WATCH_AGAIN).await;
+    }
+}
+
+fn tell(sessions: &[SessionHandle], sensed: Sensed) {
+    for session in sessions {
+        // One that reads its commands has room; one that does not must not hold up the others.
+        if !session.try_command(Command::Sensed(sensed)) {
+            log::debug!("session {} was not told: {sensed:?}", session.name);
+        }
+    }
+}
+
+fn say(sensed: Sensed) {
+    match sensed {
+        Sensed::PathChanged => log::info!("the network changed"),
+        Sensed::Resumed { slept } => log::info!("the host slept for {} s", slept.as_secs()),
+        Sensed::ClockStepped { by_ms } => {
+            let sign = if by_ms < 0 { '-' } else { '+' };
+            let (seconds, millis) = (by_ms.unsigned_abs() / 1000, by_ms.unsigned_abs() % 1000);
+            log::info!("the wall clock was set by {sign}{seconds}.{millis:03} s");
+        }
+        // The warning is said where it begins.
+        Sensed::ClockUnset => {}
+        Sensed::ClockSet => log::debug!("the clock can be right"),
+    }
+}
+
+fn words(unset: Unset) -> String {
+    let shows = clocks::shown();
+    let why = match unset {
+        Unset::BeforeBuild => "before this program was built",
+        Unset::BeforeDisk => "far before the last time on disk, which is believed for ten minutes",
+    };
+    format!("the clock is not set: it shows {shows}, {why}; nothing is dialled meanwhile")
+}

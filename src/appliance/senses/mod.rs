@@ -101,7 +101,7 @@ impl Senses {
             let mut time = self.time();
             (time.look(clocks::read()), time.state())
         };
-        if news.iter().any(|sensed| *sensed == state) {
+        if news.contains(&state) {
             self.note_unset();
         } else if asked {
             news.push(state);

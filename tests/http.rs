@@ -181,6 +181,7 @@ fn a_relay_that_will_not_is_told_from_a_request_that_is_wrong() {
         (Refusal::Full("the outbox is full".into()), 503, 50300),
         (Refusal::Unavailable("no line".into()), 503, 50300),
         (Refusal::Storage("the disk is full".into()), 507, 50701),
+        (Refusal::StorageFailed("the disk is read-only".into()), 503, 50300),
         (Refusal::Conflict("no".into()), 409, 40900),
     ] {
         bench.relay.refuse(Some(refusal));

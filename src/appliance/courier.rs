@@ -51,9 +51,24 @@ pub(super) struct Courier {
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
     pending_max: usize,
-    refused_write: Mutex<Option<String>>,
+    refused_write: Mutex<Option<StoreError>>,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
+}
+
+/// What a sender is told. No room is the one thing that a person can mend by making some.
+fn storage_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full(_) => Refusal::Storage(error.to_string()),
+        StoreError::ReadOnly(_)
+        | StoreError::Poisoned(_)
+        | StoreError::Locked(_)
+        | StoreError::Open { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Read(_)
+        | StoreError::Record { .. }
+        | StoreError::TooLarge { .. } => Refusal::StorageFailed(error.to_string()),
+    }
 }
 
 impl Courier {
@@ -144,7 +159,7 @@ impl Courier {
             .get(route)
             .ok_or_else(|| Refusal::UnknownRoute(route.to_string()))?;
         if let Some(reason) = self.store.poisoned() {
-            return Err(Refusal::Storage(format!("the state cannot be written: {reason}")));
+            return Err(storage_refusal(&StoreError::Poisoned(reason)));
         }
         let request = AcceptRequest {
             route: route.clone(),
@@ -182,12 +197,11 @@ impl Courier {
                 });
             }
             if !self.writing().contains(&seq) {
-                let reason = self
-                    .store
-                    .poisoned()
-                    .or_else(|| self.refused_write())
-                    .unwrap_or_else(|| "the alert could not be written".into());
-                return Err(Refusal::Storage(reason));
+                let poisoned = self.store.poisoned().map(StoreError::Poisoned);
+                return Err(match poisoned.or_else(|| self.refused_write()) {
+                    Some(error) => storage_refusal(&error),
+                    None => Refusal::StorageFailed("the alert could not be written".into()),
+                });
             }
             change.await;
         }
@@ -265,9 +279,7 @@ impl Courier {
     /// Returns once the drop is on disk: what a person gave up must not come back.
     pub(super) async fn drop_alert(&self, id: &str) -> Result<AlertRecord, Refusal> {
         let record = self.command(|outbox, now| outbox.drop_alert(now, id).cloned())?;
-        self.persist_now()
-            .await
-            .map_err(|error| Refusal::Storage(error.to_string()))?;
+        self.persist_now().await.map_err(|error| storage_refusal(&error))?;
         Ok(record)
     }
 
@@ -344,8 +356,12 @@ impl Courier {
         self.persist_due.notify(usize::MAX);
     }
 
-    /// Why the last write was refused, until one succeeds.
-    pub(super) fn refused_write(&self) -> Option<String> {
+    /// Why a new alert is or was last refused by the store, until it would no longer be.
+    pub(super) fn refused_write(&self) -> Option<StoreError> {
+        // The volume is asked each time: nobody has to publish something to find that there is room again.
+        if let Some(error) = self.store.short_of_room() {
+            return Some(error);
+        }
         self.refused_write
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -353,8 +369,9 @@ impl Courier {
     }
 
     fn note_write(&self, refused: Option<&StoreError>) {
-        let reason = refused.map(ToString::to_string);
-        *self.refused_write.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        // What the volume itself tells is asked of it again, and not remembered.
+        let kept = refused.filter(|_| self.store.short_of_room().is_none()).cloned();
+        *self.refused_write.lock().unwrap_or_else(PoisonError::into_inner) = kept;
     }
 
     /// Writes everything that was put off. What is refused for want of room stays put off.

@@ -13,7 +13,7 @@ use crate::gateway::api::{
 };
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
-use crate::store::{Store, inbound};
+use crate::store::{Store, StoreError, inbound};
 use crate::whatsapp::session::masked;
 use crate::whatsapp::{SessionHandle, SessionView};
 
@@ -39,6 +39,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "session-unpaired",
     "store-failed",
     "store-full",
+    "store-read-only",
     "tcp-setting-refused",
 ];
 
@@ -160,8 +161,13 @@ impl Facts {
                 format!("the state cannot be written: {reason}"),
             ));
         }
-        if let Some(reason) = courier.refused_write() {
-            health.push(entry("store-full", "error", reason));
+        match courier.refused_write() {
+            // Said above.
+            None | Some(StoreError::Poisoned(_)) => {}
+            Some(error @ StoreError::ReadOnly(_)) => {
+                health.push(entry("store-read-only", "error", error.to_string()));
+            }
+            Some(error) => health.push(entry("store-full", "error", error.to_string())),
         }
         health.extend(self.clock_health());
         for (handle, view) in views {

@@ -51,9 +51,12 @@ pub enum Refusal {
     /// The outbox is full. Nothing was kept.
     #[error("{0}")]
     Full(String),
-    /// The disk refused. Nothing was acknowledged.
+    /// There is no room on the disk. Nothing was acknowledged.
     #[error("{0}")]
     Storage(String),
+    /// The disk is read-only or has failed. Nothing was acknowledged.
+    #[error("{0}")]
+    StorageFailed(String),
 }
 
 /// What the gateway needs of the relay behind it. The appliance is it; tests have their own.

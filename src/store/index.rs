@@ -4,8 +4,9 @@
 //! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the log
 //! and put right, and whatever makes it hard to open makes it go aside and be built again.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,7 @@ fn failed(error: impl std::fmt::Display) -> IndexError {
 pub(super) struct Index {
     db: sled::Db,
     pub(super) tree: sled::Tree,
+    place: PathBuf,
 }
 
 impl Index {
@@ -90,19 +92,34 @@ impl Index {
     fn open_guarded(places: &Places, cache_bytes: u64) -> Result<Self, IndexError> {
         places.remove_leftovers().map_err(failed)?;
         // An abort or a kill leaves the marker, and the next start does not try again.
-        File::create(&places.opening).map_err(failed)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&places.opening)
+            .map_err(failed)?;
+        // sled makes its files as the umask says, and nobody else gets at them in a directory that is its owner's alone.
+        if !places.db.exists() {
+            DirBuilder::new().mode(0o700).create(&places.db).map_err(failed)?;
+        }
         let config = sled::Config::new()
             .path(&places.db)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
         let db = config.open().map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
-        let index = Self { db, tree };
+        let index = Self {
+            db,
+            tree,
+            place: places.db.clone(),
+        };
         // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.
         for row in &index.tree {
             row.map_err(failed)?;
         }
         fs::remove_file(&places.opening).map_err(failed)?;
+        make_private(&places.db).map_err(failed)?;
         Ok(index)
     }
 
@@ -163,7 +180,8 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         // Saves the next start the repair. It may fail: the log has everything.
-        let _ = self.db.flush();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.db.flush()));
+        let _ = make_private(&self.place);
     }
 }
 
@@ -246,10 +264,28 @@ impl Places {
     }
 
     fn set_aside(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(&self.aside))?;
+        match self.aside.is_dir() {
+            true => fs::remove_dir_all(&self.aside)?,
+            false => absent_is_fine(fs::remove_file(&self.aside))?,
+        }
+        absent_is_fine(make_private(&self.db))?;
         absent_is_fine(fs::rename(&self.db, &self.aside))?;
         absent_is_fine(fs::remove_file(&self.opening))
     }
+}
+
+/// Makes `place` and all in it its owner's alone.
+fn make_private(place: &Path) -> io::Result<()> {
+    let directory = fs::symlink_metadata(place)?.is_dir();
+    let mode = if directory { 0o700 } else { 0o600 };
+    fs::set_permissions(place, fs::Permissions::from_mode(mode))?;
+    if directory {
+        for entry in fs::read_dir(place)? {
+            // sled renames and removes what it no longer needs.
+            absent_is_fine(make_private(&entry?.path()))?;
+        }
+    }
+    Ok(())
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

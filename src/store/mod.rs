@@ -34,7 +34,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::log::{Disk, Limits, RealDisk};
+use self::log::{Claim, Disk, Limits, RealDisk};
 use writer::Writer;
 
 /// Why the store could not be opened, read or written.
@@ -55,6 +55,11 @@ pub enum StoreError {
     /// This change was refused whole; the next is tried again.
     #[error("there is no room for the state ({0}); free some, and it goes on by itself")]
     Full(String),
+    /// Likewise.
+    #[error(
+        "the state is on a file system that is read-only ({0}); once it can be written again, it goes on by itself"
+    )]
+    ReadOnly(String),
     #[error("a record under {tree} is not readable: {cause}")]
     Record { tree: &'static str, cause: String },
     #[error("a record of {size} bytes for {tree} is over the limit of {max} bytes")]
@@ -75,6 +80,8 @@ struct Inner {
     writer: Writer,
     view: View,
     path: PathBuf,
+    disk: Arc<dyn Disk>,
+    limits: Limits,
     // Dropped last: nobody else may open the files before the writer has ended.
     _lock: Lock,
 }
@@ -104,11 +111,13 @@ impl Store {
             cause: error.to_string(),
         })?;
         let lock = Lock::acquire(path)?;
-        let (writer, view) = Writer::start(path, cache_bytes, disk, limits)?;
+        let (writer, view) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits)?;
         let inner = Inner {
             writer,
             view,
             path: path.to_owned(),
+            disk,
+            limits,
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -125,14 +134,14 @@ impl Store {
     /// Dropping the future does not undo it.
     ///
     /// # Errors
-    /// There is no room ([`StoreError::Full`]): it is not there, and will not be. Or the store is poisoned, or was by this
+    /// There is no room ([`StoreError::Full`], [`StoreError::ReadOnly`]): it is not there, and will not be. Or the store is poisoned, or was by this
     /// write: the transaction may or may not be there after a restart, never half of it.
     pub async fn update<T, F>(&self, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
     {
-        self.inner.writer.update(false, decide).await
+        self.inner.writer.update(false, Claim::Reserve, decide).await
     }
 
     /// [`update`](Self::update) with a batch that depends on nothing.
@@ -140,7 +149,24 @@ impl Store {
     /// # Errors
     /// As there.
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.inner.writer.update(true, move |_| Ok((batch, ()))).await
+        let decide = move |_: &View| Ok((batch, ()));
+        self.inner.writer.update(true, Claim::Reserve, decide).await
+    }
+
+    /// [`commit`](Self::commit) of something new that nobody has been promised yet: when room is short it is refused, and
+    /// what is left is for everything else.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn commit_new(&self, batch: Batch) -> Result<(), StoreError> {
+        let decide = move |_: &View| Ok((batch, ()));
+        self.inner.writer.update(true, Claim::New, decide).await
+    }
+
+    /// Why something new would be refused now for want of room, by what the volume says.
+    pub fn short_of_room(&self) -> Option<StoreError> {
+        let room = log::room(&*self.inner.disk, self.inner.limits);
+        room.err().map(writer::commit_error)
     }
 
     /// Reads of what is durable; they never wait for a sync.

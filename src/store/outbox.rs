@@ -29,14 +29,15 @@ pub fn forget(batch: &mut Batch, seq: u64) {
     batch.delete(Tree::Outbox, &seq.to_be_bytes());
 }
 
-/// Writes a newly accepted alert.
+/// Writes a newly accepted alert, but not into the last room there is: that is for the line, and for what becomes of the
+/// alerts before it.
 ///
 /// # Errors
 /// It is not, or perhaps not, on disk: it must not be acknowledged.
 pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     put(&mut batch, alert)?;
-    store.commit(batch).await
+    store.commit_new(batch).await
 }
 
 /// What [`load`] found.

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use event_listener::Event;
 
 use super::index::{Index, IndexError};
-use super::log::{BODY_BYTES_MAX, CommitError, Disk, Limits, Log, LogError, State};
+use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, StageError, State};
 use super::view::Overlay;
 use super::{Batch, StoreError, View};
 
@@ -54,6 +54,7 @@ struct Job {
     /// `decide` looks at nothing: an empty batch of it is done whatever becomes of the others in its group. So a full disk
     /// does not stop who only asks whether the thread turns.
     blind: bool,
+    claim: Claim,
     done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
@@ -116,7 +117,7 @@ impl Writer {
         ))
     }
 
-    pub(super) async fn update<T, F>(&self, blind: bool, decide: F) -> Result<T, StoreError>
+    pub(super) async fn update<T, F>(&self, blind: bool, claim: Claim, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
@@ -131,6 +132,7 @@ impl Writer {
                 Ok(batch)
             }),
             blind,
+            claim,
             done: Box::new(move |result| {
                 let _ = answer_tx.try_send(result);
             }),
@@ -237,6 +239,9 @@ impl Database {
             }
         }
         // The end of the run. Should it fail, the next start makes up for it.
+        if !self.log.has_room_for_index() {
+            return;
+        }
         if let Err(cause) = self.give_to_index() {
             log::info!("the index was not brought up to the log: {cause}");
         }
@@ -247,10 +252,16 @@ impl Database {
         let mut failed = None;
         let mut answers = Vec::new();
         let mut next = Some(first);
-        while let Some(Job { decide, blind, done }) = next.take() {
+        while let Some(job) = next.take() {
+            let Job {
+                decide,
+                blind,
+                claim,
+                done,
+            } = job;
             let outcome = match &failed {
                 Some(reason) => Outcome::Refused(StoreError::Poisoned(String::clone(reason))),
-                None => catch_unwind(AssertUnwindSafe(|| self.stage(decide, blind))).unwrap_or_else(|_| {
+                None => catch_unwind(AssertUnwindSafe(|| self.stage(decide, blind, claim))).unwrap_or_else(|_| {
                     let reason = "a panic inside a write".to_owned();
                     failed = Some(reason.clone());
                     Outcome::Refused(StoreError::Poisoned(reason))
@@ -261,6 +272,7 @@ impl Database {
                 next = queue.try_recv().ok();
             }
         }
+        // Whatever broke while staging breaks the commit too.
         let committed = self.commit();
         if let Err(StoreError::Poisoned(reason)) = &committed {
             failed = Some(reason.clone());
@@ -280,7 +292,7 @@ impl Database {
         }
     }
 
-    fn stage(&mut self, decide: Decide, blind: bool) -> Outcome {
+    fn stage(&mut self, decide: Decide, blind: bool, claim: Claim) -> Outcome {
         let batch = match decide(&self.over) {
             Ok(batch) => batch,
             Err(error) => return Outcome::Refused(error),
@@ -289,15 +301,18 @@ impl Database {
             let alone = blind || self.overlay.is_empty();
             return if alone { Outcome::Nothing } else { Outcome::Depends };
         }
-        if !self.log.stage(&batch.operations) {
-            return Outcome::Refused(StoreError::TooLarge {
-                tree: "a transaction",
-                size: batch
-                    .operations
-                    .iter()
-                    .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-                    .sum(),
-                max: BODY_BYTES_MAX,
+        if let Err(error) = self.log.stage(&batch.operations, claim) {
+            return Outcome::Refused(match error {
+                StageError::Refused(refused) => commit_error(refused),
+                StageError::TooLarge => StoreError::TooLarge {
+                    tree: "a transaction",
+                    size: batch
+                        .operations
+                        .iter()
+                        .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+                        .sum(),
+                    max: BODY_BYTES_MAX,
+                },
             });
         }
         self.overlay.add(&batch.operations);
@@ -308,10 +323,7 @@ impl Database {
         self.log.commit().map_err(|error| {
             // Nobody has seen it but those whose answer is an error now.
             self.overlay.take();
-            match error {
-                CommitError::Full(cause) => StoreError::Full(cause),
-                CommitError::Broken(cause) => StoreError::Poisoned(cause),
-            }
+            commit_error(error)
         })
     }
 
@@ -321,7 +333,8 @@ impl Database {
         let bytes = |(key, value): (&Vec<u8>, &Option<sled::IVec>)| key.len() + value.as_ref().map_or(0, |v| v.len());
         self.unapplied_bytes += changes.iter().map(bytes).sum::<usize>();
         self.unapplied.absorb(changes);
-        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX {
+        // While nothing new is accepted for want of room, what comes is bounded by the log's reserve.
+        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX || !self.log.has_room_for_index() {
             return Ok(());
         }
         self.give_to_index()
@@ -345,15 +358,23 @@ impl Database {
                 log::debug!("the log goes on as generation {}", self.log.generation());
                 self.rotation_waits = false;
             }
-            Err(CommitError::Full(cause)) if self.rotation_waits => {
+            Err(CommitError::Full(cause) | CommitError::ReadOnly(cause)) if self.rotation_waits => {
                 log::debug!("no room yet to rotate the log: {cause}")
             }
-            Err(CommitError::Full(cause)) => {
+            Err(CommitError::Full(cause) | CommitError::ReadOnly(cause)) => {
                 log::warn!("there is no room to rotate the log, which grows for now: {cause}");
                 self.rotation_waits = true;
             }
             Err(CommitError::Broken(cause)) => broken.set(&cause),
         }
+    }
+}
+
+pub(super) fn commit_error(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Full(cause) => StoreError::Full(cause),
+        CommitError::ReadOnly(cause) => StoreError::ReadOnly(cause),
+        CommitError::Broken(cause) => StoreError::Poisoned(cause),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tautline::store::log::{CommitError, Limits, Log, LogError, Operation, State};
+use tautline::store::log::{Claim, CommitError, Limits, Log, LogError, Operation, StageError, State};
 
 use crate::disk::{Fault, SimDisk};
 
@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     rotate_bytes_min: 6 * 1024,
     extent_bytes: 2 * 1024,
     headroom_bytes: 0,
+    reserve_bytes: 1024,
 };
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -81,14 +82,24 @@ fn work(disk: &SimDisk, mut known: Known, upto: u64, refused: &mut u64) -> Resul
         },
     };
     while known.acknowledged < upto {
-        let count = 1 + known.acknowledged % 4;
-        for number in known.acknowledged + 1..=known.acknowledged + count {
-            assert!(log.stage(&transaction(number)));
+        let wanted = 1 + known.acknowledged % 4;
+        let mut count = 0;
+        for number in known.acknowledged + 1..=known.acknowledged + wanted {
+            let claim = [Claim::New, Claim::Reserve][number as usize / 3 % 2];
+            match log.stage(&transaction(number), claim) {
+                Ok(()) => count += 1,
+                Err(StageError::TooLarge) => unreachable!("it is small"),
+                // This one alone, and then what follows from it. Something broken is met again at the commit.
+                Err(StageError::Refused(_)) => {
+                    *refused += 1;
+                    break;
+                }
+            }
         }
         match log.commit() {
             Ok(()) => known.acknowledged += count,
             // Refused: not there, now or later. It is tried again.
-            Err(CommitError::Full(_)) => {
+            Err(CommitError::Full(_) | CommitError::ReadOnly(_)) => {
                 *refused += 1;
                 continue;
             }
@@ -218,16 +229,34 @@ fn a_full_disk_at_every_operation_refuses_whole() {
     assert!(refused >= 10, "a full disk mostly refuses and goes on: {refused}");
 }
 
+/// The file system becomes read-only for one operation, at every one: refused without a trace, or stopped.
+#[test]
+fn a_read_only_moment_at_every_operation_refuses_whole() {
+    let mut refused = 0;
+    for at in 0..operations() {
+        let mut random = fastrand::Rng::with_seed(at);
+        let disk = SimDisk::default();
+        disk.fail_at(at, Fault::ReadOnly);
+        let known = work(&disk, Known::default(), FIRST, &mut refused).unwrap();
+        for image in [disk.after_kill(), disk.after_power_cut(&mut random)] {
+            reopen(&image, known)
+                .map_err(|error| format!("read-only at {at}: {error}"))
+                .unwrap();
+        }
+    }
+    assert!(refused >= 10, "it mostly refuses and goes on: {refused}");
+}
+
 #[test]
 fn a_refused_transaction_is_not_there_even_if_the_power_goes_right_after() {
     for seed in 0..50 {
         let disk = SimDisk::default();
         let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &State::new()).unwrap();
-        assert!(log.stage(&transaction(1)));
+        log.stage(&transaction(1), Claim::New).unwrap();
         log.commit().unwrap();
         // A group of which half is written: its first transactions are whole there.
         for number in 2..=6 {
-            assert!(log.stage(&transaction(number)));
+            log.stage(&transaction(number), Claim::New).unwrap();
         }
         // Within the zeros laid down for the first: the write of the frame itself fails, half done.
         disk.fail_at(disk.operations(), Fault::Full);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tautline::store::log::{Disk, DiskFile};
 
 /// What a device writes whole or not at all.
-const SECTOR: usize = 512;
+pub const SECTOR: usize = 512;
 
 /// What one operation is to do instead of working.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Fault {
     Full,
     /// It fails, half done.
     Io,
+    /// It fails, and nothing of it is done.
+    ReadOnly,
 }
 
 /// One file's life since its last sync.
@@ -41,7 +43,10 @@ enum Naming {
     Rename(String, String),
 }
 
-#[derive(Debug, Default)]
+/// Called before an operation, with the disk as it then is.
+type Watch = Arc<dyn Fn(SimDisk) + Send + Sync>;
+
+#[derive(Clone, Default)]
 struct Inner {
     contents: Vec<Content>,
     names: BTreeMap<String, usize>,
@@ -52,6 +57,8 @@ struct Inner {
     fault: Option<(u64, Fault)>,
     dead: bool,
     free: Option<u64>,
+    read_only: bool,
+    watch: Option<Watch>,
 }
 
 /// Clones are the same disk.
@@ -88,6 +95,25 @@ impl SimDisk {
     /// Operation number `at`, counted from the first ever, meets `fault`.
     pub fn fail_at(&self, at: u64, fault: Fault) {
         self.inner().fault = Some((at, fault));
+    }
+
+    /// Has `watch` called before every operation, with a copy of the disk as it then is.
+    pub fn watch(&self, watch: impl Fn(Self) + Send + Sync + 'static) {
+        self.inner().watch = Some(Arc::new(watch));
+    }
+
+    fn show(&self) {
+        let watch = self.inner().watch.clone();
+        if let Some(watch) = watch {
+            let mut copy = self.inner().clone();
+            copy.watch = None;
+            watch(Self(Arc::new(Mutex::new(copy))));
+        }
+    }
+
+    /// From now on nothing can be written, and asking for room says so.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.inner().read_only = read_only;
     }
 
     pub fn set_free(&self, bytes: Option<u64>) {
@@ -128,18 +154,25 @@ impl SimDisk {
 
     /// Runs one operation, or its fault: then `half` of it.
     fn operate(&self, whole: impl FnOnce(&mut Inner), half: impl FnOnce(&mut Inner)) -> io::Result<()> {
+        self.show();
         let mut inner = self.inner();
         if inner.dead {
             return Err(io::Error::other("no power"));
+        }
+        if inner.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         let at = inner.operations;
         inner.operations += 1;
         match inner.fault {
             Some((fault_at, fault)) if fault_at == at => {
-                half(&mut inner);
+                if fault != Fault::ReadOnly {
+                    half(&mut inner);
+                }
                 inner.dead = fault == Fault::Cut;
                 Err(match fault {
                     Fault::Full => io::ErrorKind::StorageFull.into(),
+                    Fault::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
                     Fault::Io | Fault::Cut => io::Error::other("input/output error"),
                 })
             }
@@ -250,7 +283,11 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
-        Ok(self.inner().free)
+        let inner = self.inner();
+        match inner.read_only {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false => Ok(inner.free),
+        }
     }
 }
 

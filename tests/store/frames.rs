@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tautline::store::log::{Limits, Log, LogError, State, inspect};
+use tautline::store::log::{Claim, Limits, Log, LogError, State, inspect};
 
 use crate::disk::SimDisk;
 
@@ -17,7 +17,8 @@ fn log_of(count: u8) -> (Files, Vec<State>) {
     for number in 1..=count {
         let mut state = states.last().unwrap().clone();
         state.insert(vec![number], vec![number; 40]);
-        assert!(log.stage(&[(vec![number], Some(vec![number; 40]))]));
+        log.stage(&[(vec![number], Some(vec![number; 40]))], Claim::New)
+            .unwrap();
         log.commit().unwrap();
         states.push(state);
     }

@@ -140,21 +140,103 @@ fn a_state_of_sled_alone_is_taken_over() {
     assert_eq!(rows(&open(directory.path()).unwrap()).len(), 1000, "from the log alone");
 }
 
+fn put_new(store: &Store, key: u32, value: &[u8]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Tree::Outbox, &key.to_be_bytes(), value.to_vec()).unwrap();
+    smol::block_on(store.commit_new(batch))
+}
+
 #[test]
-fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
+fn a_full_disk_refuses_what_is_new_and_goes_on_with_the_rest_in_the_reserve() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), Limits::default()).unwrap();
+    put_new(&store, 1, b"a").unwrap();
+    disk.set_free(Some(0));
+    assert!(matches!(put_new(&store, 2, b"b"), Err(StoreError::Full(_))));
+    assert!(matches!(store.short_of_room(), Some(StoreError::Full(_))));
+    assert_eq!(store.view().get(Tree::Outbox, &2_u32.to_be_bytes()).unwrap(), None);
+    // A megabyte of what a line needs, then that is refused too.
+    let mut kept = 0;
+    while put(&store, kept, &[1; 50 * 1024]).is_ok() {
+        kept += 1;
+    }
+    assert!((20..=25).contains(&kept), "{kept}");
+    assert!(matches!(put(&store, kept, &[1; 50 * 1024]), Err(StoreError::Full(_))));
+    assert_eq!(rows(&store).len(), kept as usize, "what was refused is not seen");
+    assert_eq!(store.poisoned(), None);
+    smol::block_on(store.commit(Batch::new())).expect("the thread turns");
+    // There is room again, by what the volume says, but not really; then really.
+    disk.set_free(None);
+    disk.fail_at(disk.operations(), Fault::Full);
+    assert!(matches!(put_new(&store, 2, b"b"), Err(StoreError::Full(_))));
+    assert_eq!(store.poisoned(), None);
+    put_new(&store, 2, b"b").unwrap();
+    put(&store, kept, b"").unwrap();
+    assert!(store.short_of_room().is_none());
+}
+
+/// New and other transactions in one group: the new ones are refused, the others are not.
+#[test]
+fn a_group_on_a_full_disk_is_refused_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), Limits::default()).unwrap();
+    put_new(&store, 1, b"a").unwrap();
+    disk.set_free(Some(1 << 20));
+    let executor = smol::LocalExecutor::new();
+    let tasks: Vec<_> = (0..40_u32)
+        .map(|number| {
+            let mut batch = Batch::new();
+            batch.put(Tree::Meta, &number.to_be_bytes(), vec![1]).unwrap();
+            let store = store.clone();
+            executor.spawn(async move {
+                match number % 2 {
+                    0 => store.commit(batch).await,
+                    _ => store.commit_new(batch).await,
+                }
+            })
+        })
+        .collect();
+    let results = smol::block_on(executor.run(async {
+        let mut results = Vec::new();
+        for task in tasks {
+            results.push(task.await);
+        }
+        results
+    }));
+    for (number, result) in results.iter().enumerate() {
+        match number % 2 {
+            0 => assert!(result.is_ok(), "{number}: {result:?}"),
+            _ => assert!(matches!(result, Err(StoreError::Full(_))), "{number}: {result:?}"),
+        }
+    }
+    assert_eq!(rows(&store).len(), 20);
+}
+
+#[test]
+fn a_read_only_file_system_refuses_and_goes_on_when_it_is_writable() {
     let directory = tempfile::tempdir().unwrap();
     let disk = SimDisk::default();
     let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), Limits::default()).unwrap();
     put(&store, 1, b"a").unwrap();
-    disk.set_free(Some(1 << 20));
-    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::Full(_))));
-    assert_eq!(rows(&store).len(), 1, "what was refused is not seen");
+    disk.set_read_only(true);
+    for _ in 0..2 {
+        assert!(matches!(put(&store, 2, b"b"), Err(StoreError::ReadOnly(_))));
+        assert!(matches!(put_new(&store, 2, b"b"), Err(StoreError::ReadOnly(_))));
+        assert!(matches!(store.short_of_room(), Some(StoreError::ReadOnly(_))));
+    }
     smol::block_on(store.commit(Batch::new())).expect("the thread turns");
-    disk.set_free(None);
-    disk.fail_at(disk.operations(), Fault::Full);
-    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::Full(_))));
-    assert_eq!(store.poisoned(), None);
-    put(&store, 2, b"b").unwrap();
+    disk.set_read_only(false);
+    // Between the question and the write.
+    disk.fail_at(disk.operations(), Fault::ReadOnly);
+    assert!(matches!(put(&store, 2, b"b"), Err(StoreError::ReadOnly(_))));
+    put(&store, 3, b"c").unwrap();
+    assert_eq!((rows(&store).len(), store.poisoned()), (2, None));
+    drop(store);
+    let image = disk.after_power_cut(&mut fastrand::Rng::with_seed(1));
+    let disk = Arc::new(SimDisk::of(&image));
+    let store = Store::open_on(directory.path(), 1 << 20, disk, Limits::default()).unwrap();
     assert_eq!(rows(&store).len(), 2);
 }
 
@@ -184,4 +266,38 @@ fn the_log_is_its_owners_alone_and_can_be_looked_at() {
     assert_eq!((mode(""), mode("log.1"), mode("lock")), (0o700, 0o600, 0o600));
     let found = inspect(&RealDisk::new(state.clone())).unwrap().unwrap();
     assert_eq!((found.sequence, found.transactions, found.state.len()), (1, 1, 1));
+}
+
+/// However the umask is: whoever opens the store, nobody else reads what sled writes.
+#[test]
+fn the_index_is_its_owners_alone() {
+    fn exposed(place: &Path, found: &mut Vec<String>) {
+        let metadata = std::fs::symlink_metadata(place).unwrap();
+        let mode = metadata.permissions().mode() & 0o777;
+        let right = if metadata.is_dir() { 0o700 } else { 0o600 };
+        if mode != right {
+            found.push(format!("{}: {mode:o}", place.display()));
+        }
+        if metadata.is_dir() {
+            for entry in std::fs::read_dir(place).unwrap() {
+                exposed(&entry.unwrap().path(), found);
+            }
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("a");
+    let store = open(&state).unwrap();
+    for key in 0..40 {
+        put(&store, key, &[1; 20_000]).unwrap();
+    }
+    drop(store);
+    // Made again, with the old one set aside, which was not ours alone.
+    std::fs::write(state.join("db.opening"), b"").unwrap();
+    std::fs::set_permissions(state.join("db.opening"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(state.join("db/conf"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(&state).unwrap());
+    assert!(state.join("db.aside").is_dir());
+    let mut found = Vec::new();
+    exposed(&state, &mut found);
+    assert!(found.is_empty(), "{found:?}");
 }

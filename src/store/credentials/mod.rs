@@ -296,7 +296,9 @@ impl From<StoreError> for wacore::store::error::StoreError {
             StoreError::Locked(_) | StoreError::Open { .. } | StoreError::Damaged { .. } => {
                 Self::Connection(Box::new(error))
             }
-            StoreError::Read(_) | StoreError::Poisoned(_) | StoreError::Full(_) => Self::Database(Box::new(error)),
+            StoreError::Read(_) | StoreError::Poisoned(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
+                Self::Database(Box::new(error))
+            }
             StoreError::Record { .. } => Self::Serialization(Box::new(error)),
             StoreError::TooLarge { .. } => Self::Validation(error.to_string()),
         }

@@ -23,13 +23,15 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals last.
     fn sync_directory(&self) -> io::Result<()>;
-    /// What is left for us, in bytes; `None` where the file system does not tell.
+    /// What is left for us, in bytes; `None` where the file system does not tell. Fails with
+    /// [`io::ErrorKind::ReadOnlyFilesystem`] where nothing can be written at all.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
 }
 
 /// A file of the log, open for writing.
 pub trait DiskFile: Send {
-    /// Writes all of `bytes`, or fails with perhaps a part written.
+    /// Writes all of `bytes`, or fails with perhaps a part written; with [`io::ErrorKind::ReadOnlyFilesystem`] only where
+    /// nothing was.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// Content, and the length where reading the content needs it.
@@ -93,16 +95,34 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
         let volume = rustix::fs::statvfs(&self.directory)?;
+        if volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         // Some network and FUSE file systems answer with zeros.
         Ok((volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize)))
     }
+}
+
+/// Nothing can be written, and what was synced is as safe as before.
+pub(super) fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 struct RealFile(File);
 
 impl DiskFile for RealFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        let written = loop {
+            match self.0.write_at(bytes, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => break written?,
+            }
+        };
+        let rest = self.0.write_all_at(&bytes[written..], offset + written as u64);
+        rest.map_err(|error| match is_read_only(&error) {
+            true => io::Error::other(format!("half way: {error}")),
+            false => error,
+        })
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

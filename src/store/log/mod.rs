@@ -16,6 +16,7 @@ mod frame;
 mod recover;
 mod replay;
 
+use disk::is_read_only;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use frame::BODY_BYTES_MAX;
 pub use recover::{Inspection, inspect};
@@ -43,9 +44,12 @@ pub struct Limits {
     /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the device
     /// its pages and no journal entry.
     pub extent_bytes: u64,
-    /// With less than this left on the volume, transactions are refused. The rest is for sled, which writes its buffers
+    /// With less than this left on the volume, the file does not grow. The rest is for sled, which writes its buffers
     /// (512 KiB each) whenever they are full and never recovers from not being able to, and for cutting back.
     pub headroom_bytes: u64,
+    /// So much of the zeros is kept for [`Claim::Reserve`]: on a volume that others have filled to the last byte, the line
+    /// still has room for its ratchets and acks.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Limits {
@@ -54,8 +58,18 @@ impl Default for Limits {
             rotate_bytes_min: 4 * 1024 * 1024,
             extent_bytes: 256 * 1024,
             headroom_bytes: 4 * 1024 * 1024,
+            reserve_bytes: 1024 * 1024,
         }
     }
+}
+
+/// What a transaction may take of the room that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Something new that can still be refused: it must leave the reserve as it is.
+    New,
+    /// What follows from something that was accepted, or keeps the line up.
+    Reserve,
 }
 
 /// Why there is no log to go on with.
@@ -75,8 +89,19 @@ pub enum LogError {
 pub enum CommitError {
     /// There is no room. Nothing of it is on the disk, and the log goes on.
     Full(String),
+    /// Nothing can be written. Nothing of it is on the disk, and the log goes on when something can.
+    ReadOnly(String),
     /// Nobody knows what is on the disk. The log must not be used any more.
     Broken(String),
+}
+
+/// Why a transaction was not staged. Those staged before it are not touched.
+#[derive(Debug)]
+pub enum StageError {
+    /// It is over [`BODY_BYTES_MAX`].
+    TooLarge,
+    /// As at a commit.
+    Refused(CommitError),
 }
 
 /// The log, open for appending.
@@ -93,6 +118,49 @@ pub struct Log {
     rotate_at: u64,
     staged: Vec<u8>,
     staged_count: u64,
+    /// What the volume said about room, for the transactions of one commit.
+    room: Option<Room>,
+    broken: Option<String>,
+}
+
+/// What a volume has room for.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    /// Whoever cannot tell how much is asked by writing.
+    Unknown,
+    Bytes(u64),
+    /// For nothing, not even in place.
+    ReadOnly,
+}
+
+impl Room {
+    fn of(disk: &dyn Disk) -> Self {
+        match disk.free_bytes() {
+            Ok(Some(bytes)) => Self::Bytes(bytes),
+            Err(error) if is_read_only(&error) => Self::ReadOnly,
+            Ok(None) | Err(_) => Self::Unknown,
+        }
+    }
+
+    /// # Errors
+    /// There is less than `bytes` left.
+    fn holds(self, bytes: u64) -> Result<(), CommitError> {
+        match self {
+            Self::ReadOnly => Err(CommitError::ReadOnly("it is mounted so".into())),
+            Self::Bytes(free) if free < bytes => {
+                Err(CommitError::Full(format!("{} KiB are left on the volume", free / 1024)))
+            }
+            Self::Bytes(_) | Self::Unknown => Ok(()),
+        }
+    }
+}
+
+/// Whether a new transaction would be refused now, by what the volume says: for health. Asks the volume, changes nothing.
+///
+/// # Errors
+/// It would be.
+pub fn room(disk: &dyn Disk, limits: Limits) -> Result<(), CommitError> {
+    Room::of(disk).holds(limits.headroom_bytes)
 }
 
 impl Log {
@@ -129,6 +197,8 @@ impl Log {
             rotate_at: limits.rotate_bytes_min.max(2 * snapshot_end),
             staged: Vec::new(),
             staged_count: 0,
+            room: None,
+            broken: None,
         }
     }
 
@@ -147,32 +217,48 @@ impl Log {
         self.staged.len()
     }
 
-    /// Prepares one transaction for the next commit. False when it is over [`BODY_BYTES_MAX`]; then nothing is staged.
-    #[must_use]
-    pub fn stage(&mut self, operations: &[Operation]) -> bool {
-        let sequence = self.sequence + self.staged_count + 1;
+    /// Prepares one transaction for the next commit, and makes room for it.
+    ///
+    /// # Errors
+    /// It is not staged. After [`CommitError::Broken`] the log must not be used.
+    pub fn stage(&mut self, operations: &[Operation], claim: Claim) -> Result<(), StageError> {
+        let before = self.staged.len();
         let fits = frame::write(
             &mut self.staged,
             Kind::Transaction,
-            sequence,
+            self.sequence + self.staged_count + 1,
             self.sequence,
             frame::of_batch(operations),
         );
-        self.staged_count += u64::from(fits);
-        fits
+        if !fits {
+            return Err(StageError::TooLarge);
+        }
+        if let Err(refused) = self.make_room(claim) {
+            self.staged.truncate(before);
+            if let CommitError::Broken(cause) = &refused {
+                self.broken = Some(cause.clone());
+            }
+            return Err(StageError::Refused(refused));
+        }
+        self.staged_count += 1;
+        Ok(())
     }
 
     /// Makes everything staged durable, or nothing of it.
     ///
     /// # Errors
-    /// [`CommitError::Full`] leaves the log as it was. After [`CommitError::Broken`] it must not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`] leave the log as it was. After [`CommitError::Broken`] it must
+    /// not be used.
     pub fn commit(&mut self) -> Result<(), CommitError> {
         let staged = std::mem::take(&mut self.staged);
         let count = std::mem::take(&mut self.staged_count);
+        self.room = None;
+        if let Some(cause) = &self.broken {
+            return Err(CommitError::Broken(cause.clone()));
+        }
         if staged.is_empty() {
             return Ok(());
         }
-        self.make_room(staged.len() as u64)?;
         if let Err(error) = self.file.write_at(self.end, &staged) {
             return Err(self.undo(&error, self.end));
         }
@@ -189,24 +275,28 @@ impl Log {
         Ok(())
     }
 
-    /// Lays down zeros as far as `bytes` more need them. The sync of the commit covers them.
-    fn make_room(&mut self, bytes: u64) -> Result<(), CommitError> {
-        // Whoever cannot tell is asked by writing.
-        let free = self.disk.free_bytes().ok().flatten();
-        if let Some(free) = free.filter(|free| *free < self.limits.headroom_bytes.saturating_add(bytes)) {
-            return Err(CommitError::Full(format!("{} KiB are left on the volume", free / 1024)));
-        }
+    /// Lays down zeros as far as what is staged needs them, and the reserve beyond. The sync of the commit covers them.
+    fn make_room(&mut self, claim: Claim) -> Result<(), CommitError> {
+        let bytes = self.staged.len() as u64;
+        let needed = self.end + bytes;
         // A rotation that found no room must not let the file grow without bound.
-        if self.end + bytes > self.rotate_at.saturating_mul(2) + BODY_BYTES_MAX as u64 {
+        if needed > self.rotate_at.saturating_mul(2) + BODY_BYTES_MAX as u64 {
             return Err(CommitError::Full(
                 "the log is at its bound and there is no room to rotate it".into(),
             ));
         }
-        let needed = self.end + bytes;
-        if needed <= self.allocated {
+        let room = *self.room.get_or_insert_with(|| Room::of(&*self.disk));
+        let (wanted, left) = match claim {
+            Claim::New => (needed + self.limits.reserve_bytes, self.limits.headroom_bytes + bytes),
+            // What has been laid down is ours, however full the volume.
+            Claim::Reserve if needed <= self.allocated => (needed, 0),
+            Claim::Reserve => (needed, self.limits.headroom_bytes + bytes),
+        };
+        room.holds(left)?;
+        if wanted <= self.allocated {
             return Ok(());
         }
-        let goal = needed.div_ceil(self.limits.extent_bytes) * self.limits.extent_bytes;
+        let goal = (needed + self.limits.reserve_bytes).div_ceil(self.limits.extent_bytes) * self.limits.extent_bytes;
         let zeros = vec![0; (goal - self.allocated) as usize];
         if let Err(error) = self.file.write_at(self.allocated, &zeros) {
             return Err(self.undo(&error, self.allocated));
@@ -215,8 +305,17 @@ impl Log {
         Ok(())
     }
 
+    /// Whether the index may write, which never recovers from not being able to.
+    pub fn has_room_for_index(&self) -> bool {
+        room(&*self.disk, self.limits).is_ok()
+    }
+
     /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
     fn undo(&mut self, error: &io::Error, from: u64) -> CommitError {
+        if is_read_only(error) {
+            // Nothing was written, and nothing that was synced is touched.
+            return CommitError::ReadOnly(error.to_string());
+        }
         if !is_full(error) {
             return CommitError::Broken(format!("write: {error}"));
         }
@@ -239,8 +338,11 @@ impl Log {
     /// copied is what the device has, never what the index believes.
     ///
     /// # Errors
-    /// [`CommitError::Full`]: this generation goes on. After [`CommitError::Broken`] the log must not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: this generation goes on. After [`CommitError::Broken`] the log
+    /// must not be used.
     pub fn rotate(&mut self) -> Result<(), CommitError> {
+        // The snapshot is no larger than what it is made of.
+        Room::of(&*self.disk).holds(self.limits.headroom_bytes + self.end)?;
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
         let current = name(self.generation);
         let bytes = self
@@ -263,6 +365,10 @@ impl Log {
                 // It failed before the rename: only room for the temporary file can be wanting.
                 let _ = self.disk.remove(&temporary(header.generation));
                 return Err(CommitError::Full(cause.to_string()));
+            }
+            // Before the rename too; the next attempt or the next start removes what there is of it.
+            Err(LogError::Io { cause, .. }) if is_read_only(&cause) => {
+                return Err(CommitError::ReadOnly(cause.to_string()));
             }
             Err(error) => return Err(broken(error)),
         };

@@ -71,9 +71,11 @@ pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, S
             replayed.torn
         );
     }
-    // The zeros beyond go too, so that a file is as long as what it holds and whatever was torn cannot come back.
-    if len > replayed.end {
-        file.set_len(replayed.end).map_err(fault)?;
+    // Nothing of what was torn may come back. Zeros alone stay: they cost the device nothing more, and on a full volume
+    // they are all the room there is.
+    let allocated = if replayed.torn > 0 { replayed.end } else { len };
+    if len > allocated {
+        file.set_len(allocated).map_err(fault)?;
     }
     // A killed process leaves in the kernel what it wrote and did not sync; a name may not be on the device either. What
     // is read must last before anybody acts on it.
@@ -86,7 +88,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, S
     };
     let mut log = Log::at(disk, limits, file, header, replayed.snapshot_end);
     log.end = replayed.end;
-    log.allocated = replayed.end;
+    log.allocated = allocated;
     Ok(Some((log, replayed.state)))
 }
 

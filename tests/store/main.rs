@@ -5,4 +5,5 @@
 mod cuts;
 mod disk;
 mod frames;
+mod images;
 mod real;

@@ -183,9 +183,14 @@ impl Relay {
 
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> i32 {
-        let mut child = self.child.take().expect("it runs");
-        let pid = rustix::process::Pid::from_child(&child);
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().expect("it runs"));
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+        self.wait_end()
+    }
+
+    /// Waits until it ends, for its exit code.
+    pub fn wait_end(&mut self) -> i32 {
+        let mut child = self.child.take().expect("it runs");
         let until = Instant::now() + SOON;
         loop {
             if let Some(status) = child.try_wait().expect("waited for") {

@@ -1,0 +1,265 @@
+//! The built program on disks that fill up, become read-only or fail, as real mounts. Where nothing may be mounted these
+//! tests say so and end; the same faults on a simulated disk are in `tests/store`.
+#![cfg(feature = "lab")]
+
+#[path = "lab/mod.rs"]
+mod lab;
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lab::{Lab, Phone};
+use serde_json::Value;
+use support::{Relay, SOON, Site, pair_by_qr};
+
+const OWNER: &str = "15550100001";
+const FRIEND: &str = "15550100002";
+
+/// A file system of the test's own; unmounted with it.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn try_new(place: &Path, arguments: &[&str]) -> Option<Self> {
+        std::fs::create_dir_all(place).unwrap();
+        let mounted = Command::new("mount").args(arguments).arg(place).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(place.to_owned())),
+            why => {
+                eprintln!("skipped, nothing can be mounted here: {why:?}");
+                None
+            }
+        }
+    }
+
+    fn tmpfs(place: &Path, size: &str) -> Option<Self> {
+        Self::try_new(place, &["-t", "tmpfs", "-o", &format!("size={size}"), "tautline-test"])
+    }
+
+    fn image(image: &Path, place: &Path) -> Option<Self> {
+        let image = image.to_str().unwrap();
+        Self::try_new(place, &["-t", "ext4", "-o", "loop,errors=remount-ro", image])
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A new ext4 in a file, without room taken for what is not used yet.
+fn image(place: &Path) -> Option<PathBuf> {
+    let image = place.join("image");
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(64 << 20).unwrap();
+    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).output();
+    match made {
+        Ok(output) if output.status.success() => Some(image),
+        why => {
+            eprintln!("skipped, no ext4 can be made here: {why:?}");
+            None
+        }
+    }
+}
+
+/// Takes every byte that is left, until dropped.
+struct Filler(PathBuf);
+
+impl Filler {
+    fn fill(volume: &Path) -> Self {
+        let path = volume.join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [1 << 16, 1 << 12, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+struct Scene {
+    lab: Lab,
+    owner: Phone,
+    friend: Phone,
+    site: Site,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let lab = Lab::start();
+        let (owner, friend) = (lab.account(OWNER, "Owner"), lab.account(FRIEND, "Friend"));
+        let site = Site::new(&lab.endpoint(), &[("friend", &["+15550100002"])]);
+        Self {
+            lab,
+            owner,
+            friend,
+            site,
+        }
+    }
+
+    /// A relay that is paired and has delivered one alert.
+    fn start(&self) -> Relay {
+        let relay = self.site.start();
+        pair_by_qr(&self.site, |code| self.owner.scan(code).map(drop));
+        relay.wait_online();
+        let first = relay.publish("friend", "first");
+        relay.wait_step(&first, "delivered");
+        relay
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.friend.received().into_iter().map(|message| message.text).collect()
+    }
+}
+
+fn finding<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
+    status["health"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["code"] == code)
+}
+
+fn refused(relay: &Relay, http: u16, reason: &str) {
+    let answer = relay.http("POST", "/friend", &[], b"refused");
+    assert_eq!(answer.status, http, "{answer:?}");
+    assert!(answer.body.contains(reason), "{answer:?}");
+}
+
+#[test]
+fn on_a_full_disk_alerts_are_refused_and_the_line_stays_up() {
+    let scene = Scene::new();
+    let Some(_mount) = Mount::tmpfs(&scene.site.state(), "24m") else {
+        return;
+    };
+    let relay = scene.start();
+    let logins = scene.lab.counters().logins;
+    let filler = Filler::fill(&scene.site.state());
+    refused(&relay, 507, "no room");
+    let status = relay.status();
+    assert!(finding(&status, "store-full").is_some(), "{status:#}");
+
+    // What comes in needs keys and records written: there is the reserve for that.
+    let before = status["sessions"][0]["inbound_recorded"].as_u64().unwrap();
+    for number in 0..20 {
+        scene.friend.send_text(OWNER, &format!("from outside {number}"));
+    }
+    relay.wait_status("what came in was not recorded", |status| {
+        status["sessions"][0]["inbound_recorded"] == before + 20
+    });
+    refused(&relay, 507, "no room");
+    let status = relay.status();
+    assert_eq!(status["sessions"][0]["state"], "online", "{status:#}");
+    assert_eq!(scene.lab.counters().logins, logins, "the line was not broken");
+
+    // By itself, without anybody publishing something.
+    drop(filler);
+    relay.wait_status("it does not recover", |status| finding(status, "store-full").is_none());
+    let second = relay.publish("friend", "second");
+    relay.wait_step(&second, "delivered");
+    assert_eq!(scene.lab.counters().logins, logins);
+    assert_eq!(relay.stop(), 0);
+    assert_eq!(scene.texts(), ["first", "second"]);
+}
+
+#[test]
+fn after_an_error_of_the_file_system_alerts_are_refused_and_nothing_is_lost() {
+    let scene = Scene::new();
+    let Some(image) = image(scene.site.path()) else { return };
+    let state = scene.site.state();
+    let Some(mount) = Mount::image(&image, &state) else {
+        return;
+    };
+    std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let relay = scene.start();
+    let logins = scene.lab.counters().logins;
+    // An alert that stays in the outbox over all this.
+    scene.friend.set_auto_receipts(false, false);
+    let kept = relay.publish("friend", "kept");
+    relay.wait_step(&kept, "sent");
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let device = mounts
+        .lines()
+        .find(|line| line.contains(state.to_str().unwrap()))
+        .unwrap();
+    let device = device.split(' ').next().unwrap().rsplit('/').next().unwrap();
+    if let Err(error) = std::fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1") {
+        eprintln!("skipped, the kernel makes no errors on demand here: {error}");
+        return;
+    }
+    refused(&relay, 503, "read-only");
+    refused(&relay, 503, "read-only");
+    let status = relay.status();
+    assert!(finding(&status, "store-read-only").is_some(), "{status:#}");
+    assert_eq!(status["sessions"][0]["state"], "online", "{status:#}");
+    assert_eq!(scene.lab.counters().logins, logins, "the line was not broken");
+    relay.stop();
+    drop(mount);
+
+    let _mount = Mount::image(&image, &state).expect("it was mounted before");
+    let relay = scene.site.start();
+    relay.wait_online();
+    let second = relay.publish("friend", "second");
+    relay.wait_step(&second, "sent");
+    let alert = relay.http("GET", &format!("/v1/alerts/{kept}"), &[], b"");
+    assert_eq!(alert.status, 200, "{alert:?}");
+    scene.friend.wait_received(3, SOON);
+    assert_eq!(relay.stop(), 0);
+    assert_eq!(scene.texts(), ["first", "kept", "second"]);
+}
+
+#[test]
+fn after_a_failed_sync_the_relay_ends_and_has_all_it_acknowledged() {
+    let scene = Scene::new();
+    let below = scene.site.path().join("below");
+    let Some(_below) = Mount::tmpfs(&below, "16m") else {
+        return;
+    };
+    let Some(image) = image(&below) else { return };
+    let state = scene.site.state();
+    let Some(mount) = Mount::image(&image, &state) else {
+        return;
+    };
+    let mut relay = scene.start();
+    // The device cannot write what it never has before: what the file system gives out from now on fails at the sync.
+    let filler = Filler::fill(&below);
+    let mut acknowledged = vec!["first".to_owned()];
+    let text = "x".repeat(40_000);
+    loop {
+        let body = format!("{} {text}", acknowledged.len());
+        match relay.try_http("POST", "/friend", &[], body.as_bytes()) {
+            Ok(answer) if answer.status == 200 => acknowledged.push(body),
+            Ok(answer) => {
+                assert_eq!(answer.status, 503, "{answer:?}");
+                assert!(answer.body.contains("can no longer be written"), "{answer:?}");
+                break;
+            }
+            Err(_) => break,
+        }
+        assert!(acknowledged.len() < 1000, "the disk does not fail");
+    }
+    assert_eq!(relay.wait_end(), 1, "{}", relay.read_log());
+    assert!(relay.read_log().contains("can no longer be written"));
+    drop(filler);
+    drop(mount);
+
+    let _mount = Mount::image(&image, &state).expect("it was mounted before");
+    let relay = scene.site.start();
+    relay.wait_online();
+    scene.friend.wait_received(acknowledged.len(), SOON);
+    let texts = scene.texts();
+    assert!(
+        texts.starts_with(&acknowledged),
+        "{} of {}",
+        texts.len(),
+        acknowledged.len()
+    );
+    drop(relay);
+}

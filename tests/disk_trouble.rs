@@ -41,6 +41,23 @@ impl Mount {
         let image = image.to_str().unwrap();
         Self::try_new(place, &["-t", "ext4", "-o", "loop,errors=remount-ro", image])
     }
+
+    /// The loop device's name.
+    fn device(&self) -> String {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let place = format!(" {} ", self.0.display());
+        let line = mounts.lines().find(|line| line.contains(&place)).unwrap();
+        let device = line.split(' ').next().unwrap();
+        device.rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// What the device has written so far, in bytes, with all that waits in the kernel.
+    fn bytes_written(&self) -> u64 {
+        Command::new("sync").arg("-f").arg(&self.0).status().unwrap();
+        let text = std::fs::read_to_string(format!("/sys/block/{}/stat", self.device())).unwrap();
+        let sectors: u64 = text.split_whitespace().nth(6).unwrap().parse().unwrap();
+        sectors * 512
+    }
 }
 
 impl Drop for Mount {
@@ -54,7 +71,7 @@ fn image(place: &Path) -> Option<PathBuf> {
     let image = place.join("image");
     let file = std::fs::File::create(&image).unwrap();
     file.set_len(64 << 20).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).output();
+    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(&image).output();
     match made {
         Ok(output) if output.status.success() => Some(image),
         why => {
@@ -262,4 +279,40 @@ fn after_a_failed_sync_the_relay_ends_and_has_all_it_acknowledged() {
         acknowledged.len()
     );
     drop(relay);
+}
+
+/// Everything that the device writes, the file system's own journal included, from the publishing to the last receipt.
+#[test]
+fn an_alert_costs_the_device_little() {
+    let scene = Scene::new();
+    let Some(image) = image(scene.site.path()) else { return };
+    let Some(mount) = Mount::image(&image, &scene.site.state()) else {
+        return;
+    };
+    let relay = scene.start();
+    // The first write after a start lays down zeros, and a first message makes a session: neither is an alert's cost.
+    relay.wait_step(&relay.publish("friend", "another"), "delivered");
+    const ALONE: u64 = 20;
+    let before = mount.bytes_written();
+    for number in 0..ALONE {
+        let id = relay.publish("friend", &format!("alone {number}"));
+        relay.wait_step(&id, "delivered");
+    }
+    let alone = (mount.bytes_written() - before) / ALONE;
+
+    const BURST: u64 = 100;
+    let before = mount.bytes_written();
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let publish = |number| relay.publish("friend", &format!("together {number}"));
+        let tasks: Vec<_> = (0..BURST).map(|number| scope.spawn(move || publish(number))).collect();
+        tasks.into_iter().map(|task| task.join().unwrap()).collect()
+    });
+    for id in &ids {
+        relay.wait_step(id, "delivered");
+    }
+    let together = (mount.bytes_written() - before) / BURST;
+    println!("device bytes an alert: {alone} alone, {together} in a burst of {BURST}");
+    // Twice what it is as a rule: when the file system writes its journal is its own affair.
+    assert!(alone < 40_000 && together < 16_000, "{alone}, {together}");
+    assert_eq!(relay.stop(), 0);
 }

@@ -1,11 +1,18 @@
 //! Message secrets: what later edits, votes and reactions to a message are encrypted with.
 
+use std::time::Duration;
+
+use async_io::Timer;
 use async_trait::async_trait;
 use wacore::store::traits::{MsgSecretEntry, MsgSecretStore, merge_msg_secret_expiry, merge_msg_secret_message_ts};
 
 use super::records::StoredMessageSecret;
 use super::{Backing, Credentials};
 use crate::store::Tree;
+
+/// The library hands secrets over behind the messages' backs, all that have come while the last write was under way, and
+/// answers for them from memory until then. A write that takes this long has a whole burst of them.
+const GATHERED: Duration = Duration::from_millis(50);
 
 /// (session, chat, sender, message)
 const KEY_PARTS: usize = 4;
@@ -14,6 +21,7 @@ const KEY_PARTS: usize = 4;
 impl MsgSecretStore for Credentials {
     async fn put_msg_secrets(&self, entries: Vec<MsgSecretEntry>) -> Backing<usize> {
         let stored = entries.len();
+        Timer::after(GATHERED).await;
         let rows: Vec<_> = entries
             .into_iter()
             .map(|entry| {

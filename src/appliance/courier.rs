@@ -272,6 +272,16 @@ impl Courier {
         }
     }
 
+    /// A backup of the state as of now: what was put off is written first, so that no alert that was sent is in it as one
+    /// that waits.
+    ///
+    /// # Errors
+    /// The store refused the write, or cannot be read.
+    pub(super) async fn backup(&self) -> Result<(std::fs::File, u64), StoreError> {
+        self.persist_now().await?;
+        self.store.backup(clock::now().wall.0).await
+    }
+
     pub(super) fn retry(&self, id: &str) -> Result<AlertRecord, Refusal> {
         self.command(|outbox, now| outbox.retry(now, id).cloned())
     }

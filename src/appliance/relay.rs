@@ -103,6 +103,11 @@ impl Relay for Appliance {
         Ok(chats)
     }
 
+    async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
+        let made = self.courier.backup().await;
+        made.map_err(|error| Refusal::Storage(error.to_string()))
+    }
+
     async fn pair(
         &self,
         session: SessionName,

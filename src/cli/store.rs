@@ -1,71 +1,125 @@
-//! `tautline store check`: reads all of the state and says whether it is whole.
+//! `tautline store`: looking after the state. `check` is here, `backup` and `restore` are in `backup.rs`.
 
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::backup::{self, BackupArgs, RestoreArgs};
 use super::output::{print, print_json};
 use super::{Exit, Failure, Global, paths};
-use crate::store::{Checked, StoreError, check};
+use crate::store::{Checked, CheckedIndex, StoreError, check};
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Read everything and say whether it is whole; the relay must not be running
+    /// Read everything and say whether it is whole; changes nothing
     Check,
+    /// Write identity and alerts into one file, from the running relay or from the state
+    Backup(BackupArgs),
+    /// Put a backup into a state without a linked session
+    Restore(RestoreArgs),
 }
 
+pub(super) fn execute(global: &Global, command: StoreCommand) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Check => looked_at(global),
+        StoreCommand::Backup(args) => backup::execute(global, &args),
+        StoreCommand::Restore(args) => backup::restore(global, &args),
+    }
+}
+
+/// What `--json` prints.
 #[derive(Serialize)]
 struct Report {
+    sound: bool,
     generation: u64,
     transaction: u64,
     log_bytes: u64,
     torn_bytes: u64,
+    /// Transaction at which the generation before ends.
+    before: Option<u64>,
+    /// `absent`, `as the log`, `behind`, `unreadable` or `not looked at`; none of them is a fault.
+    index: &'static str,
+    index_detail: String,
+    /// The process that has the state; 0 when it has not said which it is.
+    held_by: Option<u32>,
     records: BTreeMap<&'static str, usize>,
     faults: Vec<String>,
 }
 
-pub(super) fn execute(global: &Global, command: StoreCommand) -> Result<(), Failure> {
-    let StoreCommand::Check = command;
+fn looked_at(global: &Global) -> Result<(), Failure> {
     let path = paths::state_directory(global)?;
-    let checked = check(&path).map_err(|error| {
-        let exit = if matches!(error, StoreError::Locked(_)) {
-            Exit::StateInUse
-        } else {
-            Exit::Failed
-        };
-        Failure::new(exit, error)
-    })?;
-    let Checked {
-        generation,
-        sequence,
-        log_bytes,
-        torn_bytes,
-        records,
-        faults,
-    } = checked;
-    let faulty = faults.len();
-    let report = Report {
-        generation,
-        transaction: sequence,
-        log_bytes,
-        torn_bytes,
-        records,
-        faults,
-    };
+    let report = Report::of(check(&path).map_err(failure)?);
     if global.json {
         print_json(&report)?;
     } else {
         print(words(&report).trim_end())?;
     }
-    if faulty > 0 {
-        return Err(Failure::new(Exit::Failed, format!("{faulty} records are not readable")));
+    match report.faults.len() {
+        0 => Ok(()),
+        1 => Err(Failure::new(Exit::Failed, "the state has a fault")),
+        count => Err(Failure::new(Exit::Failed, format!("the state has {count} faults"))),
     }
-    Ok(())
+}
+
+/// As every command that needs the state ends without it.
+pub(super) fn failure(error: StoreError) -> Failure {
+    let exit = match &error {
+        StoreError::Locked(_) => Exit::StateInUse,
+        StoreError::Open { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Read(_)
+        | StoreError::Poisoned(_)
+        | StoreError::Full(_)
+        | StoreError::Record { .. }
+        | StoreError::TooLarge { .. } => Exit::Failed,
+    };
+    Failure::new(exit, error)
+}
+
+impl Report {
+    fn of(checked: Checked) -> Self {
+        let Checked {
+            generation,
+            sequence,
+            log_bytes,
+            torn_bytes,
+            before,
+            records,
+            index,
+            held_by,
+            faults,
+        } = checked;
+        let (index, index_detail) = match index {
+            CheckedIndex::Absent => ("absent", "the next start makes it".into()),
+            CheckedIndex::AsTheLog => ("as the log", String::new()),
+            CheckedIndex::Behind(rows) => ("behind", format!("{rows} rows differ; the next start puts that right")),
+            CheckedIndex::Unreadable(cause) => ("unreadable", format!("{cause}; the next start makes it again")),
+            CheckedIndex::NotLookedAt(cause) => ("not looked at", cause),
+        };
+        Self {
+            sound: faults.is_empty(),
+            generation,
+            transaction: sequence,
+            log_bytes,
+            torn_bytes,
+            before,
+            index,
+            index_detail,
+            held_by: held_by.map(|holder| holder.pid.unwrap_or(0)),
+            records,
+            faults,
+        }
+    }
 }
 
 fn words(report: &Report) -> String {
-    let mut text = format!(
+    let mut text = match (report.held_by, report.sound) {
+        (_, false) => "NOT SOUND\n".to_owned(),
+        (None, true) => "sound\n".to_owned(),
+        (Some(pid), true) => format!("sound as far as can be seen while process {pid} is using it\n"),
+    };
+    text += &format!(
         "log generation {}, {} bytes, last transaction {}\n",
         report.generation, report.log_bytes, report.transaction
     );
@@ -75,11 +129,18 @@ fn words(report: &Report) -> String {
             report.torn_bytes
         );
     }
+    if let Some(before) = report.before {
+        text += &format!("the generation before ends with transaction {before}; nothing uses it\n");
+    }
+    text += &match report.index_detail.as_str() {
+        "" => format!("index: {}\n", report.index),
+        detail => format!("index: {} ({detail})\n", report.index),
+    };
     for (tree, count) in &report.records {
         text += &format!("{count:>7}  {tree}\n");
     }
     for fault in &report.faults {
-        text += &format!("not readable: {fault}\n");
+        text += &format!("fault: {fault}\n");
     }
     text
 }

@@ -79,6 +79,13 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
             control_only(door, "the list of chats")?;
             chats(shared, conn).await
         }
+        ["v1", "backup"] => {
+            on(conn, "GET")?;
+            control_only(door, "taking a backup, which holds keys,")?;
+            let (file, bytes) = shared.relay.backup().await?;
+            let body = Body::new_streaming(smol::Unblock::new(file), Some(bytes));
+            Ok(Answer::new(200, "application/octet-stream", body))
+        }
         ["v1", "sessions", session, "pair"] => {
             on(conn, "POST")?;
             control_only(door, "pairing")?;

@@ -193,7 +193,10 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     }
 
     /// The next bytes of the body, as they come; `None` at its end.
-    async fn piece(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
+    ///
+    /// # Errors
+    /// The stream failed or ended early, or the framing is broken.
+    pub async fn piece(&mut self) -> Result<Option<Vec<u8>>, HttpError> {
         loop {
             match self.framing {
                 Framing::Done => return Ok(None),

@@ -1,10 +1,16 @@
 //! Reading all of the state without changing any of it.
+//!
+//! While a relay runs on the state, the log is read as it stands: it only ever grows, and what was written whole can be
+//! judged. The index is not looked at then, because opening it would change it under its owner.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::log::{RealDisk, inspect};
-use super::{Lock, StoreError, Tree, record, writer};
+use super::log::{Inspection, LogError, RealDisk, State, inspect, inspect_before};
+use super::{Lock, LockError, StoreError, Tree, credentials, inbound, index, outbox, record, writer};
+
+/// A log that grows while it is read can look damaged: a frame is read before it is written, a later one after it.
+const LOOKS_MAX: u32 = 5;
 
 /// What a check found.
 #[derive(Debug)]
@@ -15,51 +21,243 @@ pub struct Checked {
     pub log_bytes: u64,
     /// Of a last write that was never acknowledged.
     pub torn_bytes: u64,
-    /// How many records there are, by the name of their tree.
+    /// Transaction at which the generation before ends; nothing uses it. `None` when there is none, or a damaged one.
+    pub before: Option<u64>,
+    /// How many records there are, by the name of their tree; a large one counts with its pieces.
     pub records: BTreeMap<&'static str, usize>,
-    /// What is whole by its checksum and not to be understood.
+    pub index: Index,
+    /// The process that has the state, if one does.
+    pub held_by: Option<LockError>,
+    /// What is not as it should be, a line each: what, where, and what to do.
     pub faults: Vec<String>,
 }
 
-/// Reads the log in the state directory `path`, every checksum and every record's outer form. The index is not looked at:
-/// opening it would change it, and every start puts it right.
+/// What the index is like beside the log. Every start puts it right: nothing of this is a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Index {
+    /// There is none yet.
+    Absent,
+    AsTheLog,
+    /// So many rows differ, as after a kill.
+    Behind(usize),
+    /// It will be made again.
+    Unreadable(String),
+    NotLookedAt(String),
+}
+
+/// Reads the log in the state directory `path`, the generation before it, every record by its type, and compares the index
+/// (a copy of it: see `index.rs`) with the log.
 ///
 /// # Errors
-/// A relay is running on it, there is no state there, or it is damaged.
+/// There is no state there, it cannot be read at all, a later version wrote it, or the log itself is damaged.
 pub fn check(path: &Path) -> Result<Checked, StoreError> {
     let open = |cause: &str| StoreError::Open {
         path: path.to_owned(),
         cause: cause.into(),
     };
-    if !path.is_dir() {
-        return Err(open("there is no such directory"));
-    }
-    let _lock = Lock::acquire(path)?;
-    let inspection = inspect(&RealDisk::new(path.to_owned())).map_err(|error| writer::log_error(path, error))?;
-    let Some(found) = inspection else {
+    let disk = RealDisk::new(path.to_owned());
+    look_for_a_state(path)?;
+    let (lock, held_by, unlocked) = match Lock::acquire(path) {
+        Ok(lock) => (Some(lock), None, String::new()),
+        Err(StoreError::Locked(holder)) => (None, Some(holder), "the relay is using it".into()),
+        // A card in another machine, mounted read-only: to be read all the same.
+        Err(error) => (None, None, format!("the lock cannot be taken: {error}")),
+    };
+    let found = patiently(lock.is_none(), || inspect(&disk)).map_err(|error| writer::log_error(path, error))?;
+    let Some(found) = found else {
         return Err(open(
             "there is no log in it; a run of the relay makes one, also from an older state",
         ));
     };
-    let mut checked = Checked {
+    let mut faults = Vec::new();
+    let (before, fault) = match patiently(lock.is_none(), || inspect_before(&disk, found.generation)) {
+        Ok(before) => (before.map(|before| before.sequence), None),
+        Err(error) => (None, Some(error)),
+    };
+    faults.extend(fault.map(|error| {
+        format!("the generation before, which nothing uses: {error}; nothing is lost, but the disk is failing: see dmesg")
+    }));
+    let mut records = BTreeMap::new();
+    faults.extend(unreadable(&found.state, &mut records));
+    let index = match lock {
+        Some(_) => compare(path, &found, &mut faults),
+        None => Index::NotLookedAt(unlocked),
+    };
+    Ok(Checked {
         generation: found.generation,
         sequence: found.sequence,
         log_bytes: found.bytes,
         torn_bytes: found.torn_bytes,
-        records: BTreeMap::new(),
-        faults: Vec::new(),
+        before,
+        records,
+        index,
+        held_by,
+        faults,
+    })
+}
+
+/// Nothing may be written into a directory that is no state, not even the lock.
+pub(super) fn look_for_a_state(path: &Path) -> Result<(), StoreError> {
+    let open = |cause: String| StoreError::Open {
+        path: path.to_owned(),
+        cause,
     };
-    for (key, value) in &found.state {
-        let Some(tree) = key.first().and_then(|number| Tree::from_number(*number)) else {
-            checked
-                .faults
-                .push(format!("a record of an unknown tree ({:?})", key.first()));
-            continue;
-        };
-        *checked.records.entry(tree.name()).or_default() += 1;
-        if let Err(error) = record::version(tree, value) {
-            checked.faults.push(error.to_string());
+    if !path.is_dir() {
+        return Err(open("there is no such directory".into()));
+    }
+    let entries = std::fs::read_dir(path).map_err(|error| open(error.to_string()))?;
+    for entry in entries {
+        let name = entry.map_err(|error| open(error.to_string()))?.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("log.") || name == "db" {
+            return Ok(());
         }
     }
-    Ok(checked)
+    Err(open("there is no state in it".into()))
+}
+
+/// Looks again when the log grows or turns over under our eyes.
+fn patiently<T>(shared: bool, mut look: impl FnMut() -> Result<T, LogError>) -> Result<T, LogError> {
+    let mut looks = 1;
+    loop {
+        match look() {
+            Err(LogError::Damaged { .. } | LogError::Io { .. }) if shared && looks < LOOKS_MAX => looks += 1,
+            done => return done,
+        }
+    }
+}
+
+/// Reads every record as its type, and counts them by tree. A line for each that is not to be read; none of them tells a
+/// number, an id or a key.
+pub(super) fn unreadable(state: &State, records: &mut BTreeMap<&'static str, usize>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (raw, value) in state {
+        let (number, key) = raw.split_first().map_or((0xFF, &[][..]), |(number, key)| (*number, key));
+        let Some(tree) = Tree::from_number(number) else {
+            faults.push(format!(
+                "a record of tree {number}, which this version does not know: a later one wrote it, so use that"
+            ));
+            continue;
+        };
+        let count = records.entry(tree.name()).or_default();
+        *count += 1;
+        if let Err(error) = read(state, tree, key, value) {
+            faults.push(format!("{error} (number {count} of its kind); {}", advice(tree)));
+        }
+    }
+    faults
+}
+
+fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    match tree {
+        Tree::Meta => record::version(tree, value).map(drop),
+        Tree::Outbox => outbox::decode(key, value).map(drop),
+        Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
+        Tree::Device
+        | Tree::Identity
+        | Tree::Session
+        | Tree::PreKey
+        | Tree::SignedPreKey
+        | Tree::SenderKey
+        | Tree::SyncKey
+        | Tree::SyncVersion
+        | Tree::MutationMac
+        | Tree::SenderKeyDevice
+        | Tree::LidMapping
+        | Tree::PnMapping
+        | Tree::BaseKey
+        | Tree::DeviceList
+        | Tree::GroupMetadata
+        | Tree::TcToken
+        | Tree::SentMessage
+        | Tree::PendingInbound
+        | Tree::MessageSecret
+        | Tree::Quarantine => {
+            let row = |key: &[u8]| state.get(&super::batch::raw_key(tree, key)).cloned();
+            credentials::check_row(tree, key, value, row)
+        }
+    }
+}
+
+fn advice(tree: Tree) -> &'static str {
+    match tree {
+        Tree::Device => "its session does not start: restore a backup, or move the state away and pair again",
+        Tree::Outbox => "this alert is not sent, the others are; `dmesg` tells of a failing disk",
+        _ => "the relay goes on without it; `dmesg` tells of a failing disk",
+    }
+}
+
+fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
+    if !path.join("db").exists() {
+        return Index::Absent;
+    }
+    let copy = match Copy::of(path) {
+        Ok(copy) => copy,
+        Err(error) => return Index::NotLookedAt(format!("a copy of it cannot be made: {error}")),
+    };
+    let (rows, seen) = match index::read_all(&copy.0) {
+        Ok(read) => read,
+        Err(cause) => return Index::Unreadable(cause),
+    };
+    if let Some(seen) = seen.filter(|seen| *seen > found.sequence) {
+        faults.push(format!(
+            "the index has seen transaction {seen} and the log ends with {}: acknowledged changes are gone; keep a copy, \
+             move the state directory away, then restore a backup or pair again",
+            found.sequence
+        ));
+    }
+    let missing = found.state.iter().filter(|(key, value)| rows.get(*key) != Some(*value));
+    let surplus = rows.keys().filter(|key| !found.state.contains_key(*key));
+    match missing.count() + surplus.count() {
+        0 => Index::AsTheLog,
+        differ => Index::Behind(differ),
+    }
+}
+
+/// A copy of the index beside it, where nobody but the owner can read; removed on drop. Opening sled writes, so the
+/// original is left alone.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let copy = Self(path.join("db.check"));
+        copy.remove();
+        std::fs::create_dir(&copy.0)?;
+        private(&copy.0)?;
+        copy_tree(&path.join("db"), &copy.0.join("db"))?;
+        Ok(copy)
+    }
+
+    fn remove(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            log::warn!("{} stays behind: {error}", self.0.display());
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

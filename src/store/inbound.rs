@@ -54,6 +54,24 @@ fn position_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
 }
 
+/// Whether a row of either tree can be read.
+pub(super) fn check_row(tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let fault = |cause: &str| StoreError::Record {
+        tree: tree.name(),
+        cause: cause.into(),
+    };
+    if tree == Tree::InboundIdentity {
+        return match value.len() {
+            8 => Ok(()),
+            _ => Err(fault("its place is not a number")),
+        };
+    }
+    record::decode::<InboundRecord>(tree, VERSION, value)?;
+    position_of(key)
+        .map(drop)
+        .ok_or_else(|| fault("it stands at no place in the order"))
+}
+
 /// Records those of `messages` that are new, in their order, as one transaction, and says how many were new. Whoever
 /// calls it again with the same messages, after a crash or a redelivery, changes nothing.
 ///

@@ -72,20 +72,27 @@ impl Index {
     /// # Errors
     /// It cannot be read, or a log did once stand behind it and is gone.
     pub(super) fn without_log(directory: &Path, cache_bytes: u64) -> Result<State, IndexError> {
+        match Self::contents(directory, cache_bytes)? {
+            (state, None) => Ok(state),
+            (_, Some(seen)) => Err(IndexError::Ahead { seen }),
+        }
+    }
+
+    /// All rows, and the last transaction that it has seen.
+    fn contents(directory: &Path, cache_bytes: u64) -> Result<(State, Option<u64>), IndexError> {
         let places = Places::new(directory);
         caught(|| {
             let index = Self::open_guarded(&places, cache_bytes)?;
-            let mut state = State::new();
+            let (mut state, mut seen) = (State::new(), None);
             for row in &index.tree {
                 let (key, value) = row.map_err(failed)?;
                 if *key == SEEN_KEY {
-                    return Err(IndexError::Ahead {
-                        seen: number(&value).unwrap_or(0),
-                    });
+                    seen = Some(number(&value).unwrap_or(0));
+                } else {
+                    state.insert(key.to_vec(), value.to_vec());
                 }
-                state.insert(key.to_vec(), value.to_vec());
             }
-            Ok(state)
+            Ok((state, seen))
         })
     }
 
@@ -191,6 +198,18 @@ fn number(bytes: &[u8]) -> Option<u64> {
 
 fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(failed("it panicked")))
+}
+
+/// All rows of the index in `directory`/`db`, and the last transaction that it has seen. Opening it changes it: for a copy.
+///
+/// # Errors
+/// It cannot be opened or read, in words.
+pub(super) fn read_all(directory: &Path) -> Result<(State, Option<u64>), String> {
+    const CACHE_BYTES: u64 = 1 << 20;
+    Index::contents(directory, CACHE_BYTES).map_err(|error| match error {
+        IndexError::Failed(cause) => cause,
+        IndexError::Ahead { seen } => format!("it has seen transaction {seen}"),
+    })
 }
 
 struct Repair<'a> {

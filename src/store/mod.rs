@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: any other way to write; trying a failed sync again; going back to an older generation.
 
+pub mod backup;
 mod batch;
 mod check;
 pub mod credentials;
@@ -25,7 +26,7 @@ mod view;
 mod writer;
 
 pub use batch::{Batch, Tree};
-pub use check::{Checked, check};
+pub use check::{Checked, Index as CheckedIndex, check};
 pub use keys::{join, prefix, split};
 pub use lock::{Lock, LockError};
 pub use view::View;
@@ -45,7 +46,7 @@ pub enum StoreError {
     #[error("cannot open the state in {path}: {cause}")]
     Open { path: PathBuf, cause: String },
     /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
-    #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, and pair again", path = path.display())]
+    #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, then restore a backup or pair again", path = path.display())]
     Damaged { path: PathBuf, cause: String },
     #[error("cannot read the state: {0}")]
     Read(String),

@@ -16,12 +16,24 @@ struct OutboxRecordV1(AlertRecord);
 /// # Errors
 /// The record is too large for the store.
 pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
-    let key = alert.seq.to_be_bytes();
-    batch.put(
-        Tree::Outbox,
-        &key,
-        record::encode(Tree::Outbox, VERSION, &OutboxRecordV1(alert.clone()))?,
-    )
+    batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), encode(alert)?)
+}
+
+/// The value that stands under an alert's number.
+pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
+    record::encode(Tree::Outbox, VERSION, &OutboxRecordV1(alert.clone()))
+}
+
+/// The alert of a row, if key and value belong together.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError> {
+    let OutboxRecordV1(alert) = record::decode(Tree::Outbox, VERSION, value)?;
+    if key == alert.seq.to_be_bytes() {
+        return Ok(alert);
+    }
+    Err(StoreError::Record {
+        tree: Tree::Outbox.name(),
+        cause: format!("alert {} stands under another number", alert.seq),
+    })
 }
 
 /// Adds the removal of the alert numbered `seq` to `batch`.

@@ -21,6 +21,9 @@ use crate::store::{StoreError, Tree};
 /// The number that the library knows this device by. There is one in a session.
 const DEVICE_ID: i32 = 1;
 
+/// The numbers of prekeys have 24 bits and begin at 1.
+const PRE_KEY_ID_MAX: u32 = (1 << 24) - 1;
+
 /// The library's textual form of an address drops parts of it (agent, integrator), so the fields are kept.
 #[derive(Serialize, Deserialize)]
 struct StoredJid {
@@ -200,6 +203,17 @@ impl StoredDevice {
 
     pub(super) fn is_paired(&self) -> bool {
         self.pn.is_some()
+    }
+
+    /// As it comes out of a backup. What was made since is not in it: one-time prekeys of which the server still hands out
+    /// the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number ever
+    /// stands for two keys; and the flag makes the next login upload new ones, the signed prekey with them.
+    pub(super) fn restored(mut self, leap: u32) -> Self {
+        let next = (self.next_pre_key_id.saturating_add(leap).saturating_sub(1) % PRE_KEY_ID_MAX) + 1;
+        self.next_pre_key_id = next;
+        self.first_unupload_pre_key_id = next;
+        self.server_has_prekeys = false;
+        self
     }
 
     /// [`Credentials::paired`] reads one row without the writer, so this record never lies in pieces. It has a few

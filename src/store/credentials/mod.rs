@@ -17,6 +17,7 @@ mod message_secrets;
 mod protocol;
 mod quarantine;
 mod records;
+mod rows;
 mod secret;
 mod sent;
 mod signal;
@@ -24,6 +25,7 @@ mod tc_tokens;
 mod transaction;
 
 pub use quarantine::Quarantined;
+pub(super) use rows::{after_a_restore, check_row, is_paired, session_of};
 
 use std::fmt;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ pub struct Quarantined {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredQuarantine {
+pub(super) struct StoredQuarantine {
     at_ms: u64,
     reason: String,
     rows: u32,

@@ -51,7 +51,7 @@ impl<'a> Transaction<'a> {
         if !in_pieces(&head) {
             return record::decode(tree, VERSION, &head).map(Some);
         }
-        record::decode(tree, VERSION, &self.assemble(tree, key, &head)?).map(Some)
+        record::decode(tree, VERSION, &assemble(tree, key, &head, |key| self.row(tree, key))?).map(Some)
     }
 
     pub(super) fn put<T: Serialize>(&mut self, tree: Tree, key: Vec<u8>, value: &T) -> Result<(), StoreError> {
@@ -135,28 +135,6 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn assemble(&self, tree: Tree, key: &[u8], head: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let fault = |cause: &str| StoreError::Record {
-            tree: tree.name(),
-            cause: cause.into(),
-        };
-        let head: Pieces = record::decode(tree, PIECES, head)?;
-        if head.bytes as usize > RECORD_BYTES_MAX {
-            return Err(fault("its head says that it is larger than any record"));
-        }
-        let mut value = Vec::with_capacity(head.bytes as usize);
-        for index in 0..head.count {
-            match self.row(tree, &piece_key(key, index))? {
-                Some(piece) => value.extend_from_slice(&piece),
-                None => return Err(fault("a piece of it is missing")),
-            }
-        }
-        if value.len() != head.bytes as usize {
-            return Err(fault("its pieces have another length than its head says"));
-        }
-        Ok(value)
-    }
-
     fn forget_pieces(&mut self, tree: Tree, key: &[u8]) -> Result<(), StoreError> {
         let Some(head) = self.row(tree, key)?.filter(|head| in_pieces(head)) else {
             return Ok(());
@@ -177,6 +155,34 @@ impl<'a> Transaction<'a> {
 /// elsewhere a write could change them.
 pub(super) fn in_pieces(row: &[u8]) -> bool {
     row.first() == Some(&PIECES)
+}
+
+/// Puts the record together whose head stands under `key`; `row` finds the pieces.
+pub(super) fn assemble(
+    tree: Tree,
+    key: &[u8],
+    head: &[u8],
+    row: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
+) -> Result<Vec<u8>, StoreError> {
+    let fault = |cause: &str| StoreError::Record {
+        tree: tree.name(),
+        cause: cause.into(),
+    };
+    let head: Pieces = record::decode(tree, PIECES, head)?;
+    if head.bytes as usize > RECORD_BYTES_MAX {
+        return Err(fault("its head says that it is larger than any record"));
+    }
+    let mut value = Vec::with_capacity(head.bytes as usize);
+    for index in 0..head.count {
+        match row(&piece_key(key, index))? {
+            Some(piece) => value.extend_from_slice(&piece),
+            None => return Err(fault("a piece of it is missing")),
+        }
+    }
+    if value.len() != head.bytes as usize {
+        return Err(fault("its pieces have another length than its head says"));
+    }
+    Ok(value)
 }
 
 pub(super) fn too_large(tree: Tree, size: usize, max: usize) -> StoreError {

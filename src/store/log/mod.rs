@@ -12,14 +12,16 @@
 
 mod crc;
 mod disk;
+mod export;
 mod frame;
 mod recover;
 mod replay;
 
 use disk::is_read_only;
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use export::{ExportFault, Exporter, import};
 pub use frame::BODY_BYTES_MAX;
-pub use recover::{Inspection, inspect};
+pub use recover::{Inspection, inspect, inspect_before};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -359,7 +361,24 @@ impl Log {
             generation: self.generation + 1,
             sequence: self.sequence,
         };
-        let (file, end) = match publish(&*self.disk, header, &replayed.state) {
+        self.go_on(header, &replayed.state)
+    }
+
+    /// Puts `state` in the place of everything there is, as one transaction of any size: the next generation begins with
+    /// it. After a crash it is one or the other.
+    ///
+    /// # Errors
+    /// [`CommitError::Full`]: nothing has changed. After [`CommitError::Broken`] the log must not be used.
+    pub fn replace(&mut self, state: &State) -> Result<(), CommitError> {
+        let header = Header {
+            generation: self.generation + 1,
+            sequence: self.sequence + 1,
+        };
+        self.go_on(header, state)
+    }
+
+    fn go_on(&mut self, header: Header, state: &State) -> Result<(), CommitError> {
+        let (file, end) = match publish(&*self.disk, header, state) {
             Ok(published) => published,
             Err(LogError::Io { cause, .. }) if is_full(&cause) => {
                 // It failed before the rename: only room for the temporary file can be wanting.

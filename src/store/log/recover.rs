@@ -153,13 +153,27 @@ pub struct Inspection {
 /// # Errors
 /// As for [`Log::open`], but a damaged file stays where it is.
 pub fn inspect(disk: &dyn Disk) -> Result<Option<Inspection>, LogError> {
-    let Some(generation) = newest(&find(disk)?)? else {
-        return Ok(None);
-    };
+    match newest(&find(disk)?)? {
+        Some(generation) => look_at(disk, generation).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same for the generation that is kept from before `generation`. No start ever uses it; that it can be read says
+/// something about the medium.
+///
+/// # Errors
+/// As for [`inspect`].
+pub fn inspect_before(disk: &dyn Disk, generation: u64) -> Result<Option<Inspection>, LogError> {
+    let earlier = find(disk)?.generations.into_iter().rfind(|number| *number < generation);
+    earlier.map(|earlier| look_at(disk, earlier)).transpose()
+}
+
+fn look_at(disk: &dyn Disk, generation: u64) -> Result<Inspection, LogError> {
     let file = name(generation);
     let bytes = disk.read(&file).map_err(|cause| io_error(&file, cause))?;
     let replayed = read(&bytes, generation).map_err(|fault| fault_in(&file, fault))?;
-    Ok(Some(Inspection {
+    Ok(Inspection {
         generation,
         sequence: replayed.sequence,
         transactions: replayed.transactions,
@@ -167,5 +181,5 @@ pub fn inspect(disk: &dyn Disk) -> Result<Option<Inspection>, LogError> {
         bytes: replayed.end,
         torn_bytes: replayed.torn,
         state: replayed.state,
-    }))
+    })
 }

@@ -1,0 +1,372 @@
+//! A backup: identity and alerts in one file, from which a session goes on without pairing again.
+//!
+//! > An old ratchet never comes back. What encrypts or decrypts messages has moved on since the backup was made, and using
+//! > it again would use message keys twice. So it is neither written into a backup nor taken out of one; the sessions with
+//! > the phones are made anew.
+//!
+//! Which collection goes along is decided in [`goes_along`], with the reason in `docs/store-format.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::batch::raw_key;
+use super::log::{
+    CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect,
+};
+use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, outbox, writer};
+use crate::outbox::{AlertRecord, Step, Timestamp};
+
+/// What a held alert says for itself.
+const HELD: &str = "held since the state was restored: it may have gone out before; `tautline queue retry` sends it again";
+
+/// A restored device goes on with prekey numbers this much further on, and up to as much again. The library makes 812 at a
+/// time: the first is more than a device uses up in years, the second lets one backup be restored twice.
+const PRE_KEY_LEAP: u32 = 1 << 17;
+
+/// Whether the records of `tree` are part of a backup. No wildcard: whoever adds a collection decides here too.
+pub fn goes_along(tree: Tree) -> bool {
+    match tree {
+        // Who we are, what our account has told us, and what is addressed by it. Nothing of it is used up by use.
+        Tree::Meta
+        | Tree::Device
+        | Tree::Identity
+        | Tree::SignedPreKey
+        | Tree::SyncKey
+        | Tree::SyncVersion
+        | Tree::MutationMac
+        | Tree::LidMapping
+        | Tree::PnMapping
+        | Tree::TcToken => true,
+        // What was promised, and what was received.
+        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity => true,
+        // Ratchets, keys that are good for one use, and what is only true together with them.
+        Tree::Session
+        | Tree::PreKey
+        | Tree::SenderKey
+        | Tree::SenderKeyDevice
+        | Tree::BaseKey
+        | Tree::PendingInbound
+        | Tree::SentMessage
+        | Tree::MessageSecret => false,
+        // Copies of what the server knows; the news that change them went to the relay that ran on.
+        Tree::DeviceList | Tree::GroupMetadata => false,
+        // Credentials that were ended, old ratchets among them.
+        Tree::Quarantine => false,
+    }
+}
+
+/// Why a backup cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BackupError {
+    #[error(transparent)]
+    File(#[from] ExportFault),
+    /// The state must stay as it is.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What becomes of alerts that were not sent when the backup was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// They are kept, failed, for a person to send again: whoever ran on has perhaps sent them.
+    Hold,
+    /// They go out: nobody ran on since.
+    Send,
+}
+
+/// What a backup holds.
+#[derive(Debug)]
+pub struct Backup {
+    /// Unix milliseconds, by the clock of the box that made it.
+    pub made_at_ms: u64,
+    /// The linked sessions.
+    pub sessions: Vec<String>,
+    pub alerts: usize,
+    /// Alerts not sent to everybody yet.
+    pub pending: usize,
+    /// Messages received.
+    pub messages: usize,
+    state: State,
+}
+
+/// Writes the records that go along, of those in `rows`. Returns the number of bytes.
+fn write<W: Write>(
+    out: W,
+    made_at_ms: u64,
+    rows: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>>,
+) -> Result<(W, u64), StoreError> {
+    let mut exporter = Exporter::begin(out, made_at_ms).map_err(unwritable)?;
+    for row in rows {
+        let (key, value) = row?;
+        exporter.record(key, value).map_err(unwritable)?;
+    }
+    exporter.end().map_err(unwritable)
+}
+
+fn unwritable(error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(format!("the backup: {error}")),
+        _ => StoreError::Read(format!("the backup cannot be written: {error}")),
+    }
+}
+
+fn travelling() -> impl Iterator<Item = Tree> {
+    (0..=u8::MAX).filter_map(Tree::from_number).filter(|tree| goes_along(*tree))
+}
+
+impl Store {
+    /// Makes a backup as of one point in the order of transactions, and returns it in a file without a name, with its
+    /// length. Nothing is written meanwhile; that takes as long as copying the state within the page cache.
+    ///
+    /// # Errors
+    /// The store could not be read, or there is no room for the file.
+    pub async fn backup(&self, made_at_ms: u64) -> Result<(File, u64), StoreError> {
+        let directory = self.path().to_owned();
+        self.update(move |view| {
+            let file = nameless(&directory).map_err(unwritable)?;
+            let rows = travelling().flat_map(|tree| {
+                let row = move |row: Result<(Vec<u8>, sled::IVec), StoreError>| {
+                    row.map(|(key, value)| (raw_key(tree, &key), value.to_vec()))
+                };
+                view.scan(tree, b"").map(row)
+            });
+            let (out, bytes) = write(io::BufWriter::new(file), made_at_ms, rows)?;
+            let mut file = out.into_inner().map_err(|error| unwritable(error.into_error()))?;
+            file.rewind().map_err(unwritable)?;
+            Ok((Batch::new(), (file, bytes)))
+        })
+        .await
+    }
+}
+
+/// A file in `directory` that is gone when it is closed.
+fn nameless(directory: &Path) -> io::Result<File> {
+    let path = directory.join("backup.tmp");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Makes a backup of a state that no relay has open, into `out`. Changes nothing.
+///
+/// # Errors
+/// A relay has it, there is none, it is damaged, or `out` cannot be written.
+pub fn of_directory<W: Write>(path: &Path, out: W, made_at_ms: u64) -> Result<u64, StoreError> {
+    let fault = |cause: &str| StoreError::Open {
+        path: path.to_owned(),
+        cause: cause.into(),
+    };
+    check::look_for_a_state(path)?;
+    let _lock = Lock::acquire(path)?;
+    let found = inspect(&RealDisk::new(path.to_owned())).map_err(|error| writer::log_error(path, error))?;
+    let found = found.ok_or_else(|| fault("there is no log in it; a run of the relay makes one"))?;
+    let trees: BTreeSet<u8> = travelling().map(|tree| tree as u8).collect();
+    let rows = found.state.into_iter();
+    let rows = rows.filter(|(key, _)| key.first().is_some_and(|tree| trees.contains(tree)));
+    let (_, bytes) = write(out, made_at_ms, rows.map(Ok))?;
+    Ok(bytes)
+}
+
+impl Backup {
+    /// Reads a backup, each record as its type. Records of what never comes back are left out, should the file have any.
+    ///
+    /// # Errors
+    /// It is no backup, is not whole, or a later version wrote it.
+    pub fn read(bytes: &[u8]) -> Result<Self, BackupError> {
+        let (made_at_ms, mut state) = import(bytes)?;
+        let faults = check::unreadable(&state, &mut BTreeMap::new());
+        if let Some(fault) = faults.first() {
+            return Err(ExportFault::Damaged(format!("{fault} ({} in all)", faults.len())).into());
+        }
+        state.retain(|key, _| tree_of(key).is_some_and(goes_along));
+        let mut backup = Self {
+            made_at_ms,
+            sessions: Vec::new(),
+            alerts: 0,
+            pending: 0,
+            messages: under(&state, Tree::Inbound).count(),
+            state,
+        };
+        for (key, value) in under(&backup.state, Tree::Device) {
+            if credentials::is_paired(value)? {
+                backup.sessions.push(credentials::session_of(key));
+            }
+        }
+        for (key, value) in under(&backup.state, Tree::Outbox) {
+            backup.alerts += 1;
+            backup.pending += usize::from(waits(&outbox::decode(key, value)?));
+        }
+        Ok(backup)
+    }
+
+    /// Puts it into the state directory `path`, which must hold no linked session and no messages. Alerts that wait there
+    /// stay, after those of the backup. `now_ms` is Unix milliseconds.
+    ///
+    /// # Errors
+    /// A relay has the state, it must stay as it is, or it cannot be written: then nothing has changed.
+    pub fn restore(self, path: &Path, pending: Pending, now_ms: u64) -> Result<(), BackupError> {
+        let fault = |cause: String| StoreError::Open {
+            path: path.to_owned(),
+            cause,
+        };
+        create_private(path).map_err(|error| fault(error.to_string()))?;
+        let _lock = Lock::acquire(path)?;
+        let disk = Arc::new(RealDisk::new(path.to_owned()));
+        let has_index = path.join("db").exists();
+        self.restore_on(disk, has_index, pending, now_ms, random())
+            .map_err(|error| match error {
+                RestoreError::Log(error) => writer::log_error(path, error).into(),
+                RestoreError::Commit(CommitError::Full(cause)) => StoreError::Full(cause).into(),
+                RestoreError::Commit(CommitError::Broken(cause)) => fault(cause).into(),
+                RestoreError::Other(error) => error,
+            })
+    }
+
+    fn restore_on(
+        self,
+        disk: Arc<dyn Disk>,
+        has_index: bool,
+        pending: Pending,
+        now_ms: u64,
+        random: u32,
+    ) -> Result<(), RestoreError> {
+        let present = match inspect(&*disk)? {
+            Some(found) => found.state,
+            None if has_index => {
+                let text = "there is an index in the state and no log beside it: move the state directory away first";
+                return Err(BackupError::Refused(text.into()).into());
+            }
+            None => State::new(),
+        };
+        let next = self.merged_into(present, pending, now_ms, random)?;
+        match Log::open(Arc::clone(&disk), Limits::default())? {
+            Some((mut log, _)) => log.replace(&next).map_err(RestoreError::Commit),
+            None => Ok(Log::create(disk, Limits::default(), &next).map(drop)?),
+        }
+    }
+
+    fn merged_into(self, present: State, pending: Pending, now_ms: u64, random: u32) -> Result<State, BackupError> {
+        refuse_a_past(&present)?;
+        let leap = PRE_KEY_LEAP + random % PRE_KEY_LEAP;
+        let mut next = State::new();
+        let mut seq_max = 0;
+        for (raw, value) in self.state {
+            let row = match tree_of(&raw) {
+                Some(Tree::Device) => credentials::after_a_restore(&value, leap)?,
+                Some(Tree::Outbox) => {
+                    let mut alert = outbox::decode(&raw[1..], &value)?;
+                    seq_max = seq_max.max(alert.seq);
+                    if pending == Pending::Hold {
+                        hold(&mut alert, now_ms);
+                    }
+                    outbox::encode(&alert)?
+                }
+                _ => value,
+            };
+            next.insert(raw, row);
+        }
+        for (raw, value) in present {
+            match tree_of(&raw) {
+                Some(Tree::Outbox) => {
+                    let mut alert = outbox::decode(&raw[1..], &value)?;
+                    alert.seq = alert.seq.saturating_add(seq_max);
+                    let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
+                    next.insert(raw, outbox::encode(&alert)?);
+                }
+                Some(Tree::Quarantine) => drop(next.insert(raw, value)),
+                Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
+                // Keys of a pairing that never came about.
+                _ => {}
+            }
+        }
+        Ok(next)
+    }
+}
+
+enum RestoreError {
+    Log(LogError),
+    Commit(CommitError),
+    Other(BackupError),
+}
+
+impl From<LogError> for RestoreError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<BackupError> for RestoreError {
+    fn from(error: BackupError) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn random() -> u32 {
+    getrandom::u32().unwrap_or_default()
+}
+
+fn tree_of(raw: &[u8]) -> Option<Tree> {
+    Tree::from_number(*raw.first()?)
+}
+
+fn under(state: &State, tree: Tree) -> impl Iterator<Item = (&[u8], &Vec<u8>)> {
+    let first = raw_key(tree, b"");
+    let rows = state.range(first.clone()..);
+    rows.take_while(move |(key, _)| key.starts_with(&first))
+        .map(|(key, value)| (&key[1..], value))
+}
+
+/// A state with a past is not overwritten: its keys are newer than any backup's.
+fn refuse_a_past(present: &State) -> Result<(), BackupError> {
+    let away = "to go back to the backup all the same, stop the relay and move the state directory away first";
+    for (key, value) in under(present, Tree::Device) {
+        let session = credentials::session_of(key);
+        match credentials::is_paired(value) {
+            Ok(false) => {}
+            Ok(true) => {
+                let text = format!("the state holds session {session}, which is linked, with newer keys than any backup; {away}");
+                return Err(BackupError::Refused(text));
+            }
+            Err(error) => {
+                let text = format!("whether session {session} of this state is linked cannot be read ({error}); {away}");
+                return Err(BackupError::Refused(text));
+            }
+        }
+    }
+    match under(present, Tree::Inbound).count() {
+        0 => Ok(()),
+        count => {
+            let text = format!("the state holds {count} received messages of a session that was linked; {away}");
+            Err(BackupError::Refused(text))
+        }
+    }
+}
+
+fn waits(alert: &AlertRecord) -> bool {
+    alert.deliveries.iter().any(|delivery| delivery.step == Step::Accepted)
+}
+
+/// What may have gone out must not go out again by itself.
+fn hold(alert: &mut AlertRecord, now_ms: u64) {
+    let waiting = alert.deliveries.iter_mut();
+    for delivery in waiting.filter(|delivery| delivery.step == Step::Accepted) {
+        delivery.step = Step::Failed;
+        delivery.since = Timestamp(now_ms);
+        delivery.note = HELD.into();
+    }
+}

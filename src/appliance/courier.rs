@@ -276,9 +276,12 @@ impl Courier {
     /// that waits.
     ///
     /// # Errors
-    /// The store refused the write, or cannot be read.
+    /// The store cannot be read or written.
     pub(super) async fn backup(&self) -> Result<(std::fs::File, u64), StoreError> {
-        self.persist_now().await?;
+        if let Err(error) = self.persist_now().await {
+            // A full disk is a reason more to want one; what waits in it is held when it is restored.
+            log::info!("a backup is made without the last changes: {error}");
+        }
         self.store.backup(clock::now().wall.0).await
     }
 

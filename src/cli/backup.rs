@@ -213,7 +213,10 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     let bytes = read_file(&args.file)?;
     let refused = |error: BackupError| match error {
         BackupError::File(fault) => {
-            let text = format!("{} is not restored: {fault}; the state is as it was", args.file.display());
+            let text = format!(
+                "{} is not restored: {fault}; the state is as it was",
+                args.file.display()
+            );
             Failure::new(Exit::Failed, text)
         }
         BackupError::Refused(text) => Failure::new(Exit::Refused, text),
@@ -222,7 +225,11 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     let backup = Backup::read(&bytes).map_err(refused)?;
     let summary = Summary::of(&args.file, bytes.len(), &backup);
     let path = paths::state_directory(global)?;
-    let pending = if args.send_pending { Pending::Send } else { Pending::Hold };
+    let pending = if args.send_pending {
+        Pending::Send
+    } else {
+        Pending::Hold
+    };
     backup.restore(&path, pending, now_ms()).map_err(refused)?;
     if global.json {
         print_json(&summary)?;

@@ -14,14 +14,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::batch::raw_key;
-use super::log::{
-    CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect,
-};
+use super::log::{CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect};
 use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, outbox, writer};
 use crate::outbox::{AlertRecord, Step, Timestamp};
 
 /// What a held alert says for itself.
-const HELD: &str = "held since the state was restored: it may have gone out before; `tautline queue retry` sends it again";
+const HELD: &str =
+    "held since the state was restored: it may have gone out before; `tautline queue retry` sends it again";
 
 /// A restored device goes on with prekey numbers this much further on, and up to as much again. The library makes 812 at a
 /// time: the first is more than a device uses up in years, the second lets one backup be restored twice.
@@ -117,7 +116,9 @@ fn unwritable(error: io::Error) -> StoreError {
 }
 
 fn travelling() -> impl Iterator<Item = Tree> {
-    (0..=u8::MAX).filter_map(Tree::from_number).filter(|tree| goes_along(*tree))
+    (0..=u8::MAX)
+        .filter_map(Tree::from_number)
+        .filter(|tree| goes_along(*tree))
 }
 
 impl Store {
@@ -339,11 +340,14 @@ fn refuse_a_past(present: &State) -> Result<(), BackupError> {
         match credentials::is_paired(value) {
             Ok(false) => {}
             Ok(true) => {
-                let text = format!("the state holds session {session}, which is linked, with newer keys than any backup; {away}");
+                let text = format!(
+                    "the state holds session {session}, which is linked, with newer keys than any backup; {away}"
+                );
                 return Err(BackupError::Refused(text));
             }
             Err(error) => {
-                let text = format!("whether session {session} of this state is linked cannot be read ({error}); {away}");
+                let text =
+                    format!("whether session {session} of this state is linked cannot be read ({error}); {away}");
                 return Err(BackupError::Refused(text));
             }
         }

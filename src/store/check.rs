@@ -75,7 +75,9 @@ pub fn check(path: &Path) -> Result<Checked, StoreError> {
         Err(error) => (None, Some(error)),
     };
     faults.extend(fault.map(|error| {
-        format!("the generation before, which nothing uses: {error}; nothing is lost, but the disk is failing: see dmesg")
+        format!(
+            "the generation before, which nothing uses: {error}; nothing is lost, but the disk is failing: see dmesg"
+        )
     }));
     let mut records = BTreeMap::new();
     faults.extend(unreadable(&found.state, &mut records));
@@ -132,7 +134,9 @@ fn patiently<T>(shared: bool, mut look: impl FnMut() -> Result<T, LogError>) -> 
 pub(super) fn unreadable(state: &State, records: &mut BTreeMap<&'static str, usize>) -> Vec<String> {
     let mut faults = Vec::new();
     for (raw, value) in state {
-        let (number, key) = raw.split_first().map_or((0xFF, &[][..]), |(number, key)| (*number, key));
+        let (number, key) = raw
+            .split_first()
+            .map_or((0xFF, &[][..]), |(number, key)| (*number, key));
         let Some(tree) = Tree::from_number(number) else {
             faults.push(format!(
                 "a record of tree {number}, which this version does not know: a later one wrote it, so use that"

@@ -287,6 +287,10 @@ impl Relay for FakeRelay {
         }])
     }
 
+    async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
+        Err(Refusal::Storage("this relay has no disk".into()))
+    }
+
     async fn pair(&self, session: SessionName, phone: Option<String>) -> Result<Receiver<PairEvent>, Refusal> {
         if session.as_str() != "default" {
             return Err(Refusal::UnknownSession(session.to_string()));

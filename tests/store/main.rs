@@ -7,3 +7,4 @@ mod disk;
 mod frames;
 mod images;
 mod real;
+mod replace;

@@ -84,9 +84,7 @@ impl<W: Write> Exporter<W> {
         self.frames += 1;
         let part = std::mem::take(&mut self.part);
         self.part_bytes = 0;
-        let rows = part
-            .iter()
-            .map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
+        let rows = part.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
         let mut bytes = Vec::new();
         if !frame::write(&mut bytes, kind, self.frames, 0, rows) {
             return Err(io::Error::other("a record is larger than a frame"));
@@ -113,7 +111,10 @@ pub fn import(bytes: &[u8]) -> Result<(u64, State), ExportFault> {
         frames += 1;
         let kind = frame.kind().map_err(of_fault)?;
         if frame.sequence != frames {
-            let text = format!("part {frames} is missing at byte {at}, where part {} stands", frame.sequence);
+            let text = format!(
+                "part {frames} is missing at byte {at}, where part {} stands",
+                frame.sequence
+            );
             return Err(ExportFault::Damaged(text));
         }
         frame.apply(&mut state).map_err(of_fault)?;

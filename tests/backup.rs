@@ -5,7 +5,7 @@
 mod lab;
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,8 @@ fn a_session_goes_on_from_a_backup_and_no_key_is_used_twice() {
     // The ratchets move on.
     deliver(&relay, "friend", "four");
     deliver(&relay, "all", "five");
+    // Asked for again, with a prekey of which the backup knows nothing.
+    friend.garble_next(1);
     friend.send_text(OWNER, "and more");
     relay.wait_status("the second", |status| status["sessions"][0]["inbound_recorded"] == 2);
     deliver(&relay, "friend", "six");
@@ -206,21 +208,31 @@ fn assert_each_message_key_once(sent: &[&Node]) {
     assert!(count.iter().all(|count| *count >= 2), "{count:?}");
 }
 
+/// Both in uploads and in the keys that go with a request to send again.
 fn assert_each_prekey_number_once(sent: &[&Node]) {
-    let uploads = sent
-        .iter()
-        .filter(|node| attr(node, "xmlns") == "encrypt" && attr(node, "type") == "set");
-    let (mut seen, mut count) = (HashSet::new(), 0);
-    for upload in uploads {
+    let is_upload = |node: &Node| attr(node, "xmlns") == "encrypt" && attr(node, "type") == "set";
+    let (mut seen, mut uploads, mut retries) = (HashMap::new(), 0, 0);
+    for node in sent {
+        let retry = node.tag == "receipt" && attr(node, "type") == "retry";
+        if !retry && !is_upload(node) {
+            continue;
+        }
         let mut keys = Vec::new();
-        all(upload, "key", &mut keys);
-        count += usize::from(!keys.is_empty());
+        all(node, "key", &mut keys);
+        let counted = if retry { &mut retries } else { &mut uploads };
+        *counted += usize::from(!keys.is_empty());
         for key in keys {
-            let id = key.get_optional_child("id").map(bytes).expect("an id");
-            assert!(seen.insert(id.to_vec()), "prekey {id:?} was uploaded twice");
+            let part = |name| key.get_optional_child(name).map(bytes).expect("both parts").to_vec();
+            let earlier = seen.insert(part("id"), part("value"));
+            assert!(
+                earlier.is_none_or(|earlier| earlier == part("value")),
+                "prekey {:?} stood for two keys",
+                part("id")
+            );
         }
     }
-    assert_eq!(count, 2, "one upload after pairing, one after the restoration");
+    assert_eq!(uploads, 2, "one upload after pairing, one after the restoration");
+    assert!(retries >= 2, "{retries} requests to send again had a key with them");
 }
 
 fn assert_only_what_goes_along(state: &Path) {

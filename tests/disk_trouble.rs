@@ -71,7 +71,10 @@ fn image(place: &Path) -> Option<PathBuf> {
     let image = place.join("image");
     let file = std::fs::File::create(&image).unwrap();
     file.set_len(64 << 20).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096"]).arg(&image).output();
+    let made = Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-b", "4096"])
+        .arg(&image)
+        .output();
     match made {
         Ok(output) if output.status.success() => Some(image),
         why => {

@@ -71,6 +71,7 @@ pub(super) fn failure(error: StoreError) -> Failure {
         | StoreError::Read(_)
         | StoreError::Poisoned(_)
         | StoreError::Full(_)
+        | StoreError::ReadOnly(_)
         | StoreError::Record { .. }
         | StoreError::TooLarge { .. } => Exit::Failed,
     };

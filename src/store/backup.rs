@@ -233,6 +233,7 @@ impl Backup {
             .map_err(|error| match error {
                 RestoreError::Log(error) => writer::log_error(path, error).into(),
                 RestoreError::Commit(CommitError::Full(cause)) => StoreError::Full(cause).into(),
+                RestoreError::Commit(CommitError::ReadOnly(cause)) => StoreError::ReadOnly(cause).into(),
                 RestoreError::Commit(CommitError::Broken(cause)) => fault(cause).into(),
                 RestoreError::Other(error) => error,
             })

@@ -368,7 +368,7 @@ impl Log {
     /// it. After a crash it is one or the other.
     ///
     /// # Errors
-    /// [`CommitError::Full`]: nothing has changed. After [`CommitError::Broken`] the log must not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: nothing has changed. After [`CommitError::Broken`] the log must not be used.
     pub fn replace(&mut self, state: &State) -> Result<(), CommitError> {
         let header = Header {
             generation: self.generation + 1,
@@ -389,7 +389,7 @@ impl Log {
             Err(LogError::Io { cause, .. }) if is_read_only(&cause) => {
                 return Err(CommitError::ReadOnly(cause.to_string()));
             }
-            Err(error) => return Err(broken(error)),
+            Err(error) => return Err(CommitError::Broken(format!("the next generation: {error}"))),
         };
         recover::drop_before(&*self.disk, self.generation);
         *self = Self::at(Arc::clone(&self.disk), self.limits, file, header, end);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tautline::store::log::{Limits, Log, State};
+use tautline::store::log::{Claim, Limits, Log, State};
 
 use crate::disk::{Fault, SimDisk};
 
@@ -49,7 +49,7 @@ fn transactions_go_on_after_it() {
     let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &state(3, 1)).unwrap();
     log.replace(&state(2, 2)).unwrap();
     assert_eq!((log.generation(), log.sequence()), (2, 1));
-    assert!(log.stage(&[(b"key".to_vec(), Some(b"value".to_vec()))]));
+    log.stage(&[(b"key".to_vec(), Some(b"value".to_vec()))], Claim::New).unwrap();
     log.commit().unwrap();
     drop(log);
     let (log, found) = open(&disk).unwrap();

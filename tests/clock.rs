@@ -5,6 +5,8 @@
 mod lab;
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lab::Lab;
@@ -43,10 +45,7 @@ fn assert_holds(relay: &Relay) {
     let status = relay.wait_status("it does not wait", |status| status["sessions"][0]["state"] == "waiting");
     let session = &status["sessions"][0];
     assert_eq!(session["detail"], "waiting for the clock to be set", "{status:#}");
-    assert_eq!(
-        session["next"]["reason"],
-        "look at the clock again, which must be right first"
-    );
+    assert_eq!(session["next"]["reason"], "look whether the clock is right");
     let health = status["health"].as_array().unwrap();
     let entry = health
         .iter()
@@ -75,6 +74,24 @@ fn the_time_is_kept_and_a_clock_far_before_it_holds_the_line() {
     assert_eq!(lab.counters().accepted, accepted, "it has dialled");
     assert_eq!(relay.stop(), 0);
     assert_eq!(kept(&site), Some(future), "a clock that is not set leaves no trace");
+}
+
+#[test]
+fn who_pairs_is_told_that_the_clock_is_waited_for() {
+    let lab = Lab::start();
+    let owner = lab.account("15550100001", "Owner");
+    let site = Site::new(&lab.endpoint(), &[]);
+    keep(&site, TOLERATED + Duration::from_secs(6));
+    let mut pairing = site.command(&["pair", "--raw"]);
+    let mut pairing = pairing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut code = String::new();
+    let stdout = pairing.stdout.as_mut().unwrap();
+    BufReader::new(stdout).read_line(&mut code).unwrap();
+    owner.scan(code.trim()).unwrap();
+    let output = pairing.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+    assert!(words.contains("the clock is not set"), "{words}");
 }
 
 #[test]

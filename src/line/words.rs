@@ -116,7 +116,7 @@ impl fmt::Display for Reason {
             Self::Redial => "redial after the pause",
             Self::Hold => "one try after the time the server named",
             Self::StormBrake => "redial when the hourly cap allows",
-            Self::Clock => "look at the clock again, which must be right first",
+            Self::Clock => "look whether the clock is right",
             Self::Login => "the login must be complete",
             Self::Close => "the closed line must be gone",
             Self::Useful => "the line counts as useful, pauses start over",

@@ -8,7 +8,7 @@ use whatsapp_rust::Client;
 use whatsapp_rust::pair_code::PairCodeOptions;
 
 use super::Session;
-use crate::line::{Input, PairEvent};
+use crate::line::{Cause, Input, PairEvent};
 
 #[derive(Default)]
 pub(super) struct Pairing {
@@ -32,6 +32,11 @@ impl Session {
             }
         }
         self.supervisor.handle(Instant::now(), Input::PairRequested);
+        if self.supervisor.clock_unset() {
+            // No line ends meanwhile that would tell whoever waits for a code.
+            let reason = Cause::ClockUnset.to_string();
+            self.show(PairEvent::Waiting { reason });
+        }
     }
 
     /// The credentials reach the disk before anything else happens: the 515 that follows restarts the line.

@@ -1,54 +1,231 @@
-//! What durability costs, beside what the disk itself can do in the same run: `cargo bench --features lab --bench store`.
+//! What durability costs, beside what the disk itself can do in the same run, and beside what we want:
+//! `cargo bench --features lab --bench store`.
+//!
+//! `TAUTLINE_BENCH_DIR` says on which disk. Device bytes are counted for the whole device, so they are right only where
+//! nothing else writes to it: a loop mount is such a place.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tautline::store::{Batch, Store, Tree};
+use tautline::alert::{Alert, SessionName};
+use tautline::outbox::{
+    AcceptRequest, AlertRecord, Input, Limits, MessageId, Now, Outbox, Output, ReceiptKind, Timestamp,
+};
+use tautline::store::{Batch, Store, Tree, outbox};
 
 const MEASURED: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(60);
 /// As large as an alert's record.
 const VALUE_BYTES: usize = 300;
+const RECORDS: u32 = 5000;
+/// Each in a process of its own: a process that has done something else has another memory.
+const OPEN: &str = "TAUTLINE_BENCH_OPEN";
 
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
-    let measured = if std::env::args().any(|argument| argument == "--bench") {
-        MEASURED
-    } else {
-        Duration::from_millis(50)
+    let real = std::env::args().any(|argument| argument == "--bench");
+    let (measured, idle) = match real {
+        true => (MEASURED, IDLE),
+        false => (Duration::from_millis(50), Duration::from_millis(50)),
     };
+    if let Some(state) = std::env::var_os(OPEN) {
+        return open(Path::new(&state), idle);
+    }
     let place = std::env::var_os("TAUTLINE_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = place.join(format!("tautline-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
-    bench(&directory, measured);
+    rates(&directory, measured);
+    alerts(&directory.join("alerts"));
+    let state = directory.join("state-5000");
+    fill(&state);
+    let opened = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args(real.then_some("--bench"))
+        .env(OPEN, &state)
+        .status();
+    assert!(opened.expect("it starts").success());
     std::fs::remove_dir_all(&directory).expect("to clean up");
 }
 
-fn bench(directory: &Path, measured: Duration) {
-    let resident = status("VmRSS:");
-    println!("disk: {:.0} appends with fdatasync/s", appends(directory, measured));
-    println!(
-        "disk: {:.0} overwrites with fdatasync/s",
-        overwrites(directory, measured)
-    );
-    let state = directory.join("state");
-    let store = Store::open(&state, 1 << 20).expect("a store");
+/// Prints one figure and what is wanted of it.
+fn say(what: &str, figure: f64, unit: &str, goal: &str, reached: bool) {
+    let verdict = if reached { "reached" } else { "MISSED" };
+    println!("{what}: {figure:.1} {unit} (wanted: {goal}; {verdict})");
+}
+
+fn rates(directory: &Path, measured: Duration) {
+    let appends = appends(directory, measured);
+    let disk = overwrites(directory, measured);
+    println!("disk: {appends:.0} appends and {disk:.0} overwrites with fdatasync a second");
+    let store = Store::open(&directory.join("state"), 1 << 20).expect("a store");
+    let mut alone = 0.0;
     for writers in [1, 64] {
         let before = device_bytes(directory);
-        let (commits, seconds, worst) = commits(&store, writers, measured);
+        let (commits, seconds, late) = commits(&store, writers, measured);
         let bytes = (device_bytes(directory) - before) as f64 / commits as f64;
+        let rate = commits as f64 / seconds;
         println!(
-            "{writers} writers: {:.0} commits/s, p99 {:.2} ms, {bytes:.0} device bytes a commit",
-            commits as f64 / seconds,
-            worst.as_secs_f64() * 1e3
+            "{writers} writers: {rate:.0} commits a second, p99 {:.2} ms, {bytes:.0} device bytes a commit",
+            late.as_secs_f64() * 1e3
         );
+        match writers {
+            1 => {
+                alone = rate;
+                let share = rate / disk;
+                say("one writer", share, "of the disk's rate", ">= 0.8", share >= 0.8);
+            }
+            _ => {
+                let times = rate / alone;
+                say("64 writers", times, "times one", ">= 10", times >= 10.0);
+            }
+        }
     }
-    drop(store);
-    let state = directory.join("state-5000");
-    let store = Store::open(&state, 1 << 20).expect("a store");
-    for chunk in 0..50 {
+}
+
+/// The outbox's own records through all their steps, each change written by itself when alone, and as the relay gathers
+/// them in a burst. The keys of the messages are not in it.
+fn alerts(state: &Path) {
+    let store = Store::open(state, 1 << 20).expect("a store");
+    let mut way = Way::new(store.clone());
+    // The first write lays down zeros.
+    way.go(1);
+    for (count, rounds, name, goal) in [
+        (1, 30, "an alert alone, all steps", 24.0),
+        (100, 5, "an alert in a burst of 100, all steps", 4.0),
+    ] {
+        sync(state);
+        let before = device_bytes(state);
+        for _ in 0..rounds {
+            way.go(count);
+        }
+        sync(state);
+        let kib = (device_bytes(state) - before) as f64 / 1024.0 / f64::from(count * rounds);
+        say(name, kib, "KiB of the device", &format!("<= {goal}"), kib <= goal);
+    }
+}
+
+struct Way {
+    store: Store,
+    outbox: Outbox,
+    session: SessionName,
+    next: u32,
+}
+
+impl Way {
+    fn new(store: Store) -> Self {
+        let session: SessionName = "default".parse().expect("a name");
+        let mut outbox = Outbox::new(Limits::default(), 1);
+        outbox.handle(now(), Input::SessionUp(session.clone()));
+        Self {
+            store,
+            outbox,
+            session,
+            next: 0,
+        }
+    }
+
+    /// Takes `count` alerts, which come at the same time, from their acceptance to delivery.
+    fn go(&mut self, count: u32) {
+        let accepted: Vec<AlertRecord> = (0..count).map(|_| self.accept()).collect();
+        let store = self.store.clone();
+        let executor = smol::LocalExecutor::new();
+        let writes: Vec<_> = accepted
+            .iter()
+            .map(|record| executor.spawn(outbox::accept(&store, record)))
+            .collect();
+        smol::block_on(executor.run(async {
+            for write in writes {
+                write.await.expect("it is accepted");
+            }
+        }));
+        for record in &accepted {
+            self.outbox.handle(now(), Input::Durable { seq: record.seq });
+        }
+        let mut sent = self.outputs();
+        // Each step in turn of as many as may be under way: what the relay gathers in its window goes into one
+        // transaction.
+        while !sent.is_empty() {
+            let mut next = Vec::new();
+            for input in [Self::written, Self::acked, Self::delivered] {
+                for id in &sent {
+                    let input = input(self, id);
+                    self.outbox.handle(now(), input);
+                }
+                next.extend(self.outputs());
+            }
+            sent = next;
+        }
+    }
+
+    fn accept(&mut self) -> AlertRecord {
+        self.next += 1;
+        let request = AcceptRequest {
+            route: "ops".parse().expect("a name"),
+            session: self.session.clone(),
+            to: vec![(
+                format!("+1555010{:04}", self.next % 100).parse().expect("a number"),
+                MessageId(format!("3EB0{:016X}", self.next)),
+            )],
+            alert: Alert {
+                title: "A disk fills up".into(),
+                text: "/var is 91 % full on the machine in the cellar".into(),
+                ..Alert::default()
+            },
+            alert_id: format!("{:012}", self.next),
+        };
+        self.outbox.accept(now(), request).expect("there is room").record
+    }
+
+    /// Writes what has changed, and returns the messages to be sent now.
+    fn outputs(&mut self) -> Vec<MessageId> {
+        let mut sent = Vec::new();
+        let mut batch = Batch::new();
+        while let Some(output) = self.outbox.poll_output() {
+            match output {
+                Output::Send { message_id, .. } => sent.push(message_id),
+                Output::Persist(record) => outbox::put(&mut batch, &record).expect("it fits"),
+                Output::Forget { seq } => outbox::forget(&mut batch, seq),
+                Output::Changed { .. } | Output::Suspect { .. } => {}
+            }
+        }
+        smol::block_on(self.store.commit(batch)).expect("a commit");
+        sent
+    }
+
+    fn written(&self, id: &MessageId) -> Input {
+        Input::Written { message_id: id.clone() }
+    }
+
+    fn acked(&self, id: &MessageId) -> Input {
+        Input::ServerAck {
+            session: self.session.clone(),
+            message_id: id.clone(),
+            error: None,
+        }
+    }
+
+    fn delivered(&self, id: &MessageId) -> Input {
+        Input::Receipt {
+            session: self.session.clone(),
+            message_id: id.clone(),
+            kind: ReceiptKind::Delivered,
+        }
+    }
+}
+
+fn now() -> Now {
+    Now {
+        mono: Instant::now(),
+        wall: Timestamp(1_767_225_600_000),
+    }
+}
+
+fn fill(state: &Path) {
+    let store = Store::open(state, 1 << 20).expect("a store");
+    for chunk in 0..RECORDS / 100 {
         let mut batch = Batch::new();
         for key in 0..100_u32 {
             let key = (chunk * 100 + key).to_be_bytes();
@@ -56,23 +233,30 @@ fn bench(directory: &Path, measured: Duration) {
         }
         smol::block_on(store.commit(batch)).expect("a commit");
     }
-    drop(store);
+}
+
+/// What an open store costs, in a process that has done nothing else.
+fn open(state: &Path, idle: Duration) {
+    let (resident, anonymous) = (status("VmRSS:"), status("RssAnon:"));
     let started = Instant::now();
-    let store = Store::open(&state, 1 << 20).expect("a store");
-    println!(
-        "open with 5000 records: {:.1} ms",
-        started.elapsed().as_secs_f64() * 1e3
-    );
-    println!("resident: {} KiB, {resident} KiB before all", status("VmRSS:"));
+    let store = Store::open(state, 1 << 20).expect("a store");
+    let took = started.elapsed().as_secs_f64() * 1e3;
+    say("open with 5000 records", took, "ms", "<= 100", took <= 100.0);
+    let added = (status("VmRSS:") - resident) as f64 / 1024.0;
+    say("resident memory added", added, "MiB", "<= 5", added <= 5.0);
+    let of_which = status("RssAnon:").saturating_sub(anonymous) as f64 / 1024.0;
+    println!("of which anonymous: {of_which:.1} MiB");
+    // One commit, so that a thread that waits for more would show.
+    let mut batch = Batch::new();
+    batch.put(Tree::Meta, b"x", vec![1]).expect("it fits");
+    smol::block_on(store.commit(batch)).expect("a commit");
     let (switches, bytes) = (all_switches(), own_bytes());
-    std::thread::sleep(measured * 4);
-    let minutes = measured.as_secs_f64() * 4.0 / 60.0;
-    println!(
-        "idle: {:.0} wake-ups a minute, {} bytes written",
-        (all_switches() - switches) as f64 / minutes,
-        own_bytes() - bytes
-    );
-    drop(store);
+    std::thread::sleep(idle);
+    // This thread has slept once.
+    let a_minute = (all_switches() - switches).saturating_sub(1) as f64 * 60.0 / idle.as_secs_f64();
+    say("idle wake-ups", a_minute, "a minute", "<= 15", a_minute <= 15.0);
+    let written = (own_bytes() - bytes) as f64;
+    say("idle writes", written, "bytes", "0", written == 0.0);
 }
 
 fn appends(directory: &Path, measured: Duration) -> f64 {
@@ -148,6 +332,11 @@ fn device_bytes(path: &Path) -> u64 {
         .nth(6)
         .and_then(|word| word.parse().ok())
         .map_or(0, |sectors: u64| sectors * 512)
+}
+
+/// Everything that waits in the kernel goes to the device.
+fn sync(path: &Path) {
+    let _ = Command::new("sync").arg("-f").arg(path).status();
 }
 
 /// What this process alone has written, in whole folios: right for telling whether it wrote at all.

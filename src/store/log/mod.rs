@@ -38,6 +38,9 @@ pub type Operation = (Vec<u8>, Option<Vec<u8>>);
 /// What a snapshot's frame holds at most, but for one record that is larger by itself.
 const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 
+/// Laid down piece by piece: a megabyte on the heap would stay there.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
 /// How large the file gets. Others than the default are for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -299,9 +302,13 @@ impl Log {
             return Ok(());
         }
         let goal = (needed + self.limits.reserve_bytes).div_ceil(self.limits.extent_bytes) * self.limits.extent_bytes;
-        let zeros = vec![0; (goal - self.allocated) as usize];
-        if let Err(error) = self.file.write_at(self.allocated, &zeros) {
-            return Err(self.undo(&error, self.allocated));
+        let mut at = self.allocated;
+        while at < goal {
+            let part = &ZEROS[..ZEROS.len().min((goal - at) as usize)];
+            if let Err(error) = self.file.write_at(at, part) {
+                return Err(self.undo(&error, self.allocated));
+            }
+            at += part.len() as u64;
         }
         self.allocated = goal;
         Ok(())
@@ -315,7 +322,7 @@ impl Log {
     /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
     fn undo(&mut self, error: &io::Error, from: u64) -> CommitError {
         if is_read_only(error) {
-            // Nothing was written, and nothing that was synced is touched.
+            // Nothing was written but zeros perhaps, and nothing that was synced is touched.
             return CommitError::ReadOnly(error.to_string());
         }
         if !is_full(error) {

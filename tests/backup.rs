@@ -95,9 +95,10 @@ fn a_session_goes_on_from_a_backup_and_no_key_is_used_twice() {
     // The ratchets move on.
     deliver(&relay, "friend", "four");
     deliver(&relay, "all", "five");
-    // Asked for again, with a prekey of which the backup knows nothing.
-    friend.garble_next(1);
-    friend.send_text(OWNER, "and more");
+    // Asked for twice, the second time with a prekey of which the backup knows nothing. Long, so that what is garbled is the ciphertext: what
+    // cannot even be parsed is refused and not asked for.
+    friend.garble_next(2);
+    friend.send_text(OWNER, &"and more ".repeat(40));
     relay.wait_status("the second", |status| status["sessions"][0]["inbound_recorded"] == 2);
     deliver(&relay, "friend", "six");
     ends(&site, &["store", "restore", text(&file)], 7, &["in use by process"]);

@@ -7,10 +7,16 @@ mod acks;
 mod bench;
 #[path = "faults/delivery.rs"]
 mod delivery;
+#[path = "faults/hollow.rs"]
+mod hollow;
 #[path = "lab/mod.rs"]
 mod lab;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "support/middlebox.rs"]
+mod middlebox;
+#[path = "faults/proxied.rs"]
+mod proxied;
 #[path = "faults/recovery.rs"]
 mod recovery;
 #[path = "faults/sessions.rs"]

@@ -27,15 +27,23 @@ impl Bench {
     /// Not paired. The board with the shortest numbers, so that deadlines pass in seconds.
     pub fn unpaired() -> Self {
         let lab = Lab::start();
+        let endpoint = lab.endpoint();
+        Self::with(lab, &endpoint, "wsl2", None)
+    }
+
+    /// Not paired. The relay reaches `lab` at `endpoint`, by `proxy` if there is one.
+    pub fn with(lab: Lab, endpoint: &str, board: &str, proxy: Option<&str>) -> Self {
         let owner = lab.account(OWNER, "Owner");
         let friend = lab.account(FRIEND, "Friend");
         let group = lab.group("Alerts", &[&owner, &friend]);
+        let proxy = proxy.map(|proxy| format!("proxy = \"{proxy}\"")).unwrap_or_default();
         let site = Site::with_config(&format!(
             r#"
-board = "wsl2"
+board = "{board}"
 [[session]]
 name = "default"
 endpoint = "{endpoint}"
+{proxy}
 [[route]]
 name = "friend"
 session = "default"
@@ -46,8 +54,7 @@ session = "default"
 to = ["+{FRIEND}", "{group}", "me"]
 [gateway]
 listen = ["127.0.0.1:0"]
-"#,
-            endpoint = lab.endpoint()
+"#
         ));
         Self {
             lab,
@@ -60,11 +67,14 @@ listen = ["127.0.0.1:0"]
 
     /// Paired, running and online.
     pub fn online() -> (Self, Relay) {
-        let bench = Self::unpaired();
-        let relay = bench.site.start();
-        bench.pair();
+        Self::unpaired().go_online()
+    }
+
+    pub fn go_online(self) -> (Self, Relay) {
+        let relay = self.site.start();
+        self.pair();
         relay.wait_online();
-        (bench, relay)
+        (self, relay)
     }
 
     pub fn pair(&self) {

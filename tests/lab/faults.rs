@@ -60,6 +60,15 @@ pub struct Standing {
     pub nack: Option<u16>,
     pub withhold_pongs: bool,
     pub zombie: bool,
+    pub session_timer: Option<SessionTimer>,
+}
+
+/// The server ends a line some time after its login, whatever passes on it.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionTimer {
+    pub after: Duration,
+    /// Says `stream:error` with this code first; else the stream just ends, without a close frame.
+    pub error: Option<u16>,
 }
 
 /// The switches. See the module for the two sorts.
@@ -158,6 +167,11 @@ impl Faults {
         }
     }
 
+    /// Every line that logs in from now on lives so long.
+    pub fn session_timer(&self, timer: Option<SessionTimer>) {
+        self.stand(|s| s.session_timer = timer);
+    }
+
     // Acts, on every line that is open now.
 
     /// The TCP connection is reset.
@@ -245,6 +259,16 @@ impl Faults {
         self.act(|| Out::Ping);
     }
 
+    /// The server's own ping, as a stanza; it wants an `iq` of type `result` with this id.
+    pub fn iq_ping(&self, id: &str) {
+        self.act(|| {
+            let ping = NodeBuilder::new("iq")
+                .attr("type", "get")
+                .attr("xmlns", "urn:xmpp:ping");
+            Out::Node(ping.attr("id", id).attr("from", "s.whatsapp.net").build())
+        });
+    }
+
     fn act(&self, out: impl Fn() -> Out) {
         let mut world = self.shared.lock();
         let lines: Vec<u64> = world.lines.keys().copied().collect();
@@ -271,6 +295,6 @@ impl Faults {
     }
 }
 
-fn stream_error(code: u16) -> Node {
+pub(super) fn stream_error(code: u16) -> Node {
     NodeBuilder::new("stream:error").attr("code", u32::from(code)).build()
 }

@@ -64,7 +64,7 @@ use smol::Executor;
 use smol::net::TcpListener;
 use wacore_binary::Jid;
 
-pub use faults::{Failure, Faults};
+pub use faults::{Failure, Faults, SessionTimer};
 pub use phone::{AutoReceipts, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
 pub use world::{Counters, Direction, Naming, Seen};

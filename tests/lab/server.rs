@@ -20,6 +20,7 @@ use wacore::framing::{FrameDecoder, encode_frame};
 use wacore_binary::consts::WA_CONN_HEADER;
 use wacore_binary::{OwnedNodeRef, marshal, util};
 
+use super::faults::{SessionTimer, stream_error};
 use super::noise::{self, Next, Shaken, Transport};
 use super::world::{Direction, End, LINE_QUEUE_MAX, Line, LineState, Out, Seen, Shared};
 use super::{login, queries};
@@ -140,6 +141,9 @@ async fn run(shared: &Shared, id: u64, tcp: TcpStream, outs: &Receiver<Out>) -> 
         decoder,
         frozen: false,
         black_hole: false,
+        ends: shared
+            .lock_quietly(|w| w.standing.session_timer)
+            .map(|timer| (Instant::now() + timer.after, timer)),
     }
     .run(outs)
     .await
@@ -248,11 +252,14 @@ struct LineTask<'a> {
     frozen: bool,
     /// Reads and forgets, writes nothing.
     black_hole: bool,
+    /// When the server has had enough of it.
+    ends: Option<(Instant, SessionTimer)>,
 }
 
 enum Turn {
     Read(Option<Result<Message, async_tungstenite::tungstenite::Error>>),
     Write(Out),
+    TimeIsUp(SessionTimer),
 }
 
 impl LineTask<'_> {
@@ -285,6 +292,12 @@ impl LineTask<'_> {
                 }
                 Turn::Write(_) if self.black_hole => {}
                 Turn::Write(out) => self.write(out).await?,
+                Turn::TimeIsUp(timer) => {
+                    if let Some(code) = timer.error {
+                        self.write(Out::Node(stream_error(code))).await?;
+                    }
+                    return Ok(End::Fin);
+                }
             }
         }
     }
@@ -294,8 +307,18 @@ impl LineTask<'_> {
         if self.frozen {
             return write.await;
         }
+        let ends = self.ends;
+        let time_is_up = async {
+            match ends {
+                Some((at, timer)) => {
+                    Timer::at(at).await;
+                    Ok(Turn::TimeIsUp(timer))
+                }
+                None => future::pending().await,
+            }
+        };
         let read = async { Ok(Turn::Read(self.ws.next().await)) };
-        write.or(read).await
+        time_is_up.or(write).or(read).await
     }
 
     fn on_message(&mut self, message: Option<Result<Message, async_tungstenite::tungstenite::Error>>) -> Option<End> {

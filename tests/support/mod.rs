@@ -14,7 +14,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// The program under test, with everything from the environment that could change its ways taken away.
 pub fn tautline() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tautline"));
+    let mut command = Command::new(program());
     for name in [
         "TAUTLINE_CONFIG",
         "CONFIGURATION_DIRECTORY",
@@ -36,6 +36,20 @@ pub fn tautline() -> Command {
     }
     command.env("NO_COLOR", "1");
     command
+}
+
+/// Cargo tells a test where the program is. From an example it stands one directory up, if it was built.
+fn program() -> PathBuf {
+    match option_env!("CARGO_BIN_EXE_tautline") {
+        Some(program) => program.into(),
+        None => {
+            let here = std::env::current_exe().expect("this program stands somewhere");
+            here.parent()
+                .and_then(Path::parent)
+                .expect("in the target directory")
+                .join("tautline")
+        }
+    }
 }
 
 /// A place with a configuration and a state, that outlives the processes in it.
@@ -262,7 +276,12 @@ impl Relay {
 
     /// Asks for the status until `condition` holds. Each look is a request, so this does not spin.
     pub fn wait_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + SOON;
+        self.wait_status_for(SOON, what, condition)
+    }
+
+    /// The same for what takes longer by design.
+    pub fn wait_status_for(&self, patience: Duration, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + patience;
         loop {
             let status = self.status();
             if condition(&status) {
@@ -271,6 +290,18 @@ impl Relay {
             assert!(Instant::now() < until, "{what}: {status:#}\n{}", self.read_log());
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// What ended the last line, in words; empty while none has ended.
+    pub fn last_cause(&self) -> String {
+        let status = self.status();
+        let cause = &status["sessions"][0]["last_end"]["cause"];
+        cause.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Attempts of the first session so far.
+    pub fn lines(&self) -> u64 {
+        self.status()["sessions"][0]["lines"].as_u64().unwrap_or(0)
     }
 
     pub fn wait_online(&self) {

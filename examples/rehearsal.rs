@@ -8,6 +8,8 @@
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -119,6 +121,7 @@ impl Drop for Running {
 
 impl Stage {
     fn set(dir: &Path, lab: &Lab) -> Result<Self, String> {
+        support::build_program()?;
         let config = dir.join("tautline.toml");
         let text = format!(
             "[[session]]\nname = \"default\"\nendpoint = \"{}\"\n\n[[route]]\nname = \"family\"\nto = [\"+{FRIEND}\"]\n\n\
@@ -127,7 +130,7 @@ impl Stage {
         );
         std::fs::write(&config, text).map_err(|error| format!("{}: {error}", config.display()))?;
         Ok(Self {
-            program: program()?,
+            program: support::program(),
             config,
             state: dir.join("state"),
         })
@@ -211,23 +214,4 @@ impl Stage {
         let (detail, waiting) = (&status["sessions"][0]["detail"], &status["outbox"]["accepted"]);
         Ok(format!("{}; {waiting} alert waits", detail.as_str().unwrap_or("?")))
     }
-}
-
-/// The relay's program stands two directories up from this example; cargo builds it only when asked.
-fn program() -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--features", "lab", "--bin", "tautline"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .map_err(|error| format!("cargo cannot be run: {error}"))?;
-    if !built.success() {
-        return Err("the relay could not be built".to_owned());
-    }
-    let here = std::env::current_exe().map_err(|error| error.to_string())?;
-    let target = here
-        .parent()
-        .and_then(Path::parent)
-        .ok_or("the example stands nowhere")?;
-    Ok(target.join("tautline"))
 }

@@ -39,7 +39,7 @@ pub fn tautline() -> Command {
 }
 
 /// Cargo tells a test where the program is. From an example it stands one directory up, if it was built.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     match option_env!("CARGO_BIN_EXE_tautline") {
         Some(program) => program.into(),
         None => {
@@ -50,6 +50,30 @@ fn program() -> PathBuf {
                 .join("tautline")
         }
     }
+}
+
+/// For an example: cargo builds the program for tests by itself.
+///
+/// # Errors
+/// It cannot be built; in one line.
+pub fn build_program() -> Result<(), String> {
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build
+        .args(["build", "--quiet", "--features", "lab", "--bin", "tautline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo tells of the package that it runs; build scripts of others would take it for theirs and run again.
+    for (name, _) in std::env::vars_os() {
+        let of_a_package =
+            |name: &str| name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_a_package) {
+            build.env_remove(name);
+        }
+    }
+    let built = build
+        .status()
+        .map_err(|error| format!("cargo cannot be run: {error}"))?;
+    let failed = || "the relay could not be built".to_owned();
+    built.success().then_some(()).ok_or_else(failed)
 }
 
 /// A place with a configuration and a state, that outlives the processes in it.

@@ -15,7 +15,7 @@ use tautline::alert::{Alert, SessionName};
 use tautline::outbox::{
     AcceptRequest, AlertRecord, Input, Limits, MessageId, Now, Outbox, Output, ReceiptKind, Timestamp,
 };
-use tautline::store::{Batch, Store, Tree, outbox};
+use tautline::store::{Batch, Store, Tree, journal, outbox};
 
 const MEASURED: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(60);
@@ -182,16 +182,22 @@ impl Way {
     /// Writes what has changed, and returns the messages to be sent now.
     fn outputs(&mut self) -> Vec<MessageId> {
         let mut sent = Vec::new();
-        let mut batch = Batch::new();
+        let (mut batch, mut told) = (Batch::new(), Vec::new());
         while let Some(output) = self.outbox.poll_output() {
             match output {
                 Output::Send { message_id, .. } => sent.push(message_id),
-                Output::Persist(record) => outbox::put(&mut batch, &record).expect("it fits"),
-                Output::Forget { seq } => outbox::forget(&mut batch, seq),
+                Output::Persist { record, happened } => {
+                    outbox::put(&mut batch, &record).expect("it fits");
+                    told.extend(happened.into_iter().map(journal::Entry::from));
+                }
+                Output::Forget { seq, happened } => {
+                    outbox::forget(&mut batch, seq);
+                    told.extend(happened.into_iter().map(journal::Entry::from));
+                }
                 Output::Changed { .. } | Output::Suspect { .. } => {}
             }
         }
-        smol::block_on(self.store.commit(batch)).expect("a commit");
+        smol::block_on(journal::commit(&self.store, batch, told)).expect("a commit");
         sent
     }
 

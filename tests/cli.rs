@@ -295,6 +295,10 @@ fn the_queue_is_listed_shown_and_handled() {
     assert_eq!(pending.len(), 1);
     let shown = ends(&bench, &["queue", "show", &sent], 0, "").out;
     assert!(shown.contains("3EB0AA") && !shown.contains('\u{1b}'), "{shown:?}");
+    assert!(
+        shown.contains("2023-11-14 22:13:20.123  sent again by hand  +15550100"),
+        "{shown}"
+    );
     ends(&bench, &["queue", "drop", &sent], 4, "sent already");
     assert_eq!(
         ends(&bench, &["queue", "drop", &waits], 0, "").out,

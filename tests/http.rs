@@ -1,6 +1,8 @@
 //! The HTTP API over real sockets: every address, bad input, and what web pages may not do.
 
 mod gate;
+#[path = "http/journal.rs"]
+mod journal;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -37,12 +37,85 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
 
     friend.mark_read(&got[0].id);
     relay.wait_step(&first, "read");
+    assert_eq!(happened(&relay, &first), ["accepted", "sent", "delivered", "read"]);
     assert!(
         lab.presences().iter().all(|presence| presence == "unavailable"),
         "{:?}",
         lab.presences()
     );
     assert_eq!(relay.stop(), 0);
+}
+
+/// What the journal has of one alert. A step is told to those who wait before it is on disk, so this looks until it is.
+fn happened(relay: &Relay, id: &str) -> Vec<String> {
+    let words = |alert: serde_json::Value| -> Vec<String> {
+        let steps = alert["history"].as_array().cloned().unwrap_or_default();
+        steps
+            .iter()
+            .map(|step| step["what"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let until = std::time::Instant::now() + SOON;
+    loop {
+        let alert = relay.http("GET", &format!("/v1/alerts/{id}"), &[], b"").json();
+        let state = alert["state"].clone();
+        let words = words(alert);
+        if words.last().is_some_and(|last| state == last.as_str()) || std::time::Instant::now() > until {
+            return words;
+        }
+    }
+}
+
+#[test]
+fn the_journal_tells_in_order_and_without_a_gap_also_over_a_kill() {
+    let lab = Lab::start();
+    let owner = lab.account(OWNER, "Owner");
+    let friend = lab.account(FRIEND, "Friend");
+    let site = Site::new(&lab.endpoint(), &[("friend", &["+15550100002"])]);
+    let relay = site.start();
+    pair_by_qr(&site, |code| owner.scan(code).map(drop));
+    relay.wait_online();
+    let first = relay.publish("friend", "a secret text");
+    friend.wait_received(1, SOON);
+    assert_eq!(happened(&relay, &first)[0], "accepted");
+    friend.send_text(OWNER, "an answer");
+    relay.wait_status("the answer is missing", |status| {
+        status["sessions"][0]["inbound_recorded"] == 1
+    });
+    relay.kill();
+    let relay = site.start();
+    relay.wait_online();
+    let second = relay.publish("friend", "again");
+    friend.wait_received(2, SOON);
+    relay.wait_step(&second, "delivered");
+    assert_eq!(happened(&relay, &second), ["accepted", "sent", "delivered"]);
+    // With the stop everything that waits is written: the end of the line too.
+    assert_eq!(relay.stop(), 0);
+    let relay = site.start();
+
+    let answer = relay.http("GET", "/v1/events?limit=1000", &[], b"");
+    for secret in ["a secret text", "an answer", "again", "15550100"] {
+        assert!(!answer.body.contains(secret), "{}", answer.body);
+    }
+    let events: Vec<serde_json::Value> = answer
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["number"], index as u64 + 1, "{}", answer.body);
+    }
+    let count = |word: &str| events.iter().filter(|event| event["event"] == word).count();
+    assert_eq!(
+        (count("accepted"), count("recorded"), count("paired")),
+        (2, 1, 1),
+        "{}",
+        answer.body
+    );
+    assert!(count("online") >= 1 && count("sent") >= 1, "{}", answer.body);
+    let ended = events.iter().find(|event| event["event"] == "offline").expect("an end");
+    assert_eq!(ended["cause"], "requested", "{}", answer.body);
+    assert_eq!(count("needs-person"), 0, "{}", answer.body);
 }
 
 #[test]

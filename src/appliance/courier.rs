@@ -3,7 +3,11 @@
 //! The outbox is behind a mutex that is held for one decision at a time, never across an await. Every change goes through
 //! [`Courier::input`], which carries out what the outbox then asks for.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod persist;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,14 +22,10 @@ use crate::alert::{Alert, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
-use crate::store::{Batch, Store, StoreError, outbox as outbox_store};
+use crate::store::journal::Event as Told;
+use crate::store::{Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Command, Notice, SessionHandle};
-
-/// Records written together at the most; keeps one transaction small.
-const PERSIST_BATCH_MAX: usize = 128;
-
-/// Between two tries to write what a full disk has refused.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+use persist::PutOff;
 
 /// What was wrong with the alerts on disk, a line each; for health.
 pub(super) struct Findings {
@@ -44,8 +44,8 @@ pub(super) struct Courier {
     writing: Mutex<HashSet<u64>>,
     /// Something changed for those who wait on an alert.
     changed: Event,
-    /// Records to be written when convenient; `None` deletes. The latest of each counts.
-    to_persist: Mutex<BTreeMap<u64, Option<AlertRecord>>>,
+    /// What is to be written when convenient.
+    put_off: Mutex<PutOff>,
     persist_due: Event,
     /// Held over a write of these, so that whoever wants them on disk also waits for the write that is under way.
     persisting: smol::lock::Mutex<()>,
@@ -100,7 +100,7 @@ impl Courier {
             routes: routes.into_iter().map(|route| (route.name.clone(), route)).collect(),
             writing: Mutex::default(),
             changed: Event::new(),
-            to_persist: Mutex::default(),
+            put_off: Mutex::default(),
             persist_due: Event::new(),
             persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
@@ -344,8 +344,8 @@ impl Courier {
                         self.outbox().handle(clock::now(), failed);
                     }
                 }
-                Some(Output::Persist(record)) => self.persist_later(record.seq, Some(record)),
-                Some(Output::Forget { seq }) => self.persist_later(seq, None),
+                Some(Output::Persist { record, happened }) => self.persist_later(record, happened),
+                Some(Output::Forget { seq, happened }) => self.forget_later(seq, happened),
                 Some(Output::Changed { .. }) => {
                     self.changed.notify(usize::MAX);
                 }
@@ -359,14 +359,6 @@ impl Courier {
             }
         }
         self.rearm.notify(usize::MAX);
-    }
-
-    fn persist_later(&self, seq: u64, record: Option<AlertRecord>) {
-        self.to_persist
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(seq, record);
-        self.persist_due.notify(usize::MAX);
     }
 
     /// Why a new alert is or was last refused by the store, until it would no longer be.
@@ -385,73 +377,6 @@ impl Courier {
         // What the volume itself tells is asked of it again, and not remembered.
         let kept = refused.filter(|_| self.store.short_of_room().is_none()).cloned();
         *self.refused_write.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-    }
-
-    /// Writes everything that was put off. What is refused for want of room stays put off.
-    ///
-    /// # Errors
-    /// The store refused: for now, or for good, and then it says so itself.
-    pub(super) async fn persist_now(&self) -> Result<(), StoreError> {
-        let _persisting = self.persisting.lock().await;
-        loop {
-            let (batch, taken) = self.next_batch();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let written = self.store.commit(batch).await;
-            self.note_write(written.as_ref().err());
-            if let Err(error) = written {
-                let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
-                for (seq, change) in taken {
-                    // What has come meanwhile is newer.
-                    waiting.entry(seq).or_insert(change);
-                }
-                return Err(error);
-            }
-        }
-    }
-
-    /// Takes what is written next out of what waits: as a transaction, and as it was.
-    fn next_batch(&self) -> (Batch, Vec<(u64, Option<AlertRecord>)>) {
-        let mut batch = Batch::new();
-        let mut taken = Vec::new();
-        let mut waiting = self.to_persist.lock().unwrap_or_else(PoisonError::into_inner);
-        let chosen: BTreeSet<u64> = waiting.keys().take(PERSIST_BATCH_MAX).copied().collect();
-        for seq in chosen {
-            let change = waiting.remove(&seq).flatten();
-            match &change {
-                // One that cannot be written must not take the others with it.
-                Some(record) => {
-                    if let Err(error) = outbox_store::put(&mut batch, record) {
-                        log::error!("what has become of alert {} cannot be written: {error}", record.id);
-                        continue;
-                    }
-                }
-                None => outbox_store::forget(&mut batch, seq),
-            }
-            taken.push((seq, change));
-        }
-        (batch, taken)
-    }
-
-    /// Collects changes for a moment, then writes them together. Runs for as long as the relay.
-    pub(super) async fn persist_forever(self: Arc<Self>) {
-        loop {
-            let due = self.persist_due.listen();
-            if self
-                .to_persist
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_empty()
-            {
-                due.await;
-            }
-            Timer::after(self.collect).await;
-            if let Err(error) = self.persist_now().await {
-                log::error!("the state of alerts could not be written, trying again: {error}");
-                Timer::after(REFUSED_PAUSE).await;
-            }
-        }
     }
 
     /// Fires the outbox's deadlines. Runs for as long as the relay.
@@ -481,8 +406,31 @@ impl Courier {
     pub(super) async fn listen(self: Arc<Self>, notices: async_channel::Receiver<(SessionName, Notice)>) {
         while let Ok((session, notice)) = notices.recv().await {
             self.input(match notice {
-                Notice::Up => Input::SessionUp(session),
+                Notice::Up => {
+                    self.tell(Told::Online {
+                        session: session.clone(),
+                    });
+                    Input::SessionUp(session)
+                }
                 Notice::Down => Input::SessionDown(session),
+                Notice::Offline { cause } => {
+                    self.tell(Told::Offline {
+                        session,
+                        cause: cause.to_owned(),
+                    });
+                    continue;
+                }
+                Notice::NeedsPerson { cause } => {
+                    self.tell(Told::NeedsPerson {
+                        session,
+                        cause: cause.to_owned(),
+                    });
+                    continue;
+                }
+                Notice::Paired => {
+                    self.tell(Told::Paired { session });
+                    continue;
+                }
                 Notice::Written { message_id } => Input::Written { message_id },
                 Notice::SendFailed {
                     message_id,

@@ -9,9 +9,10 @@ use futures_lite::future;
 use super::courier::Courier;
 use super::status::Facts;
 use crate::alert::{Alert, RouteName, SessionName};
-use crate::gateway::api::{AlertView, Chat, PairEvent, Status};
+use crate::gateway::api::{AlertView, Chat, EventView, HistoryView, PairEvent, Status};
 use crate::gateway::{Accepted, Refusal, Relay};
 use crate::outbox::Step;
+use crate::store::journal::{self, Event};
 use crate::whatsapp::{Command, SessionHandle};
 
 /// How long a session may take to list its chats.
@@ -30,6 +31,28 @@ impl Appliance {
         self.courier
             .session(name)
             .ok_or_else(|| Refusal::UnknownSession(name.to_string()))
+    }
+
+    /// An alert can be shown without it, so what cannot be read is left out.
+    fn history(&self, id: &str) -> Vec<HistoryView> {
+        let found = journal::of_alert(self.facts.store.view(), id).unwrap_or_else(|error| {
+            log::warn!("the history of alert {id} cannot be read: {error}");
+            Vec::new()
+        });
+        let view = |(number, entry): (u64, journal::Entry)| match entry.event {
+            Event::Alert { what, delivery, .. } => Some(HistoryView {
+                number,
+                at: entry.at.0,
+                what,
+                delivery,
+            }),
+            Event::Recorded { .. }
+            | Event::Online { .. }
+            | Event::Offline { .. }
+            | Event::NeedsPerson { .. }
+            | Event::Paired { .. } => None,
+        };
+        found.into_iter().filter_map(view).collect()
     }
 }
 
@@ -57,7 +80,15 @@ impl Relay for Appliance {
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {
-        self.courier.outbox().get(id).map(AlertView::from)
+        let mut view = self.courier.outbox().get(id).map(AlertView::from)?;
+        view.history = self.history(id);
+        Some(view)
+    }
+
+    fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
+        let found = journal::after(self.facts.store.view(), since, limit)
+            .map_err(|error| Refusal::Storage(error.to_string()))?;
+        Ok(found.into_iter().map(EventView::from).collect())
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {

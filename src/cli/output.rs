@@ -1,6 +1,6 @@
 //! stdout and stderr, without `println!`: that panics when the reader has closed the pipe.
 
-use std::fmt::{Arguments, Display};
+use std::fmt::{Arguments, Display, Write as _};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +37,16 @@ pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
 pub(super) fn is_fancy() -> bool {
     let unwanted = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     stdout().is_terminal() && !unwanted("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A time in Unix milliseconds, as UTC to the millisecond. What no calendar has is shown as a number.
+pub(super) fn utc(at_ms: u64) -> String {
+    let at = UNIX_EPOCH + Duration::from_millis(at_ms);
+    let mut text = String::new();
+    match write!(text, "{}", humantime::format_rfc3339_millis(at)) {
+        Ok(()) => text.trim_end_matches('Z').replace('T', " "),
+        Err(_) => format!("{at_ms} ms"),
+    }
 }
 
 /// What a word means, for its colour.

@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 
-use crate::gateway::api::AlertView;
-use crate::outbox::Step;
+use crate::gateway::api::{AlertView, HistoryView};
+use crate::outbox::{Happening, Step};
 
 use super::client::{Client, PROMPT};
-use super::output::{ago, plain, print, print_json, say, table};
+use super::output::{ago, plain, print, print_json, say, table, utc};
 use super::{Exit, Failure, Global};
 
 const LIMIT_DEFAULT: u16 = 50;
@@ -29,7 +29,7 @@ enum QueueCommand {
         #[arg(long, default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=1000))]
         limit: u16,
     },
-    /// Show one alert and each of its deliveries
+    /// Show one alert, each of its deliveries, and how it came to that
     Show { id: String },
     /// Send a failed alert again; one that waits, now
     Retry { id: String },
@@ -138,7 +138,37 @@ fn details(alert: &AlertView) -> String {
         })
         .collect();
     lines.push(table(&["TO", "STATE", "SINCE", "TRIES", "MESSAGE ID", "NOTE"], &rows));
+    if !alert.history.is_empty() {
+        let rows: Vec<_> = alert.history.iter().map(|step| history_row(alert, step)).collect();
+        lines.push(String::new());
+        lines.push(table(&["TIME (UTC)", "WHAT", "TO"], &rows));
+    }
     lines.join("\n")
+}
+
+fn history_row(alert: &AlertView, step: &HistoryView) -> Vec<String> {
+    let to = |place: u32| alert.deliveries.get(usize::try_from(place).ok()?);
+    vec![
+        utc(step.at),
+        happening_word(step.what).into(),
+        match step.delivery {
+            None => String::new(),
+            Some(place) => to(place).map_or_else(|| format!("delivery {place}"), |delivery| delivery.to.clone()),
+        },
+    ]
+}
+
+fn happening_word(what: Happening) -> &'static str {
+    match what {
+        Happening::Dropped => "dropped by hand",
+        Happening::Retried => "sent again by hand",
+        Happening::Accepted
+        | Happening::Sent
+        | Happening::Delivered
+        | Happening::Read
+        | Happening::Failed
+        | Happening::Forgotten => what.name(),
+    }
 }
 
 async fn act(global: &Global, client: &Client, method: &str, id: &str, verb: &str) -> Result<(), Failure> {

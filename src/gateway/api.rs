@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
-use crate::outbox::{AlertRecord, Step};
+use crate::outbox::{AlertRecord, Happening, Step};
+use crate::store::journal;
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +156,9 @@ pub struct AlertView {
     /// The furthest step that every delivery has reached.
     pub state: Step,
     pub deliveries: Vec<DeliveryView>,
+    /// How it came to that, oldest first, as far as the journal still has it. Only of one alert by its id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryView>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,6 +170,43 @@ pub struct DeliveryView {
     pub attempts: u32,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// One step of an alert, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// Its number in the journal.
+    pub number: u64,
+    pub at: u64,
+    pub what: Happening,
+    /// Which of the `deliveries`, counted from 0; absent: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<u32>,
+}
+
+/// One line of `GET /v1/events`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// From 1, without gaps. Ask for what comes after it with `since`.
+    pub number: u64,
+    pub at: u64,
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `retried`, `forgotten` of an alert; `recorded` of a
+    /// received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
+    pub event: String,
+    pub session: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// As in [`HistoryView`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<u32>,
+    /// Why a session is offline or needs a person: a stable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The place of a received message among those of its session, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// The error of a connection over the limit: nothing was read of it.
@@ -208,6 +249,51 @@ impl From<&AlertRecord> for AlertView {
                     note: delivery.note.clone(),
                 })
                 .collect(),
+            history: Vec::new(),
+        }
+    }
+}
+
+impl From<(u64, journal::Entry)> for EventView {
+    fn from((number, entry): (u64, journal::Entry)) -> Self {
+        let of = |event: &str, session: String| Self {
+            number,
+            at: entry.at.0,
+            event: event.to_owned(),
+            session,
+            alert: None,
+            route: None,
+            delivery: None,
+            cause: None,
+            position: None,
+        };
+        match entry.event {
+            journal::Event::Alert {
+                what,
+                id,
+                route,
+                session,
+                delivery,
+            } => Self {
+                alert: Some(id),
+                route: Some(route.to_string()),
+                delivery,
+                ..of(what.name(), session.to_string())
+            },
+            journal::Event::Recorded { session, position } => Self {
+                position: Some(position),
+                ..of("recorded", session.to_string())
+            },
+            journal::Event::Online { session } => of("online", session.to_string()),
+            journal::Event::Offline { session, cause } => Self {
+                cause: Some(cause),
+                ..of("offline", session.to_string())
+            },
+            journal::Event::NeedsPerson { session, cause } => Self {
+                cause: Some(cause),
+                ..of("needs-person", session.to_string())
+            },
+            journal::Event::Paired { session } => of("paired", session.to_string()),
         }
     }
 }

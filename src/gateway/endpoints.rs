@@ -23,6 +23,9 @@ use super::{Refusal, guard, page, publish, query};
 /// `GET /v1/alerts` without `limit`, and at most with it.
 const ALERTS_DEFAULT: usize = 100;
 const ALERTS_MAX: usize = 1000;
+/// `GET /v1/events` without `limit`, and at most with it.
+const EVENTS_DEFAULT: usize = 100;
+const EVENTS_MAX: usize = 1000;
 /// How long one may wait that should not.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -68,6 +71,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         ["v1", "routes"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.routes())),
         ["v1", "health"] => on(conn, READ).map(|()| health(shared)),
         ["v1", "alerts"] => on(conn, READ).and_then(|()| alerts(shared, conn)),
+        ["v1", "events"] => on(conn, READ).and_then(|()| events(shared, conn)),
         ["v1", "alerts", id] => alert(shared, door, conn, id).await,
         ["v1", "alerts", id, "retry"] => {
             on(conn, "POST")?;
@@ -223,20 +227,40 @@ fn health(shared: &Shared) -> Answer {
 
 fn alerts(shared: &Shared, conn: &Client) -> Outcome {
     let pairs = pairs(conn)?;
-    let limit = match value(&pairs, "limit") {
-        None => ALERTS_DEFAULT,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=ALERTS_MAX).contains(limit))
-            .ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {ALERTS_MAX}, not {text:?}")))?,
-    };
+    let limit = parse_limit(value(&pairs, "limit"), ALERTS_DEFAULT, ALERTS_MAX)?;
     let pending = match value(&pairs, "pending") {
         None | Some("0" | "false") => false,
         Some("" | "1" | "true") => true,
         Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
     };
     Ok(Answer::json(200, &shared.relay.alerts(pending, limit)))
+}
+
+fn parse_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(default) };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {max}, not {text:?}")))
+}
+
+/// What is there, a JSON object a line, and then the end. Whoever wants more asks again with the last number.
+fn events(shared: &Shared, conn: &Client) -> Outcome {
+    let pairs = pairs(conn)?;
+    let since = match value(&pairs, "since") {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| {
+            let error = format!("since is the number of the last entry that is known, or 0, not {text:?}");
+            Problem::new(400, error)
+        })?,
+    };
+    let limit = parse_limit(value(&pairs, "limit"), EVENTS_DEFAULT, EVENTS_MAX)?;
+    let mut lines = String::new();
+    for event in shared.relay.events(since, limit)? {
+        let line = serde_json::to_string(&event)
+            .map_err(|error| Problem::new(500, format!("the answer cannot be written as JSON: {error}")))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    Ok(Answer::new(200, "application/x-ndjson", lines))
 }
 
 async fn alert(shared: &Shared, door: Door, conn: &mut Client, id: &str) -> Outcome {

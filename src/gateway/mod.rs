@@ -21,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::alert::{Alert, RouteName, SessionName};
-use api::{AlertView, Chat, PairEvent, Status};
+use api::{AlertView, Chat, EventView, PairEvent, Status};
 
 /// An accepted alert: durable, and this is what the sender is told.
 #[derive(Debug, Clone)]
@@ -72,7 +72,14 @@ pub trait Relay: Send + Sync + 'static {
     /// The newest first, at most `limit`; with `pending` only those not yet sent.
     fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
 
+    /// With its history.
     fn alert(&self, id: &str) -> Option<AlertView>;
+
+    /// What the journal has after number `since`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal>;
 
     /// Returns the alert as soon as its [`state`](AlertView::state) is at least `step` (or failed), and after `timeout`
     /// as it then is.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use super::history::Happened;
 use super::record::{AlertRecord, MessageId, Step, Timestamp};
 use crate::alert::{Recipient, SessionName};
 
@@ -71,14 +72,19 @@ pub enum Output {
         text: String,
     },
     /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
-    /// the same id. After a person's drop it is worth a sync.
-    Persist(AlertRecord),
+    /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it is
+    /// empty when only a note has changed.
+    Persist {
+        record: AlertRecord,
+        happened: Vec<Happened>,
+    },
     /// For those who wait on an alert. Intermediate steps may be skipped.
     Changed { id: String, step: Step },
     /// Sends go out and no ack comes back: the line looks alive and is not. Recycle it.
     Suspect { session: SessionName },
-    /// The record may be deleted. It comes back, and is forgotten again, if that is lost.
-    Forget { seq: u64 },
+    /// The record may be deleted, with the next write that is worth one: it comes back, and is forgotten again, if that
+    /// is lost. `happened` goes into the journal with it.
+    Forget { seq: u64, happened: Vec<Happened> },
 }
 
 /// Why a deadline stands.

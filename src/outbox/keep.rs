@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::history::{Happened, Happening};
 use super::record::{AlertRecord, Step, Timestamp};
 use super::{Now, Outbox, Output};
 
@@ -145,11 +146,11 @@ impl Outbox {
             }
             (true, None) | (false, Some(_)) => {}
         }
-        self.trim();
+        self.trim(now);
     }
 
     /// Forgets the settled alerts that are over a limit, those first that would be forgotten first anyway.
-    fn trim(&mut self) {
+    fn trim(&mut self, now: Now) {
         loop {
             let plain = self.kept.plain.first().map(|(_, seq)| *seq);
             let keyed = self.kept.keyed.first().map(|(_, seq)| *seq);
@@ -163,14 +164,18 @@ impl Outbox {
                 None
             };
             let Some(seq) = seq else { return };
-            self.forget(seq);
+            self.forget(now, seq);
         }
     }
 
     /// Deletes a settled alert here and asks the shell to do so on the disk.
-    fn forget(&mut self, seq: u64) {
+    fn forget(&mut self, now: Now, seq: u64) {
+        // What was not fetched yet has happened all the same.
+        let mut happened = self.dirty.remove(&seq).unwrap_or_default();
+        let record = self.entries.get(&seq).map(|entry| &entry.record);
+        happened.extend(record.map(|record| Happened::to_all(record, now.wall, Happening::Forgotten)));
         self.remove(seq);
-        self.outputs.push_back(Output::Forget { seq });
+        self.outputs.push_back(Output::Forget { seq, happened });
     }
 
     /// Ends the time of keys and of settled alerts that have passed.
@@ -188,9 +193,9 @@ impl Outbox {
             if at > now.mono {
                 break;
             }
-            self.forget(seq);
+            self.forget(now, seq);
         }
-        self.trim();
+        self.trim(now);
     }
 
     /// Takes an alert out of every index.

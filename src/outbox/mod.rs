@@ -19,6 +19,7 @@
 //! Deliberately absent: the text of a delivery (rendered when it is leased), the disk, and any wall-clock deadline.
 
 mod accept;
+mod history;
 mod io;
 mod keep;
 mod limits;
@@ -30,6 +31,7 @@ mod tests;
 mod timers;
 
 pub use accept::{AcceptRequest, Accepted, OutboxFull};
+pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind};
 pub use limits::Limits;
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
@@ -59,8 +61,9 @@ pub struct Outbox {
     counts: [u64; 5],
     lines: BTreeMap<SessionName, Line>,
     outputs: VecDeque<Output>,
-    /// Records to write and steps to tell. Sets, so that a slow shell gets the latest once instead of a queue.
-    dirty: BTreeSet<u64>,
+    /// Records to write, each with what happened to it since it was last written. A slow shell gets the latest once.
+    dirty: BTreeMap<u64, Vec<Happened>>,
+    /// Steps to tell. A set, for the same reason.
     changed: BTreeSet<u64>,
 }
 
@@ -82,7 +85,7 @@ impl Outbox {
             counts: [0; 5],
             lines: BTreeMap::new(),
             outputs: VecDeque::new(),
-            dirty: BTreeSet::new(),
+            dirty: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
     }
@@ -99,8 +102,9 @@ impl Outbox {
                 step: record.step(),
             });
         }
-        let seq = self.dirty.pop_first()?;
-        Some(Output::Persist(self.entries.get(&seq)?.record.clone()))
+        let (seq, happened) = self.dirty.pop_first()?;
+        let record = self.entries.get(&seq)?.record.clone();
+        Some(Output::Persist { record, happened })
     }
 
     /// The alert that senders know as `id`. One that is not durable yet is not shown to anybody.

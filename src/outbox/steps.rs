@@ -1,5 +1,6 @@
 //! The way of a delivery: what each input makes of its step.
 
+use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind};
 use super::line::{Leg, Pause};
 use super::record::{AlertRecord, Step};
@@ -66,13 +67,13 @@ impl Outbox {
                 message_id,
                 kind,
             } => {
-                let step = match kind {
-                    ReceiptKind::Delivered => Step::Delivered,
-                    ReceiptKind::Read => Step::Read,
-                    ReceiptKind::OwnDevice if self.is_to_ourselves(&message_id) => Step::Delivered,
+                let proof = match kind {
+                    ReceiptKind::Delivered => Happening::Delivered,
+                    ReceiptKind::Read => Happening::Read,
+                    ReceiptKind::OwnDevice if self.is_to_ourselves(&message_id) => Happening::Delivered,
                     ReceiptKind::OwnDevice => return,
                 };
-                self.on_proof(now, &session, &message_id, step);
+                self.on_proof(now, &session, &message_id, proof);
             }
         }
         self.fill(now);
@@ -94,7 +95,7 @@ impl Outbox {
     pub fn retry(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "retry", |step| matches!(step, Step::Accepted | Step::Failed))?;
         for leg in self.legs_at(seq, Step::Failed) {
-            self.set_step(now, leg, Step::Accepted, "");
+            self.set_step(now, leg, Happening::Retried, "");
         }
         for leg in self.legs_at(seq, Step::Accepted) {
             self.on_line(leg, |line, recipient| line.hurry(recipient, leg));
@@ -115,7 +116,7 @@ impl Outbox {
                 0 => "dropped by hand",
                 _ => "dropped by hand, but it may have gone out before",
             };
-            self.set_step(now, leg, Step::Failed, note);
+            self.set_step(now, leg, Happening::Dropped, note);
         }
         self.cancel_sends(|output| matches!(output, Output::Send { seq: queued, .. } if *queued == seq));
         self.settle(now, seq);
@@ -158,7 +159,7 @@ impl Outbox {
 
     fn on_ack(&mut self, now: Now, session: &SessionName, message_id: &MessageId, error: Option<String>) {
         let Some(code) = error else {
-            return self.on_proof(now, session, message_id, Step::Sent);
+            return self.on_proof(now, session, message_id, Happening::Sent);
         };
         if self.leg_of(session, message_id).is_none() {
             return;
@@ -171,8 +172,8 @@ impl Outbox {
         self.on_refused(now, message_id, &note, classify(&code), Pause::Server);
     }
 
-    /// An ack or a receipt: the message has come at least as far as `step`, whatever was thought of it before.
-    fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, step: Step) {
+    /// An ack or a receipt: the message has come at least as far as `proof` says, whatever was thought of it before.
+    fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, proof: Happening) {
         let Some(leg) = self.leg_of(session, message_id) else {
             return;
         };
@@ -180,8 +181,8 @@ impl Outbox {
             line.forgive();
         }
         let known = self.step_of(leg);
-        if known.is_some_and(|known| known < step || known == Step::Failed) {
-            self.set_step(now, leg, step, "");
+        if known.is_some_and(|known| Some(known) < proof.step() || known == Step::Failed) {
+            self.set_step(now, leg, proof, "");
             self.settle(now, leg.seq);
         }
     }
@@ -195,7 +196,7 @@ impl Outbox {
         }
         match refusal {
             Refusal::Permanent => {
-                self.set_step(now, leg, Step::Failed, error);
+                self.set_step(now, leg, Happening::Failed, error);
                 self.settle(now, leg.seq);
             }
             Refusal::Passing => self.pause(now, leg, error, pause, false),
@@ -245,7 +246,8 @@ impl Outbox {
     }
 
     /// The one place where a step changes. The caller settles the alert afterwards.
-    fn set_step(&mut self, now: Now, leg: Leg, step: Step, note: &str) {
+    fn set_step(&mut self, now: Now, leg: Leg, what: Happening, note: &str) {
+        let Some(step) = what.step() else { return };
         let Some(entry) = self.entries.get_mut(&leg.seq) else {
             return;
         };
@@ -264,7 +266,8 @@ impl Outbox {
                 line.remove(&delivery.recipient, leg);
             }
         }
-        self.dirty.insert(leg.seq);
+        let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
+        self.dirty.entry(leg.seq).or_default().push(happened);
         self.changed.insert(leg.seq);
     }
 
@@ -279,7 +282,7 @@ impl Outbox {
         let note: String = note.chars().take(NOTE_CHARS_MAX).collect();
         if delivery.note != note {
             delivery.note = note;
-            self.dirty.insert(leg.seq);
+            self.dirty.entry(leg.seq).or_default();
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
+mod history;
 mod sim;
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ struct Bench {
     changes: Vec<(String, Step)>,
     suspects: usize,
     forgotten: Vec<u64>,
+    happened: Vec<Happened>,
 }
 
 impl Bench {
@@ -36,6 +38,7 @@ impl Bench {
             changes: Vec::new(),
             suspects: 0,
             forgotten: Vec::new(),
+            happened: Vec::new(),
         }
     }
 
@@ -49,10 +52,16 @@ impl Bench {
         while let Some(output) = self.outbox.poll_output() {
             match output {
                 Output::Send { seq, message_id, .. } => self.sends.push((seq, message_id.0)),
-                Output::Persist(record) => self.persisted.push(record),
+                Output::Persist { record, happened } => {
+                    self.persisted.push(record);
+                    self.happened.extend(happened);
+                }
                 Output::Changed { id, step } => self.changes.push((id, step)),
                 Output::Suspect { .. } => self.suspects += 1,
-                Output::Forget { seq } => self.forgotten.push(seq),
+                Output::Forget { seq, happened } => {
+                    self.forgotten.push(seq);
+                    self.happened.extend(happened);
+                }
             }
         }
     }

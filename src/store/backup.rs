@@ -41,7 +41,7 @@ pub fn goes_along(tree: Tree) -> bool {
         | Tree::PnMapping
         | Tree::TcToken => true,
         // What was promised, and what was received.
-        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity => true,
+        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity | Tree::Journal => true,
         // Ratchets, keys that are good for one use, and what is only true together with them.
         Tree::Session
         | Tree::PreKey

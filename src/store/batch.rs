@@ -34,6 +34,8 @@ pub enum Tree {
     Inbound = 33,
     /// Which message stands at which place.
     InboundIdentity = 34,
+    /// What happened, by number.
+    Journal = 35,
 }
 
 impl Tree {
@@ -62,12 +64,13 @@ impl Tree {
 
     /// The tree with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
-        const OTHERS: [Tree; 5] = [
+        const OTHERS: [Tree; 6] = [
             Tree::Meta,
             Tree::Quarantine,
             Tree::Outbox,
             Tree::Inbound,
             Tree::InboundIdentity,
+            Tree::Journal,
         ];
         let mut all = Self::CREDENTIALS.into_iter().chain(OTHERS);
         all.find(|tree| *tree as u8 == number)
@@ -100,6 +103,7 @@ impl Tree {
             Self::Outbox => "outbox",
             Self::Inbound => "inbound",
             Self::InboundIdentity => "inbound-identity",
+            Self::Journal => "journal",
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::journal::{self, Entry, Event};
 use super::{Batch, Store, StoreError, Tree, View, join, prefix, record};
 use crate::alert::SessionName;
+use crate::outbox::Timestamp;
 
 const VERSION: u8 = 1;
 
@@ -82,10 +84,11 @@ pub async fn record_new(
     session: &SessionName,
     messages: Vec<InboundRecord>,
 ) -> Result<usize, StoreError> {
-    let session = session.clone();
+    let (session, ends) = (session.clone(), store.journal_ends().clone());
     store
         .update(move |view| {
             let mut batch = Batch::new();
+            let mut entries = Vec::new();
             let mut next = newest_position(view, &session)?.map_or(0, |position| position + 1);
             let mut seen = std::collections::HashSet::new();
             for mut message in messages {
@@ -97,11 +100,19 @@ pub async fn record_new(
                 let key = position_key(&session, next);
                 batch.put(Tree::Inbound, &key, record::encode(Tree::Inbound, VERSION, &message)?)?;
                 batch.put(Tree::InboundIdentity, &identity, next.to_be_bytes().to_vec())?;
+                entries.push(Entry {
+                    at: Timestamp(message.received_at),
+                    event: Event::Recorded {
+                        session: session.clone(),
+                        position: next,
+                    },
+                });
                 next += 1;
             }
             let added = seen.len();
             if added > 0 {
                 prune(view, &session, next, &mut batch)?;
+                journal::append(&ends, view, &mut batch, &entries)?;
             }
             Ok((batch, added))
         })

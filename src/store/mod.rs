@@ -16,6 +16,7 @@ mod check;
 pub mod credentials;
 pub mod inbound;
 mod index;
+pub mod journal;
 mod keys;
 pub mod last_time;
 mod lock;
@@ -83,6 +84,7 @@ struct Inner {
     path: PathBuf,
     disk: Arc<dyn Disk>,
     limits: Limits,
+    journal_ends: journal::Ends,
     // Dropped last: nobody else may open the files before the writer has ended.
     _lock: Lock,
 }
@@ -119,6 +121,7 @@ impl Store {
             path: path.to_owned(),
             disk,
             limits,
+            journal_ends: journal::Ends::default(),
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -154,14 +157,17 @@ impl Store {
         self.inner.writer.update(true, Claim::Reserve, decide).await
     }
 
-    /// [`commit`](Self::commit) of something new that nobody has been promised yet: when room is short it is refused, and
+    /// [`update`](Self::update) with something new that nobody has been promised yet: when room is short it is refused, and
     /// what is left is for everything else.
     ///
     /// # Errors
     /// As there.
-    pub async fn commit_new(&self, batch: Batch) -> Result<(), StoreError> {
-        let decide = move |_: &View| Ok((batch, ()));
-        self.inner.writer.update(true, Claim::New, decide).await
+    pub async fn update_new<T, F>(&self, decide: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
+    {
+        self.inner.writer.update(false, Claim::New, decide).await
     }
 
     /// Why something new would be refused now for want of room, by what the volume says.
@@ -173,6 +179,10 @@ impl Store {
     /// Reads of what is durable; they never wait for a sync.
     pub fn view(&self) -> &View {
         &self.inner.view
+    }
+
+    fn journal_ends(&self) -> &journal::Ends {
+        &self.inner.journal_ends
     }
 
     /// Waits until something breaks it, and says what.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Store, StoreError, Tree, View, record};
-use crate::outbox::AlertRecord;
+use super::{Batch, Store, StoreError, Tree, View, journal, record};
+use crate::outbox::{AlertRecord, Happened, Happening};
 
 const VERSION: u8 = 1;
 
@@ -41,15 +41,16 @@ pub fn forget(batch: &mut Batch, seq: u64) {
     batch.delete(Tree::Outbox, &seq.to_be_bytes());
 }
 
-/// Writes a newly accepted alert, but not into the last room there is: that is for the line, and for what becomes of the
-/// alerts before it.
+/// Writes a newly accepted alert, and that it was accepted; but not into the last room there is: that is for the line, and
+/// for what becomes of the alerts before it.
 ///
 /// # Errors
 /// It is not, or perhaps not, on disk: it must not be acknowledged.
 pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     put(&mut batch, alert)?;
-    store.commit_new(batch).await
+    let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
+    journal::commit_new(store, batch, vec![accepted.into()]).await
 }
 
 /// What [`load`] found.

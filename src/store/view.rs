@@ -90,16 +90,36 @@ impl View {
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let prefix = batch::raw_key(tree, prefix);
+        self.rows(self.tree.scan_prefix(&prefix), &prefix, &prefix)
+    }
+
+    /// All entries of `tree` from the key `from` on, in key order, as from [`scan`](Self::scan).
+    pub fn scan_from(
+        &self,
+        tree: Tree,
+        from: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
+        let (from, all, end) = (batch::raw_key(tree, from), [tree as u8], [tree as u8 + 1]);
+        self.rows(self.tree.range(&from[..]..&end[..]), &from, &all)
+    }
+
+    /// The rows of `base`, with those of the overlays whose keys are `from` or later and start with `prefix`.
+    fn rows(
+        &self,
+        base: sled::Iter,
+        from: &[u8],
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let mut over = Changes::new();
         for Overlay(changes) in &self.overlays {
             let changes = changes.read().unwrap_or_else(PoisonError::into_inner);
             let under = changes
-                .range(prefix.clone()..)
-                .take_while(|(key, _)| key.starts_with(&prefix));
+                .range(from.to_vec()..)
+                .take_while(|(key, _)| key.starts_with(prefix));
             over.extend(under.map(|(key, value)| (key.clone(), value.clone())));
         }
         let merged = Merged {
-            base: self.tree.scan_prefix(&prefix),
+            base,
             front: None,
             back: None,
             over: over.into_iter().collect(),

@@ -39,6 +39,16 @@ pub enum Command {
 pub enum Notice {
     Up,
     Down,
+    /// A line that was online has ended; `cause` is the stable code. For the journal: [`Notice::Down`] has come before.
+    Offline {
+        cause: &'static str,
+    },
+    /// It will not dial again by itself. For the journal.
+    NeedsPerson {
+        cause: &'static str,
+    },
+    /// The phone has linked it. For the journal.
+    Paired,
     /// The bytes left for the socket. No proof of anything.
     Written {
         message_id: MessageId,

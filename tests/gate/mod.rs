@@ -17,7 +17,7 @@ use smol::Executor;
 use tautline::alert::{Alert, RouteName, SessionName};
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Gateway, Limits, Refusal, Relay};
-use tautline::outbox::Step;
+use tautline::outbox::{Happening, Step};
 
 /// A test that waits longer than this has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -135,6 +135,7 @@ fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
             attempts: 1,
             note: String::new(),
         }],
+        history: Vec::new(),
     }
 }
 
@@ -243,7 +244,34 @@ impl Relay for FakeRelay {
 
     fn alert(&self, id: &str) -> Option<AlertView> {
         let inside = self.inside.lock().unwrap();
-        inside.alerts.iter().find(|alert| alert.id == id).cloned()
+        let mut alert = inside.alerts.iter().find(|alert| alert.id == id).cloned()?;
+        alert.history = [(1, Happening::Accepted, None), (2, Happening::Retried, Some(0))]
+            .map(|(number, what, delivery)| HistoryView {
+                number,
+                at: 1_700_000_000_123,
+                what,
+                delivery,
+            })
+            .to_vec();
+        Some(alert)
+    }
+
+    fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
+        if let Some(refusal) = &self.inside.lock().unwrap().refusal {
+            return Err(refusal.clone());
+        }
+        let event = |number| EventView {
+            number,
+            at: 1_700_000_000_123,
+            event: "offline".into(),
+            session: "default".into(),
+            alert: None,
+            route: None,
+            delivery: None,
+            cause: Some("path-broken".into()),
+            position: None,
+        };
+        Ok((since + 1..=5).take(limit).map(event).collect())
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {

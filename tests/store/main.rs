@@ -6,5 +6,6 @@ mod cuts;
 mod disk;
 mod frames;
 mod images;
+mod journal;
 mod real;
 mod replace;

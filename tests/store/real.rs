@@ -143,7 +143,7 @@ fn a_state_of_sled_alone_is_taken_over() {
 fn put_new(store: &Store, key: u32, value: &[u8]) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     batch.put(Tree::Outbox, &key.to_be_bytes(), value.to_vec()).unwrap();
-    smol::block_on(store.commit_new(batch))
+    smol::block_on(store.update_new(move |_| Ok((batch, ()))))
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_group_on_a_full_disk_is_refused_one_by_one() {
             executor.spawn(async move {
                 match number % 2 {
                     0 => store.commit(batch).await,
-                    _ => store.commit_new(batch).await,
+                    _ => store.update_new(move |_| Ok((batch, ()))).await,
                 }
             })
         })

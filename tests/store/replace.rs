@@ -49,7 +49,8 @@ fn transactions_go_on_after_it() {
     let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &state(3, 1)).unwrap();
     log.replace(&state(2, 2)).unwrap();
     assert_eq!((log.generation(), log.sequence()), (2, 1));
-    log.stage(&[(b"key".to_vec(), Some(b"value".to_vec()))], Claim::New).unwrap();
+    log.stage(&[(b"key".to_vec(), Some(b"value".to_vec()))], Claim::New)
+        .unwrap();
     log.commit().unwrap();
     drop(log);
     let (log, found) = open(&disk).unwrap();

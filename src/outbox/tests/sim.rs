@@ -44,7 +44,7 @@ struct World {
     phone: Phone,
     /// Records on the disk. Changes reach it late or, with a restart in between, never.
     disk: BTreeMap<u64, AlertRecord>,
-    unwritten: VecDeque<Output>,
+    unwritten: VecDeque<AlertRecord>,
     /// Accepted, told to the disk, not reported yet.
     writing: Vec<AlertRecord>,
     /// On the line towards the server, and what comes back.
@@ -108,12 +108,17 @@ impl World {
                     assert_eq!(*known, text, "the same id with another text");
                     self.outward.push_back((seq, recipient, message_id));
                 }
-                Output::Persist(record) => {
-                    for delivery in &record.deliveries {
+                Output::Persist { record, happened } => {
+                    for (index, delivery) in record.deliveries.iter().enumerate() {
                         let before = self.steps.insert(delivery.message_id.clone(), delivery.step);
+                        if before.is_some_and(|before| before != delivery.step) {
+                            let of_it = |it: &&Happened| it.delivery == Some(index as u32);
+                            let told = happened.iter().rfind(of_it).and_then(|it| it.what.step());
+                            assert_eq!(told, Some(delivery.step), "the journal is told another step");
+                        }
                         assert!(before.is_none_or(|before| before <= delivery.step), "a step went back");
                     }
-                    self.unwritten.push_back(Output::Persist(record));
+                    self.unwritten.push_back(record);
                 }
                 Output::Forget { .. } => unreachable!("nothing is old enough here"),
                 Output::Changed { .. } | Output::Suspect { .. } => {}
@@ -171,7 +176,7 @@ impl World {
     }
 
     fn write_one(&mut self) {
-        if let Some(Output::Persist(record)) = self.unwritten.pop_front() {
+        if let Some(record) = self.unwritten.pop_front() {
             self.disk.insert(record.seq, record);
         }
     }

@@ -33,7 +33,10 @@ impl Session {
                 }
                 // One ring is as good as two.
                 Output::LookAtClock => drop(self.look_at_clock.try_send(())),
-                Output::LineEnded { cause, verdict, record } => self.on_ended(cause, verdict, *record),
+                Output::LineEnded { cause, verdict, record } => {
+                    self.tell_of_end(&cause, &verdict).await;
+                    self.on_ended(cause, verdict, *record);
+                }
                 Output::Quarantine(stop) => self.quarantine(stop).await,
             }
         }
@@ -149,6 +152,24 @@ impl Session {
             .executor
             .spawn(async move { parts.fetch_version().await })
             .detach();
+    }
+
+    /// For the journal: the end of what was online, and that only a person can help. Attempts that did not come up are
+    /// not in it, or a long outage would leave nothing else.
+    async fn tell_of_end(&self, cause: &Cause, verdict: &Verdict) {
+        let cause = cause.code();
+        if self.look(|view| view.online_since.is_some()) {
+            self.notify(Notice::Offline { cause }).await;
+        }
+        match verdict {
+            Verdict::Stop(Stop::Requested) => {}
+            Verdict::Stop(_) => self.notify(Notice::NeedsPerson { cause }).await,
+            Verdict::RedialNow
+            | Verdict::BackOff
+            | Verdict::BackOffLong
+            | Verdict::HoldUntil(_)
+            | Verdict::AwaitClock => {}
+        }
     }
 
     fn on_ended(&mut self, cause: Cause, verdict: Verdict, mut record: EndRecord) {

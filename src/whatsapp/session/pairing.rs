@@ -7,6 +7,7 @@ use wacore::store::traits::DeviceStore;
 use whatsapp_rust::Client;
 use whatsapp_rust::pair_code::PairCodeOptions;
 
+use super::super::handle::Notice;
 use super::Session;
 use crate::line::{Cause, Input, PairEvent};
 
@@ -49,6 +50,7 @@ impl Session {
                 log::info!("session {}: linked by the phone, credentials are on disk", self.name);
                 self.supervisor.handle(Instant::now(), Input::Paired);
                 self.look_at_credentials();
+                self.notify(Notice::Paired).await;
             }
             Err(error) => {
                 log::error!("session {}: the new credentials could not be saved: {error}", self.name);

@@ -1,0 +1,242 @@
+//! What the courier writes later: changed alerts, the end of old ones, and what the journal is told, each in one transaction
+//! with what it tells of.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+
+use super::Courier;
+use crate::appliance::clock;
+use crate::outbox::{AlertRecord, Happened};
+use crate::store::journal::{self, Entry, Event};
+use crate::store::{Batch, StoreError, outbox as outbox_store};
+
+/// Records written or deleted together at the most; keeps one transaction small.
+const BATCH_MAX: usize = 128;
+
+/// Between two tries to write what a full disk has refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Entries about sessions are written at once when there were none for this long; else they wait until this long after the
+/// last, or for another write to share. A line that flaps all day then costs 288 writes of its own, 4 MB.
+const SESSION_PAUSE: Duration = Duration::from_secs(300);
+
+/// Entries about sessions that wait at the most. The oldest go: only a disk that is full for days lets so many wait.
+const SESSION_ENTRIES_MAX: usize = 256;
+
+/// All that is put off.
+#[derive(Default)]
+pub(super) struct PutOff {
+    /// By the alert's number. The latest record of each counts.
+    changed: BTreeMap<u64, Change>,
+    /// Alerts to be deleted. They wait for a write that is worth it: an idle box must not write for them.
+    forgotten: BTreeMap<u64, Vec<Happened>>,
+    sessions: VecDeque<Entry>,
+    /// When an entry about a session was last written.
+    sessions_written: Option<Instant>,
+    /// Counts what has happened, to keep its order.
+    order: u64,
+}
+
+struct Change {
+    record: AlertRecord,
+    /// Each with its place in the order of all.
+    happened: Vec<(u64, Happened)>,
+}
+
+/// One transaction out of what is put off, to be put back if it is refused.
+struct Taken {
+    changed: Vec<(u64, Change)>,
+    forgotten: Vec<(u64, Vec<Happened>)>,
+    sessions: Vec<Entry>,
+}
+
+impl PutOff {
+    /// When there is something that is worth a write, and when nothing else comes.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        if !self.changed.is_empty() {
+            return Some(now);
+        }
+        let again = self.sessions_written.map_or(now, |at| at + SESSION_PAUSE);
+        (!self.sessions.is_empty()).then(|| again.max(now))
+    }
+
+    fn change(&mut self, record: AlertRecord, happened: Vec<Happened>) {
+        let first = self.order;
+        self.order += happened.len() as u64;
+        let happened = (first..).zip(happened);
+        match self.changed.get_mut(&record.seq) {
+            Some(change) => {
+                change.record = record;
+                change.happened.extend(happened);
+            }
+            None => {
+                let happened = happened.collect();
+                self.changed.insert(record.seq, Change { record, happened });
+            }
+        }
+    }
+
+    fn forget(&mut self, seq: u64, happened: Vec<Happened>) {
+        let before = self.changed.remove(&seq);
+        let mut all: Vec<Happened> = before
+            .into_iter()
+            .flat_map(|change| change.happened)
+            .map(|(_, it)| it)
+            .collect();
+        all.extend(happened);
+        self.forgotten.insert(seq, all);
+    }
+
+    fn tell(&mut self, entry: Entry) {
+        if self.sessions.len() >= SESSION_ENTRIES_MAX {
+            self.sessions.pop_front();
+        }
+        self.sessions.push_back(entry);
+    }
+
+    fn take(&mut self) -> Taken {
+        let mut taken = Taken {
+            changed: Vec::new(),
+            forgotten: Vec::new(),
+            sessions: self.sessions.drain(..).collect(),
+        };
+        while taken.changed.len() < BATCH_MAX
+            && let Some(change) = self.changed.pop_first()
+        {
+            taken.changed.push(change);
+        }
+        while taken.changed.len() + taken.forgotten.len() < BATCH_MAX
+            && let Some(forgotten) = self.forgotten.pop_first()
+        {
+            taken.forgotten.push(forgotten);
+        }
+        taken
+    }
+
+    /// What was refused waits again. What has come meanwhile is newer.
+    fn put_back(&mut self, taken: Taken) {
+        for (seq, mut older) in taken.changed {
+            if let Some(happened) = self.forgotten.get_mut(&seq) {
+                let older = older.happened.into_iter().map(|(_, it)| it);
+                happened.splice(0..0, older);
+                continue;
+            }
+            if let Some(newer) = self.changed.remove(&seq) {
+                older.record = newer.record;
+                older.happened.extend(newer.happened);
+            }
+            self.changed.insert(seq, older);
+        }
+        self.forgotten.extend(taken.forgotten);
+        for entry in taken.sessions.into_iter().rev() {
+            if self.sessions.len() < SESSION_ENTRIES_MAX {
+                self.sessions.push_front(entry);
+            }
+        }
+    }
+}
+
+impl Taken {
+    /// As a transaction, with the entries that tell of it in the order in which they came about.
+    fn batch(&mut self) -> (Batch, Vec<Entry>) {
+        let mut batch = Batch::new();
+        let mut told: Vec<(u64, Entry)> = Vec::new();
+        // One that cannot be written must not take the others with it.
+        self.changed.retain(
+            |(_, Change { record, happened })| match outbox_store::put(&mut batch, record) {
+                Ok(()) => {
+                    told.extend(happened.iter().map(|(order, it)| (*order, it.clone().into())));
+                    true
+                }
+                Err(error) => {
+                    log::error!("what has become of alert {} cannot be written: {error}", record.id);
+                    false
+                }
+            },
+        );
+        told.sort_by_key(|(order, _)| *order);
+        let mut entries = self.sessions.clone();
+        entries.extend(told.into_iter().map(|(_, entry)| entry));
+        for (seq, happened) in &self.forgotten {
+            outbox_store::forget(&mut batch, *seq);
+            entries.extend(happened.iter().cloned().map(Entry::from));
+        }
+        (batch, entries)
+    }
+}
+
+impl Courier {
+    fn put_off(&self) -> MutexGuard<'_, PutOff> {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn persist_later(&self, record: AlertRecord, happened: Vec<Happened>) {
+        self.put_off().change(record, happened);
+        self.persist_due.notify(usize::MAX);
+    }
+
+    pub(super) fn forget_later(&self, seq: u64, happened: Vec<Happened>) {
+        self.put_off().forget(seq, happened);
+    }
+
+    /// Something about a session for the journal.
+    pub(super) fn tell(&self, event: Event) {
+        let at = clock::now().wall;
+        self.put_off().tell(Entry { at, event });
+        self.persist_due.notify(usize::MAX);
+    }
+
+    /// Writes everything that was put off. What is refused for want of room stays put off.
+    ///
+    /// # Errors
+    /// The store refused: for now, or for good, and then it says so itself.
+    pub(in crate::appliance) async fn persist_now(&self) -> Result<(), StoreError> {
+        let _persisting = self.persisting.lock().await;
+        loop {
+            let mut taken = self.put_off().take();
+            let (batch, entries) = taken.batch();
+            if batch.is_empty() && entries.is_empty() {
+                return Ok(());
+            }
+            let written = journal::commit(&self.store, batch, entries).await;
+            self.note_write(written.as_ref().err());
+            let mut put_off = self.put_off();
+            match written {
+                Ok(()) if taken.sessions.is_empty() => {}
+                Ok(()) => put_off.sessions_written = Some(Instant::now()),
+                Err(error) => {
+                    put_off.put_back(taken);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Collects changes for a moment, then writes them together. Runs for as long as the relay.
+    pub(in crate::appliance) async fn persist_forever(self: Arc<Self>) {
+        loop {
+            let changed = self.persist_due.listen();
+            let now = Instant::now();
+            let due = self.put_off().due(now);
+            if due.is_none_or(|due| due > now) {
+                let late = async {
+                    match due {
+                        Some(due) => drop(Timer::at(due).await),
+                        None => future::pending().await,
+                    }
+                };
+                future::or(changed, late).await;
+                continue;
+            }
+            Timer::after(self.collect).await;
+            if let Err(error) = self.persist_now().await {
+                log::error!("the state of alerts could not be written, trying again: {error}");
+                Timer::after(REFUSED_PAUSE).await;
+            }
+        }
+    }
+}

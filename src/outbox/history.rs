@@ -1,0 +1,88 @@
+//! What the journal is told of an alert: each change of a step, once, in the order in which they came.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{AlertRecord, Step, Timestamp};
+use crate::alert::{RouteName, SessionName};
+
+/// What has happened to an alert or to one of its deliveries. It is a part of records on disk: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Happening {
+    /// It is on disk here, and its sender may be told so.
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    /// The server refused it for good.
+    Failed,
+    /// A person gave it up.
+    Dropped,
+    /// A person has it sent again after it failed.
+    Retried,
+    /// It was settled and has been kept for long enough: its record is gone.
+    Forgotten,
+}
+
+impl Happening {
+    /// The word for it in records and JSON, which never changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::Retried => "retried",
+            Self::Forgotten => "forgotten",
+        }
+    }
+
+    /// The step that it leads to, where it leads to one.
+    pub(super) fn step(self) -> Option<Step> {
+        match self {
+            Self::Accepted | Self::Retried => Some(Step::Accepted),
+            Self::Sent => Some(Step::Sent),
+            Self::Delivered => Some(Step::Delivered),
+            Self::Read => Some(Step::Read),
+            Self::Failed | Self::Dropped => Some(Step::Failed),
+            Self::Forgotten => None,
+        }
+    }
+}
+
+/// One entry for the journal. It holds no text and no recipient: who has read the alert's record knows both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    pub at: Timestamp,
+    pub what: Happening,
+    /// The alert's id, as senders know it.
+    pub alert: String,
+    pub route: RouteName,
+    pub session: SessionName,
+    /// Which of the alert's deliveries, by its place among them; `None`: all of it.
+    pub delivery: Option<u32>,
+}
+
+impl Happened {
+    /// To all of the alert.
+    pub fn to_all(record: &AlertRecord, at: Timestamp, what: Happening) -> Self {
+        Self {
+            at,
+            what,
+            alert: record.id.clone(),
+            route: record.route.clone(),
+            session: record.session.clone(),
+            delivery: None,
+        }
+    }
+
+    /// To its delivery number `index`.
+    pub(super) fn to_one(record: &AlertRecord, at: Timestamp, what: Happening, index: usize) -> Self {
+        Self {
+            delivery: u32::try_from(index).ok(),
+            ..Self::to_all(record, at, what)
+        }
+    }
+}

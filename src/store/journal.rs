@@ -1,0 +1,294 @@
+//! The journal: what happened, numbered from 1 without a gap, written in the transaction that makes it so.
+//!
+//! Numbers are given out by the writer's thread while it stages a transaction, from the rows themselves: one that is
+//! refused or lost in a crash takes its number back with it, and nobody can have seen it. The newest entry is never
+//! trimmed, so that no number comes twice.
+//!
+//! Deliberately absent: texts and phone numbers. An entry names an alert or a received message; the record of that has
+//! the rest.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Store, StoreError, Tree, View, record};
+use crate::alert::{RouteName, SessionName};
+use crate::outbox::{Happened, Happening, Timestamp};
+
+const VERSION: u8 = 1;
+
+/// Entries kept. An alert to one recipient makes four or five of some 50 bytes: the last 2 000 alerts, in half a
+/// megabyte that every start reads and every rotation of the log copies.
+pub const ENTRIES_MAX: u64 = 10_000;
+
+/// No entry is kept for longer, once a newer one comes: a month is what a person still asks about.
+pub const AGE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Old entries that a transaction may delete beyond the number of those it adds. It works off what a change of the bounds
+/// or of the clock made too much, and keeps every transaction small.
+const SURPLUS_TRIMMED_MAX: u64 = 8;
+
+/// Before this (2024-01-01) a clock was not set: such a stamp tells no age.
+pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000);
+
+/// One entry. It is the record on disk; when it changes, this form stays as version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub event: Event,
+}
+
+/// What happened. A part of records on disk: new ones go to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    Alert {
+        what: Happening,
+        /// The alert's id, as senders know it.
+        id: String,
+        route: RouteName,
+        session: SessionName,
+        /// Which of its deliveries, by place; `None`: all of it.
+        delivery: Option<u32>,
+    },
+    /// A message came in; `position` is its place among those of the session.
+    Recorded {
+        session: SessionName,
+        position: u64,
+    },
+    Online {
+        session: SessionName,
+    },
+    /// A line that was online has ended; `cause` is the stable code of why.
+    Offline {
+        session: SessionName,
+        cause: String,
+    },
+    /// The session will not dial again by itself.
+    NeedsPerson {
+        session: SessionName,
+        cause: String,
+    },
+    Paired {
+        session: SessionName,
+    },
+}
+
+impl From<Happened> for Entry {
+    fn from(happened: Happened) -> Self {
+        Self {
+            at: happened.at,
+            event: Event::Alert {
+                what: happened.what,
+                id: happened.alert,
+                route: happened.route,
+                session: happened.session,
+                delivery: happened.delivery,
+            },
+        }
+    }
+}
+
+/// The first number that is there and the next one to be given out, as last seen. Only a hint, checked against the rows at
+/// every use: what was staged and then refused has moved it too far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ends(Arc<Mutex<Option<(u64, u64)>>>);
+
+fn key(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+fn number_of(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
+}
+
+impl Ends {
+    fn find(&self, view: &View) -> Result<(u64, u64), StoreError> {
+        let hint = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((first, next)) = hint {
+            let there = |number| view.get(Tree::Journal, &key(number)).map(|row| row.is_some());
+            // None at the start of a journal that is empty yet: that is looked up, and costs nothing.
+            if next > first && !there(next)? && there(next - 1)? && there(first)? && !there(first - 1)? {
+                return Ok((first, next));
+            }
+        }
+        let mut rows = view.scan(Tree::Journal, b"");
+        let end = |row: Option<Result<(Vec<u8>, sled::IVec), StoreError>>| {
+            row.transpose().map(|row| row.and_then(|(key, _)| number_of(&key)))
+        };
+        let first = end(rows.next())?.unwrap_or(1);
+        let last = end(rows.next_back())?.map_or(first, |last| last.max(first));
+        let empty = view.get(Tree::Journal, &key(first))?.is_none();
+        Ok((first, if empty { first } else { last + 1 }))
+    }
+
+    fn set(&self, first: u64, next: u64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((first, next));
+    }
+}
+
+/// What bounds a journal. Others than the default are for tests.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    entries_max: u64,
+    age_ms_max: u64,
+}
+
+const BOUNDS: Bounds = Bounds {
+    entries_max: ENTRIES_MAX,
+    age_ms_max: AGE_MS_MAX,
+};
+
+/// Adds `entries` to `batch`, numbered, and the deletion of as many old ones as the bounds ask for, within reason. To be
+/// called inside [`Store::update`], once, with its view.
+///
+/// # Errors
+/// The store could not be read.
+pub(super) fn append(ends: &Ends, view: &View, batch: &mut Batch, entries: &[Entry]) -> Result<(), StoreError> {
+    append_within(BOUNDS, ends, view, batch, entries)
+}
+
+fn append_within(
+    bounds: Bounds,
+    ends: &Ends,
+    view: &View,
+    batch: &mut Batch,
+    entries: &[Entry],
+) -> Result<(), StoreError> {
+    let Some(newest) = entries.iter().map(|entry| entry.at).max() else {
+        return Ok(());
+    };
+    let (mut first, mut next) = ends.find(view)?;
+    // Of the entries that were there before: the newest stays whatever its age.
+    let trimmed_max = (entries.len() as u64 + SURPLUS_TRIMMED_MAX).min(next - first);
+    for entry in entries {
+        batch.put(
+            Tree::Journal,
+            &key(next),
+            record::encode(Tree::Journal, VERSION, entry)?,
+        )?;
+        next += 1;
+    }
+    for _ in 0..trimmed_max {
+        if next - first <= bounds.entries_max && !is_old(view, first, newest, bounds.age_ms_max)? {
+            break;
+        }
+        batch.delete(Tree::Journal, &key(first));
+        first += 1;
+    }
+    ends.set(first, next);
+    Ok(())
+}
+
+/// A row that cannot be read goes when its turn comes by number.
+fn is_old(view: &View, number: u64, now: Timestamp, age_ms_max: u64) -> Result<bool, StoreError> {
+    let row = view.get(Tree::Journal, &key(number))?;
+    let at = row
+        .and_then(|value| record::decode::<Entry>(Tree::Journal, VERSION, &value).ok())
+        .map(|entry| entry.at);
+    Ok(at.is_some_and(|at| at >= CLOCK_UNSET_BEFORE && now.0.saturating_sub(at.0) > age_ms_max))
+}
+
+/// Commits `batch` and the entries that tell of it, as one transaction.
+///
+/// # Errors
+/// As for [`Store::update`].
+pub async fn commit(store: &Store, batch: Batch, entries: Vec<Entry>) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return store.commit(batch).await;
+    }
+    store.update(with_entries(store, batch, entries)).await
+}
+
+/// [`commit`] of something new, which is refused before the last room there is.
+///
+/// # Errors
+/// As for [`Store::update_new`].
+pub async fn commit_new(store: &Store, batch: Batch, entries: Vec<Entry>) -> Result<(), StoreError> {
+    store.update_new(with_entries(store, batch, entries)).await
+}
+
+fn with_entries(
+    store: &Store,
+    mut batch: Batch,
+    entries: Vec<Entry>,
+) -> impl FnOnce(&View) -> Result<(Batch, ()), StoreError> + Send + 'static {
+    let ends = store.journal_ends().clone();
+    move |view| {
+        append(&ends, view, &mut batch, &entries)?;
+        Ok((batch, ()))
+    }
+}
+
+/// At most `limit` entries after number `since`, oldest first, each with its number. A first number above `since` + 1
+/// shows that what lies between is trimmed. An entry that cannot be read is left out, and is a gap too.
+///
+/// # Errors
+/// The store could not be read.
+pub fn after(view: &View, since: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
+    let mut found = Vec::new();
+    for row in view.scan_from(Tree::Journal, &key(since.saturating_add(1))) {
+        if found.len() >= limit {
+            break;
+        }
+        found.extend(entry_of(&row?));
+    }
+    Ok(found)
+}
+
+/// What the journal has of the alert `id`, oldest first. It looks back as far as the alert's acceptance, at most at all
+/// [`ENTRIES_MAX`] entries.
+///
+/// # Errors
+/// The store could not be read.
+pub fn of_alert(view: &View, id: &str) -> Result<Vec<(u64, Entry)>, StoreError> {
+    let mut found = Vec::new();
+    for row in view.scan(Tree::Journal, b"").rev() {
+        let row = row?;
+        // Most rows are of others: an id that is not among the bytes is not in the entry.
+        if !row.1.windows(id.len().max(1)).any(|bytes| bytes == id.as_bytes()) {
+            continue;
+        }
+        let Some((number, entry)) = entry_of(&row) else {
+            continue;
+        };
+        let Event::Alert { what, id: of, .. } = &entry.event else {
+            continue;
+        };
+        if of != id {
+            continue;
+        }
+        let accepted = *what == Happening::Accepted;
+        found.push((number, entry));
+        if accepted {
+            break;
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Reads one row as what it should be.
+///
+/// # Errors
+/// It is not.
+pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    number_of(key).ok_or_else(|| StoreError::Record {
+        tree: Tree::Journal.name(),
+        cause: "its key is no number".to_owned(),
+    })?;
+    record::decode::<Entry>(Tree::Journal, VERSION, value).map(drop)
+}
+
+fn entry_of((key, value): &(Vec<u8>, sled::IVec)) -> Option<(u64, Entry)> {
+    let number = number_of(key)?;
+    match record::decode(Tree::Journal, VERSION, value) {
+        Ok(entry) => Some((number, entry)),
+        Err(error) => {
+            log::debug!("entry {number} of the journal: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

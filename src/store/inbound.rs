@@ -1,5 +1,8 @@
 //! Messages that came in: each once, durable before WhatsApp's server is told that we have them.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, Entry, Event};
@@ -11,6 +14,14 @@ const VERSION: u8 = 1;
 
 /// The newest are kept, per session.
 pub const INBOUND_KEPT_MAX: usize = 10_000;
+
+/// Their records in bytes, per session: 10 000 of 400. Beside them stands what keeps each from coming twice, at most some
+/// 150 bytes a message.
+pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Messages that one transaction deletes at the most. The smallest record has 50 bytes, so that even the largest message
+/// makes room for itself in two.
+const PRUNED_MAX: usize = 1024;
 
 /// A message longer than this is cut: the record is for a person to read, the phone has the whole.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -84,12 +95,17 @@ pub async fn record_new(
     session: &SessionName,
     messages: Vec<InboundRecord>,
 ) -> Result<usize, StoreError> {
-    let (session, ends) = (session.clone(), store.journal_ends().clone());
+    let (session, ends, hint) = (
+        session.clone(),
+        store.journal_ends().clone(),
+        store.inbound_kept().clone(),
+    );
     store
         .update(move |view| {
             let mut batch = Batch::new();
             let mut entries = Vec::new();
-            let mut next = newest_position(view, &session)?.map_or(0, |position| position + 1);
+            let mut newest = 0;
+            let mut kept = hint.find(view, &session)?;
             let mut seen = std::collections::HashSet::new();
             for mut message in messages {
                 let identity = identity_key(&session, &message);
@@ -97,21 +113,25 @@ pub async fn record_new(
                     continue;
                 }
                 message.text.truncate(message.text.floor_char_boundary(TEXT_BYTES_MAX));
-                let key = position_key(&session, next);
-                batch.put(Tree::Inbound, &key, record::encode(Tree::Inbound, VERSION, &message)?)?;
-                batch.put(Tree::InboundIdentity, &identity, next.to_be_bytes().to_vec())?;
+                let key = position_key(&session, kept.next);
+                let value = record::encode(Tree::Inbound, VERSION, &message)?;
+                kept.bytes += value.len();
+                newest = newest.max(message.received_at);
+                batch.put(Tree::Inbound, &key, value)?;
+                batch.put(Tree::InboundIdentity, &identity, kept.next.to_be_bytes().to_vec())?;
                 entries.push(Entry {
                     at: Timestamp(message.received_at),
                     event: Event::Recorded {
                         session: session.clone(),
-                        position: next,
+                        position: kept.next,
                     },
                 });
-                next += 1;
+                kept.next += 1;
             }
             let added = seen.len();
             if added > 0 {
-                prune(view, &session, next, &mut batch)?;
+                prune(view, &session, &mut kept, newest, &mut batch)?;
+                hint.set(&session, kept);
                 journal::append(&ends, view, &mut batch, &entries)?;
             }
             Ok((batch, added))
@@ -119,21 +139,89 @@ pub async fn record_new(
         .await
 }
 
-fn prune(view: &View, session: &SessionName, next: u64, batch: &mut Batch) -> Result<(), StoreError> {
-    let Some(keep_from) = next.checked_sub(INBOUND_KEPT_MAX as u64) else {
-        return Ok(());
-    };
-    for entry in view.scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()])) {
-        let (key, value) = entry?;
-        if position_of(&key).is_none_or(|position| position >= keep_from) {
-            break;
+/// Deletes the oldest while there are too many, too much, or they are too old, but nothing that this transaction adds.
+fn prune(
+    view: &View,
+    session: &SessionName,
+    kept: &mut Kept,
+    newest: u64,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    for _ in 0..PRUNED_MAX {
+        let key = position_key(session, kept.first);
+        let Some(value) = view.get(Tree::Inbound, &key)? else {
+            return Ok(());
+        };
+        let message = record::decode::<InboundRecord>(Tree::Inbound, VERSION, &value);
+        let surplus = kept.next - kept.first > INBOUND_KEPT_MAX as u64 || kept.bytes > INBOUND_BYTES_MAX;
+        if !surplus && !message.as_ref().is_ok_and(|message| is_old(message, newest)) {
+            return Ok(());
         }
-        if let Ok(message) = record::decode::<InboundRecord>(Tree::Inbound, VERSION, &value) {
+        if let Ok(message) = message {
             batch.delete(Tree::InboundIdentity, &identity_key(session, &message));
         }
         batch.delete(Tree::Inbound, &key);
+        kept.bytes = kept.bytes.saturating_sub(value.len());
+        kept.first += 1;
     }
     Ok(())
+}
+
+/// As old as what the journal forgets, by our clock, where that was set.
+fn is_old(message: &InboundRecord, now: u64) -> bool {
+    message.received_at >= journal::CLOCK_UNSET_BEFORE.0
+        && now.saturating_sub(message.received_at) > journal::AGE_MS_MAX
+}
+
+/// What there is of one session: the first place, the next, and the bytes of the records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Kept {
+    first: u64,
+    next: u64,
+    bytes: usize,
+}
+
+/// What there is of each session, as last seen. Only a hint, checked against the rows at every use: what was staged and
+/// then refused has moved it too far.
+#[derive(Clone, Default)]
+pub(super) struct Hint(Arc<Mutex<HashMap<SessionName, Kept>>>);
+
+impl Hint {
+    fn find(&self, view: &View, session: &SessionName) -> Result<Kept, StoreError> {
+        let hint = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(session)
+            .copied();
+        if let Some(kept) = hint.filter(|kept| kept.next > kept.first) {
+            let there = |position| {
+                view.get(Tree::Inbound, &position_key(session, position))
+                    .map(|row| row.is_some())
+            };
+            let before = kept.first.checked_sub(1);
+            if !there(kept.next)? && there(kept.next - 1)? && there(kept.first)? && !before.map_or(Ok(false), there)? {
+                return Ok(kept);
+            }
+        }
+        let mut kept: Option<Kept> = None;
+        for row in view.scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()])) {
+            let (key, value) = row?;
+            let Some(position) = position_of(&key) else { continue };
+            let kept = kept.get_or_insert(Kept {
+                first: position,
+                ..Kept::default()
+            });
+            kept.next = position + 1;
+            kept.bytes += value.len();
+        }
+        Ok(kept.unwrap_or_default())
+    }
+
+    fn set(&self, session: &SessionName, kept: Kept) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(session.clone(), kept);
+    }
 }
 
 /// The newest `limit` messages of `session`, newest first.
@@ -193,5 +281,64 @@ mod tests {
             .collect();
         assert_eq!(ids, ["c", "b", "a"]);
         assert_eq!(count(store.view(), &session).unwrap(), 3);
+    }
+
+    /// Records `count` messages of `bytes` each in one transaction.
+    fn add(store: &Store, from: usize, count: usize, bytes: usize, received_at: u64) {
+        let session: SessionName = "default".parse().unwrap();
+        let messages = (from..from + count).map(|number| InboundRecord {
+            text: "x".repeat(bytes),
+            received_at,
+            ..message(&number.to_string())
+        });
+        let added = record_new(store, &session, messages.collect());
+        assert_eq!(smol::block_on(added).unwrap(), count);
+    }
+
+    fn rows(store: &Store, tree: Tree) -> (usize, usize) {
+        let rows = store.view().scan(tree, b"").map(Result::unwrap);
+        rows.fold((0, 0), |(rows, bytes), (_, value)| (rows + 1, bytes + value.len()))
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(dir.path(), 1 << 20).unwrap();
+        let mut added = 0;
+        for round in 0..26 {
+            add(&store, added, 500, 10, 1);
+            added += 500;
+            if round == 23 {
+                drop(store);
+                store = Store::open(dir.path(), 1 << 20).unwrap();
+            }
+        }
+        assert_eq!(rows(&store, Tree::Inbound).0, INBOUND_KEPT_MAX);
+        // The largest there are, after the smallest.
+        for _ in 0..100 {
+            add(&store, added, 1, TEXT_BYTES_MAX, 1);
+            added += 1;
+            let bytes = rows(&store, Tree::Inbound).1;
+            assert!(bytes <= INBOUND_BYTES_MAX + TEXT_BYTES_MAX, "{bytes}");
+        }
+        let (kept, bytes) = rows(&store, Tree::Inbound);
+        assert!(kept < 70 && bytes <= INBOUND_BYTES_MAX, "{kept} of {bytes} bytes");
+        assert_eq!(rows(&store, Tree::InboundIdentity).0, kept);
+        let session = "default".parse().unwrap();
+        assert_eq!(count(store.view(), &session).unwrap(), added as u64);
+    }
+
+    #[test]
+    fn a_month_is_kept() {
+        const NOW: u64 = 1_767_225_600_000;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        add(&store, 0, 3, 10, NOW);
+        add(&store, 3, 1, 10, 5);
+        assert_eq!(rows(&store, Tree::Inbound).0, 4, "the clock has lost its time");
+        add(&store, 4, 1, 10, NOW + journal::AGE_MS_MAX);
+        assert_eq!(rows(&store, Tree::Inbound).0, 5);
+        add(&store, 5, 1, 10, NOW + journal::AGE_MS_MAX + 1);
+        assert_eq!(rows(&store, Tree::Inbound).0, 3);
     }
 }

@@ -85,6 +85,7 @@ struct Inner {
     disk: Arc<dyn Disk>,
     limits: Limits,
     journal_ends: journal::Ends,
+    inbound_kept: inbound::Hint,
     // Dropped last: nobody else may open the files before the writer has ended.
     _lock: Lock,
 }
@@ -122,6 +123,7 @@ impl Store {
             disk,
             limits,
             journal_ends: journal::Ends::default(),
+            inbound_kept: inbound::Hint::default(),
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -183,6 +185,10 @@ impl Store {
 
     fn journal_ends(&self) -> &journal::Ends {
         &self.inner.journal_ends
+    }
+
+    fn inbound_kept(&self) -> &inbound::Hint {
+        &self.inner.inbound_kept
     }
 
     /// Waits until something breaks it, and says what.

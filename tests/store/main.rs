@@ -2,6 +2,7 @@
 //! refused. Kills of a real process are in `tests/crash.rs`.
 //! A longer run: `TAUTLINE_SEEDS=20 cargo test --features lab --test store cuts`.
 
+mod churn;
 mod cuts;
 mod disk;
 mod frames;

@@ -240,3 +240,70 @@ impl Courier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::{Happening, Timestamp};
+
+    fn online(at: u64) -> Entry {
+        let session = "default".parse().unwrap();
+        Entry {
+            at: Timestamp(at),
+            event: Event::Online { session },
+        }
+    }
+
+    #[test]
+    fn entries_about_a_line_are_written_at_once_and_then_rarely() {
+        let mut put_off = PutOff::default();
+        let now = Instant::now();
+        assert_eq!(put_off.due(now), None);
+        put_off.tell(online(1));
+        assert_eq!(put_off.due(now), Some(now));
+        assert_eq!(put_off.take().sessions, [online(1)]);
+        put_off.sessions_written = Some(now);
+        assert_eq!(put_off.due(now), None);
+        put_off.tell(online(2));
+        assert_eq!(put_off.due(now), Some(now + SESSION_PAUSE));
+        put_off.tell(online(3));
+        let taken = put_off.take();
+        assert_eq!(
+            taken.sessions,
+            [online(2), online(3)],
+            "whatever is written takes them along"
+        );
+        // Refused: they are before what has come meanwhile.
+        put_off.tell(online(4));
+        put_off.put_back(taken);
+        assert_eq!(put_off.take().sessions, [online(2), online(3), online(4)]);
+        for at in 0..1000 {
+            put_off.tell(online(at));
+        }
+        assert_eq!(put_off.sessions.len(), SESSION_ENTRIES_MAX);
+        assert_eq!(put_off.sessions.back(), Some(&online(999)));
+    }
+
+    #[test]
+    fn the_end_of_an_old_alert_is_no_reason_for_a_write() {
+        let mut put_off = PutOff::default();
+        let forgotten = Happened {
+            at: Timestamp(1),
+            what: Happening::Forgotten,
+            alert: "AAAAAAAAAAAA".into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            delivery: None,
+        };
+        for seq in 0..1000 {
+            put_off.forget(seq, vec![forgotten.clone()]);
+        }
+        assert_eq!(put_off.due(Instant::now()), None);
+        // The next write takes along what one transaction may hold.
+        let mut taken = put_off.take();
+        assert_eq!(taken.forgotten.len(), BATCH_MAX);
+        assert_eq!(taken.batch().1.len(), BATCH_MAX);
+        put_off.put_back(taken);
+        assert_eq!(put_off.forgotten.len(), 1000);
+    }
+}

@@ -405,54 +405,59 @@ impl Courier {
     /// Takes in what the sessions say. Runs for as long as the relay.
     pub(super) async fn listen(self: Arc<Self>, notices: async_channel::Receiver<(SessionName, Notice)>) {
         while let Ok((session, notice)) = notices.recv().await {
-            self.input(match notice {
-                Notice::Up => {
-                    self.tell(Told::Online {
-                        session: session.clone(),
-                    });
-                    Input::SessionUp(session)
-                }
-                Notice::Down => Input::SessionDown(session),
-                Notice::Offline { cause } => {
-                    self.tell(Told::Offline {
-                        session,
-                        cause: cause.to_owned(),
-                    });
-                    continue;
-                }
-                Notice::NeedsPerson { cause } => {
-                    self.tell(Told::NeedsPerson {
-                        session,
-                        cause: cause.to_owned(),
-                    });
-                    continue;
-                }
-                Notice::Paired => {
-                    self.tell(Told::Paired { session });
-                    continue;
-                }
-                Notice::Written { message_id } => Input::Written { message_id },
-                Notice::SendFailed {
-                    message_id,
-                    error,
-                    permanent,
-                } => Input::SendFailed {
-                    message_id,
-                    error,
-                    permanent,
-                },
-                Notice::Ack { message_id, error } => Input::ServerAck {
-                    session,
-                    message_id,
-                    error,
-                },
-                Notice::Receipt { message_id, kind } => Input::Receipt {
-                    session,
-                    message_id,
-                    kind,
-                },
-            });
+            self.hear(session, notice);
         }
+    }
+
+    /// Takes in one word of a session.
+    pub(super) fn hear(&self, session: SessionName, notice: Notice) {
+        self.input(match notice {
+            Notice::Up => {
+                self.tell(Told::Online {
+                    session: session.clone(),
+                });
+                Input::SessionUp(session)
+            }
+            Notice::Down => Input::SessionDown(session),
+            Notice::Offline { cause } => {
+                self.tell(Told::Offline {
+                    session,
+                    cause: cause.to_owned(),
+                });
+                return;
+            }
+            Notice::NeedsPerson { cause } => {
+                self.tell(Told::NeedsPerson {
+                    session,
+                    cause: cause.to_owned(),
+                });
+                return;
+            }
+            Notice::Paired => {
+                self.tell(Told::Paired { session });
+                return;
+            }
+            Notice::Written { message_id } => Input::Written { message_id },
+            Notice::SendFailed {
+                message_id,
+                error,
+                permanent,
+            } => Input::SendFailed {
+                message_id,
+                error,
+                permanent,
+            },
+            Notice::Ack { message_id, error } => Input::ServerAck {
+                session,
+                message_id,
+                error,
+            },
+            Notice::Receipt { message_id, kind } => Input::Receipt {
+                session,
+                message_id,
+                kind,
+            },
+        });
     }
 
     fn writing(&self) -> MutexGuard<'_, HashSet<u64>> {

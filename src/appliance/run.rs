@@ -116,6 +116,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 
     let senses = Arc::new(Senses::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &senses, &executor);
+    let last_words = notices.clone();
     let (courier, findings) = Courier::open(
         store.clone(),
         Arc::clone(&executor),
@@ -195,6 +196,10 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     drop(stop_tx);
     serving.await;
     say_goodbye(&handles, running).await;
+    // What the sessions said at their end may not have been heard yet.
+    while let Ok((session, notice)) = last_words.try_recv() {
+        courier.hear(session, notice);
+    }
     // Acks that came with the goodbye are worth keeping; what is lost here is sent again under the same id.
     if let Err(error) = courier.persist_now().await {
         log::error!("the last changes were not written: {error}");

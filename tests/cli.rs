@@ -277,6 +277,119 @@ fn status_shows_what_the_relay_does_and_json_is_the_api() {
     assert_eq!(status.pid, 4711);
 }
 
+/// One entry of each kind, the first with everything in it.
+fn history() -> [HistoryEntry; 2] {
+    let ended = serde_json::json!({
+        "kind": "line-ended", "session": "default", "at": 1_700_000_060_000_u64, "first_at": 1_700_000_000_000_u64,
+        "times": 3, "cause": "pong-timeout", "words": "a ping went unanswered", "origin": "us",
+        "verdict": "redial now", "detail": "words \u{1b}[31m of <b>another</b>", "guess": "a NAT forgets the flow",
+        "logged_in": true, "held_ms": 60_400, "hold_until_at": 1_700_000_120_000_u64,
+        "proof_ages_ms": {"tcp": 20_000, "websocket": null, "application": 21_000, "content": 300},
+        "unanswered_ms": {"tcp": null, "websocket": null, "application": 8_000, "content": null},
+        "lag_max_ms": 1200, "stalls": 2, "slept_ms": 61_000, "clock_steps": 2, "clock_stepped_ms": -7000,
+        "acks_owed": 1, "ack_owed_oldest_ms": 99, "bytes_in": 4096, "bytes_out": 512, "failures": 4,
+        "cadence": "3 lines in a row ended after about 60 s: a NAT forgets the flow",
+    });
+    let started = serde_json::json!({
+        "kind": "relay-started", "at": 1_700_000_200_000_u64, "first_at": 1_700_000_200_000_u64, "times": 1,
+        "version": "0.1.0", "before": "vanished-with-host", "before_at": null,
+        "words": "the relay started (version 0.1.0); the last run ended without a goodbye, and the host with it",
+    });
+    [ended, started].map(|entry| serde_json::from_value(entry).unwrap())
+}
+
+#[test]
+fn the_history_is_told_in_plain_words_within_100_columns() {
+    let bench = Bench::new();
+    let ran = ends(&bench, &["status", "--history"], 0, "no line has ended yet");
+    assert_eq!(ran.out, "");
+    for entry in history() {
+        bench.relay.line(entry);
+    }
+    let ran = ends(&bench, &["status", "--history"], 0, "");
+    let told = "\
+TIME (UTC)           SESSION  WHAT
+2023-11-14 22:14:20  default  held 1m: a ping went unanswered [us]; redial now; 3 times since
+                              2023-11-14 22:13:20
+                                probably: a NAT forgets the flow
+                                in its own words: words [31m of <b>another</b>
+                                no other try before 2023-11-14 22:15:20
+                                last proof of life: tcp 20s, websocket none, application 21s,
+                                content 300ms
+                                unanswered: application 8s
+                                the host slept 1m 1s, this program was late 2 times, by 1s at most,
+                                the clock stepped 2 times, 7s back in all, owed acks: 1, 4096 bytes
+                                in, 512 out
+2023-11-14 22:16:40           the relay started (version 0.1.0); the last run ended without a
+                              goodbye, and the host with it
+";
+    assert_eq!(ran.out, told);
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 100));
+    let ran = ends(&bench, &["status", "--history", "--limit", "1", "--json"], 0, "");
+    let entries: Vec<HistoryEntry> = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(entries, history()[1..]);
+    ends(&bench, &["status", "--history", "--session", "default"], 0, "");
+    ends(
+        &bench,
+        &["status", "--history", "--session", "other"],
+        4,
+        "no session is named \"other\"",
+    );
+    for wrong in [
+        &["status", "--limit", "3"][..],
+        &["status", "--session", "default"],
+        &["status", "--history", "--watch"],
+        &["status", "--history", "--limit", "0"],
+        &["status", "--history", "--session", "a b"],
+    ] {
+        ends(&bench, wrong, 2, "");
+    }
+}
+
+#[test]
+fn the_history_over_http_is_the_same_and_bad_questions_are_told_so() {
+    let bench = Bench::new();
+    for entry in history() {
+        bench.relay.line(entry);
+    }
+    let entries: Vec<HistoryEntry> = bench.tcp("GET", "/v1/lines?session=default&limit=2", "", "").json();
+    assert_eq!(entries, history());
+    assert_eq!(bench.tcp("HEAD", "/v1/lines", "", "").status, 200);
+    assert!(
+        bench
+            .tcp("GET", "/v1/lines?limit=0", "", "")
+            .error(400)
+            .error
+            .contains("1 to 1000")
+    );
+    assert!(
+        bench
+            .tcp("GET", "/v1/lines?limit=1001", "", "")
+            .error(400)
+            .error
+            .contains("1001")
+    );
+    assert!(
+        bench
+            .tcp("GET", "/v1/lines?session=nobody", "", "")
+            .error(404)
+            .error
+            .contains("nobody")
+    );
+    bench.tcp("GET", "/v1/lines?session=%00", "", "").error(404);
+    bench.tcp("POST", "/v1/lines", "", "").error(405);
+    let page = bench.tcp("GET", "/", "", "").body;
+    assert!(
+        page.contains("held 1m: a ping went unanswered [us]; redial now; 3 times since"),
+        "{page}"
+    );
+    assert!(
+        page.contains("of &lt;b&gt;another&lt;/b&gt;") && !page.contains("<b>another"),
+        "{page}"
+    );
+    assert!(page.contains("without a goodbye, and the host with it"), "{page}");
+}
+
 #[test]
 fn the_queue_is_listed_shown_and_handled() {
     let bench = Bench::new();

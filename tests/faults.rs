@@ -7,6 +7,8 @@ mod acks;
 mod bench;
 #[path = "faults/delivery.rs"]
 mod delivery;
+#[path = "faults/history.rs"]
+mod history;
 #[path = "faults/hollow.rs"]
 mod hollow;
 #[path = "lab/mod.rs"]

@@ -570,7 +570,9 @@ fn the_unit_keeps_its_contract() {
         "Type=notify",
         "NotifyAccess=main",
         "Restart=always",
-        "RestartPreventExitStatus=78",
+        "RestartPreventExitStatus=4 78",
+        "OnFailure=tautline-failed@%n.service",
+        "WatchdogSignal=SIGABRT",
         "StartLimitIntervalSec=0",
         "StateDirectory=tautline",
         "StateDirectoryMode=0700",
@@ -580,5 +582,47 @@ fn the_unit_keeps_its_contract() {
     ] {
         assert!(unit.lines().any(|have| have == line), "{line}");
     }
-    assert!(unit.lines().any(|line| line.starts_with("WatchdogSec=")));
+    // Progress is asked for three times in it, and twice a minute is what that may wake the box.
+    let watchdog = value_of(&unit, "WatchdogSec=");
+    assert!((90..=180).contains(&watchdog), "{watchdog}");
+}
+
+/// The number behind `key` at the start of a line.
+fn value_of(text: &str, key: &str) -> u32 {
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(key));
+    let value = values.next().unwrap_or_else(|| panic!("no {key}"));
+    assert_eq!(values.next(), None, "{key} twice");
+    value.parse().unwrap_or_else(|_| panic!("{key}{value} is no number"))
+}
+
+#[test]
+fn the_files_beside_the_units_are_well_formed() {
+    let read = |name: &str| std::fs::read_to_string(root().join("systemd").join(name)).unwrap();
+    // A Raspberry Pi's watchdog refuses more, and less than the relay needs to start helps nobody.
+    let hardware = read("hardware-watchdog.conf");
+    assert!(hardware.contains("\n[Manager]\n"));
+    assert!((5..=15).contains(&value_of(&hardware, "RuntimeWatchdogSec=")));
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| match Command::new(program).args(arguments).output() {
+        Ok(output) => assert!(output.status.success(), "{program}: {}", text_of(&output)),
+        Err(error) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{program} must be installed in CI: {error}"
+            );
+            eprintln!("not verified: {program} does not run here: {error}");
+        }
+    };
+    std::fs::create_dir(folder.path().join("etc")).unwrap();
+    let there = format!("--root={}", folder.path().display());
+    let file = |name: &str| root().join("systemd").join(name).to_str().unwrap().to_owned();
+    // Both say on stderr and by their status what they do not understand. Users come first: the other names them.
+    run("systemd-sysusers", &[&there, &file("tautline.sysusers")]);
+    let rights = Command::new("id").arg("-u").output().unwrap();
+    if text_of(&rights).trim() == "0" {
+        run("systemd-tmpfiles", &["--create", &there, &file("tautline.tmpfiles")]);
+        let state = folder.path().join("var/lib/tautline");
+        assert!(state.is_dir() || Command::new("systemd-tmpfiles").output().is_err());
+    }
 }

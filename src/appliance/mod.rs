@@ -11,6 +11,7 @@ mod run;
 mod senses;
 mod signals;
 pub mod status;
+mod watchdog;
 
 pub use pair::pair_alone;
 pub use run::{Console, RunError, RunOptions, run};

@@ -9,9 +9,10 @@ use futures_lite::future;
 use super::courier::Courier;
 use super::status::Facts;
 use crate::alert::{Alert, RouteName, SessionName};
-use crate::gateway::api::{AlertView, Chat, EventView, HistoryView, PairEvent, Status};
+use crate::gateway::api::{AlertView, Chat, EventView, HistoryEntry, HistoryView, PairEvent, Status};
 use crate::gateway::{Accepted, Refusal, Relay};
 use crate::outbox::Step;
+use crate::store::history;
 use crate::store::journal::{self, Event};
 use crate::whatsapp::{Command, SessionHandle};
 
@@ -77,6 +78,19 @@ impl Relay for Appliance {
             .into_iter()
             .map(AlertView::from)
             .collect()
+    }
+
+    fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal> {
+        let asked = match session {
+            Some(name) => vec![self.session(&name)?.name.clone()],
+            None => self.courier.sessions().map(|handle| handle.name.clone()).collect(),
+        };
+        let entries = history::newest(self.facts.store.view(), &asked, limit)
+            .map_err(|error| Refusal::Storage(error.to_string()))?;
+        Ok(entries
+            .into_iter()
+            .map(|(session, entry)| HistoryEntry::new(session, entry))
+            .collect())
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {

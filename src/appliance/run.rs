@@ -14,19 +14,26 @@ use super::courier::Courier;
 use super::relay::Appliance;
 use super::senses::Senses;
 use super::status::{Facts, started};
-use super::{ids, notify};
+use super::watchdog::{Watch, Withheld};
+use super::{clock, ids, notify};
 use crate::alert::SessionName;
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::Gateway;
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::outbox::Limits;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, history};
 use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 
 /// How long the sessions may take to say goodbye at the end.
 pub(super) const GOODBYE: Duration = Duration::from_secs(15);
+
+/// How long the last record of a run may take.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// The kernel draws it anew at every boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What a run is told.
 pub struct RunOptions {
@@ -128,6 +135,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     for finding in findings.damaged.iter().chain(&findings.orphaned) {
         log::error!("{finding}");
     }
+    let withheld = Withheld::default();
     let facts = Facts {
         started,
         started_at,
@@ -143,6 +151,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         senses: Arc::clone(&senses),
         config_warnings,
         findings,
+        withheld: withheld.clone(),
     };
 
     let (fatal_tx, fatal) = async_channel::bounded(1);
@@ -155,8 +164,19 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
         watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
         watched("the senses", feel(Arc::clone(&senses), handles.clone())),
-        executor.spawn(notify::feed_watchdog(store.clone())),
+        executor.spawn(note_start(store.clone())),
     ];
+    if let Some(limit) = notify::watchdog_limit() {
+        let watch = Watch {
+            limit,
+            executor: Arc::clone(&executor),
+            store: store.clone(),
+            sessions: handles.clone(),
+            withheld,
+        };
+        tasks.push(executor.spawn(watch.keep(notify::feed)));
+    }
+    let telling = notify::is_heard().then(|| executor.spawn(notify::keep_status(handles.clone())));
     for handle in &handles {
         if !handle.view().paired {
             tasks.push(executor.spawn(show_pairing(handle.clone(), Arc::clone(&console))));
@@ -192,6 +212,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let broken = async { Some(RunError::StoreFailed(store.failure().await)) };
     let ended = async { fatal.recv().await.ok().map(RunError::PartEnded) };
     let failure = future::or(signal, future::or(broken, ended)).await;
+    drop(telling);
     notify::stopping();
     drop(stop_tx);
     serving.await;
@@ -205,8 +226,38 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::error!("the last changes were not written: {error}");
     }
     senses.keep_last_time().await;
+    note_end(&store, failure.as_ref()).await;
     drop(tasks);
     failure.map_or(Ok(()), Err)
+}
+
+/// For the black box: that this run has begun, and how the last one ended.
+async fn note_start(store: Store) {
+    let boot = std::fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned());
+    match history::run_begins(&store, clock::wall_ms(), boot, env!("CARGO_PKG_VERSION")).await {
+        Ok(started) => match started.before {
+            history::Before::Nothing | history::Before::Stopped { .. } => {}
+            history::Before::Failed { why, .. } => log::warn!("the last run gave up: {why}"),
+            history::Before::Vanished { host_too: Some(true) } => {
+                log::warn!("the last run ended without a goodbye, and the host with it")
+            }
+            history::Before::Vanished { .. } => log::warn!("the last run ended without a goodbye"),
+        },
+        Err(error) => log::warn!("the start could not be recorded: {error}"),
+    }
+}
+
+/// A store that hangs or is broken must not keep the process from ending: the next start says then that there was no
+/// goodbye.
+async fn note_end(store: &Store, failure: Option<&RunError>) {
+    let noted = async { history::run_ends(store, clock::wall_ms(), failure.map(ToString::to_string)).await };
+    let late = async {
+        Timer::after(LAST_WRITE).await;
+        Ok(())
+    };
+    if let Err(error) = future::or(noted, late).await {
+        log::debug!("the end of the run was not recorded: {error}");
+    }
 }
 
 type Sessions = (

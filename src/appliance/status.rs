@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::clock;
 use super::courier::{Courier, Findings};
 use super::senses::Senses;
+use super::watchdog::{Withheld, name_of};
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -41,6 +42,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "store-full",
     "store-read-only",
     "tcp-setting-refused",
+    "watchdog-withheld",
 ];
 
 /// What does not change while the relay runs, and where to look for the rest.
@@ -57,6 +59,7 @@ pub(super) struct Facts {
     pub(super) config_warnings: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
     pub(super) findings: Findings,
+    pub(super) withheld: Withheld,
 }
 
 impl Facts {
@@ -105,10 +108,10 @@ impl Facts {
                 reason: reason.to_string(),
             }),
             last_end: view.last_end.as_ref().map(|end| LineEnd {
-                at: end.at,
-                cause: end.cause.to_string(),
+                at: end.at_ms,
+                cause: end.words.clone(),
                 origin: end.origin.to_string(),
-                verdict: end.verdict.to_string(),
+                verdict: end.verdict.clone(),
                 detail: end.detail.clone(),
             }),
             inbound_recorded: inbound::count(self.store.view(), &handle.name).unwrap_or(0),
@@ -170,6 +173,15 @@ impl Facts {
             Some(error) => health.push(entry("store-full", "error", error.to_string())),
         }
         health.extend(self.clock_health());
+        for (who, waited) in self.withheld.all() {
+            let handles: Vec<_> = views.iter().map(|(handle, _)| SessionHandle::clone(handle)).collect();
+            let text = format!(
+                "{} has made no progress for {} s; systemd will restart the relay",
+                name_of(who, &handles),
+                waited.as_secs()
+            );
+            health.push(entry("watchdog-withheld", "error", text));
+        }
         for (handle, view) in views {
             health.extend(session_health(handle, view).map(|(code, severity, text)| entry(code, severity, text)));
             if let Some(since) = view.ack_owed_since {
@@ -285,6 +297,19 @@ fn offline(view: &SessionView, text: String) -> (&'static str, &'static str, Str
         Some(at) if at.elapsed() >= OFFLINE_TOLERATED => ("session-offline", "error", text),
         _ => ("session-offline", "warning", text),
     }
+}
+
+/// One session in a few words, for `systemctl status`.
+pub(super) fn in_short(handle: &SessionHandle) -> String {
+    let word = match state_of(&handle.view()) {
+        SessionState::Unpaired => "not paired",
+        SessionState::Pairing => "waits to be linked",
+        SessionState::Connecting => "connecting",
+        SessionState::Online => "online",
+        SessionState::Waiting => "waits to connect again",
+        SessionState::Stopped => "stopped until a person acts",
+    };
+    format!("{} {word}", handle.name)
 }
 
 fn state_of(view: &SessionView) -> SessionState {

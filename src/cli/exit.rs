@@ -16,7 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// No relay answers on the control socket.
     Unreachable = 3,
-    /// The relay answers, and will not: unknown route, outbox full, message too large.
+    /// The relay answers, and will not: unknown route, outbox full, message too large. And a relay that does not start on
+    /// a damaged state; systemd does not restart that (`RestartPreventExitStatus=4 78`).
     Refused = 4,
     /// Nothing goes out until a person acts: pair the session.
     NotPaired = 5,
@@ -24,7 +25,7 @@ pub enum Exit {
     WaitRanOut = 6,
     /// Another process has the state directory.
     StateInUse = 7,
-    /// systemd never restarts after this one (`RestartPreventExitStatus=78`).
+    /// systemd never restarts after this one (`RestartPreventExitStatus=4 78`).
     BadConfig = 78,
 }
 

@@ -68,7 +68,8 @@ fn absolute(path: PathBuf) -> PathBuf {
 pub(super) fn failure(error: RunError) -> Failure {
     let exit = match &error {
         RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
-        RunError::Refused(_) => Exit::Refused,
+        // It is the same after a restart, until a person has acted.
+        RunError::Refused(_) | RunError::Store(StoreError::Damaged { .. }) => Exit::Refused,
         RunError::Store(_)
         | RunError::Listen(_)
         | RunError::Signals(_)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_io::Timer;
 use clap::Args;
 
-use crate::gateway::api::{SessionState, SessionStatus, Status};
+use crate::alert::SessionName;
+use crate::gateway::api::{HistoryEntry, SessionState, SessionStatus, Status, utc};
 
 use super::client::{Client, PROMPT};
 use super::output::{Tone, ago, is_fancy, plain, print, print_json, say, span, tinted};
@@ -17,16 +18,36 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const CLEAR: &str = "\x1b[H\x1b[J";
 const CHARS_MAX: usize = 300;
 
+/// `--history`: entries without `--limit`, columns at the most, and of them for a session's name.
+const HISTORY_DEFAULT: u16 = 20;
+const COLUMNS: usize = 100;
+const NAME_CHARS_MAX: usize = 16;
+/// `2026-01-02 03:04:05`.
+const UTC_CHARS: usize = 19;
+
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Show it again and again, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// Show what ended the lines, and how each run of the relay began; the newest last
+    #[arg(long, conflicts_with = "watch")]
+    history: bool,
+    /// Only this session's lines
+    #[arg(long, value_name = "S", requires = "history")]
+    session: Option<SessionName>,
+    /// At most this many
+    #[arg(long, value_name = "N", requires = "history", default_value_t = HISTORY_DEFAULT,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
 }
 
 pub(super) fn execute(global: &Global, args: &StatusArgs) -> Result<(), Failure> {
     let fancy = is_fancy();
     smol::block_on(async {
+        if args.history {
+            return show_history(global, args).await;
+        }
         show(global, fancy, "").await?;
         if !args.watch {
             return Ok(());
@@ -49,6 +70,70 @@ async fn show(global: &Global, fancy: bool, before: &str) -> Result<(), Failure>
         return print_json(&status);
     }
     print(format_args!("{before}{}", describe(&status, fancy)))
+}
+
+async fn show_history(global: &Global, args: &StatusArgs) -> Result<(), Failure> {
+    let client = Client::find(global).await?;
+    let session = args
+        .session
+        .as_ref()
+        .map_or(String::new(), |name| format!("&session={name}"));
+    let target = format!("/v1/lines?limit={}{session}", args.limit);
+    let entries: Vec<HistoryEntry> = client.call("GET", &target, Vec::new(), PROMPT).await?;
+    if global.json {
+        return print_json(&entries);
+    }
+    if entries.is_empty() {
+        say(format_args!("no line has ended yet"));
+        return Ok(());
+    }
+    print(chronicle(&entries))
+}
+
+/// Entries one below the other: when, whose, and in lines of its own what is known.
+fn chronicle(entries: &[HistoryEntry]) -> String {
+    let longest = entries.iter().map(|entry| entry.session().chars().count()).max();
+    let names = longest.unwrap_or(0).clamp("SESSION".len(), NAME_CHARS_MAX);
+    let indent = UTC_CHARS + 2 + names + 2;
+    let mut lines = vec![format!("{:<UTC_CHARS$}  {:<names$}  WHAT", "TIME (UTC)", "SESSION")];
+    for entry in entries {
+        let mut front = format!(
+            "{:<UTC_CHARS$}  {:<names$}  ",
+            utc(entry.at()),
+            plain(entry.session(), names)
+        );
+        for (at, text) in std::iter::once(entry.headline()).chain(entry.particulars()).enumerate() {
+            // What is only known beside it stands a little further in.
+            let further = if at == 0 { 0 } else { 2 };
+            for line in wrapped(&plain(&text, CHARS_MAX), COLUMNS - indent - further) {
+                lines.push(format!("{front}{:further$}{line}", ""));
+                front = " ".repeat(indent);
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+/// `text` in lines of at most `width` characters, cut between words where that is possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let (have, more) = (line.chars().count(), word.chars().count());
+        if have > 0 && have + 1 + more > width {
+            lines.push(std::mem::take(&mut line));
+        } else if have > 0 {
+            line.push(' ');
+        }
+        for letter in word.chars() {
+            if line.chars().count() == width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(letter);
+        }
+    }
+    lines.push(line);
+    lines
 }
 
 fn describe(status: &Status, fancy: bool) -> String {
@@ -164,4 +249,27 @@ fn describe_session(session: &SessionStatus, fancy: bool, lines: &mut Vec<String
         "  lines opened: {}, messages received: {}",
         session.lines, session.inbound_recorded
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_between_words_and_never_too_long() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrapped("ab cdefgh", 4), ["ab", "cdef", "gh"]);
+        assert_eq!(wrapped("", 4), [""]);
+        for width in 1..12 {
+            let text = "a bb ccc dddd  eeeee ffffff ggggggggggggggg h";
+            let lines = wrapped(text, width);
+            assert!(
+                lines.iter().all(|line| line.chars().count() <= width),
+                "{width}: {lines:?}"
+            );
+            let letters = |text: &str| text.replace(' ', "");
+            assert_eq!(letters(&lines.concat()), letters(text));
+        }
+    }
 }

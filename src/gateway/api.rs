@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::history::{EndView, HistoryEntry, StartView, utc};
 pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};

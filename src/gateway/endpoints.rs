@@ -26,6 +26,9 @@ const ALERTS_MAX: usize = 1000;
 /// `GET /v1/events` without `limit`, and at most with it.
 const EVENTS_DEFAULT: usize = 100;
 const EVENTS_MAX: usize = 1000;
+/// `GET /v1/lines`: a day of a busy line, and all that one session keeps.
+const LINES_DEFAULT: usize = 50;
+const LINES_MAX: usize = 1000;
 /// How long one may wait that should not.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -70,6 +73,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         ["v1", "status"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.status())),
         ["v1", "routes"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.routes())),
         ["v1", "health"] => on(conn, READ).map(|()| health(shared)),
+        ["v1", "lines"] => on(conn, READ).and_then(|()| lines(shared, conn)),
         ["v1", "alerts"] => on(conn, READ).and_then(|()| alerts(shared, conn)),
         ["v1", "events"] => on(conn, READ).and_then(|()| events(shared, conn)),
         ["v1", "alerts", id] => alert(shared, door, conn, id).await,
@@ -225,6 +229,19 @@ fn health(shared: &Shared) -> Answer {
     Answer::json(if health.healthy { 200 } else { 503 }, &health)
 }
 
+fn parse_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
+    let Some(text) = text else { return Ok(default) };
+    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+    limit.ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {max}, not {text:?}")))
+}
+
+fn lines(shared: &Shared, conn: &Client) -> Outcome {
+    let pairs = pairs(conn)?;
+    let limit = parse_limit(value(&pairs, "limit"), LINES_DEFAULT, LINES_MAX)?;
+    let session = value(&pairs, "session").map(parse_session).transpose()?;
+    Ok(Answer::json(200, &shared.relay.lines(session, limit)?))
+}
+
 fn alerts(shared: &Shared, conn: &Client) -> Outcome {
     let pairs = pairs(conn)?;
     let limit = parse_limit(value(&pairs, "limit"), ALERTS_DEFAULT, ALERTS_MAX)?;
@@ -234,12 +251,6 @@ fn alerts(shared: &Shared, conn: &Client) -> Outcome {
         Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
     };
     Ok(Answer::json(200, &shared.relay.alerts(pending, limit)))
-}
-
-fn parse_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, Problem> {
-    let Some(text) = text else { return Ok(default) };
-    let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
-    limit.ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {max}, not {text:?}")))
 }
 
 /// What is there, a JSON object a line, and then the end. Whoever wants more asks again with the last number.

@@ -8,6 +8,7 @@ mod answer;
 pub mod api;
 mod endpoints;
 mod guard;
+mod history;
 mod page;
 mod publish;
 pub mod query;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::alert::{Alert, RouteName, SessionName};
-use api::{AlertView, Chat, EventView, PairEvent, Status};
+use api::{AlertView, Chat, EventView, HistoryEntry, PairEvent, Status};
 
 /// An accepted alert: durable, and this is what the sender is told.
 #[derive(Debug, Clone)]
@@ -71,6 +72,9 @@ pub trait Relay: Send + Sync + 'static {
 
     /// The newest first, at most `limit`; with `pending` only those not yet sent.
     fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
+
+    /// What ended the lines of `session`, or of all, and the relay's own starts: the newest `limit`, the newest last.
+    fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal>;
 
     /// With its history.
     fn alert(&self, id: &str) -> Option<AlertView>;

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::outbox::Step;
 
+use super::Refusal;
 use super::answer::{Answer, Problem};
-use super::api::{AlertView, HealthEntry, OutboxCounts, SessionState, SessionStatus, Status};
+use super::api::{AlertView, HealthEntry, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status, utc};
 use super::server::Shared;
 
 const INDEX: &str = include_str!("../../web/index.html");
@@ -20,17 +21,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const ALERTS_SHOWN: usize = 20;
+const LINES_SHOWN: usize = 10;
 /// Characters of a message in the table.
 const EXCERPT: usize = 160;
 
 pub(super) fn page(shared: &Shared) -> Answer {
     let status = shared.relay.status();
     let alerts = shared.relay.alerts(false, ALERTS_SHOWN);
+    // Without them the rest is still worth showing.
+    let lines = shared.relay.lines(None, LINES_SHOWN);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let mut view = String::new();
     // Writing into a String cannot fail.
-    let _ = render(&mut view, &status, &alerts, now_ms);
+    let _ = render(&mut view, &status, &lines, &alerts, now_ms);
     let title = if status.healthy { "Tautline" } else { "⚠ Tautline" };
     let html = INDEX
         .replacen("<title>Tautline</title>", &format!("<title>{title}</title>"), 1)
@@ -68,13 +72,20 @@ impl<T: Display> Display for Text<T> {
     }
 }
 
-fn render(out: &mut String, status: &Status, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
+fn render(
+    out: &mut String,
+    status: &Status,
+    lines: &Result<Vec<HistoryEntry>, Refusal>,
+    alerts: &[AlertView],
+    now_ms: u64,
+) -> fmt::Result {
     overview(out, status)?;
     for session in &status.sessions {
         render_session(out, session, now_ms)?;
     }
     outbox(out, &status.outbox)?;
-    recent(out, alerts, now_ms)
+    recent(out, alerts, now_ms)?;
+    history(out, lines, now_ms)
 }
 
 fn overview(out: &mut String, status: &Status) -> fmt::Result {
@@ -213,6 +224,33 @@ fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
     Ok(())
 }
 
+/// The newest first here: a page is read from the top.
+fn history(out: &mut String, lines: &Result<Vec<HistoryEntry>, Refusal>, now_ms: u64) -> fmt::Result {
+    out.push_str("<section><h2>Ends of lines, and starts</h2>");
+    let lines = match lines {
+        Ok(lines) if lines.is_empty() => return writeln!(out, "<p class=dim>None yet.</p></section>"),
+        Ok(lines) => lines,
+        Err(refusal) => return writeln!(out, "<p class=bad>{}</p></section>", Text(refusal)),
+    };
+    out.push_str("<div class=scroll><table><thead><tr><th>when<th>session<th>what</thead><tbody>\n");
+    for entry in lines.iter().rev() {
+        write!(
+            out,
+            "<tr><td class=number title=\"{} UTC\">{} ago<td>{}<td class=text>{}",
+            Text(utc(entry.at())),
+            span(now_ms.saturating_sub(entry.at())),
+            Text(entry.session()),
+            Text(entry.headline())
+        )?;
+        for particular in entry.particulars() {
+            write!(out, "<br><span class=dim>{}</span>", Text(particular))?;
+        }
+        out.push('\n');
+    }
+    out.push_str("</tbody></table></div></section>\n");
+    Ok(())
+}
+
 fn excerpt(text: &str) -> String {
     match text.char_indices().nth(EXCERPT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -221,7 +259,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// A time for people: its two largest units, and milliseconds only below a second.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     let rounded = match ms {
         0..1000 => Duration::from_millis(ms),
         _ => Duration::from_secs(ms / 1000),

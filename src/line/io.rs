@@ -25,6 +25,14 @@ pub enum Input {
     Start {
         paired: bool,
     },
+    /// In place of `Start`: in an earlier run the server named a time, and `left` of it is left.
+    StartHeld {
+        paired: bool,
+        after: Cause,
+        left: Duration,
+    },
+    /// What is left of that, after another look at a wall clock that may have been set since. It only ever shortens.
+    HoldLeft(Duration),
     /// A person asks for pairing; starts over what had ended.
     PairRequested,
     /// The credentials of a fresh pairing are on disk.

@@ -152,6 +152,8 @@ impl Supervisor {
         let now = if heard { at } else { self.turn(at) };
         match input {
             Input::Start { paired } => self.start(now, paired),
+            Input::StartHeld { paired, after, left } => self.start_held(now, paired, after, left),
+            Input::HoldLeft(left) => self.shorten_hold(now, left),
             Input::PairRequested => self.pair_requested(now),
             Input::Paired => {
                 self.paired = true;
@@ -281,6 +283,20 @@ impl Supervisor {
         if self.state == State::Idle {
             self.paired = paired;
             self.dial(now, !paired);
+        }
+    }
+
+    fn start_held(&mut self, now: Instant, paired: bool, after: Cause, left: Duration) {
+        if self.state == State::Idle {
+            self.paired = paired;
+            self.last_cause = Some(after.clone());
+            self.wait(now, left, after, Reason::Hold);
+        }
+    }
+
+    fn shorten_hold(&mut self, now: Instant, left: Duration) {
+        if let (State::Waiting { .. }, Some((due, Reason::Hold))) = (&self.state, self.deadline) {
+            self.deadline = Some((due.min(now + left), Reason::Hold));
         }
     }
 

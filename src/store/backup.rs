@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::batch::raw_key;
 use super::log::{CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect};
-use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, outbox, writer};
+use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, history, outbox, writer};
 use crate::outbox::{AlertRecord, Step, Timestamp};
 
 /// What a held alert says for itself.
@@ -41,7 +41,7 @@ pub fn goes_along(tree: Tree) -> bool {
         | Tree::PnMapping
         | Tree::TcToken => true,
         // What was promised, and what was received.
-        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity | Tree::Journal => true,
+        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity | Tree::Journal | Tree::LineEnd => true,
         // Ratchets, keys that are good for one use, and what is only true together with them.
         Tree::Session
         | Tree::PreKey
@@ -267,7 +267,8 @@ impl Backup {
         let leap = PRE_KEY_LEAP + random % PRE_KEY_LEAP;
         let mut next = State::new();
         let mut seq_max = 0;
-        for (raw, value) in self.state {
+        let run = raw_key(Tree::Meta, history::RUN_KEY);
+        for (raw, value) in self.state.into_iter().filter(|(raw, _)| *raw != run) {
             let row = match tree_of(&raw) {
                 Some(Tree::Device) => credentials::after_a_restore(&value, leap)?,
                 Some(Tree::Outbox) => {

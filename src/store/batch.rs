@@ -36,6 +36,8 @@ pub enum Tree {
     InboundIdentity = 34,
     /// What happened, by number.
     Journal = 35,
+    /// What ended each line, and how each run began.
+    LineEnd = 36,
 }
 
 impl Tree {
@@ -64,13 +66,14 @@ impl Tree {
 
     /// The tree with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
-        const OTHERS: [Tree; 6] = [
+        const OTHERS: [Tree; 7] = [
             Tree::Meta,
             Tree::Quarantine,
             Tree::Outbox,
             Tree::Inbound,
             Tree::InboundIdentity,
             Tree::Journal,
+            Tree::LineEnd,
         ];
         let mut all = Self::CREDENTIALS.into_iter().chain(OTHERS);
         all.find(|tree| *tree as u8 == number)
@@ -104,6 +107,7 @@ impl Tree {
             Self::Inbound => "inbound",
             Self::InboundIdentity => "inbound-identity",
             Self::Journal => "journal",
+            Self::LineEnd => "line-end",
         }
     }
 }

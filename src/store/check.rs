@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::log::{Inspection, LogError, RealDisk, State, inspect, inspect_before};
-use super::{Lock, LockError, StoreError, Tree, credentials, inbound, index, journal, outbox, record, writer};
+use super::{Lock, LockError, StoreError, Tree, credentials, history, inbound, index, journal, outbox, record, writer};
 
 /// A log that grows while it is read can look damaged: a frame is read before it is written, a later one after it.
 const LOOKS_MAX: u32 = 5;
@@ -158,6 +158,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
         Tree::Outbox => outbox::decode(key, value).map(drop),
         Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
         Tree::Journal => journal::check_row(key, value),
+        Tree::LineEnd => history::check_row(value),
         Tree::Device
         | Tree::Identity
         | Tree::Session

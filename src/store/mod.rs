@@ -14,6 +14,7 @@ pub mod backup;
 mod batch;
 mod check;
 pub mod credentials;
+pub mod history;
 pub mod inbound;
 mod index;
 pub mod journal;

@@ -23,7 +23,7 @@ use super::transport::LineFactory;
 use super::version::WebVersion;
 use crate::config::SessionPlan;
 use crate::line::{Cause, Schedule};
-use crate::net::{DialError, Ended};
+use crate::net::{DialError, Ended, LineTap};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
 
@@ -146,6 +146,8 @@ pub(super) struct LiveClient {
     quiet: Arc<QuietName>,
     factory: Arc<LineFactory>,
     unread: Unread,
+    /// Of the line before the attempt that is under way.
+    tap_before: Option<Arc<LineTap>>,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
     _stanzas: RawNodeLease,
 }
@@ -196,6 +198,7 @@ impl LiveClient {
             quiet,
             factory,
             unread: Unread::default(),
+            tap_before: None,
             _stanzas: stanzas,
         })
     }
@@ -203,6 +206,7 @@ impl LiveClient {
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
         self.quiet.restore().await;
+        self.tap_before = self.factory.tap();
         self.unread.before = self.frames_ahead();
         self.unread.since = None;
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
@@ -270,10 +274,11 @@ impl LiveClient {
         self.sorter.last_content()
     }
 
-    /// Bytes of the newest line on the wire, in and out.
+    /// Bytes on the wire since the attempt began, in and out. None of it when it did not get as far as a line.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        let tap = self.factory.tap().map(|tap| tap.look());
-        tap.map_or((0, 0), |state| (state.bytes_in, state.bytes_out))
+        let before = |tap: &Arc<LineTap>| self.tap_before.as_ref().is_some_and(|before| Arc::ptr_eq(before, tap));
+        let state = self.factory.tap().filter(|tap| !before(tap)).map(|tap| tap.look());
+        state.map_or((0, 0), |state| (state.bytes_in, state.bytes_out))
     }
 
     /// What the sockets are set to, and what the kernel refused.

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use event_listener::{Event, EventListener};
+
 use crate::alert::{Chat, Recipient, SessionName};
-use crate::line::{Cause, EndRecord, Origin, PairEvent, Sensed, State, Verdict};
+use crate::line::{EndRecord, PairEvent, Sensed, State};
 use crate::outbox::{MessageId, ReceiptKind};
 
 /// Commands that wait at once; whoever sends one more waits.
@@ -30,6 +32,8 @@ pub enum Command {
     Suspect,
     /// News of the host or its network.
     Sensed(Sensed),
+    /// Answer at once: the task takes turns.
+    Turn { answer: async_channel::Sender<()> },
     /// End the line and the session's task.
     Shutdown,
 }
@@ -69,19 +73,6 @@ pub enum Notice {
     },
 }
 
-/// Why and when the last line ended.
-#[derive(Debug, Clone)]
-pub struct LastEnd {
-    /// Unix milliseconds.
-    pub at: u64,
-    pub cause: Cause,
-    pub origin: Origin,
-    pub verdict: Verdict,
-    pub detail: String,
-    /// Everything that is known of it.
-    pub record: EndRecord,
-}
-
 /// How a session stands, for status.
 #[derive(Debug, Clone)]
 pub struct SessionView {
@@ -94,7 +85,8 @@ pub struct SessionView {
     /// Since when there has been no line, when there is none.
     pub offline_since: Option<Instant>,
     pub lines: u64,
-    pub last_end: Option<LastEnd>,
+    /// How the last line ended, in this run or before it.
+    pub last_end: Option<EndRecord>,
     pub deadline: Option<(Instant, crate::line::Reason)>,
     /// Since when the server has waited for the oldest ack that is overdue.
     pub ack_owed_since: Option<Instant>,
@@ -138,9 +130,15 @@ pub struct SessionHandle {
     pub name: SessionName,
     pub(super) commands: async_channel::Sender<Command>,
     pub(super) view: Arc<Mutex<SessionView>>,
+    pub(super) changed: Arc<Event>,
 }
 
 impl SessionHandle {
+    /// Tells when the session's state changes next.
+    pub fn state_change(&self) -> EventListener {
+        self.changed.listen()
+    }
+
     /// How it stands now.
     pub fn view(&self) -> SessionView {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()

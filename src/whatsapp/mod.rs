@@ -17,7 +17,7 @@ mod steady;
 mod transport;
 mod version;
 
-pub use handle::{Command, LastEnd, Notice, SessionHandle, SessionView};
+pub use handle::{Command, Notice, SessionHandle, SessionView};
 pub use http_client::SmolHttp;
 pub use runtime::SmolRuntime;
 pub use session::{Session, SessionParts};

@@ -4,12 +4,14 @@
 //! an event.
 
 mod acts;
+mod black_box;
 mod pairing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use event_listener::Event as Signal;
 use futures_lite::future;
 use smol::{Executor, Task};
 
@@ -22,6 +24,7 @@ use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
 use crate::store::Store;
+use black_box::{BlackBox, Held};
 use pairing::Pairing;
 
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
@@ -67,6 +70,11 @@ pub struct Session {
     commands: async_channel::Receiver<Command>,
     look_at_clock: async_channel::Sender<()>,
     view: Arc<Mutex<SessionView>>,
+    /// Notified when the view's state changes.
+    changed: Arc<Signal>,
+    black_box: BlackBox,
+    /// The server named a time in an earlier run, and it is not over.
+    held: Option<Held>,
     supervisor: Supervisor,
     client: Option<LiveClient>,
     line: Option<Line>,
@@ -111,6 +119,9 @@ impl Session {
             supervisor.handle(Instant::now(), Input::ClockUnset);
         }
         let (notices, look_at_clock) = (parts.notices.clone(), parts.look_at_clock.clone());
+        let changed = Arc::new(Signal::new());
+        let black_box = BlackBox::open(&parts.executor, &parts.store, &name);
+        let (last_end, held) = black_box::last(&parts.store, &name);
         let parts = Arc::new(ClientParts::new(parts));
         let session = Self {
             name: name.clone(),
@@ -118,6 +129,9 @@ impl Session {
             commands,
             look_at_clock,
             view: Arc::clone(&view),
+            changed: Arc::clone(&changed),
+            black_box,
+            held,
             supervisor,
             client: None,
             line: None,
@@ -131,11 +145,15 @@ impl Session {
             parts,
         };
         session.look_at_credentials();
-        session.change(|view| view.offline_since = Some(Instant::now()));
+        session.change(|view| {
+            view.offline_since = Some(Instant::now());
+            view.last_end = last_end;
+        });
         let handle = SessionHandle {
             name,
             commands: commands_tx,
             view,
+            changed,
         };
         (session, handle)
     }
@@ -143,7 +161,7 @@ impl Session {
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
     pub async fn run(mut self) {
         let paired = self.look(|view| view.paired);
-        self.supervisor.handle(Instant::now(), Input::Start { paired });
+        self.start(paired);
         while !self.done {
             self.perform().await;
             if self.done {
@@ -169,6 +187,7 @@ impl Session {
             }
         }
         self.let_go_of_client().await;
+        self.black_box.close().await;
     }
 
     async fn next_event(&mut self) -> Event {
@@ -177,6 +196,7 @@ impl Session {
             self.line.as_ref().and_then(|l| l.give_up_at),
             self.client.as_ref().and_then(LiveClient::look_again_at),
             self.login_by(),
+            self.held.as_ref().map(|held| held.look_at),
         ]
         .into_iter()
         .flatten()
@@ -251,6 +271,7 @@ impl Session {
                 .supervisor
                 .handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
             Command::Sensed(sensed) => self.supervisor.handle(Instant::now(), sensed.into()),
+            Command::Turn { answer } => drop(answer.try_send(())),
             Command::Shutdown => {
                 self.supervisor.handle(Instant::now(), Input::Shutdown);
                 self.done |= *self.supervisor.state() == State::Stopped(Stop::Requested);
@@ -435,6 +456,7 @@ impl Session {
             self.said_first(Cause::LoginTimeout, "no login after the upgrade".to_owned());
             self.break_line("the login took too long");
         }
+        self.look_at_hold(now);
         self.supervisor.handle_timeout(now);
         let stuck = self
             .line

@@ -32,6 +32,7 @@ struct Inside {
     problems: Vec<HealthEntry>,
     pairings: Vec<Option<String>>,
     waiting: usize,
+    lines: Vec<HistoryEntry>,
 }
 
 pub struct FakeRelay {
@@ -64,6 +65,11 @@ impl FakeRelay {
             severity: "error".into(),
             text: text.into(),
         });
+    }
+
+    /// What `GET /v1/lines` tells, the newest last.
+    pub fn line(&self, entry: HistoryEntry) {
+        self.inside.lock().unwrap().lines.push(entry);
     }
 
     pub fn taken(&self) -> Vec<(String, Alert)> {
@@ -240,6 +246,16 @@ impl Relay for FakeRelay {
             .rev()
             .filter(|alert| !pending || alert.state == Step::Accepted);
         wanted.take(limit).cloned().collect()
+    }
+
+    fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal> {
+        match session {
+            Some(name) if name.as_str() != "default" => Err(Refusal::UnknownSession(name.to_string())),
+            _ => {
+                let lines = &self.inside.lock().unwrap().lines;
+                Ok(lines[lines.len().saturating_sub(limit)..].to_vec())
+            }
+        }
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {

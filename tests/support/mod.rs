@@ -130,6 +130,11 @@ impl Site {
 
     /// Starts the relay and waits until it listens.
     pub fn start(&self) -> Relay {
+        self.start_with(&[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with(&self, env: &[(&str, &str)]) -> Relay {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -137,6 +142,7 @@ impl Site {
             .expect("a log file");
         let mut child = self
             .command(&["run", "-v"])
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

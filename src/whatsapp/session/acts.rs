@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::client::LiveClient;
-use super::super::handle::{LastEnd, Notice};
+use super::super::handle::Notice;
 use super::super::steady::{NoJumps, wall_ms};
 use super::super::{questions, version};
 use super::pairing::Pairing;
@@ -45,11 +45,15 @@ impl Session {
         }
         let (state, deadline) = (self.supervisor.state().clone(), self.supervisor.poll_timeout());
         let ack_owed_since = self.supervisor.ack_owed_since();
+        let changed = self.look(|view| view.state != state);
         self.change(|view| {
             view.state = state;
             view.deadline = deadline;
             view.ack_owed_since = ack_owed_since;
         });
+        if changed {
+            self.changed.notify(usize::MAX);
+        }
     }
 
     async fn on_stopped(&mut self, stop: Stop) {
@@ -188,25 +192,24 @@ impl Session {
             .collect();
         log::log!(level, "session {}: {cause}{words}; {verdict}", self.name);
         record.at_ms = wall_ms();
-        record.detail.clone_from(&detail);
+        record.detail = detail;
         (record.bytes_in, record.bytes_out) = self.client.as_ref().map_or((0, 0), LiveClient::bytes);
         let stops = matches!(verdict, Verdict::Stop(_));
         if !stops && !self.look(|view| view.paired) {
             let reason = format!("{cause}{words}");
             self.show(PairEvent::Waiting { reason });
         }
-        let end = LastEnd {
-            at: record.at_ms,
-            record,
-            origin: cause.origin(),
-            cause,
-            verdict,
-            detail,
+        let hold = match verdict {
+            Verdict::HoldUntil(hold) => Some(hold),
+            Verdict::RedialNow | Verdict::BackOff | Verdict::BackOffLong | Verdict::AwaitClock | Verdict::Stop(_) => {
+                None
+            }
         };
+        self.black_box.keep(record.clone(), hold);
         self.change(|view| {
             view.online_since = None;
             view.offline_since.get_or_insert_with(Instant::now);
-            view.last_end = Some(end);
+            view.last_end = Some(record);
         });
     }
 

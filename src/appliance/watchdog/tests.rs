@@ -1,0 +1,143 @@
+use std::io;
+use std::sync::Condvar;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::store::Tree;
+use crate::store::log::{Disk, DiskFile, Limits, RealDisk};
+
+/// For what should happen in a moment, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A disk whose syncs hang for as long as the gate is shut.
+struct Hanging {
+    real: RealDisk,
+    gate: Arc<Gate>,
+}
+
+#[derive(Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    moved: Condvar,
+}
+
+impl Gate {
+    fn set(&self, shut: bool) {
+        *self.shut.lock().unwrap() = shut;
+        self.moved.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.moved.wait_while(self.shut.lock().unwrap(), |shut| *shut).unwrap());
+    }
+}
+
+impl Hanging {
+    fn file(&self, inner: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        let gate = Arc::clone(&self.gate);
+        Box::new(HangingFile { inner, gate })
+    }
+}
+
+impl Disk for Hanging {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.real.list()
+    }
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.real.read(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(self.real.open(name)?))
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(self.file(self.real.create(name)?))
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.real.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.real.remove(name)
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.real.sync_directory()
+    }
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        self.real.free_bytes()
+    }
+}
+
+struct HangingFile {
+    inner: Box<dyn DiskFile>,
+    gate: Arc<Gate>,
+}
+
+impl DiskFile for HangingFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_at(offset, bytes)
+    }
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.gate.pass();
+        self.inner.sync_data()
+    }
+    fn sync_all(&mut self) -> io::Result<()> {
+        self.gate.pass();
+        self.inner.sync_all()
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let from = Instant::now();
+    while !condition() {
+        assert!(from.elapsed() < SOON, "{what} never came");
+        Timer::after(Duration::from_millis(2)).await;
+    }
+}
+
+/// A write that hangs in the store's thread withholds the feed, is told, and no longer when it has gone through.
+#[test]
+fn a_store_that_hangs_is_not_fed_for_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let disk = Hanging {
+        real: RealDisk::new(dir.path().to_owned()),
+        gate: Arc::clone(&gate),
+    };
+    let store = Store::open_on(dir.path(), 1 << 20, Arc::new(disk), Limits::default()).unwrap();
+    let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
+    let (withheld, fed) = (Withheld::default(), Arc::new(AtomicU32::new(0)));
+    let watch = Watch {
+        limit: Duration::from_millis(300),
+        executor: Arc::clone(&executor),
+        store: store.clone(),
+        sessions: Vec::new(),
+        withheld: withheld.clone(),
+    };
+    let counted = Arc::clone(&fed);
+    smol::block_on(executor.run(async {
+        let _watching = executor.spawn(watch.keep(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }));
+        until("three feeds", || fed.load(Ordering::SeqCst) >= 3).await;
+        assert!(withheld.all().is_empty());
+
+        gate.set(true);
+        let mut batch = Batch::new();
+        batch.put(Tree::Meta, b"x", vec![1]).unwrap();
+        let writing = executor.spawn(async move { store.commit(batch).await });
+        until("the loss", || !withheld.all().is_empty()).await;
+        let (who, waited) = withheld.all()[0];
+        assert_eq!(who, Progress::Store);
+        assert!(waited >= Duration::from_millis(100), "{waited:?}");
+        let hanging = fed.load(Ordering::SeqCst);
+        Timer::after(Duration::from_millis(600)).await;
+        assert_eq!(fed.load(Ordering::SeqCst), hanging, "fed while the store hangs");
+
+        gate.set(false);
+        until("the next feed", || fed.load(Ordering::SeqCst) > hanging).await;
+        assert!(withheld.all().is_empty());
+        writing.await.unwrap();
+    }));
+}

@@ -1,0 +1,128 @@
+//! The session's part of the black box: ends of lines on their way to the disk, and what the last one still asks of us.
+
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::future;
+use smol::{Executor, Task};
+
+use super::{Session, wall_ms};
+use crate::alert::SessionName;
+use crate::line::{Cause, EndRecord, Input, State};
+use crate::store::{Store, history};
+
+/// Ends that wait for the disk. Attempts are braked to a few a minute: a disk that is this far behind hangs.
+const WAITING_MAX: usize = 32;
+
+/// How long the last ones may take at the end of the run.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// How often a hold from an earlier run is compared with the wall clock: a board without a battery learns the time minutes
+/// after the start.
+const HOLD_LOOK: Duration = Duration::from_secs(600);
+
+/// Writes ends one after the other, beside the session: redialling never waits for the disk.
+pub(super) struct BlackBox {
+    name: SessionName,
+    ends: async_channel::Sender<(EndRecord, Option<Duration>)>,
+    writer: Option<Task<()>>,
+}
+
+impl BlackBox {
+    pub(super) fn open(executor: &Executor<'static>, store: &Store, name: &SessionName) -> Self {
+        let (ends, waiting) = async_channel::bounded(WAITING_MAX);
+        let writer = executor.spawn(write(store.clone(), name.clone(), waiting));
+        Self {
+            name: name.clone(),
+            ends,
+            writer: Some(writer),
+        }
+    }
+
+    /// Puts it on its way. A record that the disk does not take is lost, and the log has said its words already.
+    pub(super) fn keep(&self, end: EndRecord, hold: Option<Duration>) {
+        if self.ends.try_send((end, hold)).is_err() {
+            log::warn!("session {}: the disk is too slow to record why lines end", self.name);
+        }
+    }
+
+    /// Waits for what is on its way, for a moment.
+    pub(super) async fn close(&mut self) {
+        self.ends.close();
+        if let Some(writer) = self.writer.take() {
+            future::or(writer, async {
+                Timer::after(LAST_WRITES).await;
+            })
+            .await;
+        }
+    }
+}
+
+async fn write(store: Store, name: SessionName, waiting: async_channel::Receiver<(EndRecord, Option<Duration>)>) {
+    let mut told = false;
+    while let Ok((end, hold)) = waiting.recv().await {
+        match history::line_ended(&store, &name, end, hold).await {
+            Ok(()) => told = false,
+            Err(error) if told => log::debug!("session {name}: nor could this end be recorded: {error}"),
+            Err(error) => {
+                log::warn!("session {name}: the end of a line could not be recorded: {error}");
+                told = true;
+            }
+        }
+    }
+}
+
+/// What is left of a time that the server named in an earlier run.
+pub(super) struct Held {
+    by: history::LineEnded,
+    pub(super) look_at: Instant,
+}
+
+/// How the last line ended, and whether that holds the next one.
+pub(super) fn last(store: &Store, name: &SessionName) -> (Option<EndRecord>, Option<Held>) {
+    let last = history::last_end(store.view(), name).unwrap_or_else(|error| {
+        log::warn!("session {name}: how its last line ended is not known: {error}");
+        None
+    });
+    let held = last.clone().filter(|by| by.hold_ms.is_some()).map(|by| Held {
+        by,
+        look_at: Instant::now() + HOLD_LOOK,
+    });
+    (last.map(|last| last.end), held)
+}
+
+impl Session {
+    /// One try at once, whatever stopped the last run; but what the server wants waited for is waited for.
+    pub(super) fn start(&mut self, paired: bool) {
+        let left = self.held.as_ref().and_then(|held| held.by.hold_left(wall_ms()));
+        let input = match (&self.held, left) {
+            (Some(held), Some(left)) if paired => {
+                log::warn!(
+                    "session {}: {}; one try in {} s",
+                    self.name,
+                    held.by.end.words,
+                    left.as_secs()
+                );
+                let after = Cause::TemporaryBan(Duration::from_millis(held.by.hold_ms.unwrap_or_default()));
+                Input::StartHeld { paired, after, left }
+            }
+            _ => {
+                self.held = None;
+                Input::Start { paired }
+            }
+        };
+        self.supervisor.handle(Instant::now(), input);
+    }
+
+    /// A clock that has been set since may show that less is left.
+    pub(super) fn look_at_hold(&mut self, now: Instant) {
+        let Some(held) = &mut self.held else { return };
+        if !matches!(self.supervisor.state(), State::Waiting { .. }) {
+            self.held = None;
+        } else if held.look_at <= now {
+            held.look_at = now + HOLD_LOOK;
+            let left = held.by.hold_left(wall_ms()).unwrap_or_default();
+            self.supervisor.handle(now, Input::HoldLeft(left));
+        }
+    }
+}

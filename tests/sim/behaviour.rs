@@ -519,6 +519,36 @@ fn the_record_of_an_end_keeps_on_disk() {
 }
 
 #[test]
+fn a_hold_of_an_earlier_run_is_waited_out_and_only_ever_shortened() {
+    let mut bench = Bench::new();
+    let after = Cause::TemporaryBan(60 * MINUTE);
+    let left = 30 * MINUTE;
+    let said = bench.tell(Input::StartHeld {
+        paired: true,
+        after: after.clone(),
+        left,
+    });
+    assert_eq!((said, bench.core.state()), (vec![], &State::Waiting { after }));
+    let from = bench.now;
+    assert_eq!(bench.core.poll_timeout(), Some((from + left, Reason::Hold)));
+    // No news of the path shortens what the server asked for, and nobody starts it a second time.
+    bench.tell(Input::PathChanged);
+    bench.tell(Input::Resumed { slept: MINUTE });
+    bench.tell(Input::ClockStepped { by_ms: 1_000_000 });
+    bench.tell(Input::Start { paired: true });
+    bench.tell(Input::HoldLeft(40 * MINUTE));
+    assert_eq!(bench.core.poll_timeout(), Some((from + left, Reason::Hold)));
+    bench.tell_in(MINUTE, Input::HoldLeft(MINUTE));
+    assert_eq!(bench.core.poll_timeout(), Some((from + 2 * MINUTE, Reason::Hold)));
+    bench.now = from + 2 * MINUTE;
+    bench.core.handle_timeout(bench.now);
+    assert_eq!(bench.outputs(), [Output::Dial { pairing: false }]);
+    // Told late, it says nothing about the line that is coming up.
+    bench.tell(Input::HoldLeft(Duration::ZERO));
+    assert_eq!(bench.core.state(), &State::Connecting { pairing: false });
+}
+
+#[test]
 fn the_watchdog_is_fed_from_progress_alone() {
     let (mut now, limit) = (Instant::now(), 30 * SECOND);
     let mut watchdog = Watchdog::new(now, limit, 1);

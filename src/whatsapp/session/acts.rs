@@ -71,6 +71,8 @@ impl Session {
     }
 
     async fn dial(&mut self, pairing: bool) {
+        // The one try that an earlier run still owed the server's time is this one.
+        self.held = None;
         if self.outdated {
             self.outdated = false;
             self.let_go_of_client().await;

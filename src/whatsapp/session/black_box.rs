@@ -116,13 +116,59 @@ impl Session {
 
     /// A clock that has been set since may show that less is left.
     pub(super) fn look_at_hold(&mut self, now: Instant) {
-        let Some(held) = &mut self.held else { return };
-        if !matches!(self.supervisor.state(), State::Waiting { .. }) {
-            self.held = None;
-        } else if held.look_at <= now {
+        let waits = matches!(self.supervisor.state(), State::Waiting { .. });
+        if let Some(held) = &mut self.held
+            && waits
+            && held.look_at <= now
+        {
             held.look_at = now + HOLD_LOOK;
             let left = held.by.hold_left(wall_ms()).unwrap_or_default();
             self.supervisor.handle(now, Input::HoldLeft(left));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::{Input as Told, Output, Supervisor};
+    use crate::store::{Batch, StoreError};
+
+    fn end() -> EndRecord {
+        let mut core = Supervisor::new(crate::board::Board::generic().schedule(), 7);
+        let now = Instant::now();
+        core.handle(now, Told::Start { paired: true });
+        let cause = Cause::Unreachable;
+        core.handle(now, Told::Ended { cause });
+        let outputs = std::iter::from_fn(|| core.poll_output());
+        let ends = outputs.filter_map(|output| match output {
+            Output::LineEnded { record, .. } => Some(*record),
+            _ => None,
+        });
+        ends.last().expect("an end")
+    }
+
+    /// The session goes on and ends as ever; what came before is still there.
+    #[test]
+    fn a_broken_store_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let name: SessionName = "default".parse().unwrap();
+        let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
+        let mut black_box = BlackBox::open(executor, &store, &name);
+        smol::block_on(executor.run(async {
+            black_box.keep(end(), None);
+            while history::last_end(store.view(), &name).unwrap().is_none() {
+                Timer::after(Duration::from_millis(2)).await;
+            }
+            let broken = store.update::<(), _>(|_| panic!("on purpose")).await;
+            assert!(matches!(broken, Err(StoreError::Poisoned(_))), "{broken:?}");
+            for _ in 0..3 * WAITING_MAX {
+                black_box.keep(end(), None);
+            }
+            black_box.close().await;
+            assert!(store.commit(Batch::new()).await.is_err());
+        }));
+        assert_eq!(history::last_end(store.view(), &name).unwrap().unwrap().times, 1);
     }
 }

@@ -129,7 +129,7 @@ fn a_damaged_state_ends_with_4_and_stays_so() {
     }
 }
 
-/// A file system of its own, on a file, that can be frozen. Dropped, it is thawed and gone.
+/// A file system of its own, on a file, that can be frozen. Dropped, it is gone.
 struct Volume {
     dir: tempfile::TempDir,
 }
@@ -152,14 +152,26 @@ impl Volume {
         self.dir.path().join("state")
     }
 
-    fn freeze(&self, how: &str) -> bool {
-        runs(Command::new("fsfreeze").arg(how).arg(self.point()))
+    /// `None` where that is not allowed.
+    fn freeze(&self) -> Option<Frozen> {
+        let point = self.point();
+        runs(Command::new("fsfreeze").arg("-f").arg(&point)).then_some(Frozen { point })
+    }
+}
+
+/// Whoever waits for the disk, the end of a killed relay included, waits until this is dropped.
+struct Frozen {
+    point: std::path::PathBuf,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        runs(Command::new("fsfreeze").arg("-u").arg(&self.point));
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        self.freeze("-u");
         runs(Command::new("umount").arg("-l").arg(self.point()));
     }
 }
@@ -180,11 +192,13 @@ fn a_disk_that_hangs_withholds_the_feed_until_it_moves() {
     std::os::unix::fs::symlink(volume.point(), site.state()).expect("the state is on the volume");
     let relay = systemd.start(&site);
     systemd.hears("WATCHDOG=1");
-    if !volume.freeze("-f") {
+    let Some(frozen) = volume.freeze() else {
         eprintln!("not tested: the file system cannot be frozen here");
         return;
-    }
+    };
     std::thread::scope(|scope| {
+        // A failure in here must end the freeze before it waits for the publisher.
+        let frozen = frozen;
         let publishing = scope.spawn(|| relay.publish("family", "kept"));
         let withheld = |status: &serde_json::Value| {
             let health = status["health"].as_array().expect("health");
@@ -194,7 +208,7 @@ fn a_disk_that_hangs_withholds_the_feed_until_it_moves() {
         assert_eq!(status["healthy"], false);
         systemd.drain();
         let fed = systemd.wait("WATCHDOG=1", LIMIT * 2);
-        assert!(volume.freeze("-u"));
+        drop(frozen);
         assert_eq!(fed, None, "fed while the disk hangs");
         systemd.hears("WATCHDOG=1");
         relay.wait_status("still withheld", |status| !withheld(status));

@@ -20,6 +20,8 @@ send <from> <to> <text>    a phone writes: from and to are Owner, Friend, a numb
 received                   what the phones have received
 lines                      who is logged in, and the counters
 log                        the last stanzas
+encs                       how the messages went: direction and kind of every <enc>
+save <file> <ids>          writes the accounts and phones to a file, with these of the companions' one-time keys
 cut                        resets every connection
 logout                     Owner's phone logs its companions out
 fault <name>               one of: calm refuse http503 slow mute silent-login no-offline no-acks no-pongs zombie
@@ -154,6 +156,14 @@ fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) ->
             })
             .collect::<Vec<_>>()
             .join("\n")),
+        "encs" => Ok(format!("encs: {}", encs(lab).join(", "))),
+        "save" => {
+            let (file, ids) = rest.split_once(' ').ok_or("save <file> <ids>")?;
+            let ids: Vec<u32> = ids.split(',').filter_map(|id| id.parse().ok()).collect();
+            let saved = lab.save(|id| ids.contains(&id));
+            std::fs::write(file, format!("{saved:#}\n")).map_err(|error| format!("{file}: {error}"))?;
+            Ok(format!("saved to {file}"))
+        }
         "cut" => {
             lab.faults().cut_rst();
             Ok("cut".into())
@@ -165,6 +175,21 @@ fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) ->
         "fault" => fault(lab, rest),
         _ => Err(format!("no command {verb}; type help")),
     }
+}
+
+/// Of every message in the log, oldest first.
+fn encs(lab: &Lab) -> Vec<String> {
+    let mut found = Vec::new();
+    for seen in lab.stanza_log().iter().filter(|seen| seen.node.tag == "message") {
+        let arrow = match seen.direction {
+            Direction::FromClient => "C->S",
+            Direction::ToClient => "S->C",
+        };
+        for enc in lab::encs_of(&seen.node) {
+            found.push(format!("{arrow} {enc}"));
+        }
+    }
+    found
 }
 
 fn fault(lab: &Lab, name: &str) -> Result<String, String> {

@@ -19,6 +19,7 @@
 //! | `phone`, `signal` | the simulated phone, and its libsignal state |
 //! | `groups` | groups |
 //! | `faults` | a switch for everything that can go wrong |
+//! | `saved`, `signal/saved` | accounts and phones as JSON, to go on with later |
 //! | `world`, `node` | the state behind all that, one mutex, and the bell that tests wait for; small helpers |
 //! | `stock` | not part of the server: the stock client, for the lab's own tests |
 //!
@@ -49,6 +50,7 @@ mod pairing;
 mod phone;
 mod queries;
 mod router;
+mod saved;
 mod server;
 mod signal;
 mod world;
@@ -247,6 +249,22 @@ impl Lab {
                 .map(|c| c.pending.len())
                 .sum()
         })
+    }
+
+    /// The numbers of the one-time keys that the server has of a companion, in the order in which it gives them out.
+    pub fn pre_key_ids(&self, number: &str, device: u16) -> Vec<u32> {
+        self.shared.lock_quietly(|world| {
+            let accounts = world.accounts.iter().filter(|a| a.number == number);
+            let companions = accounts.filter_map(|a| a.companions.get(&device));
+            companions.flat_map(|c| c.one_time.iter().map(|(id, _)| *id)).collect()
+        })
+    }
+
+    /// Tells a companion that hardly any of its one-time keys are left.
+    pub fn ask_for_pre_keys(&self, phone: &Phone, device: u16) {
+        let mut world = self.shared.lock();
+        let account = phone.account;
+        queries::ask_for_pre_keys(&mut world, Device { account, device });
     }
 
     /// Ids of receipts that clients acknowledged although nobody had sent them. A client in order has none.
@@ -476,6 +494,19 @@ impl Phone {
         self.shared
             .lock_quietly(|w| w.accounts[self.account].phone.receipts.clone())
     }
+}
+
+/// The kinds of all `<enc>` in a message, those for single devices included: `pkmsg`, `msg`, `skmsg`.
+pub fn encs_of(message: &wacore_binary::Node) -> Vec<String> {
+    let mut found = Vec::new();
+    for child in node::children(message) {
+        match &*child.tag {
+            "enc" => found.extend(node::attr(child, "type")),
+            "participants" | "to" => found.extend(encs_of(child)),
+            _ => {}
+        }
+    }
+    found
 }
 
 fn chat_of(world: &world::World, to: &str) -> phone::Chat {

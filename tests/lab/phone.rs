@@ -70,7 +70,7 @@ pub struct PhoneState {
     sent: HashMap<String, (Chat, wa::Message)>,
     retries: HashMap<String, u8>,
     /// Devices that have our sender key, by group.
-    distributed: HashSet<(String, Device)>,
+    pub distributed: HashSet<(String, Device)>,
 }
 
 impl PhoneState {

@@ -105,6 +105,20 @@ fn answer(world: &mut World, device: Device, node: &Node, xmlns: &str, set: bool
     }
 }
 
+/// The notification that a companion's one-time keys run low.
+pub fn ask_for_pre_keys(world: &mut World, device: Device) {
+    let left = world.companion(device).map_or(0, |companion| companion.one_time.len());
+    let count = NodeBuilder::new("count").attr("value", left as u64).build();
+    let node = NodeBuilder::new("notification")
+        .attr("from", super::node::server_jid())
+        .attr("type", "encrypt")
+        .attr("id", world.stanza_id())
+        .attr("t", super::node::now_s())
+        .children([count])
+        .build();
+    super::router::deliver(world, device, node);
+}
+
 fn privacy() -> Node {
     let names = [
         "readreceipts",

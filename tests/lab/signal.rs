@@ -2,6 +2,8 @@
 //!
 //! None of the stores ever waits, so every call runs to its end at once and the API is blocking.
 
+mod saved;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use wacore_libsignal::protocol::{
 };
 
 use super::node::{now_s, public32};
+pub use saved::{to_bytes, to_text};
 
 type Result<T> = std::result::Result<T, SignalProtocolError>;
 

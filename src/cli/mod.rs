@@ -10,6 +10,7 @@ mod client;
 mod completions;
 pub mod config;
 mod exit;
+mod import;
 mod logging;
 mod man;
 mod output;

@@ -1,4 +1,4 @@
-//! `tautline store`: looking after the state. `check` is here, `backup` and `restore` are in `backup.rs`.
+//! `tautline store`: looking after the state. `check` is here, the others have files of their own.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +18,8 @@ pub(super) enum StoreCommand {
     Backup(BackupArgs),
     /// Put a backup into a state without a linked session
     Restore(RestoreArgs),
+    /// Take over the login of Baileys or OpenClaw from its folder; the relay must not be running
+    ImportBaileys(super::import::ImportArgs),
 }
 
 pub(super) fn execute(global: &Global, command: StoreCommand) -> Result<(), Failure> {
@@ -25,6 +27,7 @@ pub(super) fn execute(global: &Global, command: StoreCommand) -> Result<(), Fail
         StoreCommand::Check => looked_at(global),
         StoreCommand::Backup(args) => backup::execute(global, &args),
         StoreCommand::Restore(args) => backup::restore(global, &args),
+        StoreCommand::ImportBaileys(args) => super::import::execute(global, &args),
     }
 }
 

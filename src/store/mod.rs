@@ -15,6 +15,7 @@ mod batch;
 mod check;
 pub mod credentials;
 pub mod history;
+pub mod import;
 pub mod inbound;
 mod index;
 pub mod journal;

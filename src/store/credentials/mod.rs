@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: a cache (the library has one, sled another), and any way to load what was put into quarantine.
 
+mod adopt;
 mod app_sync;
 mod device;
 mod message_secrets;

@@ -12,7 +12,7 @@ use super::{Backing, Credentials};
 use crate::store::{StoreError, Tree, split};
 
 impl Credentials {
-    fn id_key(&self, id: u32) -> Vec<u8> {
+    pub(super) fn id_key(&self, id: u32) -> Vec<u8> {
         // Big endian, so that keys sort by id.
         self.key(&[&id.to_be_bytes()])
     }

@@ -14,6 +14,8 @@ pub mod backup;
 mod batch;
 mod check;
 pub mod credentials;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod history;
 pub mod import;
 pub mod inbound;

@@ -14,6 +14,7 @@
 mod adopt;
 mod app_sync;
 mod device;
+mod forms;
 mod message_secrets;
 mod protocol;
 mod quarantine;
@@ -25,6 +26,8 @@ mod signal;
 mod tc_tokens;
 mod transaction;
 
+#[doc(hidden)]
+pub use forms::{FORMS, Rewrite};
 pub use quarantine::Quarantined;
 pub(super) use rows::{after_a_restore, check_row, is_paired, session_of};
 

@@ -14,6 +14,8 @@ mod crc;
 mod disk;
 mod export;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod recover;
 mod replay;
 

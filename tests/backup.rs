@@ -367,6 +367,25 @@ fn without_a_relay_the_state_is_read_and_pipes_work() {
 }
 
 #[test]
+fn megabytes_come_out_of_a_running_relay_and_go_in_again() {
+    let (_nobody, site, relay) = offline();
+    let text_of = |number: usize| format!("{number} {}", "long ".repeat(10_000));
+    let ids: Vec<String> = (0..40)
+        .map(|number| relay.publish("friend", &text_of(number)))
+        .collect();
+    let file = site.path().join("b");
+    ends(&site, &["store", "backup", text(&file)], 0, &["40 alerts (40 waiting)"]);
+    assert!(std::fs::metadata(&file).expect("it is there").len() > 2_000_000);
+    assert!(!site.state().join("backup.tmp").exists());
+    assert_eq!(relay.stop(), 0);
+    move_state_away(&site);
+    ends(&site, &["store", "restore", text(&file)], 0, &["40 alerts"]);
+    let relay = site.start();
+    assert_eq!(alert(&relay, &ids[39])["text"], text_of(39).trim_end());
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
 fn a_file_that_is_not_whole_changes_nothing() {
     let (_nobody, site, relay) = offline();
     relay.publish("friend", "x");

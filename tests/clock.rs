@@ -91,7 +91,7 @@ fn who_pairs_is_told_that_the_clock_is_waited_for() {
     let output = pairing.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words}");
-    assert!(words.contains("the clock is not set"), "{words}");
+    assert!(words.contains("trying again: the clock is not set"), "{words}");
 }
 
 #[test]

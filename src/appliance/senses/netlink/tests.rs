@@ -143,6 +143,32 @@ fn inside_a_container_and_without_a_default_route_every_link_may_be_the_one() {
     assert_ne!(inside(true), inside(false));
 }
 
+/// IPv6 tells of one address only, and several ways out are one route.
+#[test]
+fn what_only_ipv6_and_several_ways_out_look_like_is_read() {
+    let fixed = [[10, 64, 0, 0], ETHERNET.to_ne_bytes()].concat();
+    let own = attribute(IFA_ADDRESS, &[0x20; 16]);
+    let ipv6 = message(RTM_NEWADDR, &[&fixed, &own]);
+    assert_ne!(with(|told| told.push(ipv6)), seen(&host()));
+
+    let hop = |link: u32| [[8, 0, 0, 0], link.to_ne_bytes()].concat();
+    let both = |first: u32, second: u32| {
+        let fixed = [2, 0, 0, 0, 254, 16, 0, RTN_UNICAST, 0, 0, 0, 0];
+        let hops = attribute(RTA_MULTIPATH, &[hop(first), hop(second)].concat());
+        message(RTM_NEWROUTE, &[&fixed, &hops])
+    };
+    let mut dumped = Dumped::default();
+    for message in messages(&both(ETHERNET, 9)) {
+        dumped.take(&message);
+    }
+    let over: Vec<_> = dumped
+        .links
+        .iter()
+        .map(|(index, link)| (*index, link.defaults.len()))
+        .collect();
+    assert_eq!(over, [(ETHERNET, 1), (9, 1)]);
+}
+
 #[test]
 fn an_address_counts_when_it_can_be_used() {
     for (flags, counts) in [

@@ -182,6 +182,18 @@ impl NatPath {
         }
     }
 
+    /// Keepalive probes that the near side's kernel has sent, on any connection.
+    pub fn keepalive_probes(&self) -> u64 {
+        let counters = self
+            .near
+            .inside(|| std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap_or_default());
+        let mut of_tcp = counters.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+        let (names, values) = (of_tcp.next().unwrap_or_default(), of_tcp.next().unwrap_or_default());
+        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+        let found = pairs.find(|(name, _)| *name == "TCPKeepAlive");
+        found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    }
+
     /// Bytes that left and came by the near side's link since it was laid, with Ethernet, IP and TCP headers.
     pub fn wire_bytes(&self) -> (u64, u64) {
         let counters = self

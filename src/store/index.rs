@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::log::State;
 
@@ -20,6 +21,9 @@ const SEEN_KEY: [u8; 1] = [0xFF];
 
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
+
+/// A bound with room to spare; after it the index is made again.
+const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why the index cannot be used.
 #[derive(Debug)]
@@ -114,7 +118,7 @@ impl Index {
             .path(&places.db)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
-        let db = config.open().map_err(failed)?;
+        let db = open_when_free(&config).map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
         let index = Self {
             db,
@@ -189,6 +193,23 @@ impl Drop for Index {
         // Saves the next start the repair. It may fail: the log has everything.
         let _ = catch_unwind(AssertUnwindSafe(|| self.db.flush()));
         let _ = make_private(&self.place);
+    }
+}
+
+/// sled's own threads can hold the files of a database a moment longer than whoever has dropped it. Nobody else has them: the
+/// state directory is locked.
+fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
+    let started = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && started.elapsed() < LOCK_WAIT_MAX =>
+            {
+                // Not a sleep: this thread's timer slack is a minute.
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn entry(at: u64) -> Entry {
 async fn put(store: &Store, number: u64) -> bool {
     let mut batch = Batch::new();
     batch.put(Tree::Meta, &number.to_be_bytes(), vec![1]).unwrap();
-    journal::commit(store, batch, vec![entry(number)]).await.is_ok()
+    journal::commit_new(store, batch, vec![entry(number)]).await.is_ok()
 }
 
 /// Every entry tells of a row that is there, every row is told of, and the numbers go from 1 without a gap.

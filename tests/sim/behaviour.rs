@@ -362,6 +362,19 @@ fn a_change_of_the_path_is_tried_at_once_and_proves_nothing() {
     assert!(at - bench.now <= 2 * SECOND);
 }
 
+/// Seed 500241 of the simulator: the server's word comes while the attempt is being given up.
+#[test]
+fn a_login_that_comes_after_the_attempt_was_called_off_is_not_taken() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Start { paired: true });
+    assert_eq!(bench.tell_in(4 * SECOND, Input::PathChanged), [Output::Close]);
+    assert_eq!(bench.tell_in(SECOND, Input::LoggedIn), []);
+    assert_eq!(bench.core.state(), &State::Connecting { pairing: false });
+    let (cause, verdict, record) = bench.end(Cause::Recycled);
+    assert_eq!((cause, verdict), (Cause::PathChanged, Verdict::RedialNow));
+    assert!(!record.logged_in);
+}
+
 #[test]
 fn a_login_alone_does_not_start_the_pauses_over() {
     let mut bench = Bench::new();

@@ -414,6 +414,10 @@ impl World {
         let (sick, fresh_zombie) = (self.now < self.server_sick_until, self.random.one_in(4));
         let drains = self.random.scale(50, 20_000);
         let Some(flow) = self.current(id) else { return };
+        if flow.closing {
+            // Too late: the attempt has been given up, and must not come to life again.
+            return self.tell(Input::LoggedIn);
+        }
         flow.logged_in = Some(now);
         flow.last_stanza = now;
         flow.last_content = now;

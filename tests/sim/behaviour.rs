@@ -72,6 +72,12 @@ impl Bench {
         (reason, self.outputs())
     }
 
+    /// Steps until `wanted` comes out.
+    fn until(&mut self, wanted: &Output) {
+        let came = (0..1000).any(|_| self.step().1.contains(wanted));
+        assert!(came, "{wanted:?} does not come");
+    }
+
     /// Runs for `span`, answering what `answers` says; what came out, with the instant.
     fn run(&mut self, span: Duration, answers: impl Fn(&Output) -> Option<Layer>) -> Vec<(Instant, Output)> {
         let end = self.now + span;
@@ -165,7 +171,7 @@ fn an_old_proof_told_again_is_no_answer() {
 #[test]
 fn an_answer_that_lies_unread_after_a_standstill_saves_the_line() {
     let mut bench = Bench::online();
-    while !bench.step().1.contains(&Output::PingApplication) {}
+    bench.until(&Output::PingApplication);
     // The answer comes after 100 ms; nobody reads it until just after the deadline.
     bench.now += bench.schedule.application.pong + Duration::from_millis(100);
     bench.core.handle_timeout(bench.now);
@@ -178,7 +184,7 @@ fn an_answer_that_lies_unread_after_a_standstill_saves_the_line() {
 #[test]
 fn an_answer_from_within_a_standstill_is_one() {
     let mut bench = Bench::online();
-    while !bench.step().1.contains(&Output::PingApplication) {}
+    bench.until(&Output::PingApplication);
     let answer = bench.now + SECOND;
     bench.now += 20 * SECOND;
     bench.core.handle_timeout(bench.now);
@@ -225,7 +231,7 @@ fn only_a_peer_that_answers_websocket_pings_can_die_for_silence_to_them() {
 #[test]
 fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
     let mut bench = Bench::online();
-    while !bench.step().1.contains(&Output::PingApplication) {}
+    bench.until(&Output::PingApplication);
     let before = bench.now - SECOND;
     bench.core.handle(before, Input::Heard(Layer::Application));
     let asked = bench.now;
@@ -238,7 +244,7 @@ fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
 fn a_proof_told_late_does_not_look_like_a_standstill() {
     let mut bench = Bench::online();
     bench.run(MINUTE, well);
-    while !bench.step().1.contains(&Output::PingApplication) {}
+    bench.until(&Output::PingApplication);
     let answer = bench.now + Duration::from_millis(100);
     bench.tell_in(Duration::from_millis(1), Input::Suspect(Cause::AckTimeout));
     assert_eq!(bench.step().1, [Output::Probe]);
@@ -253,7 +259,7 @@ fn a_proof_told_late_does_not_look_like_a_standstill() {
 #[test]
 fn a_question_that_a_standstill_held_back_gets_its_full_time() {
     let mut bench = Bench::online();
-    while !bench.step().1.contains(&Output::PingApplication) {}
+    bench.until(&Output::PingApplication);
     // The ping leaves only now; a round trip of some seconds is not death.
     bench.now += 15 * SECOND;
     bench.core.handle_timeout(bench.now);

@@ -129,6 +129,24 @@ fn a_damaged_state_ends_with_4_and_stays_so() {
     }
 }
 
+/// Nor one that a later version has written, after a step back.
+#[test]
+fn a_later_versions_state_ends_with_4_and_is_left_as_it_is() {
+    let site = site_without_a_server();
+    assert_eq!(site.start().stop(), 0);
+    let log = site.state().join("log.1");
+    let mut bytes = std::fs::read(&log).expect("a log");
+    // The format, and the checksum of such a header of generation 1.
+    bytes[8] = 2;
+    bytes[28..32].copy_from_slice(&[227, 23, 186, 245]);
+    std::fs::write(&log, &bytes).expect("written");
+    let output = site.run(&["run"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{words}");
+    assert!(words.contains("a later version of Tautline"), "{words}");
+    assert_eq!(std::fs::read(&log).expect("a log"), bytes);
+}
+
 /// A file system of its own, on a file, that can be frozen. Dropped, it is gone.
 struct Volume {
     dir: tempfile::TempDir,

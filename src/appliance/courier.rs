@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use event_listener::Event;
@@ -27,12 +27,9 @@ use crate::store::{Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Command, Notice, SessionHandle};
 use persist::PutOff;
 
-/// What was wrong with the alerts on disk, a line each; for health.
-pub(super) struct Findings {
-    pub(super) damaged: Vec<String>,
-    /// Alerts that wait for a session which is no longer configured.
-    pub(super) orphaned: Vec<String>,
-}
+/// A refusal that the volume itself does not show, such as a quota's, stands for this long: whoever publishes again finds
+/// out how it is now.
+const REFUSED_STANDS: Duration = Duration::from_secs(600);
 
 pub(super) struct Courier {
     outbox: Mutex<Outbox>,
@@ -51,13 +48,13 @@ pub(super) struct Courier {
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
     pending_max: usize,
-    refused_write: Mutex<Option<StoreError>>,
+    refused_write: Mutex<Option<(StoreError, Instant)>>,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
 }
 
 /// What a sender is told. No room is the one thing that a person can mend by making some.
-fn storage_refusal(error: &StoreError) -> Refusal {
+pub(super) fn storage_refusal(error: &StoreError) -> Refusal {
     match error {
         StoreError::Full(_) => Refusal::Storage(error.to_string()),
         StoreError::ReadOnly(_)
@@ -65,6 +62,7 @@ fn storage_refusal(error: &StoreError) -> Refusal {
         | StoreError::Locked(_)
         | StoreError::Open { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Newer { .. }
         | StoreError::Read(_)
         | StoreError::Record { .. }
         | StoreError::TooLarge { .. } => Refusal::StorageFailed(error.to_string()),
@@ -72,7 +70,7 @@ fn storage_refusal(error: &StoreError) -> Refusal {
 }
 
 impl Courier {
-    /// Reads the outbox from the store.
+    /// Reads the outbox from the store. Also returns what was wrong with the alerts there, a line each.
     ///
     /// # Errors
     /// The store could not be read.
@@ -83,7 +81,7 @@ impl Courier {
         collect: Duration,
         sessions: Vec<SessionHandle>,
         routes: Vec<RoutePlan>,
-    ) -> Result<(Arc<Self>, Findings), StoreError> {
+    ) -> Result<(Arc<Self>, Vec<String>), StoreError> {
         let loaded = outbox_store::load(store.view())?;
         let pending_max = limits.pending_max;
         let mut outbox = Outbox::new(limits, ids::seed());
@@ -108,14 +106,12 @@ impl Courier {
             refused_write: Mutex::default(),
             collect,
         };
-        let findings = Findings {
-            damaged: loaded.damaged.iter().map(ToString::to_string).collect(),
-            orphaned: courier.orphaned(),
-        };
-        Ok((Arc::new(courier), findings))
+        let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
+        Ok((Arc::new(courier), damaged))
     }
 
-    fn orphaned(&self) -> Vec<String> {
+    /// A line for each session that alerts wait for and that is not configured.
+    pub(super) fn orphaned(&self) -> Vec<String> {
         let outbox = self.outbox();
         let mut waiting: BTreeMap<&SessionName, usize> = BTreeMap::new();
         for alert in outbox.list(true, usize::MAX) {
@@ -367,16 +363,23 @@ impl Courier {
         if let Some(error) = self.store.short_of_room() {
             return Some(error);
         }
-        self.refused_write
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let kept = self.refused_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = kept.as_ref().filter(|(_, at)| at.elapsed() < REFUSED_STANDS);
+        recent.map(|(error, _)| error.clone())
     }
 
     fn note_write(&self, refused: Option<&StoreError>) {
-        // What the volume itself tells is asked of it again, and not remembered.
-        let kept = refused.filter(|_| self.store.short_of_room().is_none()).cloned();
-        *self.refused_write.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        let mut kept = self.refused_write.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            None => *kept = None,
+            // What the volume itself tells is asked of it again, and not remembered.
+            Some(_) if self.store.short_of_room().is_some() => *kept = None,
+            Some(error @ (StoreError::Full(_) | StoreError::ReadOnly(_))) => {
+                *kept = Some((error.clone(), Instant::now()));
+            }
+            // One alert's trouble, or said by the store itself.
+            Some(_) => {}
+        }
     }
 
     /// Fires the outbox's deadlines. Runs for as long as the relay.

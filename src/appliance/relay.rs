@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_lite::future;
 
-use super::courier::Courier;
+use super::courier::{Courier, storage_refusal};
 use super::status::Facts;
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::gateway::api::{AlertView, Chat, EventView, HistoryEntry, HistoryView, PairEvent, Status};
@@ -85,8 +85,8 @@ impl Relay for Appliance {
             Some(name) => vec![self.session(&name)?.name.clone()],
             None => self.courier.sessions().map(|handle| handle.name.clone()).collect(),
         };
-        let entries = history::newest(self.facts.store.view(), &asked, limit)
-            .map_err(|error| Refusal::Storage(error.to_string()))?;
+        let entries =
+            history::newest(self.facts.store.view(), &asked, limit).map_err(|error| storage_refusal(&error))?;
         Ok(entries
             .into_iter()
             .map(|(session, entry)| HistoryEntry::new(session, entry))
@@ -100,8 +100,7 @@ impl Relay for Appliance {
     }
 
     fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
-        let found = journal::after(self.facts.store.view(), since, limit)
-            .map_err(|error| Refusal::Storage(error.to_string()))?;
+        let found = journal::after(self.facts.store.view(), since, limit).map_err(|error| storage_refusal(&error))?;
         Ok(found.into_iter().map(EventView::from).collect())
     }
 
@@ -150,7 +149,7 @@ impl Relay for Appliance {
 
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
         let made = self.courier.backup().await;
-        made.map_err(|error| Refusal::Storage(error.to_string()))
+        made.map_err(|error| storage_refusal(&error))
     }
 
     async fn pair(

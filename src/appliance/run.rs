@@ -124,7 +124,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let senses = Arc::new(Senses::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &senses, &executor);
     let last_words = notices.clone();
-    let (courier, findings) = Courier::open(
+    let (courier, damaged) = Courier::open(
         store.clone(),
         Arc::clone(&executor),
         limits_of(board),
@@ -132,7 +132,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         handles.clone(),
         plan.routes,
     )?;
-    for finding in findings.damaged.iter().chain(&findings.orphaned) {
+    for finding in damaged.iter().chain(&courier.orphaned()) {
         log::error!("{finding}");
     }
     let withheld = Withheld::default();
@@ -150,7 +150,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         store: store.clone(),
         senses: Arc::clone(&senses),
         config_warnings,
-        findings,
+        damaged,
         withheld: withheld.clone(),
     };
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock;
-use super::courier::{Courier, Findings};
+use super::courier::Courier;
 use super::senses::Senses;
-use super::watchdog::{Withheld, name_of};
+use super::watchdog::Withheld;
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -58,7 +58,7 @@ pub(super) struct Facts {
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
-    pub(super) findings: Findings,
+    pub(super) damaged: Vec<String>,
     pub(super) withheld: Withheld,
 }
 
@@ -173,11 +173,9 @@ impl Facts {
             Some(error) => health.push(entry("store-full", "error", error.to_string())),
         }
         health.extend(self.clock_health());
-        for (who, waited) in self.withheld.all() {
-            let handles: Vec<_> = views.iter().map(|(handle, _)| SessionHandle::clone(handle)).collect();
+        for (name, waited) in self.withheld.all() {
             let text = format!(
-                "{} has made no progress for {} s; systemd will restart the relay",
-                name_of(who, &handles),
+                "{name} has made no progress for {} s; systemd will restart the relay",
                 waited.as_secs()
             );
             health.push(entry("watchdog-withheld", "error", text));
@@ -198,17 +196,10 @@ impl Facts {
             }
         }
         health.extend(outbox_health(courier));
-        let Findings { damaged, orphaned } = &self.findings;
-        health.extend(
-            damaged
-                .iter()
-                .map(|text| entry("outbox-damaged", "error", text.clone())),
-        );
-        health.extend(
-            orphaned
-                .iter()
-                .map(|text| entry("outbox-orphaned", "error", text.clone())),
-        );
+        let damaged = self.damaged.iter().cloned();
+        health.extend(damaged.map(|text| entry("outbox-damaged", "error", text)));
+        let orphaned = courier.orphaned().into_iter();
+        health.extend(orphaned.map(|text| entry("outbox-orphaned", "error", text)));
         health.extend(
             self.config_warnings
                 .iter()

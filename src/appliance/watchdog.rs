@@ -16,26 +16,29 @@ use crate::line::{Lost, Progress, Watchdog, WatchdogInput, WatchdogOutput};
 use crate::store::{Batch, Store};
 use crate::whatsapp::{Command, SessionHandle};
 
+/// By who it is: their name, and since when they are asked.
+type Lagging = BTreeMap<Progress, (String, Instant)>;
+
 /// Who makes no progress, for health. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Withheld(Arc<Mutex<BTreeMap<Progress, Instant>>>);
+pub(super) struct Withheld(Arc<Mutex<Lagging>>);
 
 impl Withheld {
-    fn inner(&self) -> MutexGuard<'_, BTreeMap<Progress, Instant>> {
+    fn inner(&self) -> MutexGuard<'_, Lagging> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each with the time since it was asked.
-    pub(super) fn all(&self) -> Vec<(Progress, Duration)> {
+    /// Each by name, with the time since it was asked.
+    pub(super) fn all(&self) -> Vec<(String, Duration)> {
         self.inner()
-            .iter()
-            .map(|(who, since)| (*who, since.elapsed()))
+            .values()
+            .map(|(name, since)| (name.clone(), since.elapsed()))
             .collect()
     }
 }
 
-/// Whose progress it is, for people.
-pub(super) fn name_of(who: Progress, sessions: &[SessionHandle]) -> String {
+/// Whose progress it is, for people. `sessions` are in the order of the configuration, by which they are counted.
+fn name_of(who: Progress, sessions: &[SessionHandle]) -> String {
     match who {
         Progress::Store => "the store".to_owned(),
         Progress::Session(number) => match sessions.get(number as usize) {
@@ -127,7 +130,8 @@ impl Watch {
             lost.waited.as_secs()
         );
         if let Some(since) = Instant::now().checked_sub(lost.waited) {
-            self.withheld.inner().insert(lost.who, since);
+            let name = name_of(lost.who, &self.sessions);
+            self.withheld.inner().insert(lost.who, (name, since));
         }
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn failure(error: RunError) -> Failure {
     let exit = match &error {
         RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
         // It is the same after a restart, until a person has acted.
-        RunError::Refused(_) | RunError::Store(StoreError::Damaged { .. }) => Exit::Refused,
+        RunError::Refused(_) | RunError::Store(StoreError::Damaged { .. } | StoreError::Newer { .. }) => Exit::Refused,
         RunError::Store(_)
         | RunError::Listen(_)
         | RunError::Signals(_)

@@ -65,12 +65,14 @@ fn looked_at(global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// As every command that needs the state ends without it.
+/// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that systemd stops
+/// trying.)
 pub(super) fn failure(error: StoreError) -> Failure {
     let exit = match &error {
         StoreError::Locked(_) => Exit::StateInUse,
         StoreError::Open { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Newer { .. }
         | StoreError::Read(_)
         | StoreError::Poisoned(_)
         | StoreError::Full(_)

@@ -53,6 +53,9 @@ pub enum StoreError {
     /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
     #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, then restore a backup or pair again", path = path.display())]
     Damaged { path: PathBuf, cause: String },
+    /// It is whole, and must be left to the version that wrote it.
+    #[error("{path} was written by a later version of Tautline ({cause}); install that one again", path = path.display())]
+    Newer { path: PathBuf, cause: String },
     #[error("cannot read the state: {0}")]
     Read(String),
     /// A write or a sync failed. Nothing is acknowledged from then on; a restart recovers what the disk has.

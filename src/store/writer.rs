@@ -389,9 +389,9 @@ pub(super) fn log_error(path: &Path, error: LogError) -> StoreError {
             path: path.join(file),
             cause,
         },
-        LogError::Newer { file, cause } => StoreError::Open {
-            path,
-            cause: format!("{file} was written by a later version of Tautline ({cause}); install that one again"),
+        LogError::Newer { file, cause } => StoreError::Newer {
+            path: path.join(file),
+            cause,
         },
     }
 }

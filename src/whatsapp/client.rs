@@ -205,6 +205,7 @@ impl LiveClient {
 
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
+        self.sorter.next_line();
         self.quiet.restore().await;
         self.tap_before = self.factory.tap();
         self.unread.before = self.frames_ahead();

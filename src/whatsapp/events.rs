@@ -86,6 +86,7 @@ pub(super) struct Sorter {
     last_content: Mutex<Option<Instant>>,
     stanzas: AtomicU64,
     dropped: AtomicU64,
+    line: AtomicU64,
     quiet: Arc<QuietName>,
 }
 
@@ -98,6 +99,7 @@ impl Sorter {
             last_content: Mutex::new(None),
             stanzas: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            line: AtomicU64::new(0),
             quiet,
         };
         (Arc::new(sorter), receiver)
@@ -118,9 +120,14 @@ impl Sorter {
         self.stanzas.load(Ordering::Relaxed)
     }
 
-    /// Whether anybody still listens: the client's end closes the channel.
-    pub(super) fn is_heard(&self) -> bool {
-        !self.events.is_closed()
+    /// Which of the client's lines this is; another one when it has ended, and none when the client has.
+    pub(super) fn line(&self) -> Option<u64> {
+        (!self.events.is_closed()).then(|| self.line.load(Ordering::Relaxed))
+    }
+
+    /// A line begins.
+    pub(super) fn next_line(&self) {
+        self.line.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn forward(&self, event: LineEvent) {

@@ -23,7 +23,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// the record is found to exist.
 ///
 /// Until then the server is owed an ack, and this is the one place where we, and not the library, hold it back. So the
-/// session is told of each message that waits here: a debt that grows old ends the line after 50 minutes.
+/// session is told of each message that waits here: the server ends a line that owes it an ack after 50 minutes.
 pub(super) struct InboundRecorder {
     pub(super) store: Store,
     pub(super) session: SessionName,
@@ -31,12 +31,14 @@ pub(super) struct InboundRecorder {
 }
 
 impl InboundRecorder {
-    /// A full disk is waited for: refused, the message would come again only at the next login.
+    /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come again only
+    /// at the next login.
     async fn record(&self, records: Vec<InboundRecord>) -> Result<usize, StoreError> {
+        let line = self.sorter.line();
         loop {
             match record_new(&self.store, &self.session, records.clone()).await {
-                Err(StoreError::Full(reason)) if self.sorter.is_heard() => {
-                    log::debug!("session {}: a message waits for room: {reason}", self.session);
+                Err(error @ (StoreError::Full(_) | StoreError::ReadOnly(_))) if self.sorter.line() == line => {
+                    log::debug!("session {}: a message waits: {error}", self.session);
                     Timer::after(AGAIN_AFTER).await;
                 }
                 done => return done,

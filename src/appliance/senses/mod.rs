@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
+use event_listener::Event;
 use futures_lite::future;
 
 use self::clocks::Alarms;
@@ -31,6 +32,8 @@ pub(super) struct Senses {
     unset_since: Mutex<Option<Instant>>,
     bell: Sender<()>,
     rung: Receiver<()>,
+    /// The clocks were looked at: the time may be due on disk.
+    keep_due: Event,
 }
 
 impl Senses {
@@ -50,6 +53,7 @@ impl Senses {
             unset_since: Mutex::new(None),
             bell,
             rung,
+            keep_due: Event::new(),
         };
         senses.note_unset();
         senses
@@ -74,7 +78,8 @@ impl Senses {
 
     /// Feels what happens and tells `sessions`. Never ends.
     pub(super) async fn feel(&self, sessions: Vec<SessionHandle>) {
-        future::zip(self.feel_time(&sessions), feel_path(&sessions)).await;
+        let feeling = future::zip(self.feel_time(&sessions), feel_path(&sessions));
+        future::zip(feeling, self.keep_time_now_and_then()).await;
     }
 
     async fn feel_time(&self, sessions: &[SessionHandle]) {
@@ -85,7 +90,7 @@ impl Senses {
             // After the alarms are armed, so that nothing is missed in between.
             let asked = self.rung.try_recv().is_ok();
             self.look(sessions, asked);
-            self.keep_time_if_due().await;
+            self.keep_due.notify(1);
             let rung = async {
                 if self.rung.recv().await.is_ok() {
                     // Told again, because whoever asks may have missed it.
@@ -93,6 +98,15 @@ impl Senses {
                 }
             };
             future::or(alarms.next(), rung).await;
+        }
+    }
+
+    /// Beside the looking: a disk that hangs must not keep anybody from hearing that the host slept.
+    async fn keep_time_now_and_then(&self) {
+        loop {
+            let due = self.keep_due.listen();
+            self.keep_time_if_due().await;
+            due.await;
         }
     }
 
@@ -150,10 +164,15 @@ impl Senses {
 
 /// Tells `sessions` of every change of the path. Where there is no netlink, the pings find what it would have told.
 async fn feel_path(sessions: &[SessionHandle]) {
-    let mut told = false;
+    // Of the trouble, and whether what happened meanwhile is not known.
+    let (mut told, mut missed) = (false, false);
     loop {
         let watching = async {
             let mut watch = Watch::open().await?;
+            told = false;
+            if std::mem::take(&mut missed) {
+                tell(sessions, Sensed::PathChanged);
+            }
             loop {
                 watch.changed().await?;
                 say(Sensed::PathChanged);
@@ -166,6 +185,7 @@ async fn feel_path(sessions: &[SessionHandle]) {
         {
             log::warn!("the network cannot be watched, its changes are noticed late: {error}");
         }
+        missed = true;
         async_io::Timer::after(WATCH_AGAIN).await;
     }
 }

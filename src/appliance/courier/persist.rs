@@ -52,6 +52,8 @@ struct Taken {
     changed: Vec<(u64, Change)>,
     forgotten: Vec<(u64, Vec<Happened>)>,
     sessions: Vec<Entry>,
+    /// One transaction did not hold all.
+    more: bool,
 }
 
 impl PutOff {
@@ -103,6 +105,7 @@ impl PutOff {
             changed: Vec::new(),
             forgotten: Vec::new(),
             sessions: self.sessions.drain(..).collect(),
+            more: false,
         };
         while taken.changed.len() < BATCH_MAX
             && let Some(change) = self.changed.pop_first()
@@ -114,6 +117,7 @@ impl PutOff {
         {
             taken.forgotten.push(forgotten);
         }
+        taken.more = !self.changed.is_empty() || !self.forgotten.is_empty();
         taken
     }
 
@@ -190,7 +194,8 @@ impl Courier {
         self.persist_due.notify(usize::MAX);
     }
 
-    /// Writes everything that was put off. What is refused for want of room stays put off.
+    /// Writes everything that was put off. What changes meanwhile stays put off, so that a burst of changes does not become a
+    /// write for each, one on the heels of the other. What is refused for want of room stays put off.
     ///
     /// # Errors
     /// The store refused: for now, or for good, and then it says so itself.
@@ -202,6 +207,7 @@ impl Courier {
             if batch.is_empty() && entries.is_empty() {
                 return Ok(());
             }
+            let more = taken.more;
             let written = journal::commit(&self.store, batch, entries).await;
             self.note_write(written.as_ref().err());
             let mut put_off = self.put_off();
@@ -212,6 +218,9 @@ impl Courier {
                     put_off.put_back(taken);
                     return Err(error);
                 }
+            }
+            if !more {
+                return Ok(());
             }
         }
     }

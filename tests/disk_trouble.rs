@@ -315,7 +315,8 @@ fn an_alert_costs_the_device_little() {
     }
     let together = (mount.bytes_written() - before) / BURST;
     println!("device bytes an alert: {alone} alone, {together} in a burst of {BURST}");
-    // Twice what it is as a rule: when the file system writes its journal is its own affair.
-    assert!(alone < 40_000 && together < 16_000, "{alone}, {together}");
+    // Twice what they are as a rule: when the file system writes its journal is its own affair, and a burst that a busy
+    // machine draws out has more moments in which something is written.
+    assert!(alone < 30_000 && together < 6_000, "{alone}, {together}");
     assert_eq!(relay.stop(), 0);
 }

@@ -166,6 +166,20 @@ impl Store {
         self.inner.writer.update(true, Claim::Reserve, decide).await
     }
 
+    /// [`update`](Self::update) of something that may be lost in a crash: returns once it has its place in the order of
+    /// transactions. Later ones see it, [readers](Self::view) do not until it is written, together with the next that
+    /// somebody waits for or after 50 ms. Closing the store writes it; so `decide` must not hold the store, or it never
+    /// closes. `what` it is, in words, for the log when that fails.
+    ///
+    /// # Errors
+    /// The store is poisoned, or closed.
+    pub async fn update_later<F>(&self, what: &'static str, decide: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&View) -> Result<Batch, StoreError> + Send + 'static,
+    {
+        self.inner.writer.update_later(what, decide).await
+    }
+
     /// [`update`](Self::update) with something new that nobody has been promised yet: when room is short it is refused, and
     /// what is left is for everything else.
     ///
@@ -299,6 +313,16 @@ mod tests {
         assert!(matches!(result, Err(StoreError::Poisoned(_))), "{result:?}");
         assert!(store.poisoned().is_some());
         let next = smol::block_on(store.commit(Batch::new()));
+        assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
+    }
+
+    #[test]
+    fn a_failure_that_nobody_waits_for_poisons_the_store_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        smol::block_on(store.update_later("a test", |_| panic!("on purpose"))).unwrap();
+        assert!(!smol::block_on(store.failure()).is_empty());
+        let next = smol::block_on(store.update_later("a test", |_| Ok(Batch::new())));
         assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
     }
 }

@@ -1,12 +1,21 @@
 //! The one thread that writes. It runs transactions in the order in which they came, puts them into the log, syncs once
 //! for all that waited, shows them to the readers, and answers.
+//!
+//! Those that nobody waits for ([`Haste::Later`]) lie still for a moment, so that a sync is for many of them. They keep their
+//! place in the order: the next one that somebody waits for takes them along, and sees what they did.
 
+mod queue;
+
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use event_listener::Event;
+
+use queue::Queue;
 
 use super::index::{Index, IndexError};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, StageError, State};
@@ -15,6 +24,13 @@ use super::{Batch, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
 const GROUP_MAX: usize = 256;
+
+/// How long transactions that nobody waits for lie still at the most. As long as the boards collect what has become of
+/// alerts.
+const LATER: Duration = Duration::from_millis(50);
+
+/// How many of them lie still at the most: each can hold a message of the largest size.
+const LATER_MAX: usize = 64;
 
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -55,7 +71,15 @@ struct Job {
     /// does not stop who only asks whether the thread turns.
     blind: bool,
     claim: Claim,
+    haste: Haste,
     done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
+}
+
+/// Whether somebody waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Haste {
+    Now,
+    Later,
 }
 
 pub(super) struct Writer {
@@ -133,16 +157,46 @@ impl Writer {
             }),
             blind,
             claim,
+            haste: Haste::Now,
             done: Box::new(move |result| {
                 let _ = answer_tx.try_send(result);
             }),
         };
-        let gone = || StoreError::Poisoned(self.poisoned().unwrap_or_else(|| "the store is closed".into()));
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job).await.map_err(|_| gone())?;
+        self.hand_over(job).await?;
+        let gone = || self.gone();
         answer_rx.recv().await.map_err(|_| gone())??;
         let value = beside.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(gone)
+    }
+
+    /// Returns once the transaction has its place in the order, and says in the log what became of one that failed.
+    pub(super) async fn update_later<F>(&self, what: &'static str, decide: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&View) -> Result<Batch, StoreError> + Send + 'static,
+    {
+        if self.poisoned().is_some() {
+            return Err(self.gone());
+        }
+        let job = Job {
+            decide: Box::new(decide),
+            blind: false,
+            claim: Claim::Reserve,
+            haste: Haste::Later,
+            done: Box::new(move |result| match result {
+                Ok(()) => {}
+                Err(error) => log::warn!("{what} was not written: {error}"),
+            }),
+        };
+        self.hand_over(job).await
+    }
+
+    async fn hand_over(&self, job: Job) -> Result<(), StoreError> {
+        let jobs = self.jobs.as_ref().ok_or_else(|| self.gone())?;
+        jobs.send(job).await.map_err(|_| self.gone())
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Poisoned(self.poisoned().unwrap_or_else(|| "the store is closed".into()))
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
@@ -182,6 +236,22 @@ struct Database {
     unapplied_bytes: usize,
     /// A rotation waits for room: said once.
     rotation_waits: bool,
+}
+
+/// `first`, and if nobody waits for it what comes after it, until somebody does or they have lain still for long enough. The end
+/// of the queue is the end of the run: nothing lies still then.
+fn gather(first: Job, queue: &Queue<'_, Job>) -> VecDeque<Job> {
+    let mut lies_still = first.haste == Haste::Later;
+    let mut group = VecDeque::from([first]);
+    let due = std::time::Instant::now() + LATER;
+    while lies_still
+        && group.len() < LATER_MAX
+        && let Some(job) = queue.wait_until(due)
+    {
+        lies_still = job.haste == Haste::Later;
+        group.push_back(job);
+    }
+    group
 }
 
 /// What a transaction of a group came to, before the group is on the device.
@@ -228,12 +298,16 @@ impl Database {
     }
 
     fn serve(&mut self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
-        while let Ok(first) = queue.recv_blocking() {
+        let queue = Queue::new(queue);
+        while let Some(first) = queue.wait() {
+            let group = gather(first, &queue);
             if let Some(reason) = broken.reason() {
-                (first.done)(Err(StoreError::Poisoned(reason)));
+                for job in group {
+                    (job.done)(Err(StoreError::Poisoned(reason.clone())));
+                }
                 continue;
             }
-            self.run(first, queue, broken);
+            self.run(group, &queue, broken);
             if broken.reason().is_none() && self.log.wants_rotation() {
                 self.rotate(broken);
             }
@@ -248,15 +322,16 @@ impl Database {
     }
 
     /// Runs a group, commits it, shows it to the readers, and answers.
-    fn run(&mut self, first: Job, queue: &async_channel::Receiver<Job>, broken: &Broken) {
+    fn run(&mut self, mut group: VecDeque<Job>, queue: &Queue<'_, Job>, broken: &Broken) {
         let mut failed = None;
         let mut answers = Vec::new();
-        let mut next = Some(first);
+        let mut next = group.pop_front();
         while let Some(job) = next.take() {
             let Job {
                 decide,
                 blind,
                 claim,
+                haste: _,
                 done,
             } = job;
             let outcome = match &failed {
@@ -268,8 +343,10 @@ impl Database {
                 }),
             };
             answers.push((done, outcome));
-            if answers.len() < GROUP_MAX && self.log.staged_bytes() < GROUP_BYTES_MAX {
-                next = queue.try_recv().ok();
+            // What has been gathered is bounded by itself.
+            next = group.pop_front();
+            if next.is_none() && answers.len() < GROUP_MAX && self.log.staged_bytes() < GROUP_BYTES_MAX {
+                next = queue.next();
             }
         }
         // Whatever broke while staging breaks the commit too.

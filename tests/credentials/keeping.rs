@@ -31,6 +31,11 @@ fn a_new_device_is_not_paired() {
     assert_eq!(credentials.paired().unwrap(), None);
 }
 
+/// Waits until readers see what nobody waited for.
+fn settle(store: &tautline::store::Store) {
+    smol::block_on(store.commit(Batch::new())).unwrap();
+}
+
 /// Bytes that compress into nothing and repeat nowhere.
 fn long(length: usize, seed: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -285,6 +290,7 @@ fn sent_messages_that_nobody_sweeps_are_bounded() {
     let row = {
         let credentials = of(&store, "default");
         smol::block_on(credentials.store_sent_message("c", "seed", b"x")).unwrap();
+        settle(&store);
         let key = join(&[b"default", b"c", b"seed"]);
         store.view().get(Tree::SentMessage, &key).unwrap().unwrap().to_vec()
     };
@@ -296,6 +302,7 @@ fn sent_messages_that_nobody_sweeps_are_bounded() {
     smol::block_on(store.commit(batch)).unwrap();
     // A new handle counts at its first store.
     smol::block_on(of(&store, "default").store_sent_message("c", "last", b"x")).unwrap();
+    settle(&store);
     assert_eq!(store.view().scan(Tree::SentMessage, b"").count(), 3072 + 1);
     let last = smol::block_on(of(&store, "default").take_sent_message("c", "last")).unwrap();
     assert!(last.is_some());

@@ -1,6 +1,7 @@
 //! The credential store beside the library's own store in memory, which is the reference for what its traits mean.
 
 mod contract;
+mod durable;
 mod formats;
 mod keeping;
 mod quarantine;

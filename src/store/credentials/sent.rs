@@ -20,17 +20,24 @@ const COUNT_EVERY: u32 = 256;
 pub(super) const KEY_PARTS: usize = 3;
 
 impl Credentials {
+    /// Does not wait until it is on the device: the library sends only after this, and a message that a crash takes from
+    /// here costs the answer to a retry, if one comes. [`take_sent`](Self::take_sent) finds it all the same.
     pub(super) async fn keep_sent(&self, chat: &str, message: &str, payload: &[u8]) -> Result<(), StoreError> {
-        let (this, key) = (self.clone(), self.key(&[chat.as_bytes(), message.as_bytes()]));
+        let key = self.key(&[chat.as_bytes(), message.as_bytes()]);
+        // What lies in the queue must not keep the store open.
+        let all = self.key(&[]);
         let row = StoredMessage::now(payload);
         let count = self.sent.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_EVERY);
-        self.transact(move |transaction| {
-            if count {
-                this.bound_sent(transaction)?;
-            }
-            transaction.put(Tree::SentMessage, key, &row)
-        })
-        .await
+        self.store
+            .update_later("a sent message, for a retry of it,", move |view| {
+                let mut transaction = Transaction::new(view);
+                if count {
+                    bound(&mut transaction, &all)?;
+                }
+                transaction.put(Tree::SentMessage, key, &row)?;
+                transaction.into_batch()
+            })
+            .await
     }
 
     /// Reading and deleting are one transaction, so that no two retries take the same message.
@@ -43,29 +50,29 @@ impl Credentials {
         })
         .await
     }
+}
 
-    /// Deletes the oldest when there are more than may be.
-    fn bound_sent(&self, transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
-        let keys = transaction
-            .keys(Tree::SentMessage, &self.key(&[]), KEY_PARTS)
-            .collect::<Result<Vec<_>, _>>()?;
-        if keys.len() < SENT_MESSAGES_MAX {
-            return Ok(());
-        }
-        let surplus = keys.len() - SENT_MESSAGES_KEPT;
-        let mut aged = Vec::with_capacity(keys.len());
-        for key in keys {
-            // An unreadable one is of no use to a retry: it goes first.
-            let stored_at = match transaction.get::<StoredMessage>(Tree::SentMessage, &key) {
-                Ok(row) => row.map_or(i64::MIN, |row| row.stored_at),
-                Err(StoreError::Record { .. }) => i64::MIN,
-                Err(error) => return Err(error),
-            };
-            aged.push((stored_at, key));
-        }
-        aged.sort_unstable();
-        aged.into_iter()
-            .take(surplus)
-            .try_for_each(|(_, key)| transaction.delete(Tree::SentMessage, key))
+/// Deletes the oldest under `prefix` when there are more than may be.
+fn bound(transaction: &mut Transaction<'_>, prefix: &[u8]) -> Result<(), StoreError> {
+    let keys = transaction
+        .keys(Tree::SentMessage, prefix, KEY_PARTS)
+        .collect::<Result<Vec<_>, _>>()?;
+    if keys.len() < SENT_MESSAGES_MAX {
+        return Ok(());
     }
+    let surplus = keys.len() - SENT_MESSAGES_KEPT;
+    let mut aged = Vec::with_capacity(keys.len());
+    for key in keys {
+        // An unreadable one is of no use to a retry: it goes first.
+        let stored_at = match transaction.get::<StoredMessage>(Tree::SentMessage, &key) {
+            Ok(row) => row.map_or(i64::MIN, |row| row.stored_at),
+            Err(StoreError::Record { .. }) => i64::MIN,
+            Err(error) => return Err(error),
+        };
+        aged.push((stored_at, key));
+    }
+    aged.sort_unstable();
+    aged.into_iter()
+        .take(surplus)
+        .try_for_each(|(_, key)| transaction.delete(Tree::SentMessage, key))
 }

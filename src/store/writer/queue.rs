@@ -1,0 +1,73 @@
+//! Taking from a channel on a thread of its own, for a while if need be.
+
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use async_channel::Receiver;
+
+use super::POOL_TIMER_SLACK_NS;
+
+pub(super) struct Queue<'a, T> {
+    receiver: &'a Receiver<T>,
+    waker: Waker,
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl<'a, T> Queue<'a, T> {
+    /// For the thread that calls.
+    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
+        Self {
+            receiver,
+            waker: Waker::from(Arc::new(Unpark(thread::current()))),
+        }
+    }
+
+    /// What waits already.
+    pub(super) fn next(&self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// `None` at the end.
+    pub(super) fn wait(&self) -> Option<T> {
+        self.receiver.recv_blocking().ok()
+    }
+
+    /// `None` at the end, or when nothing has come by `due`.
+    pub(super) fn wait_until(&self, due: Instant) -> Option<T> {
+        if let Some(job) = self.next() {
+            return Some(job);
+        }
+        // This thread's timers are late by a minute for the sake of sled's, which inherit that. Not this one.
+        let _ = rustix::thread::set_current_timer_slack(None);
+        let taken = self.park_until(due);
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(POOL_TIMER_SLACK_NS));
+        taken
+    }
+
+    fn park_until(&self, due: Instant) -> Option<T> {
+        let mut received = pin!(self.receiver.recv());
+        loop {
+            match received.as_mut().poll(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(taken) => return taken.ok(),
+                Poll::Pending => {}
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            thread::park_timeout(left);
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::log::State;
+use super::log::{Rows, State};
 
 const TREE: &str = "tautline";
 
@@ -50,7 +50,12 @@ impl Index {
     ///
     /// # Errors
     /// The log has lost transactions, or not even a new index can be made.
-    pub(super) fn open(directory: &Path, cache_bytes: u64, state: &State, sequence: u64) -> Result<Self, IndexError> {
+    pub(super) fn open(
+        directory: &Path,
+        cache_bytes: u64,
+        state: &Rows<'_>,
+        sequence: u64,
+    ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
         let attempt = || {
             let index = Self::open_guarded(&places, cache_bytes)?;
@@ -135,7 +140,7 @@ impl Index {
     }
 
     /// Compares row by row and writes the differences.
-    fn put_right(&self, state: &State, sequence: u64) -> Result<(), IndexError> {
+    fn put_right(&self, state: &Rows<'_>, sequence: u64) -> Result<(), IndexError> {
         let seen = self.tree.get(SEEN_KEY).map_err(failed)?;
         if let Some(seen) = seen.as_deref().and_then(number).filter(|seen| *seen > sequence) {
             return Err(IndexError::Ahead { seen });
@@ -144,11 +149,11 @@ impl Index {
         let mut wanted = state.iter().peekable();
         for row in &self.tree {
             let (key, value) = row.map_err(failed)?;
-            while let Some((missing, value)) = wanted.next_if(|(wanted, _)| wanted.as_slice() < &*key) {
+            while let Some((missing, value)) = wanted.next_if(|(wanted, _)| ***wanted < *key) {
                 repair.change(missing, Some(value))?;
             }
-            match wanted.next_if(|(wanted, _)| wanted.as_slice() == &*key) {
-                Some((_, right)) if *right == *value => {}
+            match wanted.next_if(|(wanted, _)| ***wanted == *key) {
+                Some((_, right)) if **right == *value => {}
                 Some((_, right)) => repair.change(&key, Some(right))?,
                 None if *key == SEEN_KEY => {}
                 None => repair.change(&key, None)?,
@@ -250,9 +255,9 @@ impl<'a> Repair<'a> {
         }
     }
 
-    fn change(&mut self, key: &[u8], value: Option<&Vec<u8>>) -> Result<(), IndexError> {
+    fn change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), IndexError> {
         match value {
-            Some(value) => self.batch.insert(key, value.as_slice()),
+            Some(value) => self.batch.insert(key, value),
             None => self.batch.remove(key),
         }
         self.rows += 1;

@@ -18,7 +18,7 @@ use event_listener::Event;
 use queue::Queue;
 
 use super::index::{Index, IndexError};
-use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, StageError, State};
+use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Rows, StageError, State, rows};
 use super::view::Overlay;
 use super::{Batch, StoreError, View};
 
@@ -270,18 +270,22 @@ impl Database {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
-        let (log, state) = match Log::open(Arc::clone(&disk), limits).map_err(log_fault)? {
-            Some(opened) => opened,
+        let index_on = |log: &Log, rows: &Rows<'_>| {
+            Index::open(path, cache_bytes, rows, log.sequence())
+                .map_err(|error| index_error(path, error, Some(log.sequence())))
+        };
+        let (log, index) = match Log::open_with(Arc::clone(&disk), limits, index_on).map_err(log_fault)? {
+            Some((log, index)) => (log, index?),
             None => {
                 let state = match path.join("db").exists() {
                     true => Index::without_log(path, cache_bytes).map_err(|error| index_error(path, error, None))?,
                     false => State::new(),
                 };
-                (Log::create(disk, limits, &state).map_err(log_fault)?, state)
+                let log = Log::create(disk, limits, &state).map_err(log_fault)?;
+                let index = index_on(&log, &rows(&state))?;
+                (log, index)
             }
         };
-        let index = Index::open(path, cache_bytes, &state, log.sequence())
-            .map_err(|error| index_error(path, error, Some(log.sequence())))?;
         let unapplied = Overlay::default();
         let view = View::new(index.tree.clone()).over(&unapplied);
         let overlay = Overlay::default();

@@ -117,7 +117,14 @@ pub fn import(bytes: &[u8]) -> Result<(u64, State), ExportFault> {
             );
             return Err(ExportFault::Damaged(text));
         }
-        frame.apply(&mut state).map_err(of_fault)?;
+        frame
+            .apply(|key, value| {
+                match value {
+                    Some(value) => state.insert(key.to_vec(), value.to_vec()),
+                    None => state.remove(key),
+                };
+            })
+            .map_err(of_fault)?;
         at += frame.bytes();
         match kind {
             Kind::Snapshot => {}

@@ -3,8 +3,8 @@
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Operation;
 use super::crc::crc32c;
-use super::{Operation, State};
 
 const MAGIC: [u8; 8] = *b"TAUTLOG\n";
 /// Of the file: how the header and the frames are laid out.
@@ -64,21 +64,18 @@ where
     }
 }
 
-struct Apply<'s>(&'s mut State);
+struct Apply<F>(F);
 
-impl<'de> Visitor<'de> for Apply<'_> {
+impl<'de, F: FnMut(&'de [u8], Option<&'de [u8]>)> Visitor<'de> for Apply<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("operations")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut operations: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut operations: A) -> Result<(), A::Error> {
         while let Some((Bytes(key), value)) = operations.next_element::<(Bytes<'de>, Option<Bytes<'de>>)>()? {
-            match value {
-                Some(Bytes(value)) => self.0.insert(key.to_vec(), value.to_vec()),
-                None => self.0.remove(key),
-            };
+            self.0(key, value.map(|Bytes(value)| value));
         }
         Ok(())
     }
@@ -178,10 +175,10 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Puts and deletes in `state` what the frame says.
-    pub(super) fn apply(&self, state: &mut State) -> Result<(), Fault> {
+    /// Gives `operation` the frame's puts and deletes, in their order.
+    pub(super) fn apply(&self, operation: impl FnMut(&'a [u8], Option<&'a [u8]>)) -> Result<(), Fault> {
         let mut body = postcard::Deserializer::from_bytes(self.body);
-        let read = Deserializer::deserialize_seq(&mut body, Apply(state));
+        let read = Deserializer::deserialize_seq(&mut body, Apply(operation));
         match read.and_then(|()| body.finalize()) {
             Ok([]) => Ok(()),
             Ok(rest) => Err(damaged(format!(

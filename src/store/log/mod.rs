@@ -34,6 +34,22 @@ use frame::{Header, Kind};
 /// All records, by tree number and key.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// A [`State`] that lies elsewhere: in the bytes of a file as a rule. Copied row by row it would leave the heap in pieces
+/// that malloc keeps for good; a file's bytes are one piece, which goes back to the system.
+pub type Rows<'a> = BTreeMap<&'a [u8], &'a [u8]>;
+
+/// `state` where it lies.
+pub fn rows(state: &State) -> Rows<'_> {
+    state
+        .iter()
+        .map(|(key, value)| (key.as_slice(), value.as_slice()))
+        .collect()
+}
+
+fn owned(rows: &Rows<'_>) -> State {
+    rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+}
+
 /// A put, or a delete.
 pub type Operation = (Vec<u8>, Option<Vec<u8>>);
 
@@ -176,7 +192,19 @@ impl Log {
     /// # Errors
     /// It cannot be read, is damaged (and then set aside), or is of a later version.
     pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Self, State)>, LogError> {
-        recover::open(disk, limits)
+        Self::open_with(disk, limits, |_, rows| owned(rows))
+    }
+
+    /// [`open`](Self::open) without a copy of the state: `then` looks at it where it lies. Returns what `then` does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with<T>(
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        then: impl FnOnce(&Self, &Rows<'_>) -> T,
+    ) -> Result<Option<(Self, T)>, LogError> {
+        recover::open(disk, limits, then)
     }
 
     /// Starts generation 1 with `state` as its snapshot.
@@ -188,7 +216,7 @@ impl Log {
             generation: 1,
             sequence: 0,
         };
-        let (file, end) = publish(&*disk, header, state)?;
+        let (file, end) = publish(&*disk, header, &rows(state))?;
         Ok(Self::at(disk, limits, file, header, end))
     }
 
@@ -361,7 +389,6 @@ impl Log {
             .read(&current)
             .map_err(|cause| broken(io_error(&current, cause)))?;
         let replayed = replay::replay(&bytes).map_err(|fault| broken(fault_in(&current, fault)))?;
-        drop(bytes);
         if (replayed.sequence, replayed.end) != (self.sequence, self.end) {
             let cause = format!("it reads back to {} and should to {}", replayed.sequence, self.sequence);
             return Err(broken(LogError::Damaged { file: current, cause }));
@@ -383,10 +410,10 @@ impl Log {
             generation: self.generation + 1,
             sequence: self.sequence + 1,
         };
-        self.go_on(header, state)
+        self.go_on(header, &rows(state))
     }
 
-    fn go_on(&mut self, header: Header, state: &State) -> Result<(), CommitError> {
+    fn go_on(&mut self, header: Header, state: &Rows<'_>) -> Result<(), CommitError> {
         let (file, end) = match publish(&*self.disk, header, state) {
             Ok(published) => published,
             Err(LogError::Io { cause, .. }) if is_full(&cause) => {
@@ -408,7 +435,7 @@ impl Log {
 
 /// Writes a whole generation under its temporary name, syncs it, gives it its name, makes the name last, and reads it
 /// back. Returns it and where its snapshot ends.
-fn publish(disk: &dyn Disk, header: Header, state: &State) -> Result<(Box<dyn DiskFile>, u64), LogError> {
+fn publish(disk: &dyn Disk, header: Header, state: &Rows<'_>) -> Result<(Box<dyn DiskFile>, u64), LogError> {
     let (temporary, name) = (temporary(header.generation), name(header.generation));
     let fault = |cause| io_error(&temporary, cause);
     let mut file = disk.create(&temporary).map_err(fault)?;
@@ -422,7 +449,7 @@ fn publish(disk: &dyn Disk, header: Header, state: &State) -> Result<(Box<dyn Di
     Ok((file, end))
 }
 
-fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &State) -> io::Result<u64> {
+fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &Rows<'_>) -> io::Result<u64> {
     let mut out = frame::write_header(header).to_vec();
     let mut offset = 0;
     let mut part = Vec::new();
@@ -437,7 +464,7 @@ fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &State) -> io:
             part.clear();
             part_bytes = 0;
         }
-        part.push((key.as_slice(), Some(value.as_slice())));
+        part.push((*key, Some(*value)));
         part_bytes += bytes;
     }
     write_part(&mut out, Kind::SnapshotEnd, header.sequence, &part)?;
@@ -454,7 +481,7 @@ fn write_part(out: &mut Vec<u8>, kind: Kind, sequence: u64, part: &[(&[u8], Opti
 }
 
 /// Reads `file` back and compares it with what it should say.
-fn verify(disk: &dyn Disk, file: &str, header: Header, state: &State) -> Result<(), LogError> {
+fn verify(disk: &dyn Disk, file: &str, header: Header, state: &Rows<'_>) -> Result<(), LogError> {
     let bytes = disk.read(file).map_err(|cause| io_error(file, cause))?;
     let replayed = replay::replay(&bytes).map_err(|fault| fault_in(file, fault))?;
     let same = replayed.generation == header.generation

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::frame::{Fault, Header};
 use super::replay::{Replayed, replay};
-use super::{Disk, Limits, Log, LogError, State, fault_in, io_error, name};
+use super::{Disk, Limits, Log, LogError, Rows, State, fault_in, io_error, name, owned};
 
 /// What the log's files in a directory are, by name.
 #[derive(Default)]
@@ -49,7 +49,12 @@ fn aside(generation: u64) -> String {
     format!("log.{generation}.damaged")
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, State)>, LogError> {
+/// Gives `then` the log and what it says, while its bytes are in memory.
+pub(super) fn open<T>(
+    disk: Arc<dyn Disk>,
+    limits: Limits,
+    then: impl FnOnce(&Log, &Rows<'_>) -> T,
+) -> Result<Option<(Log, T)>, LogError> {
     let found = find(&*disk)?;
     let newest = newest(&found)?;
     for leftover in &found.temporary {
@@ -63,7 +68,6 @@ pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, S
     let bytes = disk.read(&file_name).map_err(fault)?;
     let replayed = read(&bytes, generation).map_err(|fault| set_aside(&*disk, generation, fault))?;
     let len = bytes.len() as u64;
-    drop(bytes);
     let mut file = disk.open(&file_name).map_err(fault)?;
     if replayed.torn > 0 {
         log::info!(
@@ -89,10 +93,11 @@ pub(super) fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Log, S
     let mut log = Log::at(disk, limits, file, header, replayed.snapshot_end);
     log.end = replayed.end;
     log.allocated = allocated;
-    Ok(Some((log, replayed.state)))
+    let value = then(&log, &replayed.state);
+    Ok(Some((log, value)))
 }
 
-fn read(bytes: &[u8], generation: u64) -> Result<Replayed, Fault> {
+fn read(bytes: &[u8], generation: u64) -> Result<Replayed<'_>, Fault> {
     let replayed = replay(bytes)?;
     if replayed.generation == generation {
         return Ok(replayed);
@@ -180,6 +185,6 @@ fn look_at(disk: &dyn Disk, generation: u64) -> Result<Inspection, LogError> {
         snapshot_bytes: replayed.snapshot_end,
         bytes: replayed.end,
         torn_bytes: replayed.torn,
-        state: replayed.state,
+        state: owned(&replayed.state),
     })
 }

@@ -1,13 +1,14 @@
 //! A file's bytes → the state they stand for, or why not.
 
-use super::State;
+use super::Rows;
 use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
 
 /// What a file says.
 #[derive(Debug)]
-pub(super) struct Replayed {
+pub(super) struct Replayed<'a> {
     pub(super) generation: u64,
-    pub(super) state: State,
+    /// In the file's own bytes.
+    pub(super) state: Rows<'a>,
     /// Of the last transaction.
     pub(super) sequence: u64,
     /// Transactions after the snapshot.
@@ -27,11 +28,11 @@ pub(super) struct Replayed {
 ///
 /// Damage to the very last group, with nothing written after it, looks like a torn one. The index knows better where it
 /// has seen the transaction (`index.rs`).
-pub(super) fn replay(bytes: &[u8]) -> Result<Replayed, Fault> {
+pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
     let header = read_header(bytes)?;
     let mut replayed = Replayed {
         generation: header.generation,
-        state: State::new(),
+        state: Rows::new(),
         sequence: header.sequence,
         transactions: 0,
         snapshot_end: 0,
@@ -63,7 +64,7 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed, Fault> {
     Ok(replayed)
 }
 
-fn take(replayed: &mut Replayed, frame: &Frame<'_>) -> Result<(), Fault> {
+fn take<'a>(replayed: &mut Replayed<'a>, frame: &Frame<'a>) -> Result<(), Fault> {
     let inside = replayed.snapshot_end == 0;
     let (kind, expected) = match (frame.kind()?, inside) {
         (kind @ (Kind::Snapshot | Kind::SnapshotEnd), true) => (kind, replayed.sequence),
@@ -81,7 +82,12 @@ fn take(replayed: &mut Replayed, frame: &Frame<'_>) -> Result<(), Fault> {
             frame.sequence
         )));
     }
-    frame.apply(&mut replayed.state)?;
+    frame.apply(|key, value| {
+        match value {
+            Some(value) => replayed.state.insert(key, value),
+            None => replayed.state.remove(key),
+        };
+    })?;
     match kind {
         Kind::Snapshot => {}
         Kind::SnapshotEnd => replayed.snapshot_end = replayed.end + frame.bytes() as u64,

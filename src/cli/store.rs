@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Subcommand;
 use serde::Serialize;
+use serde_json::json;
 
 use super::backup::{self, BackupArgs, RestoreArgs};
 use super::output::{print, print_json};
@@ -52,7 +53,16 @@ struct Report {
 
 fn looked_at(global: &Global) -> Result<(), Failure> {
     let path = paths::state_directory(global)?;
-    let report = Report::of(check(&path).map_err(failure)?);
+    let report = match check(&path) {
+        Ok(checked) => Report::of(checked),
+        // Nothing could be read of it: that is a fault too, and scripts want to hear it in their own form.
+        Err(error) => {
+            if global.json {
+                print_json(&json!({"sound": false, "faults": [error.to_string()]}))?;
+            }
+            return Err(failure(error));
+        }
+    };
     if global.json {
         print_json(&report)?;
     } else {

@@ -22,6 +22,10 @@ const SEEN_KEY: [u8; 1] = [0xFF];
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
 
+/// A larger index is made again at the next start. It is 4 to 8 MiB for what a relay keeps, and a flood of alerts makes it ten
+/// times that.
+const BYTES_MAX: u64 = 32 * 1024 * 1024;
+
 /// A bound with room to spare; after it the index is made again.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -68,12 +72,27 @@ impl Index {
             caught(attempt)
         };
         match first {
+            // sled reuses what a flood has made it take, and gives nothing back.
+            Ok(index) if places.bytes() > BYTES_MAX => {
+                drop(index);
+                log::info!("the index has grown past its bound and is built again");
+                places.remove().map_err(failed)?;
+                return caught(attempt);
+            }
             Ok(index) => return Ok(index),
             Err(error @ IndexError::Ahead { .. }) => return Err(error),
             Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
         }
         places.set_aside().map_err(failed)?;
-        caught(attempt)
+        match caught(attempt) {
+            // What is wanting may be the room that the old one takes, and all of it is in the log.
+            Err(IndexError::Failed(cause)) => {
+                log::info!("the index is built again without keeping the old one: {cause}");
+                places.remove().map_err(failed)?;
+                caught(attempt)
+            }
+            made => made,
+        }
     }
 
     /// Reads all of an index that no log stands behind: the state as versions before the log wrote it.
@@ -308,11 +327,29 @@ impl Places {
         Ok(())
     }
 
-    fn set_aside(&self) -> io::Result<()> {
+    /// What sled's files take, as far as they can be looked at.
+    fn bytes(&self) -> u64 {
+        let sizes = |directory: &Path| -> io::Result<u64> {
+            fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+        };
+        sizes(&self.db).unwrap_or(0) + sizes(&self.db.join("blobs")).unwrap_or(0)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        self.remove_aside()?;
+        absent_is_fine(fs::remove_dir_all(&self.db))?;
+        absent_is_fine(fs::remove_file(&self.opening))
+    }
+
+    fn remove_aside(&self) -> io::Result<()> {
         match self.aside.is_dir() {
-            true => fs::remove_dir_all(&self.aside)?,
-            false => absent_is_fine(fs::remove_file(&self.aside))?,
+            true => fs::remove_dir_all(&self.aside),
+            false => absent_is_fine(fs::remove_file(&self.aside)),
         }
+    }
+
+    fn set_aside(&self) -> io::Result<()> {
+        self.remove_aside()?;
         absent_is_fine(make_private(&self.db))?;
         absent_is_fine(fs::rename(&self.db, &self.aside))?;
         absent_is_fine(fs::remove_file(&self.opening))

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -29,7 +29,8 @@ impl std::fmt::Display for Holder {
 
 /// Held while the value lives. The kernel releases it when the process ends, however it ends.
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -68,6 +69,15 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(pid.as_bytes()))
             .map_err(open)?;
-        Ok(Self { _file: file })
+        let path = path.join("lock");
+        Ok(Self { file, path })
+    }
+
+    /// Whether the state is still where it was: the lock's name leads to the file that is held. Else the directory was moved
+    /// away or removed, and nobody would ever find what is written into it.
+    pub(super) fn is_in_place(&self) -> bool {
+        let held = self.file.metadata().map(|it| (it.dev(), it.ino()));
+        let named = std::fs::metadata(&self.path).map(|it| (it.dev(), it.ino()));
+        matches!((held, named), (Ok(held), Ok(named)) if held == named)
     }
 }

@@ -94,7 +94,7 @@ struct Inner {
     journal_ends: journal::Ends,
     inbound_kept: inbound::Hint,
     // Dropped last: nobody else may open the files before the writer has ended.
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 impl Store {
@@ -121,8 +121,8 @@ impl Store {
             path: path.to_owned(),
             cause: error.to_string(),
         })?;
-        let lock = Lock::acquire(path)?;
-        let (writer, view) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits)?;
+        let lock = Arc::new(Lock::acquire(path)?);
+        let (writer, view) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
         let inner = Inner {
             writer,
             view,
@@ -131,7 +131,7 @@ impl Store {
             limits,
             journal_ends: journal::Ends::default(),
             inbound_kept: inbound::Hint::default(),
-            _lock: lock,
+            lock,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -219,7 +219,8 @@ impl Store {
 
     /// What broke it, if anything did.
     pub fn poisoned(&self) -> Option<String> {
-        self.inner.writer.poisoned()
+        let gone = || (!self.inner.lock.is_in_place()).then(|| writer::GONE.to_owned());
+        self.inner.writer.poisoned().or_else(gone)
     }
 }
 

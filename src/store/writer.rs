@@ -20,7 +20,7 @@ use queue::Queue;
 use super::index::{Index, IndexError};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Rows, StageError, State, rows};
 use super::view::Overlay;
-use super::{Batch, StoreError, View};
+use super::{Batch, Lock, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
 const GROUP_MAX: usize = 256;
@@ -62,6 +62,9 @@ impl Broken {
     }
 }
 
+/// The state directory is no longer where it was.
+pub(super) const GONE: &str = "the state directory was moved away or removed";
+
 type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 
 /// One transaction: it may look and return a batch; `done` reports what became of it.
@@ -95,6 +98,7 @@ impl Writer {
         cache_bytes: u64,
         disk: Arc<dyn Disk>,
         limits: Limits,
+        lock: Arc<Lock>,
     ) -> Result<(Self, View), StoreError> {
         let fault = |cause: String| StoreError::Open {
             path: path.to_owned(),
@@ -108,7 +112,9 @@ impl Writer {
             std::thread::Builder::new()
                 .name("store".into())
                 .spawn(move || {
-                    let opened = catch_unwind(AssertUnwindSafe(|| Database::open(&path, cache_bytes, disk, limits)));
+                    let opened = catch_unwind(AssertUnwindSafe(|| {
+                        Database::open(&path, cache_bytes, disk, limits, lock)
+                    }));
                     let panicked = || StoreError::Open {
                         path,
                         cause: "a panic while opening it".into(),
@@ -218,13 +224,16 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Closing the queue lets the thread finish what it holds and end; the lock is released after that.
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        // A transaction may have held the last handle: then this is that thread, which ends by itself.
+        let waited_for = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(waited_for) {
             let _ = thread.join();
         }
     }
 }
 
 struct Database {
+    lock: Arc<Lock>,
     log: Log,
     index: Index,
     view: View,
@@ -266,7 +275,13 @@ enum Outcome {
 }
 
 impl Database {
-    fn open(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
+    fn open(
+        path: &Path,
+        cache_bytes: u64,
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        lock: Arc<Lock>,
+    ) -> Result<Self, StoreError> {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
@@ -291,6 +306,7 @@ impl Database {
         let overlay = Overlay::default();
         Ok(Self {
             over: view.over(&overlay),
+            lock,
             log,
             index,
             view,
@@ -401,6 +417,11 @@ impl Database {
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
+        // Looked at each time: what goes into files without a name is lost with the process.
+        if !self.lock.is_in_place() {
+            self.overlay.take();
+            return Err(StoreError::Poisoned(GONE.to_owned()));
+        }
         self.log.commit().map_err(|error| {
             // Nobody has seen it but those whose answer is an error now.
             self.overlay.take();

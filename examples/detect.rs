@@ -19,7 +19,6 @@ mod netns;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,7 +26,7 @@ use std::time::{Duration, Instant};
 use bench::Bench;
 use lab::{Direction, Lab, Seen};
 use middlebox::{Kind, Middlebox, Piece};
-use netns::{NatPath, SERVER, SERVER_SEEN};
+use netns::NatPath;
 use support::Relay;
 use tautline::board::{Board, recovery_worst};
 
@@ -135,7 +134,7 @@ struct Death {
 fn vanish(board: &Board, rounds: u64) -> Outcome<Death> {
     let path = NatPath::lay(LONG)?;
     Ok(path.near.inside(|| {
-        let (bench, relay) = beyond(&path, board);
+        let (bench, relay) = path.online(board.name);
         deaths(board, rounds, &bench, &relay, || path.forget())
     }))
 }
@@ -146,15 +145,6 @@ fn stall(board: &Board, rounds: u64) -> Outcome<Death> {
     let endpoint = format!("ws://{}/ws/chat", middlebox.addr());
     let (bench, relay) = Bench::with(lab, &endpoint, board.name, None).go_online();
     Ok(deaths(board, rounds, &bench, &relay, || middlebox.stall()))
-}
-
-/// A relay here, its server on the far side.
-fn beyond(path: &NatPath, board: &Board) -> (Bench, Relay) {
-    let lab = path
-        .far
-        .inside(|| Lab::start_on((SERVER, 0).into()).expect("a free port"));
-    let endpoint = format!("ws://{}/ws/chat", SocketAddr::new(SERVER_SEEN, lab.addr().port()));
-    Bench::with(lab, &endpoint, board.name, None).go_online()
 }
 
 fn deaths(board: &Board, rounds: u64, bench: &Bench, relay: &Relay, strike: impl Fn()) -> Vec<Death> {
@@ -193,7 +183,7 @@ fn deaths(board: &Board, rounds: u64, bench: &Bench, relay: &Relay, strike: impl
 fn link(board: &Board, rounds: u64) -> Outcome<Duration> {
     let path = NatPath::lay(LONG)?;
     Ok(path.near.inside(|| {
-        let (bench, relay) = beyond(&path, board);
+        let (bench, relay) = path.online(board.name);
         let mut all = Vec::new();
         for _ in 0..rounds {
             let line = bench.line();
@@ -217,7 +207,7 @@ fn quiet(options: &Options) -> Outcome<String> {
     let nat = Duration::from_secs(options.board.values.path_nat_s);
     let path = NatPath::lay(nat)?;
     Ok(path.near.inside(|| {
-        let (bench, relay) = beyond(&path, options.board);
+        let (bench, relay) = path.online(options.board.name);
         sleep(SETTLING);
         let (lines, line) = (relay.lines(), bench.line());
         let (from, before, probes) = (Instant::now(), path.wire_bytes(), path.keepalive_probes());

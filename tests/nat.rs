@@ -12,11 +12,10 @@ mod netns;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bench::{Bench, publish};
-use lab::Lab;
 use netns::{NatPath, SERVER, SERVER_SEEN};
 use support::Relay;
 
@@ -28,15 +27,8 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// Runs `test` where the relay is.
 fn over_a_nat(idle: Duration, test: impl FnOnce(&NatPath) + Send) {
-    match NatPath::lay(idle) {
-        Ok(path) => path.near.inside(|| test(&path)),
-        Err(why) => {
-            println!("skipped: {why}");
-            // Where everything can be installed, a missing tool is a mistake.
-            let missing = why.starts_with("there is no");
-            assert!(std::env::var_os("CI").is_none() || !missing, "{why}");
-        }
-    }
+    let path = NatPath::lay(idle).expect("what could be laid before");
+    path.near.inside(|| test(&path));
 }
 
 /// Side by side, each with a NAT of its own: they mostly wait.
@@ -61,16 +53,9 @@ fn lines_over_a_nat() {
             a_server_that_restarted_unheard_is_noticed_with_the_next_packet,
         ),
     ];
-    bench::side_by_side(&cases, |case| case.0, |case| case.1());
-}
-
-/// A relay here and its server beyond the NAT.
-fn online(path: &NatPath) -> (Bench, Relay) {
-    let lab = path
-        .far
-        .inside(|| Lab::start_on((SERVER, 0).into()).expect("a free port"));
-    let endpoint = format!("ws://{}/ws/chat", SocketAddr::new(SERVER_SEEN, lab.addr().port()));
-    Bench::with(lab, &endpoint, "wsl2", None).go_online()
+    netns::allowed("lines_over_a_nat", || {
+        bench::side_by_side(&cases, |case| case.0, |case| case.1());
+    });
 }
 
 /// From now to the next active line, with alerts accepted meanwhile; each must arrive once.
@@ -119,7 +104,7 @@ fn a_nat_that_forgets_just_above_the_ping_interval_never_loses_the_line() {
     // Three pings of the relay fall into it.
     const QUIET: Duration = Duration::from_secs(21);
     over_a_nat(IDLE, |path| {
-        let (bench, relay) = online(path);
+        let (bench, relay) = path.online("wsl2");
         let before = (relay.lines(), bench.line());
         assert!(
             !idle_flow_survives(path, QUIET),
@@ -135,7 +120,7 @@ fn a_nat_that_forgets_just_above_the_ping_interval_never_loses_the_line() {
 
 fn a_nat_that_forgets_everything_is_noticed_and_alerts_arrive_once() {
     over_a_nat(LONG, |path| {
-        let (bench, relay) = online(path);
+        let (bench, relay) = path.online("wsl2");
         let mut accepted = Vec::new();
         publish(&relay, &mut accepted, "before");
         bench.assert_each_once_in_order(&accepted);
@@ -149,7 +134,7 @@ fn a_nat_that_forgets_everything_is_noticed_and_alerts_arrive_once() {
 /// Shorter than any ping interval: every quiet line is lost, and none of them is taken for alive.
 fn a_nat_below_the_schedule_loses_lines_and_no_alerts() {
     over_a_nat(Duration::from_secs(3), |path| {
-        let (bench, relay) = online(path);
+        let (bench, relay) = path.online("wsl2");
         let mut accepted = Vec::new();
         let mut before = relay.lines();
         for round in 0..2 {
@@ -167,7 +152,7 @@ fn a_nat_below_the_schedule_loses_lines_and_no_alerts() {
 
 fn a_path_that_swallows_everything_is_noticed_and_tried_until_it_is_back() {
     over_a_nat(LONG, |path| {
-        let (bench, relay) = online(path);
+        let (bench, relay) = path.online("wsl2");
         let mut accepted = Vec::new();
         let (line, struck) = (bench.line(), Instant::now());
         path.swallow(true);
@@ -186,7 +171,7 @@ fn a_path_that_swallows_everything_is_noticed_and_tried_until_it_is_back() {
 /// The other end forgot the connection while nothing could tell us: its kernel resets what comes next.
 fn a_server_that_restarted_unheard_is_noticed_with_the_next_packet() {
     over_a_nat(LONG, |path| {
-        let (bench, relay) = online(path);
+        let (bench, relay) = path.online("wsl2");
         let mut accepted = Vec::new();
         let lines = bench.lab.lines().len();
         path.swallow(true);

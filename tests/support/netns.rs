@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::process::{Child, Command, Stdio};
@@ -14,18 +14,25 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::bench::Bench;
+use crate::lab::Lab;
+use crate::support::Relay;
+
 /// Where the server is, and where the near side sees it.
 pub const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 2, 2));
 pub const SERVER_SEEN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 const TOOLS: &[&str] = &["ip", "nft"];
 
+const NOT_ALLOWED: &str = "network namespaces are not allowed here";
+const AS_ROOT: &[&str] = &["--user", "--map-root-user"];
+
 /// The link of the near side, as a cable that can be pulled.
-const LINK: &str = "cable";
+pub const LINK: &str = "cable";
 
 const NEAR_RULES: &str = "table ip way {
     chain out { type nat hook output priority -100; ip daddr 127.0.0.2 dnat to 10.77.2.2; }
-    chain post { type nat hook postrouting priority 100; oifname cable ip saddr 127.0.0.0/8 snat to 10.77.1.2; }
+    chain post { type nat hook postrouting priority 100; oifname cable ip saddr 127.0.0.0/8 masquerade; }
 }";
 
 /// What is not of a flow that the router knows is dropped without a word, in both directions. `gone` comes before the
@@ -57,7 +64,7 @@ impl Netns {
         let _ = BufReader::new(stdout).read_line(&mut said);
         let netns = Self { holder };
         if said.trim() != "there" {
-            return Err("namespaces are not allowed here".to_owned());
+            return Err(NOT_ALLOWED.to_owned());
         }
         Ok(netns)
     }
@@ -67,7 +74,7 @@ impl Netns {
     }
 
     /// Runs a program in it.
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
         let output = Command::new("nsenter")
             .arg(format!("--net={}", self.path()))
             .arg(program)
@@ -113,6 +120,30 @@ impl Drop for Netns {
     }
 }
 
+/// Runs the test `name`, which is `body`, where namespaces can be made: as it is, or again as the root of a user namespace.
+/// Where neither is allowed or a tool is missing it says so.
+pub fn allowed(name: &str, body: impl FnOnce()) {
+    let again = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(AS_ROOT);
+        unshare
+    };
+    let why = match NatPath::lay(Duration::from_secs(1)) {
+        Ok(_) => return body(),
+        Err(why) => why,
+    };
+    // Where everything can be installed, a missing tool is a mistake.
+    let missing = why.starts_with("there is no");
+    assert!(std::env::var_os("CI").is_none() || !missing, "{why}");
+    let tried = again().args(["--net", "true"]).output();
+    if why != NOT_ALLOWED || !tried.is_ok_and(|output| output.status.success()) {
+        return println!("{name}: not tried: {why}");
+    }
+    let test = std::env::current_exe().expect("this test");
+    let status = again().arg(test).args(["--exact", name, "--nocapture"]).status();
+    assert!(status.expect("unshare runs").success(), "{name} failed inside");
+}
+
 /// Near side, router and far side.
 pub struct NatPath {
     pub near: Netns,
@@ -152,6 +183,15 @@ impl NatPath {
         Ok(path)
     }
 
+    /// On the near side: a paired relay there, and its server on the far side.
+    pub fn online(&self, board: &str) -> (Bench, Relay) {
+        let lab = self
+            .far
+            .inside(|| Lab::start_on((SERVER, 0).into()).expect("a free port"));
+        let endpoint = format!("ws://{}/ws/chat", SocketAddr::new(SERVER_SEEN, lab.addr().port()));
+        Bench::with(lab, &endpoint, board, None).go_online()
+    }
+
     /// The router forgets every flow at once, as when its own line was dialled anew: masquerading drops the flows of a
     /// link that goes down. What comes on them is dropped from then on; new ones pass.
     pub fn forget(&self) {
@@ -180,6 +220,14 @@ impl NatPath {
             let route = ["route", "replace", "default", "via", "10.77.1.1"];
             self.near.run("ip", &route).expect("a way to the router");
         }
+    }
+
+    /// The other end of the near side's cable goes down or comes up; its own addresses and routes stay.
+    pub fn plug(&self, up: bool) {
+        let state = if up { "up" } else { "down" };
+        self.router
+            .run("ip", &["link", "set", "lan", state])
+            .expect("a link that is there");
     }
 
     /// Keepalive probes that the near side's kernel has sent, on any connection.

@@ -24,6 +24,9 @@ const OFFLINE_TOLERATED: Duration = Duration::from_secs(300);
 /// An alert that waits this long has a reason, whatever the session says of itself.
 const STUCK_AFTER: Duration = Duration::from_secs(900);
 
+/// A session that is logged in and not ready yet.
+const COMING_IN: &str = "logged in; what waited at the server is coming in";
+
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
     "ack-owed",
@@ -254,6 +257,7 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
             after: Cause::ClockUnset,
         } => Some(offline(view, format!("session {name} waits for the clock to be set"))),
         State::Waiting { after } => Some(offline(view, format!("session {name} waits to connect again: {after}"))),
+        State::Online if view.online_since.is_none() => Some(offline(view, format!("session {name}: {COMING_IN}"))),
         State::Online => None,
     }
 }
@@ -305,6 +309,8 @@ pub(super) fn in_short(handle: &SessionHandle) -> String {
 
 fn state_of(view: &SessionView) -> SessionState {
     match &view.state {
+        // Alerts still wait.
+        State::Online if view.online_since.is_none() => SessionState::Connecting,
         State::Online => SessionState::Online,
         State::Stopped(Stop::PairingEnded) => SessionState::Unpaired,
         State::Stopped(_) => SessionState::Stopped,
@@ -321,6 +327,7 @@ fn detail_of(view: &SessionView) -> String {
             "waiting to be linked: scan the QR code, or run `tautline pair`".to_owned()
         }
         State::Connecting { .. } => "connecting".to_owned(),
+        State::Online if view.online_since.is_none() => COMING_IN.to_owned(),
         State::Online => "online".to_owned(),
         State::Waiting {
             after: Cause::ClockUnset,
@@ -336,4 +343,25 @@ fn millis(duration: Duration) -> u64 {
 
 pub(super) fn started() -> (Instant, u64) {
     (Instant::now(), clock::wall_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_online_when_what_waited_for_it_is_through() {
+        let mut view = SessionView {
+            state: State::Online,
+            paired: true,
+            ..SessionView::default()
+        };
+        assert_eq!(state_of(&view), SessionState::Connecting);
+        assert_eq!(detail_of(&view), COMING_IN);
+        view.online_since = Some(1);
+        assert_eq!(
+            (state_of(&view), detail_of(&view).as_str()),
+            (SessionState::Online, "online")
+        );
+    }
 }

@@ -61,6 +61,11 @@ fn no_offline() {
     let (line, struck) = (bench.line(), Instant::now());
     let mut accepted = Vec::new();
     publish(&relay, &mut accepted, "kept");
+    relay.wait_status("said to be online", |status| {
+        let session = &status["sessions"][0];
+        let detail = session["detail"].as_str().unwrap_or_default();
+        session["state"] == "connecting" && detail.starts_with("logged in")
+    });
     wait_end(&relay, "offline queue");
     println!(
         "no offline: noticed after {:.1?}: {}",

@@ -447,6 +447,42 @@ fn every_health_code_is_raised_and_has_its_paragraph() {
     assert_eq!(codes_raised(r#"if x == "error" { f("a-b", "warning", t) }"#), ["a-b"]);
 }
 
+/// Names of tests in backticks in the last cell of a table's row, "shown by"; paths and commands are none. One that is cut
+/// short is no name of any test.
+fn tests_named(row: &str) -> Vec<&str> {
+    let cell = row.trim_end().trim_end_matches('|').rsplit(" | ").next().unwrap_or("");
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.filter(|name| !name.contains(['/', '.', ' ', '-'])).collect()
+}
+
+#[test]
+fn the_tests_that_the_faults_name_are_there() {
+    let manual = std::fs::read_to_string(root().join("docs/keepalive.md")).unwrap();
+    let (_, table) = manual.split_once("| shown by |\n").expect("the table of faults");
+    let rows = table.lines().take_while(|line| line.starts_with('|')).skip(1);
+    let named: Vec<_> = rows.flat_map(tests_named).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let sources = [rust("src/"), rust("tests/")].concat();
+    // A case of `tests/nat.rs` goes by a word of its own.
+    let is_there = |name: &str| {
+        let (function, case) = (format!("fn {name}("), format!("\"{name}\",\n"));
+        let of_nat = |file: &str, text: &str| file == "tests/nat.rs" && text.contains(&case);
+        sources
+            .iter()
+            .any(|(file, text)| text.contains(&function) || of_nat(file, text))
+    };
+    let missing: Vec<_> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(
+        missing.is_empty(),
+        "docs/keepalive.md names what is not there: {missing:#?}"
+    );
+    assert!(!is_there("no_such_test"));
+    assert_eq!(
+        tests_named("| a | `x` | sim (1); line `b_c`, `d…`; `e/f.rs` |"),
+        ["b_c", "d…"]
+    );
+}
+
 #[test]
 fn the_readme_knows_every_exit_code() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use super::output::{print, print_json, say};
 use super::store::failure;
 use super::{Exit, Failure, Global, paths};
 use crate::store::backup::{Backup, BackupError, Pending, of_directory};
+use crate::store::last_time::wall_ms;
 
 /// Longer than any backup is read into memory for.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -191,7 +192,7 @@ fn fetch(global: &Global, mut out: impl Write) -> Result<(), Failure> {
     })?;
     let Some(unreachable) = relay else { return Ok(()) };
     let path = paths::state_directory(global)?;
-    let made = of_directory(&path, out, now_ms());
+    let made = of_directory(&path, out, wall_ms());
     made.map(drop).map_err(|error| {
         let failure = failure(error);
         // Who looks for a running relay and has no state here wants to know both.
@@ -230,7 +231,7 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     } else {
         Pending::Hold
     };
-    backup.restore(&path, pending, now_ms()).map_err(refused)?;
+    backup.restore(&path, pending, wall_ms()).map_err(refused)?;
     if global.json {
         print_json(&summary)?;
     } else {
@@ -264,9 +265,4 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(Failure::new(Exit::Failed, text));
     }
     Ok(bytes)
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

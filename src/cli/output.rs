@@ -2,11 +2,13 @@
 
 use std::fmt::{Arguments, Display, Write as _};
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use super::Failure;
+pub(super) use crate::gateway::span;
+use crate::store::last_time::wall_ms;
 
 /// A line for people, on stderr. If nobody can read it, nobody misses it.
 pub(super) fn say(text: Arguments<'_>) {
@@ -113,21 +115,9 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-/// A time for people: its two largest units; milliseconds only below a second.
-pub(super) fn span(ms: u64) -> String {
-    let rounded = match ms {
-        0..1000 => Duration::from_millis(ms),
-        _ => Duration::from_secs(ms / 1000),
-    };
-    let words = humantime::format_duration(rounded).to_string();
-    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
 /// How long ago a wall-clock time was.
 pub(super) fn ago(at_ms: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    format!("{} ago", span(now_ms.saturating_sub(at_ms)))
+    format!("{} ago", span(wall_ms().saturating_sub(at_ms)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod query;
 mod server;
 mod socket;
 
+pub use page::span;
 pub use server::{Gateway, Limits};
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! script only fetches it again.
 
 use std::fmt::{self, Display, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::outbox::Step;
 
@@ -10,6 +10,7 @@ use super::Refusal;
 use super::answer::{Answer, Problem};
 use super::api::{AlertView, HealthEntry, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status, utc};
 use super::server::Shared;
+use crate::store::last_time::wall_ms;
 
 const INDEX: &str = include_str!("../../web/index.html");
 const STYLE: &str = include_str!("../../web/page.css");
@@ -30,8 +31,7 @@ pub(super) fn page(shared: &Shared) -> Answer {
     let alerts = shared.relay.alerts(false, ALERTS_SHOWN);
     // Without them the rest is still worth showing.
     let lines = shared.relay.lines(None, LINES_SHOWN);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = wall_ms();
     let mut view = String::new();
     // Writing into a String cannot fail.
     let _ = render(&mut view, &status, &lines, &alerts, now_ms);
@@ -259,7 +259,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// A time for people: its two largest units, and milliseconds only below a second.
-pub(super) fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> String {
     let rounded = match ms {
         0..1000 => Duration::from_millis(ms),
         _ => Duration::from_secs(ms / 1000),

@@ -1,4 +1,7 @@
-//! The last time of day that was known to be right, so that a board without a battery knows when its clock is not set.
+//! The time of day, and the last one that was known to be right, so that a board without a battery knows when its clock is
+//! not set.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,12 @@ const FORMAT: u8 = 1;
 struct LastTimeV1 {
     /// Unix milliseconds.
     wall_ms: i64,
+}
+
+/// Unix milliseconds for records and people, 0 before 1970; no deadline comes from it.
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Unix milliseconds, if any were kept.

@@ -51,3 +51,15 @@ pub fn decode<T: DeserializeOwned>(tree: Tree, expected: u8, bytes: &[u8]) -> Re
         Err(error) => Err(fault(error.to_string())),
     }
 }
+
+/// Rows in fixtures.
+#[cfg(test)]
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+pub(super) fn from_hex(hex: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digits).collect()
+}

@@ -14,6 +14,7 @@ use whatsapp_rust::{Client, InboundDurabilityHook};
 use super::events::{LineEvent, Sorter};
 use crate::alert::SessionName;
 use crate::store::inbound::{InboundRecord, record_new};
+use crate::store::last_time::wall_ms;
 use crate::store::{Store, StoreError};
 
 /// How often a message that found no room on the disk is tried again. It costs nothing while there is none.
@@ -81,7 +82,7 @@ fn to_record(message: &InboundMessage) -> InboundRecord {
         sender: info.source.sender.to_non_ad_string(),
         id: info.id.to_string(),
         sent_at: u64::try_from(info.timestamp.timestamp_millis()).unwrap_or(0),
-        received_at: super::steady::wall_ms(),
+        received_at: wall_ms(),
         text: text_of(&message.message),
     }
 }

@@ -18,12 +18,13 @@ use smol::{Executor, Task};
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
-use super::steady::{self, NoJumps, wall_ms};
+use super::steady::{self, NoJumps};
 use super::{questions, send};
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
 use crate::store::Store;
+use crate::store::last_time::wall_ms;
 use black_box::{BlackBox, Held};
 use pairing::Pairing;
 

@@ -15,12 +15,6 @@ use wacore::time::TimeProvider;
 /// While lines are up, of the time that passes.
 const SLEW_FRACTION: i64 = 8;
 
-/// Unix milliseconds for records and people; no deadline comes from it.
-pub(super) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 static CLOCK: Mutex<Option<Arc<Mutex<Steady>>>> = Mutex::new(None);
 static INSTALLED: Once = Once::new();
 
@@ -117,6 +111,7 @@ impl Steady {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::last_time::wall_ms;
 
     const SECOND: i64 = 1_000_000_000;
     const HOUR: i64 = 3600 * SECOND;

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use super::record::{from_hex, hex};
 use super::*;
 use crate::line::{Ages, Cause, Flapping, Guess, Origin};
 
@@ -104,18 +105,6 @@ impl Bench {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
 /// One entry of each kind, with values that show every field.
 fn write_all(bench: &Bench) {
     bench.starts(AT, "boot-1");
@@ -143,7 +132,7 @@ fn format_1_is_read() {
     let mut batch = Batch::new();
     for line in VERSION_1.lines() {
         let (key, value) = line.split_once(' ').unwrap();
-        batch.put(Tree::LineEnd, &bytes(key), bytes(value)).unwrap();
+        batch.put(Tree::LineEnd, &from_hex(key), from_hex(value)).unwrap();
     }
     smol::block_on(read.store.commit(batch)).unwrap();
     let all = |bench: &Bench| newest(bench.store.view(), std::slice::from_ref(&bench.session), 99).unwrap();

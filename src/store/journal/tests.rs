@@ -1,3 +1,4 @@
+use super::record::{from_hex, hex};
 use super::*;
 
 /// 2026-01-01.
@@ -84,15 +85,6 @@ fn version_1() -> [(&'static str, Event); 6] {
     ]
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digits).collect()
-}
-
 #[test]
 fn format_1_is_written_and_read() {
     for (row, event) in version_1() {
@@ -100,7 +92,10 @@ fn format_1_is_written_and_read() {
         let entry = Entry { at, event };
         let written = record::encode(Tree::Journal, VERSION, &entry).unwrap();
         assert_eq!(hex(&written), row, "{entry:?}");
-        assert_eq!(record::decode::<Entry>(Tree::Journal, 1, &bytes(row)).unwrap(), entry);
+        assert_eq!(
+            record::decode::<Entry>(Tree::Journal, 1, &from_hex(row)).unwrap(),
+            entry
+        );
     }
 }
 

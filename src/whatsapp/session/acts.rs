@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::super::client::LiveClient;
 use super::super::handle::Notice;
-use super::super::steady::{NoJumps, wall_ms};
+use super::super::steady::NoJumps;
 use super::super::{questions, version};
 use super::pairing::Pairing;
 use super::{LETTING_GO, Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
+use crate::store::last_time::wall_ms;
 
 impl Session {
     /// Does what the supervisor decided, until it has nothing more to say.

@@ -190,6 +190,48 @@ fn on_a_full_disk_alerts_are_refused_and_the_line_stays_up() {
 }
 
 #[test]
+fn a_relay_starts_on_a_full_disk_and_holds_its_line() {
+    let scene = Scene::new();
+    let Some(_mount) = Mount::tmpfs(&scene.site.state(), "24m") else {
+        return;
+    };
+    assert_eq!(scene.start().stop(), 0);
+    let filler = Filler::fill(&scene.site.state());
+    for _ in 0..3 {
+        let relay = scene.site.start();
+        relay.wait_online();
+        refused(&relay, 507, "no room");
+        relay.kill();
+    }
+    let relay = scene.site.start();
+    relay.wait_online();
+    drop(filler);
+    relay.wait_status("it does not recover", |status| finding(status, "store-full").is_none());
+    let second = relay.publish("friend", "second");
+    relay.wait_step(&second, "delivered");
+    assert_eq!(relay.stop(), 0);
+    assert_eq!(scene.texts(), ["first", "second"]);
+}
+
+#[test]
+fn a_state_directory_that_is_moved_away_ends_the_relay() {
+    let scene = Scene::new();
+    let mut relay = scene.start();
+    let (state, away) = (scene.site.state(), scene.site.path().join("away"));
+    std::fs::rename(&state, &away).unwrap();
+    refused(&relay, 503, "moved away or removed");
+    assert_eq!(relay.wait_end(), 1);
+    // Put back, nothing is missing.
+    std::fs::rename(&away, &state).unwrap();
+    let relay = scene.site.start();
+    relay.wait_online();
+    let second = relay.publish("friend", "second");
+    relay.wait_step(&second, "delivered");
+    assert_eq!(relay.stop(), 0);
+    assert_eq!(scene.texts(), ["first", "second"]);
+}
+
+#[test]
 fn after_an_error_of_the_file_system_alerts_are_refused_and_nothing_is_lost() {
     let scene = Scene::new();
     let Some(image) = image(scene.site.path()) else { return };

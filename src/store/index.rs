@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -47,6 +47,25 @@ pub(super) struct Index {
     db: sled::Db,
     pub(super) tree: sled::Tree,
     place: PathBuf,
+    /// Goes last, with what is in it.
+    memory: Option<Memory>,
+}
+
+/// A directory in memory that is gone with its value.
+struct Memory(PathBuf);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A place in memory that no other state has, and that the next start from this one finds again.
+fn memory_for(directory: &Path) -> io::Result<PathBuf> {
+    let state = fs::metadata(directory)?;
+    let user = rustix::process::getuid().as_raw();
+    let name = format!("tautline-{user}-{}-{}", state.dev(), state.ino());
+    Ok(Path::new("/dev/shm").join(name))
 }
 
 impl Index {
@@ -61,6 +80,9 @@ impl Index {
         sequence: u64,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
+        // Of a run that was killed.
+        let memory = memory_for(directory).map_err(failed)?;
+        absent_is_fine(fs::remove_dir_all(&memory)).map_err(failed)?;
         let attempt = || {
             let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;
@@ -85,14 +107,25 @@ impl Index {
         }
         places.set_aside().map_err(failed)?;
         match caught(attempt) {
-            // What is wanting may be the room that the old one takes, and all of it is in the log.
+            // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
-                log::info!("the index is built again without keeping the old one: {cause}");
+                log::warn!("the index finds no place on the disk and is kept in memory for this run: {cause}");
                 places.remove().map_err(failed)?;
-                caught(attempt)
+                Self::in_memory(memory, cache_bytes, state, sequence)
             }
             made => made,
         }
+    }
+
+    fn in_memory(memory: PathBuf, cache_bytes: u64, state: &Rows<'_>, sequence: u64) -> Result<Self, IndexError> {
+        DirBuilder::new().mode(0o700).create(&memory).map_err(failed)?;
+        let memory = Memory(memory);
+        caught(|| {
+            let mut index = Self::open_guarded(&Places::new(&memory.0), cache_bytes)?;
+            index.put_right(state, sequence)?;
+            index.memory = Some(memory);
+            Ok(index)
+        })
     }
 
     /// Reads all of an index that no log stands behind: the state as versions before the log wrote it.
@@ -148,6 +181,7 @@ impl Index {
             db,
             tree,
             place: places.db.clone(),
+            memory: None,
         };
         // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.
         for row in &index.tree {

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::batch::raw_key;
+use super::credentials::Leap;
 use super::log::{CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect};
 use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, history, outbox, writer};
 use crate::outbox::{AlertRecord, Step, Timestamp};
@@ -21,10 +22,6 @@ use crate::outbox::{AlertRecord, Step, Timestamp};
 /// What a held alert says for itself.
 const HELD: &str =
     "held since the state was restored: it may have gone out before; `tautline queue retry` sends it again";
-
-/// A restored device goes on with prekey numbers this much further on, and up to as much again. The library makes 812 at a
-/// time: the first is more than a device uses up in years, the second lets one backup be restored twice.
-const PRE_KEY_LEAP: u32 = 1 << 17;
 
 /// Whether the records of `tree` are part of a backup. No wildcard: whoever adds a collection decides here too.
 pub fn goes_along(tree: Tree) -> bool {
@@ -229,7 +226,8 @@ impl Backup {
         let _lock = Lock::acquire(path)?;
         let disk = Arc::new(RealDisk::new(path.to_owned()));
         let has_index = path.join("db").exists();
-        self.restore_on(disk, has_index, pending, now_ms, random())
+        let leap = Leap::draw()?;
+        self.restore_on(disk, has_index, pending, now_ms, leap)
             .map_err(|error| match error {
                 RestoreError::Log(error) => writer::log_error(path, error).into(),
                 RestoreError::Commit(CommitError::Full(cause)) => StoreError::Full(cause).into(),
@@ -245,7 +243,7 @@ impl Backup {
         has_index: bool,
         pending: Pending,
         now_ms: u64,
-        random: u32,
+        leap: Leap,
     ) -> Result<(), RestoreError> {
         let present = match inspect(&*disk)? {
             Some(found) => found.state,
@@ -255,16 +253,15 @@ impl Backup {
             }
             None => State::new(),
         };
-        let next = self.merged_into(present, pending, now_ms, random)?;
+        let next = self.merged_into(present, pending, now_ms, leap)?;
         match Log::open(Arc::clone(&disk), Limits::default())? {
             Some((mut log, _)) => log.replace(&next).map_err(RestoreError::Commit),
             None => Ok(Log::create(disk, Limits::default(), &next).map(drop)?),
         }
     }
 
-    fn merged_into(self, present: State, pending: Pending, now_ms: u64, random: u32) -> Result<State, BackupError> {
+    fn merged_into(self, present: State, pending: Pending, now_ms: u64, leap: Leap) -> Result<State, BackupError> {
         refuse_a_past(&present)?;
-        let leap = PRE_KEY_LEAP + random % PRE_KEY_LEAP;
         let mut next = State::new();
         let mut seq_max = 0;
         let run = raw_key(Tree::Meta, history::RUN_KEY);
@@ -317,10 +314,6 @@ impl From<BackupError> for RestoreError {
     fn from(error: BackupError) -> Self {
         Self::Other(error)
     }
-}
-
-fn random() -> u32 {
-    getrandom::u32().unwrap_or_default()
 }
 
 fn tree_of(raw: &[u8]) -> Option<Tree> {

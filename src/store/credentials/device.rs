@@ -11,6 +11,7 @@ use wacore::store::traits::DeviceStore;
 use wacore::store::{Device, error};
 use wacore_binary::{Jid, Server};
 
+use super::leap::Leap;
 use super::records::damaged;
 use super::secret::{Blob, Key};
 use super::transaction::too_large;
@@ -22,7 +23,7 @@ use crate::store::{StoreError, Tree};
 const DEVICE_ID: i32 = 1;
 
 /// The numbers of prekeys have 24 bits and begin at 1.
-const PRE_KEY_ID_MAX: u32 = (1 << 24) - 1;
+pub(super) const PRE_KEY_ID_MAX: u32 = (1 << 24) - 1;
 
 /// The library's textual form of an address drops parts of it (agent, integrator), so the fields are kept.
 #[derive(Serialize, Deserialize)]
@@ -206,13 +207,17 @@ impl StoredDevice {
     }
 
     /// As it comes out of a backup. What was made since is not in it: one-time prekeys of which the server still hands out
-    /// the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number ever
+    /// the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number
     /// stands for two keys; and the flag makes the next login upload new ones, the signed prekey with them.
-    pub(super) fn restored(mut self, leap: u32) -> Self {
-        let next = (self.next_pre_key_id.saturating_add(leap).saturating_sub(1) % PRE_KEY_ID_MAX) + 1;
-        self.next_pre_key_id = next;
-        self.first_unupload_pre_key_id = next;
+    pub(super) fn restored(mut self, leap: Leap) -> Self {
         self.server_has_prekeys = false;
+        self.leaped(leap)
+    }
+
+    /// New prekeys get numbers that no other key has, even where more were given out than it knows of.
+    fn leaped(mut self, leap: Leap) -> Self {
+        self.next_pre_key_id = leap.past(self.next_pre_key_id);
+        self.first_unupload_pre_key_id = self.next_pre_key_id;
         self
     }
 

@@ -16,6 +16,7 @@ mod adopt;
 mod app_sync;
 mod device;
 mod forms;
+mod leap;
 mod message_secrets;
 mod protocol;
 mod quarantine;
@@ -29,6 +30,7 @@ mod transaction;
 
 #[doc(hidden)]
 pub use forms::{FORMS, Rewrite};
+pub(super) use leap::Leap;
 pub use quarantine::Quarantined;
 pub(super) use rows::{after_a_restore, check_row, is_paired, session_of};
 

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::device::StoredDevice;
+use super::leap::Leap;
 use super::quarantine::StoredQuarantine;
 use super::records::{
     StoredDeviceList, StoredHashState, StoredLidMapping, StoredMessage, StoredMessageSecret, StoredMutationMac,
@@ -109,7 +110,7 @@ pub(in crate::store) fn is_paired(value: &[u8]) -> Result<bool, StoreError> {
 ///
 /// # Errors
 /// The row is not readable.
-pub(in crate::store) fn after_a_restore(value: &[u8], leap: u32) -> Result<Vec<u8>, StoreError> {
+pub(in crate::store) fn after_a_restore(value: &[u8], leap: Leap) -> Result<Vec<u8>, StoreError> {
     let device = record::decode::<StoredDevice>(Tree::Device, VERSION, value)?;
     record::encode(Tree::Device, VERSION, &device.restored(leap))
 }
@@ -122,12 +123,9 @@ mod tests {
 
     #[test]
     fn prekeys_of_a_restored_device_get_new_numbers_and_are_uploaded() {
-        for (next, leap, expected) in [
-            (1, 100_000, 100_001),
-            (16_777_215, 1, 1),
-            (16_777_000, 100_000, 99_785),
-            (u32::MAX, 5, 255),
-        ] {
+        let leap = Leap::of(5);
+        for next in [1, 16_777_000, u32::MAX] {
+            let expected = leap.past(next);
             let mut device = Device::new();
             device.next_pre_key_id = next;
             device.first_unupload_pre_key_id = 1;
@@ -136,7 +134,7 @@ mod tests {
             let row = after_a_restore(&row, leap).unwrap();
             let restored = record::decode::<StoredDevice>(Tree::Device, VERSION, &row).unwrap();
             let restored = restored.into_device().unwrap();
-            assert_eq!(restored.next_pre_key_id, expected, "{next} {leap}");
+            assert_eq!(restored.next_pre_key_id, expected, "{next}");
             assert_eq!(restored.first_unupload_pre_key_id, expected);
             assert!(!restored.server_has_prekeys);
             assert_eq!(restored.registration_id, device.registration_id);

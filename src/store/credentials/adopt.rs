@@ -1,6 +1,7 @@
 //! A login that another program made becomes this session's, all of it in one transaction.
 
 use super::device::StoredDevice;
+use super::leap::Leap;
 use super::records::{
     StoredHashState, StoredLidMapping, StoredMutationMac, StoredPreKey, StoredSyncKey, StoredTcToken,
 };
@@ -14,9 +15,12 @@ impl Credentials {
     /// what an unfinished pairing left behind is deleted.
     ///
     /// # Errors
-    /// The store failed, the present device's row is not readable, or a record or all of them are too large.
+    /// The store failed, there are no random numbers, the present device's row is not readable, or a record or all of them are too large.
     pub async fn adopt(&self, imported: Imported) -> Result<bool, StoreError> {
-        let (this, device) = (self.clone(), StoredDevice::of(&imported.device));
+        // creds.json is written apart from the keys and may be older than they are, and the file of a key that was used is
+        // gone: no count in the folder tells all numbers that were given.
+        let device = StoredDevice::of(&imported.device).leaped(Leap::draw()?);
+        let this = self.clone();
         device.fits_a_row()?;
         self.transact(move |transaction| {
             let key = this.key(&[]);

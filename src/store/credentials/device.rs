@@ -215,7 +215,7 @@ impl StoredDevice {
     }
 
     /// New prekeys get numbers that no other key has, even where more were given out than it knows of.
-    fn leaped(mut self, leap: Leap) -> Self {
+    pub(super) fn leaped(mut self, leap: Leap) -> Self {
         self.next_pre_key_id = leap.past(self.next_pre_key_id);
         self.first_unupload_pre_key_id = self.next_pre_key_id;
         self

@@ -154,6 +154,7 @@ pub fn parse(creds: &[u8], files: impl IntoIterator<Item = File>) -> Result<Impo
             Named::Leave => {}
             Named::Strange => reader.leave_out(file, "its name does not say what it is".into()),
             Named::Take(kind) => {
+                reader.note_number(&kind);
                 let taken = bytes.and_then(|bytes| reader.take(&file, kind, &bytes));
                 if let Err(reason) = taken {
                     reader.leave_out(file, reason);
@@ -215,6 +216,14 @@ impl Reader {
 
     fn leave_out(&mut self, file: String, reason: String) {
         self.imported.left_out.push(LeftOut { file, reason });
+    }
+
+    /// A number that was given counts whether or not its key can be read.
+    fn note_number(&mut self, kind: &Kind) {
+        if let Kind::PreKey(id) = kind {
+            let device = &mut self.imported.device;
+            device.next_pre_key_id = device.next_pre_key_id.max(id.saturating_add(1));
+        }
     }
 
     fn take(&mut self, file: &str, kind: Kind, bytes: &[u8]) -> Result<(), json::Fault> {
@@ -310,11 +319,6 @@ impl Reader {
             .sync_key_in_use
             .take()
             .filter(|id| imported.sync_keys.contains_key(id));
-        // creds.json is written apart from the keys and may be older than they are. A number is never given twice.
-        if let Some(last) = imported.pre_keys.keys().next_back() {
-            let device = &mut imported.device;
-            device.next_pre_key_id = device.next_pre_key_id.max(last.saturating_add(1));
-        }
         imported.left_out.sort_by(|a, b| a.file.cmp(&b.file));
         self.imported
     }
@@ -341,4 +345,25 @@ fn known_devices(devices: Vec<(String, bool)>) -> Result<Vec<(String, bool)>, js
             Ok(_) | Err(_) => Err("it names something that is not a device".into()),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_even_when_its_file_cannot_be_read() {
+        let creds = std::fs::read(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/baileys/auth/creds.json"
+        ));
+        let creds = creds.unwrap();
+        let torn: File = ("pre-key-90000.json".into(), Ok(b"{".to_vec().into()));
+        let unreadable: File = ("pre-key-90001.json".into(), Err("it is a folder".into()));
+        for (file, next) in [(torn, 90_001), (unreadable, 90_002)] {
+            let imported = parse(&creds, [file]).unwrap();
+            assert_eq!(imported.left_out().len(), 1);
+            assert_eq!(imported.device.next_pre_key_id, next);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::VALUE_BYTES_MAX;
 use super::{Batch, Store, StoreError, Tree, View, journal, record};
 use crate::outbox::{AlertRecord, Happened, Happening};
 
@@ -11,7 +12,11 @@ const VERSION: u8 = 1;
 #[derive(Serialize, Deserialize)]
 struct OutboxRecordV1(AlertRecord);
 
-/// Adds the write of `alert` to `batch`.
+/// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
+/// five, the time of its step from one (a clock that was not set) to ten.
+const GROWTH_BYTES: usize = 13;
+
+/// Adds the write of `alert` to `batch`, without the notes of its deliveries where there is no room for them.
 ///
 /// # Errors
 /// The record is too large for the store.
@@ -19,9 +24,18 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
     batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), encode(alert)?)
 }
 
-/// The value that stands under an alert's number.
+/// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
+/// would be sent again after a restart.
 pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    record::encode(Tree::Outbox, VERSION, &OutboxRecordV1(alert.clone()))
+    let mut kept = OutboxRecordV1(alert.clone());
+    let value = record::encode(Tree::Outbox, VERSION, &kept)?;
+    if value.len() <= VALUE_BYTES_MAX {
+        return Ok(value);
+    }
+    for delivery in &mut kept.0.deliveries {
+        delivery.note.clear();
+    }
+    record::encode(Tree::Outbox, VERSION, &kept)
 }
 
 /// The alert of a row, if key and value belong together.
@@ -45,10 +59,19 @@ pub fn forget(batch: &mut Batch, seq: u64) {
 /// for what becomes of the alerts before it.
 ///
 /// # Errors
-/// It is not, or perhaps not, on disk: it must not be acknowledged.
+/// It is not, or perhaps not, on disk: it must not be acknowledged. Or it is so large that its later steps might not fit.
 pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    put(&mut batch, alert)?;
+    let value = encode(alert)?;
+    let (size, growth) = (value.len(), GROWTH_BYTES * alert.deliveries.len());
+    if size + growth > VALUE_BYTES_MAX {
+        return Err(StoreError::TooLarge {
+            tree: Tree::Outbox.name(),
+            size: size + growth,
+            max: VALUE_BYTES_MAX,
+        });
+    }
+    batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), value)?;
     let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
     journal::commit_new(store, batch, vec![accepted.into()]).await
 }
@@ -86,6 +109,63 @@ pub fn load(view: &View) -> Result<Loaded, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Alert;
+    use crate::outbox::{Delivery, MessageId, Step, Timestamp};
+
+    /// With a text that makes the record `bytes` long.
+    fn long(bytes: usize, deliveries: usize) -> AlertRecord {
+        let delivery = |index: usize| Delivery {
+            recipient: "+15550100002".parse().unwrap(),
+            message_id: MessageId(format!("3EB0{index:018}")),
+            step: Step::Accepted,
+            since: Timestamp(0),
+            attempts: 0,
+            note: String::new(),
+        };
+        let mut alert = AlertRecord {
+            seq: 1,
+            id: "AAAAAAAAAAAA".into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            accepted_at: Timestamp(0),
+            alert: Alert {
+                text: "x".repeat(1 << 14),
+                ..Alert::default()
+            },
+            deliveries: (0..deliveries).map(delivery).collect(),
+        };
+        let more = bytes - encode(&alert).unwrap().len();
+        alert.alert.text += &"x".repeat(more);
+        assert_eq!(encode(&alert).unwrap().len(), bytes);
+        alert
+    }
+
+    #[test]
+    fn what_is_accepted_can_be_written_with_every_later_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        let most = VALUE_BYTES_MAX - 200 * GROWTH_BYTES;
+        let refused = smol::block_on(accept(&store, &long(most + 1, 200)));
+        assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
+        let mut alert = long(most, 200);
+        smol::block_on(accept(&store, &alert)).unwrap();
+        for delivery in &mut alert.deliveries {
+            delivery.step = Step::Failed;
+            delivery.since = Timestamp(u64::MAX);
+            delivery.attempts = u32::MAX;
+            delivery.note = "the server refused it".repeat(9);
+        }
+        let mut batch = Batch::new();
+        put(&mut batch, &alert).unwrap();
+        smol::block_on(store.commit(batch)).unwrap();
+        let [found] = <[AlertRecord; 1]>::try_from(load(store.view()).unwrap().alerts).unwrap();
+        assert!(found.deliveries.iter().all(|delivery| delivery.note.is_empty()));
+        assert_eq!(found.step(), Step::Failed);
+        // Where there is room, the words are kept.
+        alert.alert.text.truncate(1000);
+        let value = encode(&alert).unwrap();
+        assert_eq!(decode(&1u64.to_be_bytes(), &value).unwrap(), alert);
+    }
 
     #[test]
     fn what_cannot_be_read_keeps_its_place() {

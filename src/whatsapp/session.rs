@@ -171,13 +171,13 @@ impl Session {
             match self.next_event().await {
                 Event::Command(command) => self.on_command(command).await,
                 Event::Line(event) => self.on_line_event(event).await,
-                Event::LineOver => self.on_line_over().await,
+                Event::LineOver => self.lose_line(None).await,
                 Event::LibraryPanicked => {
                     log::error!(
                         "session {}: the protocol library panicked; starting a fresh client",
                         self.name
                     );
-                    self.on_line_over().await;
+                    self.lose_line(None).await;
                     self.let_go_of_client().await;
                 }
                 Event::Deadline => self.on_deadline().await,
@@ -188,6 +188,7 @@ impl Session {
             }
         }
         self.let_go_of_client().await;
+        // Where no line had to end first.
         self.black_box.close().await;
     }
 
@@ -417,8 +418,9 @@ impl Session {
         self.said.get_or_insert((cause, detail));
     }
 
-    async fn on_line_over(&mut self) {
-        // What the line said before it ended may still wait.
+    /// The line is no more. What it said before may still wait: acks among it, and why it ends. `seen` counts where the
+    /// server has not said why; without it, what the socket or the dialling showed.
+    async fn lose_line(&mut self, seen: Option<(Cause, String)>) {
         let waiting: Vec<_> = match &self.client {
             Some(client) => std::iter::from_fn(|| client.events.try_recv().ok()).collect(),
             None => Vec::new(),
@@ -427,7 +429,11 @@ impl Session {
             self.on_line_event(event).await;
         }
         let was_up = self.line.take().is_some_and(|line| line.up);
-        let (cause, detail) = self.cause_of_end(was_up);
+        let (cause, detail) = match (self.said.take(), seen) {
+            (Some(said), _) => said,
+            (None, Some(seen)) => seen,
+            (None, None) => self.cause_seen(was_up),
+        };
         self.feed_proofs();
         self.end_detail = detail;
         self.supervisor.handle(Instant::now(), Input::Ended { cause });
@@ -436,14 +442,9 @@ impl Session {
         }
     }
 
-    /// The server's word, else what the socket or the dialling showed.
-    fn cause_of_end(&mut self, was_up: bool) -> (Cause, String) {
+    fn cause_seen(&self, was_up: bool) -> (Cause, String) {
         let seen = self.client.as_ref().and_then(|client| client.how_it_ended(was_up));
-        match (self.said.take(), seen) {
-            (Some((cause, detail)), _) => (cause, detail),
-            (None, Some((cause, detail))) => (cause, detail),
-            (None, None) => (Cause::LoginTimeout, "the login did not complete".to_owned()),
-        }
+        seen.unwrap_or_else(|| (Cause::LoginTimeout, "the login did not complete".to_owned()))
     }
 
     async fn on_deadline(&mut self) {
@@ -469,19 +470,9 @@ impl Session {
                 "session {}: the line does not let go; its client ends with it",
                 self.name
             );
-            if let Some(line) = self.line.take() {
-                drop(line.task);
-                if line.up {
-                    self.notify(Notice::Down).await;
-                }
-            }
+            self.lose_line(Some((Cause::PathBroken, "it did not let go".to_owned())))
+                .await;
             self.let_go_of_client().await;
-            let (cause, detail) = self
-                .said
-                .take()
-                .unwrap_or((Cause::PathBroken, "it did not let go".to_owned()));
-            self.end_detail = detail;
-            self.supervisor.handle(Instant::now(), Input::Ended { cause });
         }
     }
 

@@ -68,6 +68,10 @@ impl Session {
         }
         self.pairing = Pairing::default();
         self.change(|view| view.pairing = None);
+        if stop == Stop::Requested {
+            // Before the client's goodbye, which may take all the time that the process has left.
+            self.black_box.close().await;
+        }
         self.let_go_of_client().await;
     }
 
@@ -135,15 +139,10 @@ impl Session {
 
     /// The next line gets a new client; a line that is still open did not let go.
     async fn start_afresh(&mut self) {
-        let open = self.line.as_ref().map(|line| line.up);
+        if self.line.is_some() {
+            self.lose_line(Some((Cause::PathBroken, String::new()))).await;
+        }
         self.let_go_of_client().await;
-        if open.is_some() {
-            let cause = Cause::PathBroken;
-            self.supervisor.handle(Instant::now(), Input::Ended { cause });
-        }
-        if open == Some(true) {
-            self.notify(Notice::Down).await;
-        }
     }
 
     pub(super) fn refresh_version(&mut self) {

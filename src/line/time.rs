@@ -38,7 +38,7 @@ pub struct Reading {
 /// Why the wall clock cannot be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unset {
-    /// It is before this program was built. Nothing but setting it helps.
+    /// It is before this program was built. That lasts until somebody sets it, or until it gets there by itself.
     BeforeBuild,
     /// It is far before the last time on disk. That is believed for ten minutes, or until somebody sets the clock.
     BeforeDisk,

@@ -1,8 +1,9 @@
 //! Whether systemd's watchdog is fed: from progress, never by a timer of its own.
 //!
 //! The timer here only asks. Whoever makes progress answers, and when all have answered since the last feed the watchdog
-//! is fed again. Three are asked: the loop (that this is called at all), the store (a write acknowledged), and each session's
-//! task (a turn of its loop). Deliberately absent: anything about the network. An internet that is down cannot withhold
+//! is fed again. Asked are the store (an empty transaction, which goes through its thread and behind all writes that wait
+//! there, and itself writes nothing) and each session's task (a turn of its loop). The loop that runs them all is not asked:
+//! without it nobody calls this. Deliberately absent: anything about the network. An internet that is down cannot withhold
 //! the feed, because nobody here could be told of it.
 //!
 //! The rungs below are the supervisor's: an unanswered ping costs the line, lines that fail as only our own state explains
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Who has to make progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
-    /// A write reached the disk.
+    /// The thread that writes has taken a turn: it does not hang in a write or a sync.
     Store,
     /// A session's task took a turn; counted in the order of the configuration.
     Session(u32),
@@ -30,7 +31,7 @@ pub enum WatchdogInput {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchdogOutput {
-    /// Ask it to show progress: a write, a turn.
+    /// Ask it to take a turn.
     Ask(Progress),
     /// `WATCHDOG=1`.
     Feed,

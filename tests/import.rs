@@ -314,6 +314,32 @@ fn links_and_thousands_of_files_are_fine() {
 }
 
 #[test]
+fn the_state_of_another_user_is_refused() {
+    let site = offline_site();
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        fs::create_dir(site.state()).unwrap();
+        std::os::unix::fs::chown(site.state(), Some(65_534), None).unwrap();
+    } else {
+        std::os::unix::fs::symlink("/", site.state()).unwrap();
+    }
+    let login = fixture().join("auth");
+    let backup = site.path().join("none.backup");
+    for command in [
+        ["store", "import-baileys", login.to_str().unwrap()],
+        ["store", "restore", backup.to_str().unwrap()],
+    ] {
+        let output = site.run(&command);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{command:?}: {err}");
+        assert!(err.contains("belongs to user") && err.contains("sudo -u '#"), "{err}");
+    }
+    if root {
+        assert_eq!(fs::read_dir(site.state()).unwrap().count(), 0, "it was written to");
+    }
+}
+
+#[test]
 fn what_was_read_is_not_printed() {
     let imported: Imported = folder::read(&fixture().join("auth")).unwrap();
     let shown = format!("{imported:?}");

@@ -211,6 +211,8 @@ async fn from_relay(client: &Client, out: &mut impl Write) -> Result<(), Failure
 
 pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let path = paths::state_directory(global)?;
+    paths::refuse_anothers(&path)?;
     let bytes = read_file(&args.file)?;
     let refused = |error: BackupError| match error {
         BackupError::File(fault) => {
@@ -225,7 +227,6 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     };
     let backup = Backup::read(&bytes).map_err(refused)?;
     let summary = Summary::of(&args.file, bytes.len(), &backup);
-    let path = paths::state_directory(global)?;
     let pending = if args.send_pending {
         Pending::Send
     } else {

@@ -52,6 +52,7 @@ pub(super) fn execute(global: &Global, args: &ImportArgs) -> Result<(), Failure>
         let text = format!("the configuration has no session {}", args.session);
         return Err(Failure::new(Exit::Refused, text));
     }
+    super::paths::refuse_anothers(&options.state)?;
     // The state is not touched before all of the folder has been read.
     let imported = folder::read(&args.folder).map_err(|refusal| Failure::new(Exit::Failed, refusal))?;
     let report = Report {

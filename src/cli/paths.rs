@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Global};
@@ -18,6 +19,26 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// None of them is given, not even a home directory.
 pub fn state_directory(global: &Global) -> Result<PathBuf, Failure> {
     state_in(global, &|name| env::var_os(name))
+}
+
+/// Refuses to write into the state of another user: what is made there would be ours, and its relay could not open it.
+///
+/// # Errors
+/// It is there, and belongs to somebody else.
+pub(super) fn refuse_anothers(state: &Path) -> Result<(), Failure> {
+    let us = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(state) {
+        Ok(there) if there.uid() != us => {
+            let (owner, state) = (there.uid(), state.display());
+            let text = format!(
+                "{state} belongs to user {owner}, and this is user {us}: {owner}'s relay could not open what is written \
+                 now; run this as that user: sudo -u '#{owner}' tautline --state {state} …"
+            );
+            Err(Failure::new(Exit::Refused, text))
+        }
+        // One that is not there is made; what else is wrong with it shows when it is opened.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory.

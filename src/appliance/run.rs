@@ -29,8 +29,15 @@ use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 /// How long the sessions may take to say goodbye at the end.
 pub(super) const GOODBYE: Duration = Duration::from_secs(15);
 
-/// How long the last record of a run may take.
-const LAST_WRITE: Duration = Duration::from_secs(2);
+/// How long the last writes of a run may take, all together. With the gateway's 2 s, the goodbye and [`STORE_END`] that is
+/// 23 s of the unit's `TimeoutStopSec=30`.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
+/// How long the store's thread may take after that to end.
+const STORE_END: Duration = Duration::from_secs(3);
+
+/// Between two tries to record the start, while the disk refuses.
+const START_AGAIN: Duration = Duration::from_secs(60);
 
 /// The kernel draws it anew at every boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -164,8 +171,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
         watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
         watched("the senses", feel(Arc::clone(&senses), handles.clone())),
-        executor.spawn(note_start(store.clone())),
     ];
+    let noting_start = executor.spawn(note_start(store.clone()));
     if let Some(limit) = notify::watchdog_limit() {
         let watch = Watch {
             limit,
@@ -216,25 +223,52 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     notify::stopping();
     drop(stop_tx);
     serving.await;
-    say_goodbye(&handles, running).await;
+    // Already now, beside the goodbye, which may take most of the time there is.
+    let early = executor.spawn(write_last_changes(Arc::clone(&courier)));
+    say_goodbye(&executor, &handles, running).await;
     // What the sessions said at their end may not have been heard yet.
     while let Ok((session, notice)) = last_words.try_recv() {
         courier.hear(session, notice);
     }
-    // Acks that came with the goodbye are worth keeping; what is lost here is sent again under the same id.
-    if let Err(error) = courier.persist_now().await {
-        log::error!("the last changes were not written: {error}");
-    }
-    senses.keep_last_time().await;
-    note_end(&store, failure.as_ref()).await;
-    drop(tasks);
+    // A start that is recorded after the end would take its goodbye away.
+    drop(noting_start);
+    let last = async {
+        // Acks that came with the goodbye are worth keeping; what is lost here is sent again under the same id.
+        write_last_changes(Arc::clone(&courier)).await;
+        senses.keep_last_time().await;
+        note_end(&store, failure.as_ref()).await;
+    };
+    let late = async {
+        Timer::after(LAST_WRITES).await;
+        log::error!("the disk hangs: the last changes are perhaps not written");
+    };
+    future::or(last, late).await;
+    store.end_within(STORE_END);
+    drop((early, tasks));
     failure.map_or(Ok(()), Err)
 }
 
-/// For the black box: that this run has begun, and how the last one ended.
+async fn write_last_changes(courier: Arc<Courier>) {
+    if let Err(error) = courier.persist_now().await {
+        log::error!("the last changes were not written: {error}");
+    }
+}
+
+/// For the black box: that this run has begun, and how the last one ended. A disk that is full is asked again: until it
+/// is recorded, a crash would pass for the goodbye of the run before.
 async fn note_start(store: Store) {
     let boot = std::fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned());
-    match history::run_begins(&store, clock::wall_ms(), boot, env!("CARGO_PKG_VERSION")).await {
+    let at_ms = clock::wall_ms();
+    let begin = || history::run_begins(&store, at_ms, boot.clone(), env!("CARGO_PKG_VERSION"));
+    let mut begun = begin().await;
+    if let Err(error) = &begun {
+        log::warn!("the start could not be recorded: {error}");
+    }
+    while let Err(StoreError::Full(_) | StoreError::ReadOnly(_)) = &begun {
+        Timer::after(START_AGAIN).await;
+        begun = begin().await;
+    }
+    match begun {
         Ok(started) => match started.before {
             history::Before::Nothing | history::Before::Stopped { .. } => {}
             history::Before::Failed { why, .. } => log::warn!("the last run gave up: {why}"),
@@ -243,19 +277,15 @@ async fn note_start(store: Store) {
             }
             history::Before::Vanished { .. } => log::warn!("the last run ended without a goodbye"),
         },
-        Err(error) => log::warn!("the start could not be recorded: {error}"),
+        // Said above; a store that is broken says the rest.
+        Err(_) => {}
     }
 }
 
-/// A store that hangs or is broken must not keep the process from ending: the next start says then that there was no
-/// goodbye.
+/// Where it cannot be written, the next start says that there was no goodbye.
 async fn note_end(store: &Store, failure: Option<&RunError>) {
-    let noted = async { history::run_ends(store, clock::wall_ms(), failure.map(ToString::to_string)).await };
-    let late = async {
-        Timer::after(LAST_WRITE).await;
-        Ok(())
-    };
-    if let Err(error) = future::or(noted, late).await {
+    let noted = history::run_ends(store, clock::wall_ms(), failure.map(ToString::to_string));
+    if let Err(error) = noted.await {
         log::debug!("the end of the run was not recorded: {error}");
     }
 }
@@ -303,11 +333,11 @@ fn limits_of(board: &Board) -> Limits {
     }
 }
 
-async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {
+async fn say_goodbye(executor: &Executor<'static>, handles: &[SessionHandle], running: Vec<Task<()>>) {
+    // All at once: one whose queue is full must not take the others' time.
+    let tell = |handle: SessionHandle| executor.spawn(async move { handle.command(Command::Shutdown).await });
+    let telling: Vec<Task<bool>> = handles.iter().cloned().map(tell).collect();
     let all = async {
-        for handle in handles {
-            handle.command(Command::Shutdown).await;
-        }
         for task in running {
             task.await;
         }
@@ -317,6 +347,7 @@ async fn say_goodbye(handles: &[SessionHandle], running: Vec<Task<()>>) {
         log::warn!("a session did not end in time");
     };
     future::or(all, late).await;
+    drop(telling);
 }
 
 /// Shows QR codes for as long as the session's first pairing attempt goes on.

@@ -39,6 +39,7 @@ pub use view::View;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::log::{Claim, Disk, Limits, RealDisk};
 use writer::Writer;
@@ -93,7 +94,7 @@ struct Inner {
     limits: Limits,
     journal_ends: journal::Ends,
     inbound_kept: inbound::Hint,
-    // Dropped last: nobody else may open the files before the writer has ended.
+    // Dropped last, and held by the writer's thread too: nobody else may open the files before that has ended.
     lock: Arc<Lock>,
 }
 
@@ -134,6 +135,12 @@ impl Store {
             lock,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Lets the last clone wait no longer than `limit` for what is still being written, where it would wait for ever on a
+    /// disk that hangs. The state stays locked until that is done or the process ends.
+    pub fn end_within(&self, limit: Duration) {
+        self.inner.writer.end_within(limit);
     }
 
     /// Where the state is.

@@ -9,7 +9,8 @@ mod queue;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -88,6 +89,9 @@ enum Haste {
 pub(super) struct Writer {
     jobs: Option<async_channel::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// Nothing comes from it: it is closed when the thread has nothing more to do.
+    ended: Mutex<Receiver<()>>,
+    end_within: OnceLock<Duration>,
     broken: Arc<Broken>,
 }
 
@@ -106,12 +110,16 @@ impl Writer {
         };
         let (jobs, queue) = async_channel::bounded(GROUP_MAX);
         let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
+        let (held, ended) = std::sync::mpsc::channel();
         let broken = Arc::new(Broken::default());
         let thread = {
             let (path, broken) = (path.to_owned(), Arc::clone(&broken));
             std::thread::Builder::new()
                 .name("store".into())
                 .spawn(move || {
+                    // Let go of in this order, whatever becomes of the rest.
+                    let held: (Arc<Lock>, Sender<()>) = (lock, held);
+                    let lock = Arc::clone(&held.0);
                     let opened = catch_unwind(AssertUnwindSafe(|| {
                         Database::open(&path, cache_bytes, disk, limits, lock)
                     }));
@@ -134,13 +142,22 @@ impl Writer {
                 })
                 .map_err(|error| fault(error.to_string()))?
         };
-        let view = opened_rx
-            .recv()
-            .map_err(|_| fault("the store's thread ended".into()))??;
+        let opened = opened_rx.recv();
+        let opened = opened.unwrap_or_else(|_| Err(fault("the store's thread ended".into())));
+        let view = match opened {
+            Ok(view) => view,
+            Err(error) => {
+                // The lock is free only then.
+                let _ = thread.join();
+                return Err(error);
+            }
+        };
         Ok((
             Self {
                 jobs: Some(jobs),
                 thread: Some(thread),
+                ended: Mutex::new(ended),
+                end_within: OnceLock::new(),
                 broken,
             },
             view,
@@ -205,6 +222,10 @@ impl Writer {
         StoreError::Poisoned(self.poisoned().unwrap_or_else(|| "the store is closed".into()))
     }
 
+    pub(super) fn end_within(&self, limit: Duration) {
+        let _ = self.end_within.set(limit);
+    }
+
     pub(super) fn poisoned(&self) -> Option<String> {
         self.broken.reason()
     }
@@ -226,9 +247,17 @@ impl Drop for Writer {
         self.jobs = None;
         // A transaction may have held the last handle: then this is that thread, which ends by itself.
         let waited_for = |thread: &JoinHandle<()>| thread.thread().id() != std::thread::current().id();
-        if let Some(thread) = self.thread.take().filter(waited_for) {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take().filter(waited_for) else {
+            return;
+        };
+        if let Some(limit) = self.end_within.get() {
+            let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+            if ended.recv_timeout(*limit) == Err(RecvTimeoutError::Timeout) {
+                log::error!("the disk hangs: the state is left as it is, for the next start to read");
+                return;
+            }
         }
+        let _ = thread.join();
     }
 }
 

@@ -94,7 +94,8 @@ pub struct Session {
 
 /// The library's run of one line.
 struct Line {
-    task: Task<()>,
+    /// Ends with the line.
+    _task: Task<()>,
     over: async_channel::Receiver<()>,
     /// Set when we broke it.
     give_up_at: Option<Instant>,

@@ -141,3 +141,36 @@ fn a_store_that_hangs_is_not_fed_for_and_is_named() {
         writing.await.unwrap();
     }));
 }
+
+#[test]
+fn a_disk_that_hangs_does_not_hold_the_end_of_a_run_and_stays_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Gate::default());
+    let disk = Hanging {
+        real: RealDisk::new(dir.path().to_owned()),
+        gate: Arc::clone(&gate),
+    };
+    let store = Store::open_on(dir.path(), 1 << 20, Arc::new(disk), Limits::default()).unwrap();
+    gate.set(true);
+    let mut batch = Batch::new();
+    batch.put(Tree::Meta, b"x", vec![1]).unwrap();
+    let sent = smol::block_on(future::or(async { Some(store.commit(batch).await) }, async {
+        Timer::after(Duration::from_millis(100)).await;
+        None
+    }));
+    assert!(sent.is_none(), "it was to hang");
+    store.end_within(Duration::from_millis(100));
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(store);
+        let _ = ended.send(());
+    });
+    end.recv_timeout(SOON).expect("the end of the run");
+    let open = || Store::open(dir.path(), 1 << 20);
+    assert!(matches!(open(), Err(crate::store::StoreError::Locked(_))));
+    gate.set(false);
+    smol::block_on(until("the lock to be free", || match open() {
+        Ok(store) => store.view().get(Tree::Meta, b"x").unwrap().is_some(),
+        Err(_) => false,
+    }));
+}

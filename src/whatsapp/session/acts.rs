@@ -110,7 +110,7 @@ impl Session {
             let _ = over_tx.send(()).await;
         });
         self.line = Some(Line {
-            task,
+            _task: task,
             over,
             give_up_at: None,
             logged_in: false,

@@ -268,17 +268,15 @@ async fn note_start(store: Store) {
         Timer::after(START_AGAIN).await;
         begun = begin().await;
     }
-    match begun {
-        Ok(started) => match started.before {
-            history::Before::Nothing | history::Before::Stopped { .. } => {}
-            history::Before::Failed { why, .. } => log::warn!("the last run gave up: {why}"),
-            history::Before::Vanished { host_too: Some(true) } => {
-                log::warn!("the last run ended without a goodbye, and the host with it")
-            }
-            history::Before::Vanished { .. } => log::warn!("the last run ended without a goodbye"),
-        },
-        // Said above; a store that is broken says the rest.
-        Err(_) => {}
+    // An error has been said, and a store that is broken says the rest.
+    let Ok(started) = begun else { return };
+    match started.before {
+        history::Before::Nothing | history::Before::Stopped { .. } => {}
+        history::Before::Failed { why, .. } => log::warn!("the last run gave up: {why}"),
+        history::Before::Vanished { host_too: Some(true) } => {
+            log::warn!("the last run ended without a goodbye, and the host with it")
+        }
+        history::Before::Vanished { .. } => log::warn!("the last run ended without a goodbye"),
     }
 }
 

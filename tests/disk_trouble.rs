@@ -9,6 +9,7 @@ mod support;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use lab::{Lab, Phone};
 use serde_json::Value;
@@ -62,7 +63,17 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        // At once, so that the image can be mounted anew; a process that is just ending may still hold it for a moment. Then
+        // it goes when nobody holds it any more.
+        let gone = |arguments: &[&str]| {
+            let done = Command::new("umount").args(arguments).arg(&self.0).output();
+            done.is_ok_and(|output| output.status.success())
+        };
+        let deadline = Instant::now() + SOON;
+        while !gone(&[]) && Instant::now() < deadline && !std::thread::panicking() {
+            std::thread::yield_now();
+        }
+        gone(&["-l"]);
     }
 }
 

@@ -29,8 +29,10 @@ impl std::fmt::Display for Holder {
 
 /// Held while the value lives. The kernel releases it when the process ends, however it ends.
 pub struct Lock {
-    file: File,
+    _file: File,
     path: PathBuf,
+    /// Device and number of the file.
+    identity: (u64, u64),
 }
 
 impl Lock {
@@ -69,15 +71,19 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(pid.as_bytes()))
             .map_err(open)?;
+        let identity = file.metadata().map(|it| (it.dev(), it.ino())).map_err(open)?;
         let path = path.join("lock");
-        Ok(Self { file, path })
+        Ok(Self {
+            _file: file,
+            path,
+            identity,
+        })
     }
 
     /// Whether the state is still where it was: the lock's name leads to the file that is held. Else the directory was moved
     /// away or removed, and nobody would ever find what is written into it.
     pub(super) fn is_in_place(&self) -> bool {
-        let held = self.file.metadata().map(|it| (it.dev(), it.ino()));
-        let named = std::fs::metadata(&self.path).map(|it| (it.dev(), it.ino()));
-        matches!((held, named), (Ok(held), Ok(named)) if held == named)
+        let named = std::fs::metadata(&self.path);
+        named.is_ok_and(|named| (named.dev(), named.ino()) == self.identity)
     }
 }

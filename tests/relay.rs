@@ -82,6 +82,11 @@ fn the_journal_tells_in_order_and_without_a_gap_also_over_a_kill() {
     relay.wait_status("the answer is missing", |status| {
         status["sessions"][0]["inbound_recorded"] == 1
     });
+    // What tells of a session shares a write with others, a moment later; a kill before that loses it.
+    relay.wait_status("the pairing is not in the journal", |_| {
+        let told = relay.http("GET", "/v1/events?limit=1000", &[], b"");
+        told.body.contains(r#""event":"paired""#)
+    });
     relay.kill();
     let relay = site.start();
     relay.wait_online();

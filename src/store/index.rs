@@ -80,9 +80,9 @@ impl Index {
         sequence: u64,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
-        // Of a run that was killed.
         let memory = memory_for(directory).map_err(failed)?;
-        absent_is_fine(fs::remove_dir_all(&memory)).map_err(failed)?;
+        // Of a run that was killed. Whatever else stands there, as a rule nothing needs the place.
+        let _ = fs::remove_dir_all(&memory);
         let attempt = || {
             let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;
@@ -98,7 +98,9 @@ impl Index {
             Ok(index) if places.bytes() > BYTES_MAX => {
                 drop(index);
                 log::info!("the index has grown past its bound and is built again");
-                places.remove().map_err(failed)?;
+                // Renamed first: sled's threads may still be at work in it.
+                places.set_aside().map_err(failed)?;
+                let _ = places.remove_aside();
                 return caught(attempt);
             }
             Ok(index) => return Ok(index),
@@ -110,7 +112,8 @@ impl Index {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
                 log::warn!("the index finds no place on the disk and is kept in memory for this run: {cause}");
-                places.remove().map_err(failed)?;
+                // For the room that they take; the log has everything.
+                let _ = places.remove();
                 Self::in_memory(memory, cache_bytes, state, sequence)
             }
             made => made,

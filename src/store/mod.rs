@@ -273,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn an_index_past_its_bound_is_built_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = dir.path().join("db/large");
+        {
+            let store = Store::open(dir.path(), 1 << 20).unwrap();
+            let mut batch = Batch::new();
+            batch.put(Tree::Meta, b"a", vec![1]).unwrap();
+            smol::block_on(store.commit(batch)).unwrap();
+        }
+        std::fs::File::create(&large).unwrap().set_len(40 << 20).unwrap();
+        let store = Store::open(dir.path(), 1 << 20).unwrap();
+        assert!(!large.exists() && !dir.path().join("db.aside").exists());
+        assert_eq!(store.view().get(Tree::Meta, b"a").unwrap().as_deref(), Some(&[1][..]));
+    }
+
+    #[test]
     fn updates_see_each_other_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();

@@ -6,14 +6,17 @@ mod lab;
 mod support;
 
 use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Instant;
 
 use lab::{Direction, Lab};
 use serde_json::Value;
-use support::{Relay, Site, pair_by_qr};
+use support::{Relay, SOON, Site, pair_by_qr};
 use tautline::store::log::Exporter;
 use tautline::store::{Store, Tree};
 use wacore_binary::{Node, NodeContent};
@@ -339,6 +342,19 @@ fn without_a_relay_the_state_is_read_and_pipes_work() {
     let output = site.run(&["store", "backup", "-"]);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
     assert!(output.stdout.starts_with(b"TAUTBAK\n"));
+    let full = std::fs::File::create("/dev/full").expect("opened");
+    let refused = site
+        .command(&["store", "backup", "-"])
+        .stdout(full)
+        .output()
+        .expect("it runs");
+    let said = words(&refused);
+    assert!(
+        said.contains("the backup cannot be written") && !said.contains("reachable"),
+        "{said}"
+    );
+    assert_eq!(refused.status.code(), Some(1));
+
     let file = site.path().join("b");
     let json = ends(
         &site,
@@ -361,7 +377,9 @@ fn without_a_relay_the_state_is_read_and_pipes_work() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    std::io::Write::write_all(&mut child.stdin.take().expect("stdin"), &output.stdout).expect("written");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(&output.stdout).expect("written");
+    drop(stdin);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     ends(&site, &["store", "check"], 0, &["1  outbox"]);
 }
@@ -376,7 +394,6 @@ fn megabytes_come_out_of_a_running_relay_and_go_in_again() {
     let file = site.path().join("b");
     ends(&site, &["store", "backup", text(&file)], 0, &["40 alerts (40 waiting)"]);
     assert!(std::fs::metadata(&file).expect("it is there").len() > 2_000_000);
-    assert!(!site.state().join("backup.tmp").exists());
     assert_eq!(relay.stop(), 0);
     move_state_away(&site);
     ends(&site, &["store", "restore", text(&file)], 0, &["40 alerts"]);
@@ -446,6 +463,51 @@ fn a_file_that_is_not_whole_changes_nothing() {
     ends(&site, &["store", "restore", text(&file)], 0, &["no linked session"]);
     let store = Store::open(&site.state(), 1 << 20).expect("it opens");
     assert_eq!(store.view().scan(Tree::Session, b"").count(), 0);
+}
+
+#[test]
+fn an_interrupted_backup_leaves_no_file() {
+    let (_nobody, site, relay) = offline();
+    assert_eq!(relay.stop(), 0);
+    // A relay that stops half way.
+    let control = UnixListener::bind(site.state().join("control.sock")).expect("bound");
+    let half = std::thread::spawn(move || {
+        loop {
+            let (mut stream, _) = control.accept().expect("a connection");
+            let mut request = [0; 1000];
+            if stream.read(&mut request).expect("a request") > 0 {
+                let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+                stream.write_all(&[&head[..], b"TAUTBAK\n"].concat()).expect("written");
+                return stream;
+            }
+        }
+    });
+    let place = site.path().join("backups");
+    std::fs::create_dir(&place).expect("made");
+    let mut child = site
+        .command(&["store", "backup", text(&place.join("b"))])
+        .spawn()
+        .expect("it starts");
+    let stream = half.join().expect("it answers");
+    // The 8 bytes are in its file.
+    let descriptors = format!("/proc/{}/fd", child.id());
+    let written = || {
+        let entries = std::fs::read_dir(&descriptors).into_iter().flatten().flatten();
+        let mut sizes = entries
+            .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(&place)))
+            .flat_map(|entry| std::fs::metadata(entry.path()));
+        sizes.any(|file| file.len() == 8)
+    };
+    let deadline = Instant::now() + SOON;
+    while !written() {
+        assert!(Instant::now() < deadline, "nothing is written");
+        std::thread::yield_now();
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let left = std::fs::read_dir(&place).expect("read").count();
+    assert_eq!(left, 0);
+    drop(stream);
 }
 
 fn log_files(state: &Path) -> Vec<(String, Vec<u8>)> {

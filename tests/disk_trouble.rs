@@ -225,13 +225,43 @@ fn a_relay_starts_on_a_full_disk_and_holds_its_line() {
 }
 
 #[test]
+fn a_full_or_read_only_disk_can_be_backed_up() {
+    let scene = Scene::new();
+    let state = scene.site.state();
+    let Some(_mount) = Mount::tmpfs(&state, "24m") else {
+        return;
+    };
+    let relay = scene.start();
+    let filler = Filler::fill(&state);
+    let backed_up = |name: &str| {
+        let file = scene.site.path().join(name);
+        let output = scene.site.run(&["store", "backup", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("session default, 1 alerts"), "{said}");
+    };
+    backed_up("running-full");
+    assert_eq!(relay.stop(), 0);
+    backed_up("stopped-full");
+    drop(filler);
+    let done = Command::new("mount").args(["-o", "remount,ro"]).arg(&state).status();
+    assert!(done.unwrap().success());
+    backed_up("stopped-read-only");
+}
+
+#[test]
 fn a_state_directory_that_is_moved_away_ends_the_relay() {
     let scene = Scene::new();
     let mut relay = scene.start();
     let (state, away) = (scene.site.state(), scene.site.path().join("away"));
     std::fs::rename(&state, &away).unwrap();
-    refused(&relay, 503, "moved away or removed");
+    // Another write may have met it before, and then the relay is on its way out already.
+    if let Ok(answer) = relay.try_http("POST", "/friend", &[], b"refused") {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains("moved away or removed"), "{answer:?}");
+    }
     assert_eq!(relay.wait_end(), 1);
+    assert!(relay.read_log().contains("moved away or removed"));
     // Put back, nothing is missing.
     std::fs::rename(&away, &state).unwrap();
     let relay = scene.site.start();

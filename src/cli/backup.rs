@@ -1,19 +1,22 @@
 //! `tautline store backup` and `tautline store restore`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::Serialize;
 
 use super::client::{Client, lost, within};
 use super::output::{print, print_json, say};
 use super::store::failure;
 use super::{Exit, Failure, Global, paths};
-use crate::store::backup::{Backup, BackupError, Pending, of_directory};
+use crate::store::StoreError;
+use crate::store::backup::{Backup, BackupError, Draft, Pending};
 use crate::store::last_time::wall_ms;
 
 /// Longer than any backup is read into memory for.
@@ -80,7 +83,7 @@ impl Summary {
 
 pub(super) fn execute(global: &Global, args: &BackupArgs) -> Result<(), Failure> {
     // The file holds keys: whatever is made on the way is the owner's alone.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     if args.file.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             let text = "the backup is not for a terminal: redirect standard output, or name a file";
@@ -90,18 +93,18 @@ pub(super) fn execute(global: &Global, args: &BackupArgs) -> Result<(), Failure>
         return Ok(());
     }
     check_target(args)?;
-    let half = Half::create(&args.file)?;
+    let mut half = Half::create(&args.file)?;
     fetch(global, &half.file)?;
     let failed = |error: io::Error| cannot(&args.file, "written", &error);
     half.file.sync_all().map_err(failed)?;
     // Read back before it gets its name: a backup that cannot be read is none.
-    let bytes = std::fs::read(&half.path).map_err(failed)?;
+    let bytes = half.read().map_err(failed)?;
     let backup = Backup::read(&bytes).map_err(|error| {
         let text = format!("the backup does not read back as it was written: {error}");
         Failure::new(Exit::Failed, text)
     })?;
     check_target(args)?;
-    half.rename(&args.file)?;
+    half.name(&args.file).map_err(failed)?;
     let summary = Summary::of(&args.file, bytes.len(), &backup);
     if global.json {
         print_json(&summary)?;
@@ -142,43 +145,70 @@ fn check_target(args: &BackupArgs) -> Result<(), Failure> {
     }
 }
 
-/// The file under its temporary name; removed unless it got its real one.
+/// The file before it has its name: nameless, so that nothing is left of one that is not finished, or under a temporary name
+/// where the file system knows no nameless ones.
 struct Half {
-    path: PathBuf,
     file: File,
-    whole: bool,
+    name: Option<PathBuf>,
 }
 
 impl Half {
     fn create(target: &Path) -> Result<Self, Failure> {
-        let mut path = target.as_os_str().to_owned();
-        path.push(format!(".{}.tmp", std::process::id()));
-        let path = PathBuf::from(path);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| cannot(&path, "made", &error))?;
-        Ok(Self {
-            path,
-            file,
-            whole: false,
-        })
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::open(directory_of(target), flags, Mode::RUSR | Mode::WUSR) {
+            let file = File::from(file);
+            return Ok(Self { file, name: None });
+        }
+        let name = temporary_name(target);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&name);
+        let file = file.map_err(|error| cannot(&name, "made", &error))?;
+        Ok(Self { file, name: Some(name) })
     }
 
-    fn rename(mut self, target: &Path) -> Result<(), Failure> {
-        let failed = |error: io::Error| cannot(target, "written", &error);
-        std::fs::rename(&self.path, target).map_err(failed)?;
-        self.whole = true;
-        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(failed)?;
-        directory.sync_all().map_err(failed)
+    /// All of it, from the start.
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file.rewind()?;
+        self.file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Gives it its name, in the place of what is there if need be.
+    fn name(mut self, target: &Path) -> io::Result<()> {
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => {
+                let name = temporary_name(target);
+                let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+                rustix::fs::linkat(CWD, nameless, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
+                name
+            }
+        };
+        let name = self.name.insert(name);
+        std::fs::rename(name, target)?;
+        self.name = None;
+        File::open(directory_of(target))?.sync_all()
     }
 }
 
 impl Drop for Half {
     fn drop(&mut self) {
-        if !self.whole {
-            let _ = std::fs::remove_file(&self.path);
+        if let Some(name) = &self.name {
+            let _ = std::fs::remove_file(name);
         }
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+fn temporary_name(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    name.into()
 }
 
 /// Writes a backup into `out`: the running relay's, or else that of the state on disk.
@@ -191,26 +221,32 @@ fn fetch(global: &Global, mut out: impl Write) -> Result<(), Failure> {
         }
     })?;
     let Some(unreachable) = relay else { return Ok(()) };
-    let path = paths::state_directory(global)?;
-    let made = of_directory(&path, out, wall_ms());
-    made.map(drop).map_err(|error| {
+    let draft = Draft::read(&paths::state_directory(global)?, wall_ms()).map_err(|error| {
+        // Who looks for a running relay and gets at no state here wants to know both.
+        let both = matches!(error, StoreError::Open { .. } | StoreError::Locked(_));
         let failure = failure(error);
-        // Who looks for a running relay and has no state here wants to know both.
-        Failure::new(failure.exit, format!("{} ({})", failure.text, unreachable.text))
-    })
+        match both {
+            true => Failure::new(failure.exit, format!("{} ({})", failure.text, unreachable.text)),
+            false => failure,
+        }
+    })?;
+    draft.write(BufWriter::new(out)).map_err(unwritable)
+}
+
+fn unwritable(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("the backup cannot be written: {error}"))
 }
 
 async fn from_relay(client: &Client, out: &mut impl Write) -> Result<(), Failure> {
     let mut incoming = client.stream("GET", "/v1/backup").await?;
     while let Some(piece) = within(PIECE, async { incoming.piece().await.map_err(lost) }).await? {
-        let written = out.write_all(&piece);
-        written.map_err(|error| Failure::new(Exit::Failed, format!("the backup cannot be written: {error}")))?;
+        out.write_all(&piece).map_err(unwritable)?;
     }
-    out.flush().map_err(Failure::from)
+    out.flush().map_err(unwritable)
 }
 
 pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(Mode::from_raw_mode(0o077));
     let path = paths::state_directory(global)?;
     paths::refuse_anothers(&path)?;
     let bytes = read_file(&args.file)?;

@@ -7,8 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
+use futures_lite::io::AssertAsync;
 use futures_lite::{AsyncRead, Stream};
 use serde::Serialize;
+use smol::lock::MutexGuardArc;
 use trillium_http::{Body, Conn, Error as HttpError, Method};
 
 use crate::alert::{RouteName, SessionName};
@@ -90,9 +92,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         ["v1", "backup"] => {
             on(conn, "GET")?;
             control_only(door, "taking a backup, which holds keys,")?;
-            let (file, bytes) = shared.relay.backup().await?;
-            let body = Body::new_streaming(smol::Unblock::new(file), Some(bytes));
-            Ok(Answer::new(200, "application/octet-stream", body))
+            backup(shared).await
         }
         ["v1", "sessions", session, "pair"] => {
             on(conn, "POST")?;
@@ -120,6 +120,28 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         }
         _ => Err(Problem::new(404, format!("there is nothing at {path}"))),
     }
+}
+
+/// A backup, in memory until it has gone out.
+struct Outgoing {
+    file: std::fs::File,
+    _turn: MutexGuardArc<()>,
+}
+
+impl std::io::Read for Outgoing {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read(out)
+    }
+}
+
+async fn backup(shared: &Shared) -> Result<Answer, Problem> {
+    // One at a time: whoever reads slowly holds up the next one, and no more memory.
+    let turn = shared.backups.lock_arc().await;
+    let (file, bytes) = shared.relay.backup().await?;
+    // Reading it waits for no disk.
+    let file = AssertAsync::new(Outgoing { file, _turn: turn });
+    let body = Body::new_streaming(file, Some(bytes));
+    Ok(Answer::new(200, "application/octet-stream", body))
 }
 
 /// Is the method one of `allow`?

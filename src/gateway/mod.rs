@@ -98,7 +98,7 @@ pub trait Relay: Send + Sync + 'static {
 
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal>;
 
-    /// A backup of the state, with keys in it, and its length in bytes.
+    /// A backup of the state, with keys in it, and its length in bytes. The file is in memory.
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal>;
 
     /// Starts pairing, or joins what is under way. With `phone` (digits) by code instead of QR.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
 use smol::Executor;
+use smol::lock::Mutex;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
@@ -121,6 +122,8 @@ pub(super) struct Shared {
     waiters: Arc<AtomicUsize>,
     control_waiters: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
+    /// Held for as long as a backup is on its way out.
+    pub backups: Arc<Mutex<()>>,
 }
 
 impl Gateway {
@@ -402,6 +405,7 @@ impl Shared {
             waiters: Arc::default(),
             control_waiters: Arc::default(),
             refusals: Arc::default(),
+            backups: Arc::default(),
         }
     }
 

@@ -6,12 +6,13 @@
 //!
 //! Which collection goes along is decided in [`goes_along`], with the reason in `docs/store-format.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::MemfdFlags;
 
 use super::batch::raw_key;
 use super::credentials::Leap;
@@ -91,27 +92,6 @@ pub struct Backup {
     state: State,
 }
 
-/// Writes the records that go along, of those in `rows`. Returns the number of bytes.
-fn write<W: Write>(
-    out: W,
-    made_at_ms: u64,
-    rows: impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError>>,
-) -> Result<(W, u64), StoreError> {
-    let mut exporter = Exporter::begin(out, made_at_ms).map_err(unwritable)?;
-    for row in rows {
-        let (key, value) = row?;
-        exporter.record(key, value).map_err(unwritable)?;
-    }
-    exporter.end().map_err(unwritable)
-}
-
-fn unwritable(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full(format!("the backup: {error}")),
-        _ => StoreError::Read(format!("the backup cannot be written: {error}")),
-    }
-}
-
 fn travelling() -> impl Iterator<Item = Tree> {
     (0..=u8::MAX)
         .filter_map(Tree::from_number)
@@ -119,65 +99,75 @@ fn travelling() -> impl Iterator<Item = Tree> {
 }
 
 impl Store {
-    /// Makes a backup as of one point in the order of transactions, and returns it in a file without a name, with its
-    /// length. Nothing is written meanwhile; that takes as long as copying the state within the page cache.
+    /// Makes a backup as of one point in the order of transactions, and returns it in a file in memory, with its length.
+    /// Nothing is written to the state meanwhile; that takes as long as copying it.
+    ///
+    /// In memory, because a full or failing disk is a reason to want one. What the state may hold is bounded.
     ///
     /// # Errors
-    /// The store could not be read, or there is no room for the file.
+    /// The store could not be read, or there is not enough memory.
     pub async fn backup(&self, made_at_ms: u64) -> Result<(File, u64), StoreError> {
-        let directory = self.path().to_owned();
         self.update(move |view| {
-            let file = nameless(&directory).map_err(unwritable)?;
+            let file = rustix::fs::memfd_create("tautline-backup", MemfdFlags::CLOEXEC).map_err(no_memory)?;
             let rows = travelling().flat_map(|tree| {
                 let row = move |row: Result<(Vec<u8>, sled::IVec), StoreError>| {
                     row.map(|(key, value)| (raw_key(tree, &key), value.to_vec()))
                 };
                 view.scan(tree, b"").map(row)
             });
-            let (out, bytes) = write(io::BufWriter::new(file), made_at_ms, rows)?;
-            let mut file = out.into_inner().map_err(|error| unwritable(error.into_error()))?;
-            file.rewind().map_err(unwritable)?;
+            let mut exporter = Exporter::begin(io::BufWriter::new(File::from(file)), made_at_ms).map_err(no_memory)?;
+            for row in rows {
+                let (key, value) = row?;
+                exporter.record(key, value).map_err(no_memory)?;
+            }
+            let (out, bytes) = exporter.end().map_err(no_memory)?;
+            let mut file = out.into_inner().map_err(|error| no_memory(error.into_error()))?;
+            file.rewind().map_err(no_memory)?;
             Ok((Batch::new(), (file, bytes)))
         })
         .await
     }
 }
 
-/// A file in `directory` that is gone when it is closed.
-fn nameless(directory: &Path) -> io::Result<File> {
-    let path = directory.join("backup.tmp");
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+fn no_memory(error: impl Into<io::Error>) -> StoreError {
+    StoreError::Read(format!("there is no memory for the backup: {}", error.into()))
 }
 
-/// Makes a backup of a state that no relay has open, into `out`. Changes nothing.
-///
-/// # Errors
-/// A relay has it, there is none, it is damaged, or `out` cannot be written.
-pub fn of_directory<W: Write>(path: &Path, out: W, made_at_ms: u64) -> Result<u64, StoreError> {
-    let fault = |cause: &str| StoreError::Open {
-        path: path.to_owned(),
-        cause: cause.into(),
-    };
-    check::look_for_a_state(path)?;
-    let _lock = Lock::acquire(path)?;
-    let found = inspect(&RealDisk::new(path.to_owned())).map_err(|error| writer::log_error(path, error))?;
-    let found = found.ok_or_else(|| fault("there is no log in it; a run of the relay makes one"))?;
-    let trees: BTreeSet<u8> = travelling().map(|tree| tree as u8).collect();
-    let rows = found.state.into_iter();
-    let rows = rows.filter(|(key, _)| key.first().is_some_and(|tree| trees.contains(tree)));
-    let (_, bytes) = write(out, made_at_ms, rows.map(Ok))?;
-    Ok(bytes)
+/// A backup of a state that no relay has open, read and not yet written anywhere.
+pub struct Draft {
+    made_at_ms: u64,
+    state: State,
+}
+
+impl Draft {
+    /// Reads the state directory `path` and changes nothing; it may be on a file system that is read-only. `made_at_ms` is
+    /// Unix milliseconds.
+    ///
+    /// # Errors
+    /// A relay has it, there is none, or it is damaged.
+    pub fn read(path: &Path, made_at_ms: u64) -> Result<Self, StoreError> {
+        check::look_for_a_state(path)?;
+        // Only for as long as it is read: whoever writes it somewhere slowly keeps no relay from starting.
+        let _lock = Lock::to_read(path)?;
+        let found = inspect(&RealDisk::new(path.to_owned())).map_err(|error| writer::log_error(path, error))?;
+        let found = found.ok_or_else(|| StoreError::Open {
+            path: path.to_owned(),
+            cause: "there is no log in it; a run of the relay makes one".into(),
+        })?;
+        let mut state = found.state;
+        state.retain(|key, _| tree_of(key).is_some_and(goes_along));
+        Ok(Self { made_at_ms, state })
+    }
+
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write<W: Write>(self, out: W) -> io::Result<()> {
+        let mut exporter = Exporter::begin(out, self.made_at_ms)?;
+        for (key, value) in self.state {
+            exporter.record(key, value)?;
+        }
+        exporter.end().map(drop)
+    }
 }
 
 impl Backup {

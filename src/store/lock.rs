@@ -80,6 +80,18 @@ impl Lock {
         })
     }
 
+    /// [`acquire`](Self::acquire) for whoever only reads: nothing, where nothing can be written. No relay can start there.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn to_read(path: &Path) -> Result<Option<Self>, super::StoreError> {
+        let volume = rustix::fs::statvfs(path);
+        match volume.is_ok_and(|volume| volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
+            true => Ok(None),
+            false => Self::acquire(path).map(Some),
+        }
+    }
+
     /// Whether the state is still where it was: the lock's name leads to the file that is held. Else the directory was moved
     /// away or removed, and nobody would ever find what is written into it.
     pub(super) fn is_in_place(&self) -> bool {

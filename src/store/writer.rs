@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::Event;
 
@@ -32,6 +32,9 @@ const LATER: Duration = Duration::from_millis(50);
 
 /// How many of them lie still at the most: each can hold a message of the largest size.
 const LATER_MAX: usize = 64;
+
+/// How long it is quiet before the log is sealed. An alert goes through all its steps in less.
+const SEAL_AFTER: Duration = Duration::from_secs(5);
 
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -281,7 +284,7 @@ struct Database {
 fn gather(first: Job, queue: &Queue<'_, Job>) -> VecDeque<Job> {
     let mut lies_still = first.haste == Haste::Later;
     let mut group = VecDeque::from([first]);
-    let due = std::time::Instant::now() + LATER;
+    let due = Instant::now() + LATER;
     while lies_still
         && group.len() < LATER_MAX
         && let Some(job) = queue.wait_until(due)
@@ -348,7 +351,7 @@ impl Database {
 
     fn serve(&mut self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
         let queue = Queue::new(queue);
-        while let Some(first) = queue.wait() {
+        while let Some(first) = self.wait(&queue, broken) {
             let group = gather(first, &queue);
             if let Some(reason) = broken.reason() {
                 for job in group {
@@ -368,6 +371,17 @@ impl Database {
         if let Err(cause) = self.give_to_index() {
             log::info!("the index was not brought up to the log: {cause}");
         }
+    }
+
+    /// The next transaction; when it takes its time, the last ones are sealed meanwhile. `None` at the end.
+    fn wait(&mut self, queue: &Queue<'_, Job>, broken: &Broken) -> Option<Job> {
+        if self.log.wants_seal() && broken.reason().is_none() {
+            if let Some(job) = queue.wait_until(Instant::now() + SEAL_AFTER) {
+                return Some(job);
+            }
+            self.log.seal();
+        }
+        queue.wait()
     }
 
     /// Runs a group, commits it, shows it to the readers, and answers.

@@ -109,6 +109,10 @@ fn work(disk: &SimDisk, mut known: Known, upto: u64, refused: &mut u64) -> Resul
             }
         }
         known.attempted = known.acknowledged;
+        // As after a quiet moment.
+        if known.acknowledged % 3 == 0 {
+            log.seal();
+        }
         if log.wants_rotation()
             && let Err(CommitError::Broken(_)) = log.rotate()
         {

@@ -11,6 +11,10 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 /// A log of `count` transactions, each synced by itself: files as they are, and the state after each.
 fn log_of(count: u8) -> (Files, Vec<State>) {
+    made(count, false)
+}
+
+fn made(count: u8, sealed: bool) -> (Files, Vec<State>) {
     let disk = SimDisk::default();
     let mut states = vec![State::new()];
     let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &State::new()).unwrap();
@@ -22,12 +26,16 @@ fn log_of(count: u8) -> (Files, Vec<State>) {
         log.commit().unwrap();
         states.push(state);
     }
+    if sealed {
+        log.seal();
+    }
     drop(log);
     let mut files = disk.after_kill();
     // Without the zeros ahead, to have every byte mean something.
     let bytes = files.get_mut("log.1").unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    bytes.truncate(end);
+    // A seal ends with a zero of its own.
+    bytes.truncate(end + usize::from(sealed));
     (files, states)
 }
 
@@ -84,6 +92,70 @@ fn any_flipped_byte_is_alarmed_or_costs_the_last_transaction_at_most() {
 }
 
 #[test]
+fn under_a_seal_damage_to_the_last_transaction_is_alarmed_too() {
+    let (files, _) = log_of(4);
+    let end = files["log.1"].len();
+    let (files, states) = made(4, true);
+    let whole = &files["log.1"];
+    let mut kept = 0;
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        match open(&Files::from([("log.1".to_owned(), bytes)])).0 {
+            // The seal itself, and the zeros before it: like a torn write after the last transaction.
+            Ok(Some((log, state))) if at >= end => {
+                assert_eq!((log.sequence(), &state), (4, &states[4]), "byte {at}");
+                kept += 1;
+            }
+            Err(LogError::Damaged { .. }) if at < end => {}
+            other => panic!("byte {at} of {end}: {:?}", other.map(|_| ())),
+        }
+    }
+    assert!(kept > 3700, "the seal is on another page: {kept}");
+    // All of the page of the transactions at once, and the zeros of a page that was never written.
+    for byte in [0xFF, 0] {
+        let mut bytes = whole.clone();
+        bytes[end - 50..4096].fill(byte);
+        let opened = open(&Files::from([("log.1".to_owned(), bytes)])).0;
+        assert!(matches!(opened, Err(LogError::Damaged { .. })), "{byte}");
+    }
+}
+
+/// Of sizes that end before a seal, within one, and after it.
+#[test]
+fn a_log_that_is_sealed_often_goes_on_and_has_no_torn_end() {
+    let disk = SimDisk::default();
+    let limits = Limits {
+        rotate_bytes_min: 64 * 1024,
+        extent_bytes: 8 * 1024,
+        headroom_bytes: 0,
+        reserve_bytes: 8 * 1024,
+    };
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut state, mut within) = (State::new(), 0);
+    drop(Log::create(Arc::new(disk.clone()), limits, &state).unwrap());
+    for number in 0..1500_u32 {
+        let (mut log, found) = Log::open(Arc::new(disk.clone()), limits).unwrap().unwrap();
+        assert_eq!(found, state, "before {number}");
+        assert_eq!(inspect(&disk).unwrap().unwrap().torn_bytes, 0, "before {number}");
+        assert!(!log.wants_seal() || number % 4 == 0, "before {number}");
+        let (key, value) = (vec![random.u8(..20)], vec![random.u8(1..); random.usize(..50)]);
+        log.stage(&[(key.clone(), Some(value.clone()))], Claim::New).unwrap();
+        log.commit().unwrap();
+        state.insert(key, value);
+        if number % 4 != 3 {
+            let before = inspect(&disk).unwrap().unwrap().bytes;
+            within += u32::from((1..27).contains(&(before % 4096)));
+            log.seal();
+        }
+        if log.wants_rotation() {
+            log.rotate().unwrap();
+        }
+    }
+    assert!(within > 5, "{within}");
+}
+
+#[test]
 fn an_older_generation_is_not_used_in_place_of_a_damaged_one() {
     let (files, _) = log_of(2);
     let newer = Files::from([
@@ -122,6 +194,17 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !value
 }
 
+fn frame(bytes: &mut Vec<u8>, sequence: u64, durable: u64, kind: u8, body: &[u8]) {
+    let mut rest = sequence.to_le_bytes().to_vec();
+    rest.extend(durable.to_le_bytes());
+    rest.extend([kind, 1]);
+    rest.extend(body);
+    let length = (body.len() as u32).to_le_bytes();
+    bytes.extend(length);
+    bytes.extend(crc32c(&[&length[..], &rest].concat()).to_le_bytes());
+    bytes.extend(rest);
+}
+
 /// A log of format 1, byte by byte, as `docs/store-format.md` draws it. Every later version must open it.
 #[test]
 fn format_1_is_read_for_ever() {
@@ -129,24 +212,22 @@ fn format_1_is_read_for_ever() {
     bytes.extend(1_u64.to_le_bytes());
     bytes.extend(7_u64.to_le_bytes());
     bytes.extend(crc32c(&bytes).to_le_bytes());
-    let mut frame = |sequence: u64, durable: u64, kind: u8, body: &[u8]| {
-        let mut rest = sequence.to_le_bytes().to_vec();
-        rest.extend(durable.to_le_bytes());
-        rest.extend([kind, 1]);
-        rest.extend(body);
-        let length = (body.len() as u32).to_le_bytes();
-        bytes.extend(length);
-        bytes.extend(crc32c(&[&length[..], &rest].concat()).to_le_bytes());
-        bytes.extend(rest);
-    };
-    frame(7, 7, 1, b"\x01\x02ka\x01\x01A");
-    frame(7, 7, 2, b"\x01\x02kb\x01\x02BB");
-    frame(8, 7, 3, b"\x02\x02kc\x01\x00\x02ka\x00");
+    frame(&mut bytes, 7, 7, 1, b"\x01\x02ka\x01\x01A");
+    frame(&mut bytes, 7, 7, 2, b"\x01\x02kb\x01\x02BB");
+    frame(&mut bytes, 8, 7, 3, b"\x02\x02kc\x01\x00\x02ka\x00");
+    let (before, whole) = (bytes.len() - 2, bytes.len());
+    let expected = State::from([(b"kb".to_vec(), b"BB".to_vec()), (b"kc".to_vec(), Vec::new())]);
+    bytes.resize(4096, 0);
+    frame(&mut bytes, 8, 8, 4, b"\0");
+    for len in [whole, 4096, bytes.len()] {
+        let (opened, _) = open(&Files::from([("log.1".to_owned(), bytes[..len].to_vec())]));
+        let (log, state) = opened.unwrap().unwrap();
+        assert_eq!((log.sequence(), &state), (8, &expected));
+        assert_eq!(log.wants_seal(), len < bytes.len());
+    }
+    bytes[before] ^= 1;
     let (opened, _) = open(&Files::from([("log.1".to_owned(), bytes)]));
-    let (log, state) = opened.unwrap().unwrap();
-    assert_eq!(log.sequence(), 8);
-    let expected = [(b"kb".to_vec(), b"BB".to_vec()), (b"kc".to_vec(), Vec::new())];
-    assert_eq!(state, State::from(expected));
+    assert!(matches!(opened, Err(LogError::Damaged { .. })));
 }
 
 /// Seeds for a fuzzer's corpus and their descendants: the reader answers every one of them.

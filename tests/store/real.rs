@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tautline::store::log::{Limits, RealDisk, inspect};
 use tautline::store::{Batch, Store, StoreError, Tree};
@@ -300,4 +301,42 @@ fn the_index_is_its_owners_alone() {
     let mut found = Vec::new();
     exposed(&state, &mut found);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// The store's own thread seals when it is quiet, and at the end: so that no damage to the last transaction is taken for a
+/// torn write, with no index that knows better.
+#[test]
+fn the_last_transaction_is_vouched_for_after_a_quiet_moment() {
+    let origin = tempfile::tempdir().unwrap();
+    let store = open(origin.path()).unwrap();
+    put(&store, 1, b"first").unwrap();
+    put(&store, 2, b"the last one").unwrap();
+    let damaged = |state: &Path| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bytes = std::fs::read(state.join("log.1")).unwrap();
+        let at = bytes.windows(12).position(|part| part == b"the last one").unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(directory.path().join("log.1"), bytes).unwrap();
+        match open(directory.path()) {
+            Err(StoreError::Damaged { .. }) => true,
+            Ok(store) => {
+                assert_eq!(rows(&store).len(), 1);
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(!damaged(origin.path()), "as long as it may be a torn write");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !damaged(origin.path()) {
+        assert!(Instant::now() < deadline, "it is never sealed");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // At the end of a run it does not wait for that.
+    let origin = tempfile::tempdir().unwrap();
+    let store = open(origin.path()).unwrap();
+    put(&store, 1, b"first").unwrap();
+    put(&store, 2, b"the last one").unwrap();
+    drop(store);
+    assert!(damaged(origin.path()));
 }

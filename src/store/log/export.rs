@@ -133,8 +133,10 @@ pub fn import(bytes: &[u8]) -> Result<(u64, State), ExportFault> {
                 let text = format!("{} bytes follow its end at byte {at}", bytes.len() - at);
                 return Err(ExportFault::Damaged(text));
             }
-            Kind::Transaction => {
-                return Err(ExportFault::Damaged(format!("a transaction stands before byte {at}")));
+            Kind::Transaction | Kind::Seal => {
+                return Err(ExportFault::Damaged(format!(
+                    "a frame of a log stands before byte {at}"
+                )));
             }
         }
     }

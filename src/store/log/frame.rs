@@ -27,11 +27,13 @@ pub(super) enum Kind {
     SnapshotEnd = 2,
     /// One transaction.
     Transaction = 3,
+    /// Nothing but the number of the last transaction that is on the device.
+    Seal = 4,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Snapshot, Self::SnapshotEnd, Self::Transaction]
+        [Self::Snapshot, Self::SnapshotEnd, Self::Transaction, Self::Seal]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -79,6 +81,16 @@ impl<'de, F: FnMut(&'de [u8], Option<&'de [u8]>)> Visitor<'de> for Apply<F> {
         }
         Ok(())
     }
+}
+
+/// Of a frame without operations.
+pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + 1;
+/// A seal begins at a multiple of this: on another page than the last frame, so that what damages one may spare the other.
+const SEAL_ALIGN: u64 = 4096;
+
+/// Where the seal of a log is whose last frame ends at `end`.
+pub(super) fn seal_place(end: u64) -> u64 {
+    end.next_multiple_of(SEAL_ALIGN)
 }
 
 /// The first bytes of a file.
@@ -168,6 +180,10 @@ impl<'a> Frame<'a> {
         FRAME_HEADER_BYTES + self.body.len()
     }
 
+    pub(super) fn is_seal(&self) -> bool {
+        self.kind == Kind::Seal as u8
+    }
+
     pub(super) fn kind(&self) -> Result<Kind, Fault> {
         match (Kind::from_byte(self.kind), self.version) {
             (Some(kind), BODY_VERSION) => Ok(kind),
@@ -217,6 +233,13 @@ where
     let crc = crc32c(&[&frame[..4], &frame[8..]]);
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
     true
+}
+
+/// A seal: a frame that says that everything up to transaction `durable` is on the device.
+pub(super) fn seal(durable: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, Kind::Seal, durable, durable, std::iter::empty());
+    bytes
 }
 
 /// A transaction's operations as [`write`] takes them.

@@ -139,6 +139,9 @@ pub struct Log {
     end: u64,
     allocated: u64,
     rotate_at: u64,
+    /// Where a seal lies in the zeros, and whether it, or the snapshot, vouches for everything that is on the device.
+    seal_at: Option<u64>,
+    sealed: bool,
     staged: Vec<u8>,
     staged_count: u64,
     /// What the volume said about room, for the transactions of one commit.
@@ -230,6 +233,8 @@ impl Log {
             end: snapshot_end,
             allocated: snapshot_end,
             rotate_at: limits.rotate_bytes_min.max(2 * snapshot_end),
+            seal_at: None,
+            sealed: true,
             staged: Vec::new(),
             staged_count: 0,
             room: None,
@@ -285,7 +290,7 @@ impl Log {
     /// [`CommitError::Full`] and [`CommitError::ReadOnly`] leave the log as it was. After [`CommitError::Broken`] it must
     /// not be used.
     pub fn commit(&mut self) -> Result<(), CommitError> {
-        let staged = std::mem::take(&mut self.staged);
+        let mut staged = std::mem::take(&mut self.staged);
         let count = std::mem::take(&mut self.staged_count);
         self.room = None;
         if let Some(cause) = &self.broken {
@@ -294,14 +299,22 @@ impl Log {
         if staged.is_empty() {
             return Ok(());
         }
+        let end = self.end + staged.len() as u64;
+        if let Some(seal_at) = self.seal_at.filter(|at| *at < end) {
+            // What would be left of it would look like a torn write.
+            let rest = (seal_at + frame::SEAL_BYTES as u64).saturating_sub(end);
+            staged.resize(staged.len() + rest as usize, 0);
+        }
         if let Err(error) = self.file.write_at(self.end, &staged) {
             return Err(self.undo(&error, self.end));
         }
         self.file
             .sync_data()
             .map_err(|error| CommitError::Broken(format!("sync: {error}")))?;
-        self.end += staged.len() as u64;
+        self.end = end;
         self.sequence += count;
+        self.seal_at = self.seal_at.filter(|at| *at >= end);
+        self.sealed = false;
         // Kept for the next one, but not the memory of a rare large group.
         if staged.capacity() <= SNAPSHOT_FRAME_BYTES {
             self.staged = staged;
@@ -362,9 +375,31 @@ impl Log {
         match self.file.set_len(from).and_then(|()| self.file.sync_all()) {
             Ok(()) => {
                 self.allocated = from;
+                self.seal_at = self.seal_at.filter(|at| *at < from);
                 CommitError::Full(error.to_string())
             }
             Err(again) => CommitError::Broken(format!("write: {error}; cutting back: {again}")),
+        }
+    }
+
+    /// Whether damage to the last group of transactions would still be taken for a write that the power cut.
+    pub fn wants_seal(&self) -> bool {
+        !self.sealed && self.broken.is_none()
+    }
+
+    /// Writes a seal, which vouches for the last group as the next one would. It is worth its page of the device when
+    /// nothing more comes for a while. It is not synced: what it says is true already, and without it nothing is lost but
+    /// that.
+    pub fn seal(&mut self) {
+        let at = frame::seal_place(self.end);
+        self.sealed = true;
+        // On a full volume there may be no zeros for it.
+        if at + frame::SEAL_BYTES as u64 > self.allocated {
+            return;
+        }
+        self.seal_at = Some(at);
+        if let Err(error) = self.file.write_at(at, &frame::seal(self.sequence)) {
+            log::debug!("the log could not be sealed: {error}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::frame::{Fault, Header};
+use super::frame::{self, Fault, Header};
 use super::replay::{Replayed, replay};
 use super::{Disk, Limits, Log, LogError, Rows, State, fault_in, io_error, name, owned};
 
@@ -93,6 +93,8 @@ pub(super) fn open<T>(
     let mut log = Log::at(disk, limits, file, header, replayed.snapshot_end);
     log.end = replayed.end;
     log.allocated = allocated;
+    log.seal_at = replayed.sealed.map(|_| frame::seal_place(replayed.end));
+    log.sealed = replayed.transactions == 0 || replayed.sealed == Some(replayed.sequence);
     let value = then(&log, &replayed.state);
     Ok(Some((log, value)))
 }

@@ -1,7 +1,9 @@
 //! A file's bytes → the state they stand for, or why not.
 
+use std::ops::Range;
+
 use super::Rows;
-use super::frame::{FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
+use super::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
 
 /// What a file says.
 #[derive(Debug)]
@@ -16,8 +18,11 @@ pub(super) struct Replayed<'a> {
     /// Where the snapshot ends and where the last whole frame ends, in bytes.
     pub(super) snapshot_end: u64,
     pub(super) end: u64,
-    /// Bytes after `end` that are the rest of a write that the power cut: to be cut off. 0 when zeros or nothing follow.
+    /// Bytes after `end` that are the rest of a write that the power cut: to be cut off. 0 when zeros, a seal or nothing
+    /// follow.
     pub(super) torn: u64,
+    /// The transaction up to which a seal after `end` says that all is on the device.
+    pub(super) sealed: Option<u64>,
 }
 
 /// Reads a whole file.
@@ -26,8 +31,8 @@ pub(super) struct Replayed<'a> {
 /// says that it had been synced. A group of transactions is written at once and its pages reach the device in any order,
 /// so that a whole frame may follow a torn one; only the `durable` number of a later frame tells damage from that.
 ///
-/// Damage to the very last group, with nothing written after it, looks like a torn one. The index knows better where it
-/// has seen the transaction (`index.rs`).
+/// Damage to the very last group looks like a torn one until a seal or another group has been written after it. The index
+/// knows better where it has seen the transaction (`index.rs`).
 pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
     let header = read_header(bytes)?;
     let mut replayed = Replayed {
@@ -38,9 +43,10 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
         snapshot_end: 0,
         end: HEADER_BYTES as u64,
         torn: 0,
+        sealed: None,
     };
     let mut at = HEADER_BYTES;
-    while let Some(frame) = Frame::read(&bytes[at..]) {
+    while let Some(frame) = Frame::read(&bytes[at..]).filter(|frame| !frame.is_seal()) {
         take(&mut replayed, &frame)?;
         at += frame.bytes();
         replayed.end = at as u64;
@@ -51,16 +57,24 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
         )));
     }
     let rest = &bytes[at..];
-    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+    let seal = seal_after(bytes, at).filter(|(_, seal)| seal.durable <= replayed.sequence);
+    let last = match &seal {
+        Some((place, seal)) => {
+            last_written(bytes, place + seal.bytes()..bytes.len()).or(last_written(bytes, at..*place))
+        }
+        None => last_written(bytes, at..bytes.len()),
+    };
+    let Some(last) = last else {
+        replayed.sealed = seal.map(|(_, seal)| seal.durable);
         return Ok(replayed);
     };
     if let Some(later) = proves_damage(rest, replayed.sequence) {
         return Err(Fault::Damaged(format!(
-            "transaction {} at byte {at} is not readable, and transaction {later} after it says that it was synced",
+            "transaction {} at byte {at} is not readable, and what was written after it says that it was synced: {later}",
             replayed.sequence + 1
         )));
     }
-    replayed.torn = last as u64 + 1;
+    replayed.torn = (last + 1 - at) as u64;
     Ok(replayed)
 }
 
@@ -89,7 +103,7 @@ fn take<'a>(replayed: &mut Replayed<'a>, frame: &Frame<'a>) -> Result<(), Fault>
         };
     })?;
     match kind {
-        Kind::Snapshot => {}
+        Kind::Snapshot | Kind::Seal => {}
         Kind::SnapshotEnd => replayed.snapshot_end = replayed.end + frame.bytes() as u64,
         Kind::Transaction => {
             replayed.sequence = frame.sequence;
@@ -99,16 +113,34 @@ fn take<'a>(replayed: &mut Replayed<'a>, frame: &Frame<'a>) -> Result<(), Fault>
     Ok(())
 }
 
-/// The number of a whole frame in `rest`, at whatever byte, that was written when more than `good` was durable.
-fn proves_damage(rest: &[u8], good: u64) -> Option<u64> {
-    (1..rest.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
+/// The seal of a log whose last frame ends at `end`, and where it stands.
+fn seal_after(bytes: &[u8], end: usize) -> Option<(usize, Frame<'_>)> {
+    let place = usize::try_from(frame::seal_place(end as u64)).ok()?;
+    let seal = Frame::read(bytes.get(place..)?).filter(Frame::is_seal)?;
+    Some((place, seal))
+}
+
+/// Where the last byte in `range` is that is not zero.
+fn last_written(bytes: &[u8], range: Range<usize>) -> Option<usize> {
+    let start = range.start;
+    let last = bytes[range].iter().rposition(|byte| *byte != 0);
+    last.map(|last| start + last)
+}
+
+/// A whole frame in `rest`, at whatever byte, that was written when more than `good` was durable: in words.
+fn proves_damage(rest: &[u8], good: u64) -> Option<String> {
+    (0..rest.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
         let head = &rest[at..];
         // Cheap first: the checksum is counted for what looks like a frame only.
-        let plausible = head[24] == Kind::Transaction as u8 && head[16..24] != [0; 8];
+        let kinds = [Kind::Transaction as u8, Kind::Seal as u8];
+        let plausible = kinds.contains(&head[24]) && head[16..24] != [0; 8];
         if !plausible {
             return None;
         }
-        let frame = Frame::read(head)?;
-        (frame.durable > good && frame.sequence > frame.durable).then_some(frame.sequence)
+        let frame = Frame::read(head).filter(|frame| frame.durable > good)?;
+        if frame.is_seal() {
+            return Some(format!("the seal of transaction {}", frame.durable));
+        }
+        (frame.sequence > frame.durable).then(|| format!("transaction {}", frame.sequence))
     })
 }

@@ -19,6 +19,8 @@ use tautline::store::{Batch, Store, Tree, journal, outbox};
 
 const MEASURED: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(60);
+/// After the last commit, before an idle minute begins.
+const SETTLE: Duration = Duration::from_secs(10);
 /// As large as an alert's record.
 const VALUE_BYTES: usize = 300;
 const RECORDS: u32 = 5000;
@@ -28,12 +30,12 @@ const OPEN: &str = "TAUTLINE_BENCH_OPEN";
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
     let real = std::env::args().any(|argument| argument == "--bench");
-    let (measured, idle) = match real {
-        true => (MEASURED, IDLE),
-        false => (Duration::from_millis(50), Duration::from_millis(50)),
+    let (measured, settle, idle) = match real {
+        true => (MEASURED, SETTLE, IDLE),
+        false => (Duration::from_millis(50), Duration::ZERO, Duration::from_millis(50)),
     };
     if let Some(state) = std::env::var_os(OPEN) {
-        return open(Path::new(&state), idle);
+        return open(Path::new(&state), settle, idle);
     }
     let place = std::env::var_os("TAUTLINE_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = place.join(format!("tautline-bench-{}", std::process::id()));
@@ -242,7 +244,7 @@ fn fill(state: &Path) {
 }
 
 /// What an open store costs, in a process that has done nothing else.
-fn open(state: &Path, idle: Duration) {
+fn open(state: &Path, settle: Duration, idle: Duration) {
     let (resident, anonymous) = (status("VmRSS:"), status("RssAnon:"));
     let started = Instant::now();
     let store = Store::open(state, 1 << 20).expect("a store");
@@ -256,6 +258,8 @@ fn open(state: &Path, idle: Duration) {
     let mut batch = Batch::new();
     batch.put(Tree::Meta, b"x", vec![1]).expect("it fits");
     smol::block_on(store.commit(batch)).expect("a commit");
+    // The log is sealed after five seconds, and sled's threads fill up the buffer that opening it began.
+    std::thread::sleep(settle);
     let (switches, bytes) = (all_switches(), own_bytes());
     std::thread::sleep(idle);
     // This thread has slept once.

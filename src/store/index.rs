@@ -22,9 +22,12 @@ const SEEN_KEY: [u8; 1] = [0xFF];
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
 
-/// A larger index is made again at the next start. It is 4 to 8 MiB for what a relay keeps, and a flood of alerts makes it ten
-/// times that.
-const BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8 MiB for
+/// what a relay keeps, and a flood of alerts makes it ten times that.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// So many times what is alive, it may take in any case.
+const TIMES_ALIVE: u64 = 4;
 
 /// A bound with room to spare; after it the index is made again.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +50,8 @@ pub(super) struct Index {
     db: sled::Db,
     pub(super) tree: sled::Tree,
     place: PathBuf,
+    /// It is not built again before it takes more.
+    bytes_max: u64,
     /// Goes last, with what is in it.
     memory: Option<Memory>,
 }
@@ -94,8 +99,7 @@ impl Index {
             caught(attempt)
         };
         match first {
-            // sled reuses what a flood has made it take, and gives nothing back.
-            Ok(index) if places.bytes() > BYTES_MAX => {
+            Ok(index) if index.is_large() => {
                 drop(index);
                 log::info!("the index has grown past its bound and is built again");
                 // Renamed first: sled's threads may still be at work in it.
@@ -129,6 +133,53 @@ impl Index {
             index.memory = Some(memory);
             Ok(index)
         })
+    }
+
+    /// Whether it may have grown past its bound.
+    pub(super) fn may_be_large(&self) -> bool {
+        self.memory.is_none() && bytes_in(&self.place) > self.bytes_max
+    }
+
+    /// Whether it has, once it has been given everything. Reads all of it where it may have.
+    pub(super) fn is_large(&self) -> bool {
+        let alive = || -> usize {
+            let rows = self.tree.iter().flatten();
+            rows.map(|(key, value)| key.len() + value.len()).sum()
+        };
+        self.may_be_large() && bytes_in(&self.place) > TIMES_ALIVE * alive() as u64
+    }
+
+    /// Keeps it as it is until it is twice as large as now.
+    pub(super) fn put_up_with(&mut self) {
+        self.bytes_max = 2 * bytes_in(&self.place);
+    }
+
+    /// Builds it again in its place, beside the one that is in use; whoever reads that can go on. It must be dropped
+    /// before this one is written to.
+    ///
+    /// # Errors
+    /// The one in use is back in its place.
+    pub(super) fn again(
+        directory: &Path,
+        cache_bytes: u64,
+        state: &Rows<'_>,
+        sequence: u64,
+    ) -> Result<Self, IndexError> {
+        let places = Places::new(directory);
+        // sled has its files open and asks for none by name: it writes a snapshot at a start and after a million
+        // operations, and a file for a value that is larger than ours get.
+        places.remove_aside().map_err(failed)?;
+        fs::rename(&places.db, &places.aside).map_err(failed)?;
+        let made = caught(|| {
+            let mut index = Self::open_guarded(&places, cache_bytes)?;
+            index.put_right(state, sequence)?;
+            Ok(index)
+        });
+        match made {
+            Ok(_) => drop(places.remove_aside()),
+            Err(_) => places.put_back().map_err(failed)?,
+        }
+        made
     }
 
     /// Reads all of an index that no log stands behind: the state as versions before the log wrote it.
@@ -184,6 +235,7 @@ impl Index {
             db,
             tree,
             place: places.db.clone(),
+            bytes_max: BYTES_MAX,
             memory: None,
         };
         // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.
@@ -364,12 +416,10 @@ impl Places {
         Ok(())
     }
 
-    /// What sled's files take, as far as they can be looked at.
-    fn bytes(&self) -> u64 {
-        let sizes = |directory: &Path| -> io::Result<u64> {
-            fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
-        };
-        sizes(&self.db).unwrap_or(0) + sizes(&self.db.join("blobs")).unwrap_or(0)
+    fn put_back(&self) -> io::Result<()> {
+        absent_is_fine(fs::remove_dir_all(&self.db))?;
+        fs::rename(&self.aside, &self.db)?;
+        absent_is_fine(fs::remove_file(&self.opening))
     }
 
     fn remove(&self) -> io::Result<()> {
@@ -393,6 +443,14 @@ impl Places {
     }
 }
 
+/// What sled's files in `db` take, as far as they can be looked at.
+fn bytes_in(db: &Path) -> u64 {
+    let sizes = |directory: &Path| -> io::Result<u64> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    };
+    sizes(db).unwrap_or(0) + sizes(&db.join("blobs")).unwrap_or(0)
+}
+
 /// Makes `place` and all in it its owner's alone.
 fn make_private(place: &Path) -> io::Result<()> {
     let directory = fs::symlink_metadata(place)?.is_dir();
@@ -411,5 +469,50 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CACHE_BYTES: u64 = 1 << 20;
+
+    fn row(index: &Index, key: &[u8]) -> Option<sled::IVec> {
+        index.tree.get(key).unwrap()
+    }
+
+    #[test]
+    fn it_is_built_again_beside_the_one_that_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Rows::from([(&b"a"[..], &b"1"[..]), (b"b", b"2")]);
+        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7).unwrap();
+        let mut reading = first.tree.iter();
+        assert_eq!(&reading.next().unwrap().unwrap().0[..], b"a");
+        let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
+        drop(first);
+        assert_eq!(reading.flatten().count(), 2, "the other row, and what was seen");
+        second.apply([(b"c".to_vec(), Some(b"3".into()))], 8).unwrap();
+        drop(second);
+        let (rows, seen) = read_all(directory.path()).unwrap();
+        assert_eq!((rows.len(), seen), (3, Some(8)));
+        assert!(!Places::new(directory.path()).aside.exists());
+    }
+
+    #[test]
+    fn one_that_cannot_be_built_again_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Rows::from([(&b"a"[..], &b"1"[..])]);
+        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7).unwrap();
+        let places = Places::new(directory.path());
+        // Where a marker should be written.
+        fs::create_dir(&places.opening).unwrap();
+        assert!(Index::again(directory.path(), CACHE_BYTES, &state, 7).is_err());
+        fs::remove_dir(&places.opening).unwrap();
+        assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
+        index.apply([(b"b".to_vec(), Some(b"2".into()))], 8).unwrap();
+        drop(index);
+        let (rows, seen) = read_all(directory.path()).unwrap();
+        assert_eq!((rows.len(), seen), (2, Some(8)));
     }
 }

@@ -46,10 +46,29 @@ impl Overlay {
     }
 }
 
+/// The index as the readers have it; it can be built again under them.
+#[derive(Clone)]
+pub(super) struct Base(Arc<RwLock<sled::Tree>>);
+
+impl Base {
+    pub(super) fn new(tree: sled::Tree) -> Self {
+        Self(Arc::new(RwLock::new(tree)))
+    }
+
+    fn tree(&self) -> sled::Tree {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `tree` must say what the one before says.
+    pub(super) fn replace(&self, tree: sled::Tree) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tree;
+    }
+}
+
 /// Reads the store as of the last durable transaction; inside [`super::Store::update`], as of the one before.
 #[derive(Clone)]
 pub struct View {
-    tree: sled::Tree,
+    base: Base,
     /// The newest last.
     overlays: Vec<Overlay>,
 }
@@ -57,16 +76,16 @@ pub struct View {
 type Row = (sled::IVec, sled::IVec);
 
 impl View {
-    pub(super) fn new(tree: sled::Tree) -> Self {
+    pub(super) fn new(base: Base) -> Self {
         Self {
-            tree,
+            base,
             overlays: Vec::new(),
         }
     }
 
     pub(super) fn over(&self, overlay: &Overlay) -> Self {
         Self {
-            tree: self.tree.clone(),
+            base: self.base.clone(),
             overlays: self.overlays.iter().chain([overlay]).cloned().collect(),
         }
     }
@@ -80,7 +99,10 @@ impl View {
                 return Ok(change.clone());
             }
         }
-        self.tree.get(raw).map_err(|error| StoreError::Read(error.to_string()))
+        self.base
+            .tree()
+            .get(raw)
+            .map_err(|error| StoreError::Read(error.to_string()))
     }
 
     /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
@@ -90,7 +112,7 @@ impl View {
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let prefix = batch::raw_key(tree, prefix);
-        self.rows(self.tree.scan_prefix(&prefix), &prefix, &prefix)
+        self.rows(self.base.tree().scan_prefix(&prefix), &prefix, &prefix)
     }
 
     /// All entries of `tree` from the key `from` on, in key order, as from [`scan`](Self::scan).
@@ -100,7 +122,7 @@ impl View {
         from: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let (from, all, end) = (batch::raw_key(tree, from), [tree as u8], [tree as u8 + 1]);
-        self.rows(self.tree.range(&from[..]..&end[..]), &from, &all)
+        self.rows(self.base.tree().range(&from[..]..&end[..]), &from, &all)
     }
 
     /// The rows of `base`, with those of the overlays whose keys are `from` or later and start with `prefix`.

@@ -20,7 +20,7 @@ use queue::Queue;
 
 use super::index::{Index, IndexError};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Rows, StageError, State, rows};
-use super::view::Overlay;
+use super::view::{Base, Overlay};
 use super::{Batch, Lock, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
@@ -268,6 +268,10 @@ struct Database {
     lock: Arc<Lock>,
     log: Log,
     index: Index,
+    /// The index as the readers have it.
+    base: Base,
+    path: PathBuf,
+    cache_bytes: u64,
     view: View,
     /// What the transactions of the group under way have decided.
     overlay: Overlay,
@@ -334,13 +338,17 @@ impl Database {
             }
         };
         let unapplied = Overlay::default();
-        let view = View::new(index.tree.clone()).over(&unapplied);
+        let base = Base::new(index.tree.clone());
+        let view = View::new(base.clone()).over(&unapplied);
         let overlay = Overlay::default();
         Ok(Self {
             over: view.over(&overlay),
             lock,
             log,
             index,
+            base,
+            path: path.to_owned(),
+            cache_bytes,
             view,
             overlay,
             unapplied,
@@ -362,6 +370,7 @@ impl Database {
             self.run(group, &queue, broken);
             if broken.reason().is_none() && self.log.wants_rotation() {
                 self.rotate(broken);
+                self.look_after_index(broken);
             }
         }
         // The end of the run. Should it fail, the next start makes up for it.
@@ -380,8 +389,39 @@ impl Database {
                 return Some(job);
             }
             self.log.seal();
+            self.look_after_index(broken);
         }
         queue.wait()
+    }
+
+    /// Builds the index again where it has grown past its bound.
+    fn look_after_index(&mut self, broken: &Broken) {
+        if !self.index.may_be_large() || !self.log.has_room_for_index() {
+            return;
+        }
+        if let Err(reason) = self.give_to_index() {
+            return broken.set(&reason);
+        }
+        if !self.index.is_large() {
+            return;
+        }
+        let sequence = self.log.sequence();
+        let again = |rows: &Rows<'_>| Index::again(&self.path, self.cache_bytes, rows, sequence);
+        match self.log.look(again) {
+            Ok(Ok(index)) => {
+                log::info!("the index had grown past its bound and was built again");
+                self.base.replace(index.tree.clone());
+                self.index = index;
+            }
+            // It goes on as it is.
+            Ok(Err(error)) => self.keep_large_index(&format!("{error:?}")),
+            Err(error) => self.keep_large_index(&error.to_string()),
+        }
+    }
+
+    fn keep_large_index(&mut self, cause: &str) {
+        log::warn!("the index has grown past its bound and cannot be built again: {cause}");
+        self.index.put_up_with();
     }
 
     /// Runs a group, commits it, shows it to the readers, and answers.

@@ -418,21 +418,37 @@ impl Log {
         // The snapshot is no larger than what it is made of.
         Room::of(&*self.disk).holds(self.limits.headroom_bytes + self.end)?;
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
-        let current = name(self.generation);
-        let bytes = self
-            .disk
-            .read(&current)
-            .map_err(|cause| broken(io_error(&current, cause)))?;
-        let replayed = replay::replay(&bytes).map_err(|fault| broken(fault_in(&current, fault)))?;
-        if (replayed.sequence, replayed.end) != (self.sequence, self.end) {
-            let cause = format!("it reads back to {} and should to {}", replayed.sequence, self.sequence);
-            return Err(broken(LogError::Damaged { file: current, cause }));
-        }
+        let bytes = self.bytes().map_err(broken)?;
+        let replayed = self.read_back(&bytes).map_err(broken)?;
         let header = Header {
             generation: self.generation + 1,
             sequence: self.sequence,
         };
         self.go_on(header, &replayed.state)
+    }
+
+    /// Gives `then` the state as this generation's file has it.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not say what was written.
+    pub fn look<T>(&self, then: impl FnOnce(&Rows<'_>) -> T) -> Result<T, LogError> {
+        let bytes = self.bytes()?;
+        Ok(then(&self.read_back(&bytes)?.state))
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, LogError> {
+        let file = name(self.generation);
+        self.disk.read(&file).map_err(|cause| io_error(&file, cause))
+    }
+
+    fn read_back<'a>(&self, bytes: &'a [u8]) -> Result<replay::Replayed<'a>, LogError> {
+        let file = name(self.generation);
+        let replayed = replay::replay(bytes).map_err(|fault| fault_in(&file, fault))?;
+        if (replayed.sequence, replayed.end) == (self.sequence, self.end) {
+            return Ok(replayed);
+        }
+        let cause = format!("it reads back to {} and should to {}", replayed.sequence, self.sequence);
+        Err(LogError::Damaged { file, cause })
     }
 
     /// Puts `state` in the place of everything there is, as one transaction of any size: the next generation begins with

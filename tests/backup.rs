@@ -274,6 +274,23 @@ fn offline() -> (TcpListener, Site, Relay) {
     (nobody, site, relay)
 }
 
+/// What the journal tells of alert `id`: numbers and words. Its numbers have no gap.
+fn told(relay: &Relay, id: &str) -> Vec<(u64, String)> {
+    let answer = relay.http("GET", "/v1/events?limit=1000", &[], b"");
+    let events: Vec<Value> = answer
+        .body
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an event"))
+        .collect();
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["number"], index + 1, "{events:#?}");
+    }
+    let number = |event: &Value| event["number"].as_u64().expect("a number");
+    let word = |event: &Value| event["event"].as_str().expect("a word").to_owned();
+    let of = events.iter().filter(|event| event["alert"] == id);
+    of.map(|event| (number(event), word(event))).collect()
+}
+
 fn alert(relay: &Relay, id: &str) -> Value {
     relay.http("GET", &format!("/v1/alerts/{id}"), &[], b"").json()
 }
@@ -296,6 +313,8 @@ fn what_waited_is_held_and_a_retry_sends_it_under_its_old_id() {
     // A relay that was started before anybody thought of the backup has promised something too.
     let relay = site.start();
     let younger = relay.publish("friend", "younger");
+    let given_up = relay.publish("friend", "given up");
+    ends(&site, &["queue", "drop", &given_up], 0, &["failed"]);
     assert_eq!(relay.stop(), 0);
     ends(
         &site,
@@ -310,6 +329,13 @@ fn what_waited_is_held_and_a_retry_sends_it_under_its_old_id() {
     assert!(note.contains("held since the state was restored"), "{note}");
     assert_eq!(alert(&relay, &younger)["state"], "accepted");
     assert!(alert(&relay, &younger)["seq"].as_u64() > held["seq"].as_u64());
+    let words = |id: &str| told(&relay, id).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
+    assert_eq!(words(&waiting), ["accepted", "failed"]);
+    assert_eq!(words(&younger), ["accepted"]);
+    assert_eq!(words(&given_up), ["accepted", "dropped"]);
+    // The backup's own first, then what the state had, then what the restoration did.
+    let first = |id: &str| told(&relay, id)[0].0;
+    assert!(first(&waiting) < first(&younger) && first(&given_up) < told(&relay, &waiting)[1].0);
     ends(&site, &["queue", "retry", &waiting], 0, &["waiting"]);
     let again = alert(&relay, &waiting);
     assert_eq!(again["state"], "accepted");

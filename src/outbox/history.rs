@@ -14,7 +14,7 @@ pub enum Happening {
     Sent,
     Delivered,
     Read,
-    /// The server refused it for good.
+    /// The server refused it for good, or it is held since the state was restored.
     Failed,
     /// A person gave it up.
     Dropped,
@@ -79,7 +79,7 @@ impl Happened {
     }
 
     /// To its delivery number `index`.
-    pub(super) fn to_one(record: &AlertRecord, at: Timestamp, what: Happening, index: usize) -> Self {
+    pub fn to_one(record: &AlertRecord, at: Timestamp, what: Happening, index: usize) -> Self {
         Self {
             delivery: u32::try_from(index).ok(),
             ..Self::to_all(record, at, what)

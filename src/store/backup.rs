@@ -16,9 +16,12 @@ use rustix::fs::MemfdFlags;
 
 use super::batch::raw_key;
 use super::credentials::Leap;
+use super::journal::Event;
 use super::log::{CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError, RealDisk, State, import, inspect};
-use super::{Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, history, outbox, writer};
-use crate::outbox::{AlertRecord, Step, Timestamp};
+use super::{
+    Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, history, journal, outbox, writer,
+};
+use crate::outbox::{AlertRecord, Happened, Happening, Step, Timestamp};
 
 /// What a held alert says for itself.
 const HELD: &str =
@@ -254,6 +257,7 @@ impl Backup {
         refuse_a_past(&present)?;
         let mut next = State::new();
         let mut seq_max = 0;
+        let (mut held, mut kept) = (Vec::new(), BTreeSet::new());
         let run = raw_key(Tree::Meta, history::RUN_KEY);
         for (raw, value) in self.state.into_iter().filter(|(raw, _)| *raw != run) {
             let row = match tree_of(&raw) {
@@ -262,7 +266,7 @@ impl Backup {
                     let mut alert = outbox::decode(&raw[1..], &value)?;
                     seq_max = seq_max.max(alert.seq);
                     if pending == Pending::Hold {
-                        hold(&mut alert, now_ms);
+                        held.extend(hold(&mut alert, now_ms));
                     }
                     outbox::encode(&alert)?
                 }
@@ -270,6 +274,7 @@ impl Backup {
             };
             next.insert(raw, row);
         }
+        let told = journal::of_state(&present);
         for (raw, value) in present {
             match tree_of(&raw) {
                 Some(Tree::Outbox) => {
@@ -277,6 +282,7 @@ impl Backup {
                     alert.seq = alert.seq.saturating_add(seq_max);
                     let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
                     next.insert(raw, outbox::encode(&alert)?);
+                    kept.insert(alert.id);
                 }
                 Some(Tree::Quarantine) => drop(next.insert(raw, value)),
                 Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
@@ -286,6 +292,11 @@ impl Backup {
                 _ => {}
             }
         }
+        // What is told of the alerts that stay is told on, under numbers of its own.
+        let of_kept = |entry: &journal::Entry| matches!(&entry.event, Event::Alert { id, .. } if kept.contains(id));
+        let told = told.into_iter().filter(of_kept);
+        let more: Vec<_> = told.chain(held.into_iter().map(Into::into)).collect();
+        journal::append_to(&mut next, &more)?;
         Ok(next)
     }
 }
@@ -352,12 +363,17 @@ fn waits(alert: &AlertRecord) -> bool {
     alert.deliveries.iter().any(|delivery| delivery.step == Step::Accepted)
 }
 
-/// What may have gone out must not go out again by itself.
-fn hold(alert: &mut AlertRecord, now_ms: u64) {
-    let waiting = alert.deliveries.iter_mut();
-    for delivery in waiting.filter(|delivery| delivery.step == Step::Accepted) {
-        delivery.step = Step::Failed;
-        delivery.since = Timestamp(now_ms);
-        delivery.note = HELD.into();
+/// What may have gone out must not go out again by itself. Returns what the journal is told of it.
+fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Happened> {
+    let mut held = Vec::new();
+    for index in 0..alert.deliveries.len() {
+        let delivery = &mut alert.deliveries[index];
+        if delivery.step == Step::Accepted {
+            delivery.step = Step::Failed;
+            delivery.since = Timestamp(now_ms);
+            delivery.note = HELD.into();
+            held.push(Happened::to_one(alert, Timestamp(now_ms), Happening::Failed, index));
+        }
     }
+    held
 }

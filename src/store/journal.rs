@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::batch::raw_key;
+use super::log::State;
 use super::{Batch, Store, StoreError, Tree, View, record};
 use crate::alert::{RouteName, SessionName};
 use crate::outbox::{Happened, Happening, Timestamp};
@@ -27,6 +29,9 @@ pub const AGE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Old entries that a transaction may delete beyond the number of those it adds. It works off what a change of the bounds
 /// or of the clock made too much, and keeps every transaction small.
 const SURPLUS_TRIMMED_MAX: u64 = 8;
+
+/// No relay lives to give out a number like this. A journal that has come so far was written by something else.
+const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// Before this (2024-01-01) a clock was not set: such a stamp tells no age.
 pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000);
@@ -182,10 +187,60 @@ fn append_within(
 /// A row that cannot be read goes when its turn comes by number.
 fn is_old(view: &View, number: u64, now: Timestamp, age_ms_max: u64) -> Result<bool, StoreError> {
     let row = view.get(Tree::Journal, &key(number))?;
-    let at = row
-        .and_then(|value| record::decode::<Entry>(Tree::Journal, VERSION, &value).ok())
-        .map(|entry| entry.at);
-    Ok(at.is_some_and(|at| at >= CLOCK_UNSET_BEFORE && now.0.saturating_sub(at.0) > age_ms_max))
+    Ok(row.is_some_and(|value| is_row_old(&value, now, age_ms_max)))
+}
+
+fn is_row_old(value: &[u8], now: Timestamp, age_ms_max: u64) -> bool {
+    record::decode::<Entry>(Tree::Journal, VERSION, value)
+        .is_ok_and(|Entry { at, .. }| at >= CLOCK_UNSET_BEFORE && now.0.saturating_sub(at.0) > age_ms_max)
+}
+
+/// The numbers and values in the rows of a state.
+fn rows_of(state: &State) -> impl DoubleEndedIterator<Item = (u64, &Vec<u8>)> {
+    let rows = state.range(raw_key(Tree::Journal, &key(0))..=raw_key(Tree::Journal, &key(u64::MAX)));
+    rows.filter_map(|(raw, value)| Some((number_of(raw.get(1..)?)?, value)))
+}
+
+/// What the journal in the rows of a state tells, oldest first. What cannot be read is left out.
+pub(super) fn of_state(state: &State) -> Vec<Entry> {
+    let entry = |(_, value): (u64, &Vec<u8>)| record::decode(Tree::Journal, VERSION, value).ok();
+    rows_of(state).filter_map(entry).collect()
+}
+
+/// Adds `entries` to the rows of a state that is about to be written whole, numbered on, and takes out all that is then over
+/// the bounds. More entries than the journal keeps take their numbers all the same. A journal that cannot be
+/// numbered on goes, and the numbers begin with 1.
+///
+/// # Errors
+/// An entry has no stored form.
+pub(super) fn append_to(state: &mut State, entries: &[Entry]) -> Result<(), StoreError> {
+    append_to_within(BOUNDS, state, entries)
+}
+
+fn append_to_within(bounds: Bounds, state: &mut State, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut last = rows_of(state).next_back().map_or(0, |(number, _)| number);
+    if last > NUMBER_MAX {
+        log::warn!("the journal is left out, and its numbers begin anew: no relay has given number {last}");
+        state.retain(|raw, _| raw.first() != Some(&(Tree::Journal as u8)));
+        last = 0;
+    }
+    let Some(newest) = entries.iter().map(|entry| entry.at).max() else {
+        return Ok(());
+    };
+    let before = last;
+    for entry in entries {
+        last += 1;
+        let value = record::encode(Tree::Journal, VERSION, entry)?;
+        state.insert(raw_key(Tree::Journal, &key(last)), value);
+    }
+    let over = |&(number, value): &(u64, &Vec<u8>)| {
+        last - number >= bounds.entries_max.max(1) || number <= before && is_row_old(value, newest, bounds.age_ms_max)
+    };
+    let trimmed: Vec<u64> = rows_of(state).take_while(over).map(|(number, _)| number).collect();
+    for number in trimmed {
+        state.remove(&raw_key(Tree::Journal, &key(number)));
+    }
+    Ok(())
 }
 
 /// Commits `batch` and the entries that tell of it, as one transaction.

@@ -205,6 +205,68 @@ fn an_alert_has_its_own_history_back_to_its_acceptance() {
     assert!(after(store.view(), u64::MAX, 3).unwrap().is_empty());
 }
 
+/// A state that holds `entries` and one row of another tree on either side.
+fn state_of(entries: impl IntoIterator<Item = (u64, Entry)>) -> State {
+    let others = [Tree::Inbound, Tree::LineEnd].map(|tree| (raw_key(tree, &key(1)), vec![1]));
+    let row = |(number, entry)| {
+        let value = record::encode(Tree::Journal, VERSION, &entry).unwrap();
+        (raw_key(Tree::Journal, &key(number)), value)
+    };
+    entries.into_iter().map(row).chain(others).collect()
+}
+
+fn numbers_of(state: &State) -> Vec<u64> {
+    assert!(state.contains_key(&raw_key(Tree::Inbound, &key(1))));
+    assert!(state.contains_key(&raw_key(Tree::LineEnd, &key(1))));
+    rows_of(state).map(|(number, _)| number).collect()
+}
+
+#[test]
+fn a_state_that_is_written_whole_is_told_on_within_the_bounds() {
+    let sent = |at| entry(at, Happening::Sent, "AAAAAAAAAAAA");
+    let failed = || vec![entry(NOW, Happening::Failed, "BBBBBBBBBBBB"); 3];
+    let mut state = state_of([]);
+    append_to(&mut state, &[]).unwrap();
+    assert_eq!(numbers_of(&state), [0; 0]);
+    append_to(&mut state, &failed()).unwrap();
+    assert_eq!(numbers_of(&state), [1, 2, 3]);
+    assert_eq!(of_state(&state), failed());
+
+    // Old entries go until the first that is not, or whose age is not known.
+    let old = NOW - 31 * DAY;
+    let of = |ats: [u64; 4]| state_of((7u64..).zip(ats.map(sent)));
+    let mut state = of([old, old, NOW - DAY, old]);
+    append_to(&mut state, &failed()).unwrap();
+    assert_eq!(numbers_of(&state), [9, 10, 11, 12, 13]);
+    let mut state = of([old, 5000, old, old]);
+    append_to(&mut state, &failed()).unwrap();
+    assert_eq!(numbers_of(&state), [8, 9, 10, 11, 12, 13]);
+    let mut state = of([old; 4]);
+    append_to(&mut state, &[]).unwrap();
+    assert_eq!(numbers_of(&state), [7, 8, 9, 10], "nothing newer came");
+
+    // By number, also where there are more of them than are kept; none takes a number twice.
+    for (entries_max, kept) in [(5, &[9, 10, 11, 12, 13][..]), (2, &[12, 13]), (0, &[13])] {
+        let mut state = of([NOW; 4]);
+        let bounds = Bounds { entries_max, ..BOUNDS };
+        append_to_within(bounds, &mut state, &failed()).unwrap();
+        assert_eq!(numbers_of(&state), kept);
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_numbered_on_begins_anew() {
+    for number in [u64::MAX, u64::MAX - 1, NUMBER_MAX + 1] {
+        let alone = [(number, entry(NOW, Happening::Sent, "AAAAAAAAAAAA"))];
+        let mut state = state_of(alone.clone());
+        append_to(&mut state, &[]).unwrap();
+        assert_eq!(numbers_of(&state), [0; 0]);
+        let mut state = state_of(alone);
+        append_to(&mut state, &[entry(NOW, Happening::Failed, "BBBBBBBBBBBB")]).unwrap();
+        assert_eq!(numbers_of(&state), [1]);
+    }
+}
+
 #[test]
 fn an_entry_is_small() {
     let row = record::encode(

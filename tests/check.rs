@@ -125,10 +125,59 @@ fn a_log_that_lost_its_end_is_found_by_the_index() {
         1,
         &[
             "NOT SOUND",
-            "the index has seen transaction 20",
-            "acknowledged changes are gone",
+            "the index has seen 20",
+            "has lost its end",
+            "restore a backup",
         ],
     );
+}
+
+#[test]
+fn a_newest_log_that_is_missing_is_found_by_the_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), 1 << 20).unwrap();
+    for number in 0..60u8 {
+        put(&store, Tree::Meta, &[number % 4], &[1; 100_000]);
+    }
+    drop(store);
+    let newest = directory.path().join("log.2");
+    std::fs::remove_file(&newest).expect("it has rotated");
+    let (code, words) = check(directory.path(), &["--json"]);
+    let report: serde_json::Value = serde_json::from_str(words.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (code, &report["sound"], &report["index"], &report["generation"]),
+        (1, &false.into(), &"ahead".into(), &1.into()),
+        "{words}"
+    );
+    let last = format!(
+        "the log ends with transaction {}, and the index has seen 60",
+        report["transaction"]
+    );
+    assert!(report["faults"][0].as_str().unwrap().contains(&last), "{words}");
+    ends(
+        directory.path(),
+        1,
+        &[
+            "NOT SOUND\n",
+            &last,
+            "the newest log is missing",
+            "older files were put back",
+            "keep a copy",
+            "index: ahead",
+        ],
+    );
+    let Err(refused) = Store::open(directory.path(), 1 << 20) else {
+        panic!("a relay would start on it")
+    };
+    assert!(refused.to_string().contains(&last), "{refused}");
+
+    std::fs::remove_file(directory.path().join("log.1")).unwrap();
+    ends(
+        directory.path(),
+        1,
+        &["the log is gone", "the index has seen transaction 60", "keep a copy"],
+    );
+    assert!(!directory.path().join("db.check").exists());
 }
 
 #[test]

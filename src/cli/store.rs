@@ -42,7 +42,7 @@ struct Report {
     torn_bytes: u64,
     /// Transaction at which the generation before ends.
     before: Option<u64>,
-    /// `absent`, `as the log`, `behind`, `unreadable` or `not looked at`; none of them is a fault.
+    /// `absent`, `as the log`, `behind`, `unreadable` or `not looked at`, none of them a fault; or `ahead`, which is one.
     index: &'static str,
     index_detail: String,
     /// The process that has the state; 0 when it has not said which it is.
@@ -110,6 +110,7 @@ impl Report {
             CheckedIndex::Absent => ("absent", "the next start makes it".into()),
             CheckedIndex::AsTheLog => ("as the log", String::new()),
             CheckedIndex::Behind(rows) => ("behind", format!("{rows} rows differ; the next start puts that right")),
+            CheckedIndex::Ahead(seen) => ("ahead", format!("it has seen transaction {seen}")),
             CheckedIndex::Unreadable(cause) => ("unreadable", format!("{cause}; the next start makes it again")),
             CheckedIndex::NotLookedAt(cause) => ("not looked at", cause),
         };

@@ -32,7 +32,7 @@ pub struct Checked {
     pub faults: Vec<String>,
 }
 
-/// What the index is like beside the log. Every start puts it right: nothing of this is a fault.
+/// What the index is like beside the log. Every start puts it right, and nothing of this is a fault, but for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Index {
     /// There is none yet.
@@ -40,6 +40,8 @@ pub enum Index {
     AsTheLog,
     /// So many rows differ, as after a kill.
     Behind(usize),
+    /// It has seen this transaction, which the log does not have: that has lost something, and no start goes on with it.
+    Ahead(u64),
     /// It will be made again.
     Unreadable(String),
     NotLookedAt(String),
@@ -51,10 +53,6 @@ pub enum Index {
 /// # Errors
 /// There is no state there, it cannot be read at all, a later version wrote it, or the log itself is damaged.
 pub fn check(path: &Path) -> Result<Checked, StoreError> {
-    let open = |cause: &str| StoreError::Open {
-        path: path.to_owned(),
-        cause: cause.into(),
-    };
     let disk = RealDisk::new(path.to_owned());
     look_for_a_state(path)?;
     let (lock, held_by, unlocked) = match Lock::acquire(path) {
@@ -65,9 +63,7 @@ pub fn check(path: &Path) -> Result<Checked, StoreError> {
     };
     let found = patiently(lock.is_none(), || inspect(&disk)).map_err(|error| writer::log_error(path, error))?;
     let Some(found) = found else {
-        return Err(open(
-            "there is no log in it; a run of the relay makes one, also from an older state",
-        ));
+        return Err(without_log(path, lock.is_some()));
     };
     let mut faults = Vec::new();
     let (before, fault) = match patiently(lock.is_none(), || inspect_before(&disk, found.generation)) {
@@ -193,6 +189,22 @@ fn advice(tree: Tree) -> &'static str {
     }
 }
 
+/// What a state without a log is. An index that has seen a transaction had one.
+fn without_log(path: &Path, locked: bool) -> StoreError {
+    let seen = (locked && path.join("db").exists())
+        .then(|| Copy::of(path).ok())
+        .flatten()
+        .and_then(|copy| index::read_all(&copy.0).ok())
+        .and_then(|(_, seen)| seen);
+    match seen {
+        Some(seen) => writer::index_error(path, index::IndexError::Ahead { seen }, None),
+        None => StoreError::Open {
+            path: path.to_owned(),
+            cause: "there is no log in it; a run of the relay makes one, also from an older state".into(),
+        },
+    }
+}
+
 fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
     if !path.join("db").exists() {
         return Index::Absent;
@@ -206,11 +218,9 @@ fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
         Err(cause) => return Index::Unreadable(cause),
     };
     if let Some(seen) = seen.filter(|seen| *seen > found.sequence) {
-        faults.push(format!(
-            "the index has seen transaction {seen} and the log ends with {}: acknowledged changes are gone; keep a copy, \
-             move the state directory away, then restore a backup or pair again",
-            found.sequence
-        ));
+        let ahead = index::IndexError::Ahead { seen };
+        faults.push(writer::index_error(path, ahead, Some(found.sequence)).to_string());
+        return Index::Ahead(seen);
     }
     let missing = found.state.iter().filter(|(key, value)| rows.get(*key) != Some(*value));
     let surplus = rows.keys().filter(|key| !found.state.contains_key(*key));

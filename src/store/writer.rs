@@ -582,7 +582,7 @@ pub(super) fn log_error(path: &Path, error: LogError) -> StoreError {
 }
 
 /// `sequence`: of the log's last transaction, if there is a log.
-fn index_error(path: &Path, error: IndexError, sequence: Option<u64>) -> StoreError {
+pub(super) fn index_error(path: &Path, error: IndexError, sequence: Option<u64>) -> StoreError {
     let path: PathBuf = path.to_owned();
     match (error, sequence) {
         (IndexError::Failed(cause), _) => StoreError::Open { path, cause },
@@ -592,7 +592,10 @@ fn index_error(path: &Path, error: IndexError, sequence: Option<u64>) -> StoreEr
         },
         (IndexError::Ahead { seen }, Some(sequence)) => StoreError::Damaged {
             path,
-            cause: format!("the log ends with transaction {sequence}, and the index has seen {seen}"),
+            cause: format!(
+                "the log ends with transaction {sequence}, and the index has seen {seen}: the newest log is missing, or has \
+                 lost its end, or older files were put back"
+            ),
         },
     }
 }

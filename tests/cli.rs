@@ -487,6 +487,44 @@ fn pairing_by_raw_lines_by_picture_and_by_code() {
 }
 
 #[test]
+fn a_list_that_is_not_all_says_so() {
+    let bench = Bench::new();
+    for _ in 0..50 {
+        bench.relay.put("x", Step::Accepted);
+    }
+    assert_eq!(ends(&bench, &["queue"], 0, "").err, "");
+    bench.relay.put("x", Step::Sent);
+    let more = |args: &[&str], rows: usize, words: &str| {
+        let ran = ends(&bench, args, 0, words);
+        assert_eq!(
+            (ran.out.lines().count(), ran.err.is_empty()),
+            (rows + 1, words.is_empty()),
+            "{}",
+            ran.err
+        );
+    };
+    more(&["queue"], 50, "older ones: `tautline queue list --limit 1000`");
+    more(&["queue", "list", "--pending"], 50, "");
+    more(
+        &["queue", "list", "--pending", "--limit", "49"],
+        49,
+        "list --pending --limit 1000`",
+    );
+    more(&["queue", "list", "--limit", "51"], 51, "");
+    let ran = ends(&bench, &["queue", "--json"], 0, "");
+    let listed: Vec<AlertView> = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((listed.len(), ran.err.as_str()), (50, ""));
+    for _ in 51..999 {
+        bench.relay.put("x", Step::Sent);
+    }
+    more(&["queue", "list", "--limit", "1000"], 999, "");
+    more(&["queue", "list", "--limit", "999"], 999, "");
+    bench.relay.put("x", Step::Sent);
+    more(&["queue", "list", "--limit", "999"], 999, "there are older ones");
+    more(&["queue", "list", "--limit", "1000"], 1000, "at most 1000");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let bench = Bench::new();
     for _ in 0..500 {

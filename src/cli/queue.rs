@@ -10,6 +10,8 @@ use super::output::{ago, plain, print, print_json, say, table, utc};
 use super::{Exit, Failure, Global};
 
 const LIMIT_DEFAULT: u16 = 50;
+/// What the relay gives at the most.
+const LIMIT_MAX: u16 = 1000;
 const TEXT_CHARS_MAX: usize = 60;
 
 #[derive(Debug, Args)]
@@ -25,8 +27,8 @@ enum QueueCommand {
         /// Only those that are not sent yet
         #[arg(long)]
         pending: bool,
-        /// At most this many
-        #[arg(long, default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        /// At most this many, up to 1000
+        #[arg(long, default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=i64::from(LIMIT_MAX)))]
         limit: u16,
     },
     /// Show one alert, each of its deliveries, and how it came to that
@@ -61,8 +63,12 @@ pub(super) fn execute(global: &Global, args: QueueArgs) -> Result<(), Failure> {
 }
 
 async fn list(global: &Global, client: &Client, pending: bool, limit: u16) -> Result<(), Failure> {
-    let target = format!("/v1/alerts?limit={limit}{}", if pending { "&pending=1" } else { "" });
-    let alerts: Vec<AlertView> = client.call("GET", &target, Vec::new(), PROMPT).await?;
+    // One more than is shown tells whether that is all.
+    let asked = limit.saturating_add(1).min(LIMIT_MAX);
+    let target = format!("/v1/alerts?limit={asked}{}", if pending { "&pending=1" } else { "" });
+    let mut alerts: Vec<AlertView> = client.call("GET", &target, Vec::new(), PROMPT).await?;
+    let got = alerts.len();
+    alerts.truncate(limit.into());
     if global.json {
         return print_json(&alerts);
     }
@@ -74,7 +80,16 @@ async fn list(global: &Global, client: &Client, pending: bool, limit: u16) -> Re
         return Ok(());
     }
     let rows: Vec<_> = alerts.iter().map(row).collect();
-    print(table(&["ID", "AGE", "ROUTE", "STATE", "TRIES", "MESSAGE"], &rows))
+    print(table(&["ID", "AGE", "ROUTE", "STATE", "TRIES", "MESSAGE"], &rows))?;
+    if got > usize::from(limit) {
+        let pending = if pending { " --pending" } else { "" };
+        say(format_args!(
+            "there are older ones: `tautline queue list{pending} --limit {LIMIT_MAX}` shows up to {LIMIT_MAX}"
+        ));
+    } else if got >= usize::from(LIMIT_MAX) {
+        say(format_args!("there may be older ones: at most {LIMIT_MAX} are shown"));
+    }
+    Ok(())
 }
 
 fn row(alert: &AlertView) -> Vec<String> {

@@ -183,7 +183,7 @@ fn a_folder_without_a_whole_login_is_refused_and_the_state_not_touched() {
     refused(raw(b"").path(), "it is empty (0 bytes)");
     refused(raw(&whole[..whole.len() / 2]).path(), "it ends in the middle");
     refused(raw(&[0; 4096]).path(), "it is not JSON");
-    refused(raw(b"[]").path(), "a field is missing");
+    refused(raw(b"[]").path(), "a list where an object should be");
 
     let never = |creds: &mut Value| {
         creds.as_object_mut().unwrap().remove("account");
@@ -196,7 +196,7 @@ fn a_folder_without_a_whole_login_is_refused_and_the_state_not_touched() {
     let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     refused(
         creds(&key("noiseKey", "private", "AAAA")).path(),
-        "noiseKey: its private half has 3 bytes",
+        "damaged: noiseKey.private: 3 bytes where 32 should be. Pair",
     );
     refused(
         creds(&key("noiseKey", "public", zeros)).path(),
@@ -210,7 +210,7 @@ fn a_folder_without_a_whole_login_is_refused_and_the_state_not_touched() {
     refused(creds(&swapped).path(), "not signed by signedIdentityKey");
     refused(
         creds(&|creds| creds["advSecretKey"] = "AAAA".into()).path(),
-        "advSecretKey: it has 3 bytes",
+        "advSecretKey: 3 bytes where 32 should be",
     );
     refused(
         creds(&|creds| creds["me"]["id"] = "15550100001@s.whatsapp.net".into()).path(),
@@ -218,8 +218,56 @@ fn a_folder_without_a_whole_login_is_refused_and_the_state_not_touched() {
     );
     refused(
         creds(&|creds| creds["account"]["deviceSignature"] = "AAAA".into()).path(),
-        "account.deviceSignature",
+        "account.deviceSignature: 3 bytes where 64 should be",
     );
+    // The path of the field, at any depth, and none of its content.
+    let at = |path: &'static str, value: Value| {
+        creds(&move |creds: &mut Value| *creds.pointer_mut(path).unwrap() = value.clone())
+    };
+    for (path, value, words) in [
+        (
+            "/signedPreKey/keyPair/private/data",
+            "AAAA".into(),
+            "signedPreKey.keyPair.private: 3 bytes where 32 should be",
+        ),
+        (
+            "/signedPreKey/keyPair/public/data",
+            "AA==".into(),
+            "signedPreKey.keyPair.public: 1 byte where 32 or 33 should be",
+        ),
+        (
+            "/signedPreKey/signature",
+            Value::Null,
+            "signedPreKey.signature: null where bytes should be (line 1, ",
+        ),
+        (
+            "/signedPreKey/keyId",
+            0.into(),
+            "signedPreKey.keyId: it is out of range",
+        ),
+        (
+            "/signedPreKey/keyPair",
+            serde_json::json!({}),
+            "signedPreKey.keyPair.public: it is missing",
+        ),
+        (
+            "/registrationId",
+            "NEVER".into(),
+            "registrationId: text where a whole number should be",
+        ),
+        (
+            "/noiseKey/private/data",
+            "NEVER!".into(),
+            "noiseKey.private.data: it is not base64",
+        ),
+        ("/account/details", "".into(), "account.details: it is empty"),
+        ("/me/id", 7.into(), "me.id: a number where text should be"),
+    ] {
+        let folder = at(path, value);
+        refused(folder.path(), words);
+        let (_, _, err) = import(&offline_site(), folder.path(), &[]);
+        assert!(!err.contains("NEVER"), "{err}");
+    }
 }
 
 #[test]
@@ -265,6 +313,109 @@ fn a_broken_key_of_a_chat_is_left_out_and_named() {
     assert_eq!(report["taken"]["pre_keys"], before.pre_keys - 1);
     assert_eq!(report["taken"]["sessions"], before.sessions - 1);
     assert_eq!(report["taken"]["sender_keys"], before.sender_keys - 1);
+}
+
+#[test]
+fn what_is_left_out_is_told_with_the_field() {
+    let sync_version = "app-state-sync-version-regular.json".to_owned();
+    let whole = |name: &str| match fs::read_to_string(fixture().join("auth").join(name)) {
+        Ok(text) => serde_json::from_str(&text).unwrap(),
+        Err(_) => serde_json::json!({"version": 3, "hash": "", "indexValueMap": {}}),
+    };
+    let names: Vec<String> = fs::read_dir(fixture().join("auth"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let first = |prefix: &str| -> String {
+        let mut names: Vec<_> = names.iter().filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names[0].clone()
+    };
+    let session = |name: &str| {
+        whole(name)["_sessions"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap()
+            .clone()
+    };
+    let (pre_key, of_peer) = (first("pre-key-"), first("session-"));
+    let sync_key = first("app-state-sync-key-");
+    let ratchet = format!("/_sessions/{}", session(&of_peer).replace('~', "~0").replace('/', "~1"));
+    for (file, path, value, words) in [
+        (
+            &pre_key,
+            "/private/data".to_owned(),
+            "AAAA".into(),
+            "private: 3 bytes where 32 should be",
+        ),
+        (
+            &pre_key,
+            "/public".to_owned(),
+            7.into(),
+            "public: a number where bytes should be",
+        ),
+        (&of_peer, "/version".to_owned(), "v9".into(), "version: it is not v1"),
+        (
+            &of_peer,
+            format!("{ratchet}/currentRatchet/rootKey"),
+            "AAAA".into(),
+            "_sessions.#1.currentRatchet.rootKey: 3 bytes where 32 should be",
+        ),
+        (
+            &of_peer,
+            format!("{ratchet}/indexInfo/baseKey"),
+            "AAAA".into(),
+            "_sessions.#1.indexInfo.baseKey: 3 bytes where 33 should be",
+        ),
+        (
+            &of_peer,
+            format!("{ratchet}/indexInfo/baseKeyType"),
+            9.into(),
+            "_sessions.#1.indexInfo.baseKeyType: it is not a value that is known",
+        ),
+        (
+            &of_peer,
+            format!("{ratchet}/_chains"),
+            serde_json::json!({"BQ==": {"chainKey": {"counter": 0, "key": "AAAA"}, "chainType": 1}}),
+            "_sessions.#1._chains.#1.chainKey.key: 3 bytes where 32 should be",
+        ),
+        (
+            &sync_key,
+            "/keyData".to_owned(),
+            "AAAA".into(),
+            "keyData: 3 bytes where 32 should be",
+        ),
+        (
+            &sync_version,
+            "/hash".to_owned(),
+            "AAAA".into(),
+            "hash: 3 bytes where 128 should be",
+        ),
+        (
+            &sync_version,
+            "/version".to_owned(),
+            "x".into(),
+            "version: it is not a whole number",
+        ),
+    ] {
+        let folder = copied();
+        let mut changed = whole(file);
+        *changed
+            .pointer_mut(&path)
+            .unwrap_or_else(|| panic!("{file} has no {path}")) = value;
+        fs::write(folder.path().join(file), changed.to_string()).unwrap();
+        let imported = folder::read(folder.path()).unwrap();
+        let [left] = imported.left_out() else {
+            panic!("{path}: {:?}", imported.left_out())
+        };
+        assert!(
+            left.file == *file && left.reason.starts_with(words),
+            "{words}: {}",
+            left.reason
+        );
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use wacore_binary::{Jid, Server};
 use waproto::whatsapp as wa;
 
 use super::json::{self, Bytes, Fault};
+use super::place::under;
 use super::{PRE_KEY_ID_MAX, Refusal};
 
 /// The server's hint where to connect to. The real one has a few bytes; a damaged one must not grow every handshake.
@@ -78,8 +79,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
     (device.pn, device.lid) = (Some(pn), lid);
     device.push_name = me.name.unwrap_or_default();
     device.registration_id = creds.registration_id;
-    device.noise_key = pair(&creds.noise_key).map_err(|why| bad("noiseKey", why))?;
-    device.identity_key = pair(&creds.signed_identity_key).map_err(|why| bad("signedIdentityKey", why))?;
+    device.noise_key = pair("noiseKey", &creds.noise_key).map_err(Refusal::Key)?;
+    device.identity_key = pair("signedIdentityKey", &creds.signed_identity_key).map_err(Refusal::Key)?;
     let (signed, signature) = signed_pre_key(&creds.signed_pre_key, &device.identity_key)?;
     device.signed_pre_key = signed;
     device.signed_pre_key_signature = signature;
@@ -87,7 +88,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
     device.adv_secret_key = creds
         .adv_secret_key
         .array()
-        .ok_or_else(|| bad("advSecretKey", wrong_length(&creds.adv_secret_key, 32)))?;
+        .ok_or_else(|| Refusal::Key(json::wrong_length("advSecretKey", creds.adv_secret_key.as_slice(), 32)))?;
     device.account = Some(Arc::new(vouched(&account)?));
     device.edge_routing_info = creds
         .routing_info
@@ -108,9 +109,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
 /// Our own number and hidden id, each with the number of this device.
 fn addresses(me: &Me) -> Result<(Jid, Option<Jid>), Refusal> {
     let pn = parse_jid(&me.id, Server::Pn).filter(|jid| jid.device > 0);
-    let pn = pn.ok_or_else(|| bad("me.id", "it is not the address of a linked device".into()))?;
+    let pn = pn.ok_or_else(|| bad("me.id", "it is not the address of a linked device"))?;
     let Some(lid) = &me.lid else { return Ok((pn, None)) };
-    let mut lid = parse_jid(lid, Server::Lid).ok_or_else(|| bad("me.lid", "it is not a hidden id".into()))?;
+    let mut lid = parse_jid(lid, Server::Lid).ok_or_else(|| bad("me.lid", "it is not a hidden id"))?;
     // Some versions wrote it without the device.
     if lid.device == 0 {
         lid.device = pn.device;
@@ -124,42 +125,46 @@ fn parse_jid(text: &str, server: Server) -> Option<Jid> {
     (jid.server == server && is_number && jid.agent == 0 && jid.integrator == 0).then_some(jid)
 }
 
-/// A key pair whose halves belong together.
-pub(super) fn pair(pair: &Pair) -> Result<KeyPair, Fault> {
-    let private = PrivateKey::deserialize(pair.private.as_slice())
-        .map_err(|_| format!("its private half has {} bytes, not 32", pair.private.as_slice().len()))?;
-    let public = public_key(&pair.public)?;
+/// The key pair at `path`, whose halves belong together.
+pub(super) fn pair(path: &str, pair: &Pair) -> Result<KeyPair, Fault> {
+    let private = private_key(&under(path, "private"), &pair.private)?;
+    let public = public_key(&under(path, "public"), &pair.public)?;
     match private.public_key() {
         Ok(derived) if derived == public => Ok(KeyPair::new(public, private)),
-        Ok(_) | Err(_) => Err("its public half does not belong to its private half".into()),
+        Ok(_) | Err(_) => Err(json::at(path, "its public half does not belong to its private half")),
     }
 }
 
-/// A public key, with its type byte or without.
-pub(super) fn public_key(bytes: &Bytes) -> Result<PublicKey, Fault> {
+/// The private key at `path`.
+pub(super) fn private_key(path: &str, bytes: &Bytes) -> Result<PrivateKey, Fault> {
+    PrivateKey::deserialize(bytes.as_slice()).map_err(|_| json::wrong_length(path, bytes.as_slice(), 32))
+}
+
+/// The public key at `path`, with its type byte or without.
+pub(super) fn public_key(path: &str, bytes: &Bytes) -> Result<PublicKey, Fault> {
     let key = match bytes.as_slice() {
-        key @ [_, ..] if key.len() == PublicKey::RAW_KEY_LEN => PublicKey::from_djb_public_key_bytes(key).ok(),
-        key if key.len() == PublicKey::SERIALIZED_KEY_LEN => PublicKey::deserialize(key).ok(),
-        _ => None,
+        key @ [_, ..] if key.len() == PublicKey::RAW_KEY_LEN => PublicKey::from_djb_public_key_bytes(key),
+        key if key.len() == PublicKey::SERIALIZED_KEY_LEN => PublicKey::deserialize(key),
+        key => return Err(json::wrong_length(path, key, "32 or 33")),
     };
-    key.ok_or_else(|| format!("its public half is not a key ({} bytes)", bytes.as_slice().len()))
+    key.map_err(|_| json::at(path, "it is not a key"))
 }
 
 fn signed_pre_key(signed: &SignedPair, identity: &KeyPair) -> Result<(KeyPair, [u8; 64]), Refusal> {
-    let fault = |why| bad("signedPreKey", why);
-    let key = pair(&signed.key_pair).map_err(fault)?;
+    let key = pair("signedPreKey.keyPair", &signed.key_pair).map_err(Refusal::Key)?;
+    let path = "signedPreKey.signature";
     let signature = signed
         .signature
         .array()
-        .ok_or_else(|| fault(wrong_length(&signed.signature, 64)))?;
+        .ok_or_else(|| Refusal::Key(json::wrong_length(path, signed.signature.as_slice(), 64)))?;
     if !identity
         .public_key
         .verify_signature(&key.public_key.serialize(), &signature)
     {
-        return Err(fault("it is not signed by signedIdentityKey".into()));
+        return Err(bad(path, "the key is not signed by signedIdentityKey"));
     }
     if signed.key_id == 0 || signed.key_id > PRE_KEY_ID_MAX {
-        return Err(fault(format!("its number {} is out of range", signed.key_id)));
+        return Err(bad("signedPreKey.keyId", "it is out of range"));
     }
     Ok((key, signature))
 }
@@ -173,11 +178,11 @@ fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, Refusal> {
     ];
     for (name, bytes, length) in fields {
         if bytes.as_slice().len() != length {
-            return Err(bad(name, wrong_length(bytes, length)));
+            return Err(Refusal::Key(json::wrong_length(name, bytes.as_slice(), length)));
         }
     }
     if account.details.as_slice().is_empty() {
-        return Err(bad("account.details", "it is empty".into()));
+        return Err(bad("account.details", "it is empty"));
     }
     Ok(wa::ADVSignedDeviceIdentity {
         details: Some(account.details.to_vec()),
@@ -187,10 +192,6 @@ fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, Refusal> {
     })
 }
 
-fn wrong_length(bytes: &Bytes, wanted: usize) -> Fault {
-    format!("it has {} bytes, not {wanted}", bytes.as_slice().len())
-}
-
-fn bad(field: &'static str, why: Fault) -> Refusal {
-    Refusal::Key { field, why }
+fn bad(path: &str, why: &str) -> Refusal {
+    Refusal::Key(json::at(path, why))
 }

@@ -11,14 +11,22 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use zeroize::Zeroizing;
 
+use super::place;
+
 /// As Node reads it: with padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a file could not be taken, in one line without anything of its content: it is full of keys.
+/// Why a file could not be taken, in one line: the path of the field and what is wrong with it, without anything of its
+/// content, which is keys.
 pub(super) type Fault = String;
+
+const NOT_BASE64: &str = "it is not base64";
+const NOT_BYTES: &str = "it is not bytes as Baileys writes them";
+const NOT_WHOLE: &str = "it is not a whole number";
+const OUT_OF_RANGE: &str = "it is out of range";
 
 /// Reads one JSON document.
 pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
@@ -27,13 +35,92 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> 
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        // The error's own words quote values.
         match error.classify() {
             Category::Eof => format!("it ends in the middle ({place})"),
             Category::Syntax | Category::Io => format!("it is not JSON ({place})"),
-            Category::Data => format!("a field is missing or is not as Baileys writes it ({place})"),
+            Category::Data => {
+                let path = place::path(before(bytes, error.line(), error.column()));
+                format!("{} ({place})", misfit(&path, &error))
+            }
         }
     })
+}
+
+/// What stands before a place, whose line counts from 1 and whose column is in bytes.
+fn before(bytes: &[u8], line: usize, column: usize) -> &[u8] {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let start: usize = lines.take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    &bytes[..bytes.len().min(start + column)]
+}
+
+/// What is wrong with the value at `path`. The error's own words quote values: only what is known of them is passed on.
+fn misfit(path: &str, error: &serde_json::Error) -> Fault {
+    let words = Zeroizing::new(error.to_string());
+    let after = |start: &str| words.strip_prefix(start);
+    if let Some((name, _)) = after("missing field `").and_then(|rest| rest.split_once('`')) {
+        return at(&place::under(path, name), "it is missing");
+    }
+    if let Some(got) = after("invalid type: ") {
+        return match (got_word(got), wanted_word(&words)) {
+            (Some(got), Some(wanted)) => at(path, format!("{got} where {wanted} should be")),
+            _ => at(path, "it is not as Baileys writes it"),
+        };
+    }
+    let known = [NOT_BASE64, NOT_BYTES, NOT_WHOLE, OUT_OF_RANGE];
+    let why = match known.into_iter().find(|known| words.starts_with(known)) {
+        Some(known) => known,
+        None if words.starts_with("invalid value: integer") => OUT_OF_RANGE,
+        None if words.starts_with("invalid length") => "a list where an object should be",
+        None if words.starts_with("duplicate field") => "it is there twice",
+        None => "it is not as Baileys writes it",
+    };
+    at(path, why)
+}
+
+fn got_word(words: &str) -> Option<&'static str> {
+    let words = [
+        ("null", "null"),
+        ("boolean", "true or false"),
+        ("integer", "a number"),
+        ("floating point", "a fraction"),
+        ("string", "text"),
+        ("map", "an object"),
+        ("sequence", "a list"),
+    ]
+    .into_iter()
+    .find(|(word, _)| words.starts_with(word));
+    words.map(|(_, word)| word)
+}
+
+fn wanted_word(words: &str) -> Option<&'static str> {
+    let (_, wanted) = words.rsplit_once(", expected ")?;
+    let (wanted, _) = wanted.rsplit_once(" at line ")?;
+    match wanted {
+        "u8" | "u32" | "i64" | "a whole number" => Some("a whole number"),
+        "a string" => Some("text"),
+        "a boolean" => Some("true or false"),
+        "a sequence" => Some("a list"),
+        "bytes" => Some("bytes"),
+        "an object" => Some("an object"),
+        wanted => wanted.starts_with("struct ").then_some("an object"),
+    }
+}
+
+/// What is wrong with the value at `path`; of the document itself without one.
+pub(super) fn at(path: &str, why: impl fmt::Display) -> Fault {
+    match path {
+        "" => why.to_string(),
+        path => format!("{path}: {why}"),
+    }
+}
+
+/// The fault of bytes at `path` that are not `wanted` in number.
+pub(super) fn wrong_length(path: &str, bytes: &[u8], wanted: impl fmt::Display) -> Fault {
+    let bytes = match bytes.len() {
+        1 => "1 byte".to_owned(),
+        count => format!("{count} bytes"),
+    };
+    at(path, format!("{bytes} where {wanted} should be"))
 }
 
 /// Bytes without padding or with.
@@ -76,7 +163,7 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Bytes, E> {
-        let bytes = from_base64(text).ok_or_else(|| E::custom("not base64"))?;
+        let bytes = from_base64(text).ok_or_else(|| E::custom(NOT_BASE64))?;
         Ok(Bytes(bytes.into()))
     }
 
@@ -94,13 +181,13 @@ impl<'de> Visitor<'de> for BytesVisitor {
             match key.as_str() {
                 "type" => {
                     if map.next_value::<String>()? != "Buffer" {
-                        return Err(A::Error::custom("not a buffer"));
+                        return Err(A::Error::custom(NOT_BYTES));
                     }
                 }
                 "data" => bytes = map.next_value()?,
                 // Written in order; anything else would not be an array to whoever wrote it.
                 number if number.parse() == Ok(bytes.0.len()) => bytes.0.push(map.next_value()?),
-                _ => return Err(A::Error::custom("not a buffer")),
+                _ => return Err(A::Error::custom(NOT_BYTES)),
             }
         }
         Ok(bytes)
@@ -157,11 +244,11 @@ impl<'de> Deserialize<'de> for Int {
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Int, E> {
-                i64::try_from(number).map(Int).map_err(E::custom)
+                i64::try_from(number).map(Int).map_err(|_| E::custom(OUT_OF_RANGE))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Int, E> {
-                text.parse().map(Int).map_err(E::custom)
+                text.parse().map(Int).map_err(|_| E::custom(NOT_WHOLE))
             }
         }
         deserializer.deserialize_any(IntVisitor)
@@ -207,10 +294,92 @@ mod tests {
         assert_eq!(fault(""), "it is empty (0 bytes)");
         assert_eq!(fault(r#"{"n":"#), "it ends in the middle (line 1, column 5)");
         assert_eq!(fault("\0\0"), "it is not JSON (line 1, column 1)");
-        let quoted = fault(r#"{"n":"secret"}"#);
+        assert_eq!(fault("[]"), "a list where an object should be (line 1, column 2)");
+        assert_eq!(
+            fault(r#"{"n":"secret"}"#),
+            "n: text where a whole number should be (line 1, column 13)"
+        );
+        assert_eq!(fault("{\n \"m\": 7}"), "n: it is missing (line 2, column 8)");
+    }
+
+    #[test]
+    fn a_fault_names_the_field_and_quotes_nothing() {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Outer {
+            #[serde(rename = "theKey")]
+            _key: Option<Inner>,
+            #[serde(rename = "_map", default)]
+            _map: Pairs<Inner>,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            #[serde(rename = "private")]
+            _private: Bytes,
+            #[serde(rename = "count", default)]
+            _count: Int,
+            #[serde(rename = "list", default)]
+            _list: Vec<u32>,
+        }
+        let secret = "c2VjcmV0, expected u32 at line 7";
+        for (inner, wanted) in [
+            (r#"5"#, "theKey: a number where an object should be"),
+            (r#""SECRET""#, "theKey: text where an object should be"),
+            ("[]", "theKey: a list where an object should be"),
+            (r#"{"public":"x"}"#, "theKey.private: it is missing"),
+            (r#"{"private":"SECRET"}"#, "theKey.private: it is not base64"),
+            (r#"{"private":null}"#, "theKey.private: null where bytes should be"),
+            (r#"{"private":7.5}"#, "theKey.private: a fraction where bytes should be"),
+            (r#"{"private":[1,256]}"#, "theKey.private[1]: it is out of range"),
+            (
+                r#"{"private":[1,"SECRET"]}"#,
+                "theKey.private[1]: text where a whole number should be",
+            ),
+            (
+                r#"{"private":{"type":"SECRET","data":""}}"#,
+                "theKey.private.type: it is not bytes as Baileys writes them",
+            ),
+            (
+                r#"{"private":{"type":"Buffer","data":"SECRET"}}"#,
+                "theKey.private.data: it is not base64",
+            ),
+            (
+                r#"{"private":{"SECRET":1}}"#,
+                "theKey.private.#1: it is not bytes as Baileys writes them",
+            ),
+            (r#"{"private":"","private":""}"#, "theKey.private: it is there twice"),
+            (
+                r#"{"private":"","count":"SECRET"}"#,
+                "theKey.count: it is not a whole number",
+            ),
+            (
+                r#"{"private":"","count":1e99}"#,
+                "theKey.count: a fraction where a whole number should be",
+            ),
+            (
+                r#"{"private":"","count":18446744073709551615}"#,
+                "theKey.count: it is out of range",
+            ),
+            (
+                r#"{"private":"","count":true}"#,
+                "theKey.count: true or false where a whole number should be",
+            ),
+            (
+                r#"{"private":"","list":{}}"#,
+                "theKey.list: an object where a list should be",
+            ),
+            (r#"{"private":"","list":[1, -1]}"#, "theKey.list[1]: it is out of range"),
+        ] {
+            let text = format!(r#"{{"other": [{{"private": 1}}], "theKey": {inner}}}"#).replace("SECRET", secret);
+            let fault = read::<Outer>(text.as_bytes()).err().unwrap();
+            let (words, place) = fault.rsplit_once(" (line 1, column ").unwrap();
+            assert!(words == wanted && place.ends_with(')'), "{inner}: {fault}");
+        }
+        let text = r#"{"_map": {"BQ+/": {"private":""}, "15550100002@lid": {"private": {}, "count": []}}}"#;
+        let fault = read::<Outer>(text.as_bytes()).err().unwrap();
         assert!(
-            quoted.contains("not as Baileys writes it") && !quoted.contains("secret"),
-            "{quoted}"
+            fault.starts_with("_map.#2.count: a list where a whole number"),
+            "{fault}"
         );
     }
 }

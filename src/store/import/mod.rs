@@ -15,6 +15,7 @@ mod creds;
 pub mod folder;
 mod json;
 mod names;
+mod place;
 mod signal;
 mod state;
 
@@ -58,8 +59,9 @@ pub enum Refusal {
     Creds(String),
     #[error("{CREDS} is of a login that was never finished: no phone has linked this device; pair instead")]
     NotRegistered,
-    #[error("{CREDS} is damaged: {field}: {why}. Pair instead")]
-    Key { field: &'static str, why: String },
+    /// The path of the field, and what is wrong with it.
+    #[error("{CREDS} is damaged: {0}. Pair instead")]
+    Key(String),
 }
 
 /// A file that was not taken, and why.

@@ -7,6 +7,10 @@ use wacore::store::traits::{AppStateSyncKey, TcTokenEntry};
 use waproto::whatsapp::message::AppStateSyncKeyFingerprint;
 
 use super::json::{self, Bytes, Fault, Int, Pairs};
+use super::place::under;
+
+/// Of the app state's MACs, both kinds.
+const MAC_BYTES: usize = 32;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +33,7 @@ struct FingerprintJson {
 pub(super) fn sync_key(bytes: &[u8]) -> Result<AppStateSyncKey, Fault> {
     let key: SyncKeyJson = json::read(bytes)?;
     if key.key_data.as_slice().len() != 32 {
-        return Err(format!("its key has {} bytes, not 32", key.key_data.as_slice().len()));
+        return Err(json::wrong_length("keyData", key.key_data.as_slice(), 32));
     }
     let fingerprint = key.fingerprint.map(|fingerprint| AppStateSyncKeyFingerprint {
         raw_id: fingerprint.raw_id,
@@ -62,20 +66,23 @@ struct ValueJson {
 pub(super) fn sync_version(bytes: &[u8]) -> Result<(HashState, Vec<AppStateMutationMAC>), Fault> {
     let json: VersionJson = json::read(bytes)?;
     let state = HashState {
-        version: u64::try_from(json.version.0).map_err(|_| "its version is below zero")?,
+        version: u64::try_from(json.version.0).map_err(|_| json::at("version", "it is below zero"))?,
         hash: json
             .hash
             .array()
-            .ok_or_else(|| format!("its hash has {} bytes, not 128", json.hash.as_slice().len()))?,
+            .ok_or_else(|| json::wrong_length("hash", json.hash.as_slice(), 128))?,
         ..HashState::default()
     };
     let mut macs = Vec::with_capacity(json.index_value_map.0.len());
-    for (index, value) in json.index_value_map.0 {
-        let index_mac = json::from_base64(&index).filter(|mac| mac.len() == 32);
-        let value_mac = Some(value.value_mac.to_vec()).filter(|mac| mac.len() == 32);
-        let (Some(index_mac), Some(value_mac)) = (index_mac, value_mac) else {
-            return Err("a MAC in it has not 32 bytes".into());
-        };
+    for (number, (index, value)) in (1..).zip(json.index_value_map.0) {
+        let path = format!("indexValueMap.#{number}");
+        let index_mac = json::from_base64(&index)
+            .filter(|mac| mac.len() == MAC_BYTES)
+            .ok_or_else(|| json::at(&path, format!("its name is not {MAC_BYTES} bytes")))?;
+        let value_mac = value.value_mac.to_vec();
+        if value_mac.len() != MAC_BYTES {
+            return Err(json::wrong_length(&under(&path, "valueMac"), &value_mac, MAC_BYTES));
+        }
         macs.push(AppStateMutationMAC { index_mac, value_mac });
     }
     Ok((state, macs))

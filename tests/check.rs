@@ -1,7 +1,7 @@
 //! `tautline store check` as a script sees it: what is sound, what is not, and that looking changes nothing.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -285,4 +285,27 @@ fn a_relay_that_runs_is_no_hindrance() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Only root can look at another user's state, so nothing is shown elsewhere.
+#[test]
+fn a_check_by_root_leaves_a_lock_that_the_owner_can_open() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = state();
+    let lock = directory.path().join("lock");
+    std::fs::remove_file(&lock).unwrap();
+    chown(directory.path(), Some(65_534), Some(65_534)).unwrap();
+    ends(directory.path(), 0, &["sound\n"]);
+    let made = std::fs::metadata(&lock).unwrap();
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (65_534, 65_534, 0o600));
+
+    // What is not a lock is not written to.
+    let photo = directory.path().join("photo.jpg");
+    std::fs::write(&photo, "x").unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&photo, &lock).unwrap();
+    ends(directory.path(), 0, &["sound\n", "the lock cannot be taken"]);
+    assert_eq!(std::fs::read(&photo).unwrap(), b"x");
 }

@@ -1,11 +1,11 @@
 //! One owner at a time.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 /// The state belongs to another process, or the lock file is out of reach.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,14 +45,7 @@ impl Lock {
             path: path.to_owned(),
             cause: error.to_string(),
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join("lock"))
-            .map_err(open)?;
+        let mut file = file_in(path).map_err(open)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -98,4 +91,23 @@ impl Lock {
         let named = std::fs::metadata(&self.path);
         named.is_ok_and(|named| (named.dev(), named.ino()) == self.identity)
     }
+}
+
+/// Opens or makes the lock file of the state directory `path`. Root may look after another user's state: a file that it
+/// makes there is that user's, whose relay would not start on a lock that it cannot open; and a link there is not followed.
+fn file_in(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    let name = path.join("lock");
+    let file = match options.clone().create_new(true).open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return options.open(&name),
+        made => made?,
+    };
+    let (ours, owner) = (file.metadata()?, std::fs::metadata(path)?);
+    if ours.uid() != owner.uid() {
+        // Whoever may write there and is not root keeps what it makes.
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(file)
 }

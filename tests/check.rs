@@ -287,6 +287,16 @@ fn a_relay_that_runs_is_no_hindrance() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[test]
+fn what_a_killed_check_leaves_goes_with_the_next_start() {
+    let directory = state();
+    let copy = directory.path().join("db.check");
+    std::fs::create_dir_all(copy.join("db")).unwrap();
+    std::fs::write(copy.join("db/conf"), "x").unwrap();
+    drop(Store::open(directory.path(), 1 << 20).unwrap());
+    assert!(!copy.exists());
+}
+
 /// Only root can look at another user's state, so nothing is shown elsewhere.
 #[test]
 fn a_check_by_root_leaves_a_lock_that_the_owner_can_open() {

@@ -236,7 +236,7 @@ struct Copy(PathBuf);
 
 impl Copy {
     fn of(path: &Path) -> std::io::Result<Self> {
-        let copy = Self(path.join("db.check"));
+        let copy = Self(path.join(index::CHECKED_COPY));
         copy.remove();
         std::fs::create_dir(&copy.0)?;
         private(&copy.0)?;

@@ -15,6 +15,9 @@ use super::log::{Rows, State};
 
 const TREE: &str = "tautline";
 
+/// Where a check puts the copy that it looks at.
+pub(super) const CHECKED_COPY: &str = "db.check";
+
 /// Under no tree's number: the last transaction that the index has seen. It is applied with that transaction, so an index
 /// that has seen more than the log holds shows that the log has lost something.
 const SEEN_KEY: [u8; 1] = [0xFF];
@@ -88,6 +91,8 @@ impl Index {
         let memory = memory_for(directory).map_err(failed)?;
         // Of a run that was killed. Whatever else stands there, as a rule nothing needs the place.
         let _ = fs::remove_dir_all(&memory);
+        // Of a check that was killed. None is under way: it would have the lock.
+        let _ = fs::remove_dir_all(directory.join(CHECKED_COPY));
         let attempt = || {
             let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;

@@ -247,7 +247,11 @@ fn what_is_no_state_is_left_alone() {
     ends(directory.path(), 1, &["there is no state in it"]);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     ends(&directory.path().join("nowhere"), 1, &["there is no such directory"]);
-    ends(&directory.path().join("photo.jpg"), 1, &["there is no such directory"]);
+    ends(&directory.path().join("photo.jpg"), 1, &["it is not a directory"]);
+    let Err(refused) = Store::open(&directory.path().join("photo.jpg"), 1 << 20) else {
+        panic!("a photo was opened")
+    };
+    assert!(refused.to_string().ends_with("it is not a directory"), "{refused}");
 }
 
 #[test]

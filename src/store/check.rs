@@ -4,6 +4,7 @@
 //! judged. The index is not looked at then, because opening it would change it under its owner.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::{Inspection, LogError, RealDisk, State, inspect, inspect_before};
@@ -100,10 +101,13 @@ pub(super) fn look_for_a_state(path: &Path) -> Result<(), StoreError> {
         path: path.to_owned(),
         cause,
     };
-    if !path.is_dir() {
-        return Err(open("there is no such directory".into()));
-    }
-    let entries = std::fs::read_dir(path).map_err(|error| open(error.to_string()))?;
+    let about = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => open("there is no such directory".into()),
+        io::ErrorKind::NotADirectory => open("it is not a directory".into()),
+        io::ErrorKind::PermissionDenied => open("no permission, try sudo or the relay's own user".into()),
+        _ => open(error.to_string()),
+    };
+    let entries = std::fs::read_dir(path).map_err(about)?;
     for entry in entries {
         let name = entry.map_err(|error| open(error.to_string()))?.file_name();
         let name = name.to_string_lossy();

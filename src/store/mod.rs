@@ -234,6 +234,9 @@ impl Store {
 /// Creates `path` readable by its owner alone. What exists keeps its mode: a person may have set it.
 fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory"));
+    }
     let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     // What is in a directory lasts no longer than its own name.

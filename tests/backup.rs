@@ -358,6 +358,35 @@ fn what_waited_is_held_and_a_retry_sends_it_under_its_old_id() {
 }
 
 #[test]
+fn an_alert_that_the_state_still_has_is_not_there_twice() {
+    for more in [&[][..], &["--send-pending"]] {
+        let (_nobody, site, relay) = offline();
+        let [waits, given_up] = ["one", "two"].map(|text| relay.publish("friend", text));
+        let file = site.path().join("b");
+        ends(&site, &["store", "backup", text(&file)], 0, &["2 alerts (2 waiting)"]);
+        ends(&site, &["queue", "drop", &given_up], 0, &[]);
+        let younger = relay.publish("friend", "three");
+        assert_eq!(relay.stop(), 0);
+        ends(&site, &[&["store", "restore", text(&file)], more].concat(), 0, &[]);
+        let relay = site.start();
+        let listed = relay.http("GET", "/v1/alerts", &[], b"").json();
+        let states: Vec<_> = listed.as_array().expect("a list").iter().rev().collect();
+        let states: Vec<_> = states.iter().map(|alert| (&alert["id"], &alert["state"])).collect();
+        let wanted: [(Value, Value); 3] = [
+            (waits.as_str().into(), "accepted".into()),
+            (given_up.as_str().into(), "failed".into()),
+            (younger.as_str().into(), "accepted".into()),
+        ];
+        assert_eq!(states, wanted.each_ref().map(|(id, state)| (id, state)), "{more:?}");
+        let words = |id: &str| told(&relay, id).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
+        assert_eq!(words(&waits), ["accepted"]);
+        assert_eq!(words(&given_up), ["accepted", "dropped"]);
+        assert_eq!(words(&younger), ["accepted"]);
+        assert_eq!(relay.stop(), 0);
+    }
+}
+
+#[test]
 fn without_a_relay_the_state_is_read_and_pipes_work() {
     let (_nobody, site, relay) = offline();
     relay.publish("friend", "x");

@@ -257,7 +257,13 @@ impl Backup {
         refuse_a_past(&present)?;
         let mut next = State::new();
         let mut seq_max = 0;
-        let (mut held, mut kept) = (Vec::new(), BTreeSet::new());
+        let mut held = Vec::new();
+        let mut ours = BTreeMap::new();
+        for (key, value) in under(&present, Tree::Outbox) {
+            let alert = outbox::decode(key, value)?;
+            ours.insert((alert.id.clone(), alert.seq), alert);
+        }
+        let kept: BTreeSet<String> = ours.keys().map(|(id, _)| id.clone()).collect();
         let run = raw_key(Tree::Meta, history::RUN_KEY);
         for (raw, value) in self.state.into_iter().filter(|(raw, _)| *raw != run) {
             let row = match tree_of(&raw) {
@@ -265,8 +271,11 @@ impl Backup {
                 Some(Tree::Outbox) => {
                     let mut alert = outbox::decode(&raw[1..], &value)?;
                     seq_max = seq_max.max(alert.seq);
-                    if pending == Pending::Hold {
-                        held.extend(hold(&mut alert, now_ms));
+                    match take(&mut ours, &alert.id) {
+                        // The state that the backup was made of, or a copy: it knows what became of this one.
+                        Some(own) => alert = AlertRecord { seq: alert.seq, ..own },
+                        None if pending == Pending::Hold => held.extend(hold(&mut alert, now_ms)),
+                        None => {}
                     }
                     outbox::encode(&alert)?
                 }
@@ -274,16 +283,14 @@ impl Backup {
             };
             next.insert(raw, row);
         }
-        let told = journal::of_state(&present);
+        for mut alert in ours.into_values() {
+            alert.seq = alert.seq.saturating_add(seq_max);
+            let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
+            next.insert(raw, outbox::encode(&alert)?);
+        }
+        let told = journal::beyond(&present, &next);
         for (raw, value) in present {
             match tree_of(&raw) {
-                Some(Tree::Outbox) => {
-                    let mut alert = outbox::decode(&raw[1..], &value)?;
-                    alert.seq = alert.seq.saturating_add(seq_max);
-                    let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
-                    next.insert(raw, outbox::encode(&alert)?);
-                    kept.insert(alert.id);
-                }
                 Some(Tree::Quarantine) => drop(next.insert(raw, value)),
                 Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
                 // Keys of a pairing that never came about. Its journal and its black box too: their numbers are those of the
@@ -357,6 +364,12 @@ fn refuse_a_past(present: &State) -> Result<(), BackupError> {
             Err(BackupError::Refused(text))
         }
     }
+}
+
+/// Takes the alert called `id`. Ids are drawn at random, so there is one at the most; others keep their numbers.
+fn take(alerts: &mut BTreeMap<(String, u64), AlertRecord>, id: &str) -> Option<AlertRecord> {
+    let key = alerts.range((id.to_owned(), 0)..).next()?.0.clone();
+    (key.0 == id).then(|| alerts.remove(&key)).flatten()
 }
 
 fn waits(alert: &AlertRecord) -> bool {

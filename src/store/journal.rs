@@ -7,6 +7,7 @@
 //! Deliberately absent: texts and phone numbers. An entry names an alert or a received message; the record of that has
 //! the rest.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -201,10 +202,13 @@ fn rows_of(state: &State) -> impl DoubleEndedIterator<Item = (u64, &Vec<u8>)> {
     rows.filter_map(|(raw, value)| Some((number_of(raw.get(1..)?)?, value)))
 }
 
-/// What the journal in the rows of a state tells, oldest first. What cannot be read is left out.
-pub(super) fn of_state(state: &State) -> Vec<Entry> {
-    let entry = |(_, value): (u64, &Vec<u8>)| record::decode(Tree::Journal, VERSION, value).ok();
-    rows_of(state).filter_map(entry).collect()
+/// What the journal in the rows of `state` tells and that of `other` does not, oldest first. What cannot be read is left
+/// out.
+pub(super) fn beyond(state: &State, other: &State) -> Vec<Entry> {
+    let known: BTreeSet<&Vec<u8>> = rows_of(other).map(|(_, value)| value).collect();
+    let new = rows_of(state).filter(|(_, value)| !known.contains(value));
+    new.filter_map(|(_, value)| record::decode(Tree::Journal, VERSION, value).ok())
+        .collect()
 }
 
 /// Adds `entries` to the rows of a state that is about to be written whole, numbered on, and takes out all that is then over

@@ -230,7 +230,12 @@ fn a_state_that_is_written_whole_is_told_on_within_the_bounds() {
     assert_eq!(numbers_of(&state), [0; 0]);
     append_to(&mut state, &failed()).unwrap();
     assert_eq!(numbers_of(&state), [1, 2, 3]);
-    assert_eq!(of_state(&state), failed());
+    assert_eq!(beyond(&state, &state_of([])), failed());
+    assert_eq!(beyond(&state, &state), []);
+    let known = state_of([(9, failed().swap_remove(0))]);
+    let mut state = state_of([(1, sent(NOW)), (2, failed().swap_remove(0))]);
+    state.insert(raw_key(Tree::Journal, &key(3)), vec![99]);
+    assert_eq!(beyond(&state, &known), [sent(NOW)]);
 
     // Old entries go until the first that is not, or whose age is not known.
     let old = NOW - 31 * DAY;

@@ -6,7 +6,7 @@
 //!
 //! Which collection goes along is decided in [`goes_along`], with the reason in `docs/store-format.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::Path;

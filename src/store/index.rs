@@ -176,7 +176,7 @@ impl Index {
         places.remove_aside().map_err(failed)?;
         fs::rename(&places.db, &places.aside).map_err(failed)?;
         let made = caught(|| {
-            let mut index = Self::open_guarded(&places, cache_bytes)?;
+            let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;
             Ok(index)
         });

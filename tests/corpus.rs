@@ -67,6 +67,11 @@ fn frames() {
 }
 
 #[test]
+fn backup() {
+    replay("backup", fuzzing::backup);
+}
+
+#[test]
 fn records() {
     replay("records", fuzzing::records);
 }
@@ -86,6 +91,15 @@ fn every_tree_of_credentials_has_its_form_and_a_whole_record_to_start_from() {
         let mut values = corpus.iter().filter_map(|(_, data)| data.split_first());
         let whole = values.any(|(first, value)| usize::from(*first) == choice && rewrite(value).is_ok());
         assert!(whole, "none of form {choice} ({})", tree.name());
+    }
+}
+
+#[test]
+fn whole_backups_are_in_the_corpus() {
+    let corpus = files("backup");
+    for name in ["running", "imported", "inbound", "two-parts", "what-never-comes-back"] {
+        let (_, data) = corpus.iter().find(|(path, _)| path.ends_with(name)).unwrap();
+        assert!(fuzzing::is_whole_backup(data), "{name}");
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! Which collection goes along is decided in [`goes_along`], with the reason in `docs/store-format.md`.
 
+#[doc(hidden)]
+pub mod fuzz;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Seek, Write};

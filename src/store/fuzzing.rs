@@ -10,6 +10,7 @@ use super::inbound::InboundRecord;
 use super::{StoreError, Tree, history, journal, record};
 use crate::outbox::AlertRecord;
 
+pub use super::backup::fuzz::{backup, is_whole_backup};
 pub use super::log::fuzz::log as frames;
 
 /// Records of trees that are not credentials.

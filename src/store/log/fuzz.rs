@@ -27,8 +27,9 @@ fn check(bytes: &[u8]) {
     assert_eq!((again.sequence, &again.state), (found.sequence, &found.state));
 }
 
-/// Puts the checksum of the header and of every frame right, as far as the lengths lead.
-fn seal(bytes: &mut [u8]) {
+/// Puts the checksum of the header and of every frame right, as far as the lengths lead. A backup has its checksums in the
+/// same places.
+pub(in crate::store) fn seal(bytes: &mut [u8]) {
     if bytes.len() < HEADER_BYTES {
         return;
     }

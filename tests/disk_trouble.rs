@@ -1,10 +1,14 @@
-//! The built program on disks that fill up, become read-only or fail, as real mounts. Where nothing may be mounted these
-//! tests say so and end; the same faults on a simulated disk are in `tests/store`.
+//! The built program on disks that fill up, become read-only or fail: as real mounts, and with errors that `strace` puts in
+//! the place of single system calls. Where nothing may be mounted or traced these tests say so and end; the same faults on
+//! a simulated disk are in `tests/store`.
 #![cfg(feature = "lab")]
 
 #[path = "lab/mod.rs"]
 mod lab;
 mod support;
+
+#[path = "disk_trouble/injected.rs"]
+mod injected;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -212,18 +212,30 @@ impl Backup {
     /// stay, after those of the backup. `now_ms` is Unix milliseconds.
     ///
     /// # Errors
-    /// A relay has the state, it must stay as it is, or it cannot be written: then nothing has changed.
+    /// A relay has the state, it must stay as it is, is damaged, or cannot be written: then nothing has changed.
     pub fn restore(self, path: &Path, pending: Pending, now_ms: u64) -> Result<(), BackupError> {
+        self.restore_on(path, Arc::new(RealDisk::new(path.to_owned())), pending, now_ms)
+    }
+
+    /// [`restore`](Self::restore) with the log's files on `disk`. The lock and the index stay in `path`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn restore_on(
+        self,
+        path: &Path,
+        disk: Arc<dyn Disk>,
+        pending: Pending,
+        now_ms: u64,
+    ) -> Result<(), BackupError> {
         let fault = |cause: String| StoreError::Open {
             path: path.to_owned(),
             cause,
         };
         create_private(path).map_err(|error| fault(error.to_string()))?;
         let _lock = Lock::acquire(path)?;
-        let disk = Arc::new(RealDisk::new(path.to_owned()));
-        let has_index = path.join("db").exists();
         let leap = Leap::draw()?;
-        self.restore_on(disk, has_index, pending, now_ms, leap)
+        self.replace(path, disk, pending, now_ms, leap)
             .map_err(|error| match error {
                 RestoreError::Log(error) => writer::log_error(path, error).into(),
                 RestoreError::Commit(CommitError::Full(cause)) => StoreError::Full(cause).into(),
@@ -233,17 +245,20 @@ impl Backup {
             })
     }
 
-    fn restore_on(
+    fn replace(
         self,
+        path: &Path,
         disk: Arc<dyn Disk>,
-        has_index: bool,
         pending: Pending,
         now_ms: u64,
         leap: Leap,
     ) -> Result<(), RestoreError> {
         let present = match inspect(&*disk)? {
-            Some(found) => found.state,
-            None if has_index => {
+            Some(found) => {
+                check::refuse_a_lost_end(path, found.sequence).map_err(BackupError::from)?;
+                found.state
+            }
+            None if path.join("db").exists() => {
                 let text = "there is an index in the state and no log beside it: move the state directory away first";
                 return Err(BackupError::Refused(text.into()).into());
             }

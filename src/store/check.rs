@@ -234,6 +234,25 @@ fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
     }
 }
 
+/// For whoever writes into the state of a log that ends with `sequence`: the index may show that the log has lost something,
+/// and the next start would stop at it. An index that cannot be looked at is no hindrance: a start makes it again.
+///
+/// # Errors
+/// [`StoreError::Damaged`]: acknowledged changes are gone.
+pub(super) fn refuse_a_lost_end(path: &Path, sequence: u64) -> Result<(), StoreError> {
+    if !path.join("db").exists() || path.join("db.opening").exists() {
+        return Ok(());
+    }
+    let read = Copy::of(path).map(|copy| index::read_all(&copy.0));
+    match read {
+        Ok(Ok((_, Some(seen)))) if seen > sequence => {
+            let ahead = index::IndexError::Ahead { seen };
+            Err(writer::index_error(path, ahead, Some(sequence)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A copy of the index beside it, where nobody but the owner can read; removed on drop. Opening sled writes, so the
 /// original is left alone.
 struct Copy(PathBuf);

@@ -72,7 +72,7 @@ fn write(store: &Store, number: u64) -> Result<(), StoreError> {
 
 /// All that sled's directory has held so far: of every file, every version of every page.
 #[derive(Clone, Default)]
-struct History {
+pub struct History {
     files: BTreeMap<String, FileHistory>,
     /// The index was being opened.
     marker: bool,
@@ -87,7 +87,7 @@ struct FileHistory {
 }
 
 impl History {
-    fn look(&mut self, state: &Path) {
+    pub fn look(&mut self, state: &Path) {
         self.marker = state.join("db.opening").exists();
         self.files.values_mut().for_each(|file| file.there = false);
         for entry in std::fs::read_dir(state.join("db")).into_iter().flatten().flatten() {
@@ -100,8 +100,32 @@ impl History {
         }
     }
 
+    /// Page versions so far.
+    pub fn versions(&self) -> usize {
+        let pages = self.files.values().flat_map(|file| file.pages.values());
+        pages.map(Vec::len).sum()
+    }
+
+    /// Writes it as it was at the last look into a state directory that has no index.
+    pub fn newest(&self, state: &Path) {
+        let db = state.join("db");
+        std::fs::create_dir_all(&db).unwrap();
+        for (name, file) in self.files.iter().filter(|(_, file)| file.there) {
+            let mut bytes = vec![0; file.lengths.last().copied().unwrap_or_default()];
+            for (number, versions) in &file.pages {
+                let Some(newest) = versions.last() else { continue };
+                let place = number * PAGE;
+                let until = bytes.len().min(place + newest.len());
+                if let Some(page) = bytes.get_mut(place..until) {
+                    page.copy_from_slice(&newest[..until - place]);
+                }
+            }
+            std::fs::write(db.join(name), bytes).unwrap();
+        }
+    }
+
     /// Writes what a power cut may have left of it into a state directory that has no index.
-    fn damaged(&self, state: &Path, random: &mut fastrand::Rng) {
+    pub fn damaged(&self, state: &Path, random: &mut fastrand::Rng) {
         std::fs::create_dir_all(state).unwrap();
         if self.marker || random.u8(..40) == 0 {
             std::fs::write(state.join("db.opening"), b"").unwrap();

@@ -10,3 +10,4 @@ mod images;
 mod journal;
 mod real;
 mod replace;
+mod restore;

@@ -1,6 +1,6 @@
 //! The reader of backups over bytes that may be anything. See `store::fuzzing`.
 
-use super::{Backup, Pending, goes_along, tree_of, write};
+use super::{Backup, Draft, Pending, goes_along, tree_of};
 use crate::store::credentials::Leap;
 use crate::store::log::State;
 use crate::store::log::fuzz::seal;
@@ -52,9 +52,10 @@ fn assert_goes_along(state: &State) {
 }
 
 fn read_again(made_at_ms: u64, state: &State) -> Backup {
-    let rows = state.iter().map(|(key, value)| Ok((key.clone(), value.clone())));
-    let (bytes, count) = write(Vec::new(), made_at_ms, rows).expect("a vector takes all");
-    assert_eq!(bytes.len() as u64, count);
+    let state = state.clone();
+    let mut bytes = Vec::new();
+    let written = Draft { made_at_ms, state }.write(&mut bytes);
+    written.expect("a vector takes all");
     Backup::read(&bytes).expect("what was written is readable")
 }
 

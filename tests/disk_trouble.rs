@@ -13,7 +13,7 @@ mod injected;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lab::{Lab, Phone};
 use serde_json::Value;
@@ -224,6 +224,13 @@ fn a_relay_starts_on_a_full_disk_and_holds_its_line() {
     relay.wait_status("it does not recover", |status| finding(status, "store-full").is_none());
     let second = relay.publish("friend", "second");
     relay.wait_step(&second, "delivered");
+    // Its index was in memory meanwhile.
+    let index = scene.site.state().join("db/db");
+    let deadline = Instant::now() + SOON;
+    while !index.exists() {
+        assert!(Instant::now() < deadline, "the index does not come back to the disk");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     assert_eq!(relay.stop(), 0);
     assert_eq!(scene.texts(), ["first", "second"]);
 }

@@ -263,7 +263,7 @@ impl Copy {
         copy.remove();
         std::fs::create_dir(&copy.0)?;
         private(&copy.0)?;
-        copy_tree(&path.join("db"), &copy.0.join("db"))?;
+        index::copy_tree(&path.join("db"), &copy.0.join("db"))?;
         Ok(copy)
     }
 
@@ -285,18 +285,4 @@ impl Drop for Copy {
 fn private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-}
-
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            std::fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

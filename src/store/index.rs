@@ -77,7 +77,8 @@ fn memory_for(directory: &Path) -> io::Result<PathBuf> {
 }
 
 impl Index {
-    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`.
+    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`. Without `room` on
+    /// the disk it is kept in memory: sled does not say at once that a write has failed, and then never recovers.
     ///
     /// # Errors
     /// The log has lost transactions, or not even a new index can be made.
@@ -86,6 +87,7 @@ impl Index {
         cache_bytes: u64,
         state: &Rows<'_>,
         sequence: u64,
+        room: bool,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
         let memory = memory_for(directory).map_err(failed)?;
@@ -93,6 +95,10 @@ impl Index {
         let _ = fs::remove_dir_all(&memory);
         // Of a check that was killed. None is under way: it would have the lock.
         let _ = fs::remove_dir_all(directory.join(CHECKED_COPY));
+        if !room {
+            log::warn!("there is no room for the index on the disk: it is kept in memory for this run");
+            return Self::in_memory(&places, memory, cache_bytes, state, sequence);
+        }
         let attempt = || {
             let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;
@@ -121,23 +127,55 @@ impl Index {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
                 log::warn!("the index finds no place on the disk and is kept in memory for this run: {cause}");
-                // For the room that they take; the log has everything.
-                let _ = places.remove();
-                Self::in_memory(memory, cache_bytes, state, sequence)
+                Self::in_memory(&places, memory, cache_bytes, state, sequence)
             }
             made => made,
         }
     }
 
-    fn in_memory(memory: PathBuf, cache_bytes: u64, state: &Rows<'_>, sequence: u64) -> Result<Self, IndexError> {
+    /// A copy of what is on the disk, which goes for the room that it takes; or a new one, since the log has everything.
+    fn in_memory(
+        places: &Places,
+        memory: PathBuf,
+        cache_bytes: u64,
+        state: &Rows<'_>,
+        sequence: u64,
+    ) -> Result<Self, IndexError> {
         DirBuilder::new().mode(0o700).create(&memory).map_err(failed)?;
         let memory = Memory(memory);
-        caught(|| {
-            let mut index = Self::open_guarded(&Places::new(&memory.0), cache_bytes)?;
+        let there = Places::new(&memory.0);
+        let attempt = || {
+            let index = Self::open_guarded(&there, cache_bytes)?;
             index.put_right(state, sequence)?;
-            index.memory = Some(memory);
             Ok(index)
-        })
+        };
+        let copied = !places.opening.exists() && copy_tree(&places.db, &there.db).is_ok();
+        let made = match copied {
+            true => caught(attempt),
+            false => Err(failed("there is none to copy")),
+        };
+        let mut index = match made {
+            Err(IndexError::Failed(_)) => {
+                there.remove().map_err(failed)?;
+                caught(attempt)?
+            }
+            made => made?,
+        };
+        let _ = places.remove();
+        index.memory = Some(memory);
+        Ok(index)
+    }
+
+    /// # Errors
+    /// sled has failed, at a write of its own threads perhaps, and will not recover.
+    pub(super) fn probe(&self) -> Result<(), String> {
+        let seen = self.tree.get(SEEN_KEY);
+        seen.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Whether there was no room on the disk for it.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// Whether it may have grown past its bound.
@@ -174,7 +212,7 @@ impl Index {
         // sled has its files open and asks for none by name: it writes a snapshot at a start and after a million
         // operations, and a file for a value that is larger than ours get.
         places.remove_aside().map_err(failed)?;
-        fs::rename(&places.db, &places.aside).map_err(failed)?;
+        absent_is_fine(fs::rename(&places.db, &places.aside)).map_err(failed)?;
         let made = caught(|| {
             let index = Self::open_guarded(&places, cache_bytes)?;
             index.put_right(state, sequence)?;
@@ -423,7 +461,7 @@ impl Places {
 
     fn put_back(&self) -> io::Result<()> {
         absent_is_fine(fs::remove_dir_all(&self.db))?;
-        fs::rename(&self.aside, &self.db)?;
+        absent_is_fine(fs::rename(&self.aside, &self.db))?;
         absent_is_fine(fs::remove_file(&self.opening))
     }
 
@@ -446,6 +484,20 @@ impl Places {
         absent_is_fine(fs::rename(&self.db, &self.aside))?;
         absent_is_fine(fs::remove_file(&self.opening))
     }
+}
+
+pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// What sled's files in `db` take, as far as they can be looked at.
@@ -491,7 +543,7 @@ mod tests {
     fn it_is_built_again_beside_the_one_that_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let state = Rows::from([(&b"a"[..], &b"1"[..]), (b"b", b"2")]);
-        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7).unwrap();
+        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
         let mut reading = first.tree.iter();
         assert_eq!(&reading.next().unwrap().unwrap().0[..], b"a");
         let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
@@ -505,10 +557,27 @@ mod tests {
     }
 
     #[test]
+    fn without_room_it_is_in_memory_and_still_knows_what_it_has_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = Rows::from([(&b"a"[..], &b"1"[..])]);
+        let open = |sequence, room| Index::open(directory.path(), CACHE_BYTES, &state, sequence, room);
+        drop(open(7, true).unwrap());
+        assert!(matches!(open(6, false), Err(IndexError::Ahead { seen: 7 })));
+        let index = open(8, false).unwrap();
+        assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
+        let memory = memory_for(directory.path()).unwrap();
+        assert!(memory.exists() && !directory.path().join("db").exists());
+        drop(index);
+        assert!(!memory.exists());
+        drop(open(9, false).unwrap());
+        assert_eq!(row(&open(9, true).unwrap(), b"a").as_deref(), Some(&b"1"[..]));
+    }
+
+    #[test]
     fn one_that_cannot_be_built_again_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let state = Rows::from([(&b"a"[..], &b"1"[..])]);
-        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7).unwrap();
+        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
         let places = Places::new(directory.path());
         // Where a marker should be written.
         fs::create_dir(&places.opening).unwrap();

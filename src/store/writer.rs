@@ -322,7 +322,7 @@ impl Database {
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
         let index_on = |log: &Log, rows: &Rows<'_>| {
-            Index::open(path, cache_bytes, rows, log.sequence())
+            Index::open(path, cache_bytes, rows, log.sequence(), log.has_room_for_index())
                 .map_err(|error| index_error(path, error, Some(log.sequence())))
         };
         let (log, index) = match Log::open_with(Arc::clone(&disk), limits, index_on).map_err(log_fault)? {
@@ -368,6 +368,12 @@ impl Database {
                 continue;
             }
             self.run(group, &queue, broken);
+            // One of sled's own threads may have failed, and then every read fails from there on.
+            if let Err(reason) = self.index.probe()
+                && broken.reason().is_none()
+            {
+                broken.set(&reason);
+            }
             if broken.reason().is_none() && self.log.wants_rotation() {
                 self.rotate(broken);
                 self.look_after_index(broken);
@@ -394,33 +400,34 @@ impl Database {
         queue.wait()
     }
 
-    /// Builds the index again where it has grown past its bound.
+    /// Builds the index again where it has grown past its bound, or had no room on the disk and has now.
     fn look_after_index(&mut self, broken: &Broken) {
-        if !self.index.may_be_large() || !self.log.has_room_for_index() {
+        let away = self.index.is_in_memory();
+        if !(away || self.index.may_be_large()) || !self.log.has_room_for_index() {
             return;
         }
         if let Err(reason) = self.give_to_index() {
             return broken.set(&reason);
         }
-        if !self.index.is_large() {
+        if !away && !self.index.is_large() {
             return;
         }
         let sequence = self.log.sequence();
         let again = |rows: &Rows<'_>| Index::again(&self.path, self.cache_bytes, rows, sequence);
         match self.log.look(again) {
             Ok(Ok(index)) => {
-                log::info!("the index had grown past its bound and was built again");
+                log::info!("the index was built again, and is as small as it can be");
                 self.base.replace(index.tree.clone());
                 self.index = index;
             }
             // It goes on as it is.
-            Ok(Err(error)) => self.keep_large_index(&format!("{error:?}")),
-            Err(error) => self.keep_large_index(&error.to_string()),
+            Ok(Err(error)) => self.keep_index(&format!("{error:?}")),
+            Err(error) => self.keep_index(&error.to_string()),
         }
     }
 
-    fn keep_large_index(&mut self, cause: &str) {
-        log::warn!("the index has grown past its bound and cannot be built again: {cause}");
+    fn keep_index(&mut self, cause: &str) {
+        log::warn!("the index cannot be built again and goes on as it is: {cause}");
         self.index.put_up_with();
     }
 

@@ -262,10 +262,11 @@ fn open(state: &Path, settle: Duration, idle: Duration) {
     std::thread::sleep(settle);
     let (switches, bytes) = (all_switches(), own_bytes());
     std::thread::sleep(idle);
+    // Both before anything is printed, perhaps into a file.
+    let (switches, written) = (all_switches() - switches, (own_bytes() - bytes) as f64);
     // This thread has slept once.
-    let a_minute = (all_switches() - switches).saturating_sub(1) as f64 * 60.0 / idle.as_secs_f64();
+    let a_minute = switches.saturating_sub(1) as f64 * 60.0 / idle.as_secs_f64();
     say("idle wake-ups", a_minute, "a minute", "<= 15", a_minute <= 15.0);
-    let written = (own_bytes() - bytes) as f64;
     say("idle writes", written, "bytes", "0", written == 0.0);
 }
 

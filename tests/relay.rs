@@ -44,6 +44,10 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
         lab.presences()
     );
     assert_eq!(relay.stop(), 0);
+    // All has been given to the index, and the log is sealed.
+    let checked = site.run(&["store", "check"]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.contains("sound\n") && said.contains("index: as the log"), "{said}");
 }
 
 /// What the journal has of one alert. A step is told to those who wait before it is on disk, so this looks until it is.

@@ -37,7 +37,7 @@ pub fn pair_alone(
     let (task, handle) = Session::new(SessionParts {
         plan,
         schedule: options.board.schedule(),
-        store,
+        store: store.clone(),
         executor: Arc::clone(&executor),
         notices: notices_tx,
         seed: ids::seed(),
@@ -74,5 +74,6 @@ pub fn pair_alone(
         })
         .await;
     }));
+    store.close(super::run::STORE_END);
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(15);
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// How long the store's thread may take after that to end.
-const STORE_END: Duration = Duration::from_secs(3);
+pub(super) const STORE_END: Duration = Duration::from_secs(3);
 
 /// Between two tries to record the start, while the disk refuses.
 const START_AGAIN: Duration = Duration::from_secs(60);
@@ -243,8 +243,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::error!("the disk hangs: the last changes are perhaps not written");
     };
     future::or(last, late).await;
-    store.end_within(STORE_END);
     drop((early, tasks));
+    // Not by dropping it: tasks of the library hold it until the process ends.
+    store.close(STORE_END);
     failure.map_or(Ok(()), Err)
 }
 

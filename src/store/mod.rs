@@ -137,10 +137,11 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Lets the last clone wait no longer than `limit` for what is still being written, where it would wait for ever on a
-    /// disk that hangs. The state stays locked until that is done or the process ends.
-    pub fn end_within(&self, limit: Duration) {
-        self.inner.writer.end_within(limit);
+    /// Writes what lies still and brings the index up to the log; whoever still has a clone can write no more. The last one to
+    /// be dropped does that too, but a process may end before. After `limit` a disk that hangs is left to itself: the
+    /// state stays locked until it is done or the process ends.
+    pub fn close(&self, limit: Duration) {
+        self.inner.writer.close(limit);
     }
 
     /// Where the state is.

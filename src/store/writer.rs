@@ -9,8 +9,9 @@ mod queue;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -94,7 +95,8 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     /// Nothing comes from it: it is closed when the thread has nothing more to do.
     ended: Mutex<Receiver<()>>,
-    end_within: OnceLock<Duration>,
+    /// The disk hangs, and nobody waits for the thread any more.
+    given_up: AtomicBool,
     broken: Arc<Broken>,
 }
 
@@ -160,7 +162,7 @@ impl Writer {
                 jobs: Some(jobs),
                 thread: Some(thread),
                 ended: Mutex::new(ended),
-                end_within: OnceLock::new(),
+                given_up: AtomicBool::new(false),
                 broken,
             },
             view,
@@ -225,8 +227,14 @@ impl Writer {
         StoreError::Poisoned(self.poisoned().unwrap_or_else(|| "the store is closed".into()))
     }
 
-    pub(super) fn end_within(&self, limit: Duration) {
-        let _ = self.end_within.set(limit);
+    pub(super) fn close(&self, limit: Duration) {
+        let Some(jobs) = &self.jobs else { return };
+        jobs.close();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            log::error!("the disk hangs: the state is left as it is, for the next start to read");
+            self.given_up.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
@@ -253,12 +261,8 @@ impl Drop for Writer {
         let Some(thread) = self.thread.take().filter(waited_for) else {
             return;
         };
-        if let Some(limit) = self.end_within.get() {
-            let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if ended.recv_timeout(*limit) == Err(RecvTimeoutError::Timeout) {
-                log::error!("the disk hangs: the state is left as it is, for the next start to read");
-                return;
-            }
+        if self.given_up.load(Ordering::Relaxed) {
+            return;
         }
         let _ = thread.join();
     }

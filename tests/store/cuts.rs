@@ -110,7 +110,7 @@ fn work(disk: &SimDisk, mut known: Known, upto: u64, refused: &mut u64) -> Resul
         }
         known.attempted = known.acknowledged;
         // As after a quiet moment.
-        if known.acknowledged % 3 == 0 {
+        if known.acknowledged.is_multiple_of(3) {
             log.seal();
         }
         if log.wants_rotation()

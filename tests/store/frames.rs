@@ -138,7 +138,7 @@ fn a_log_that_is_sealed_often_goes_on_and_has_no_torn_end() {
         let (mut log, found) = Log::open(Arc::new(disk.clone()), limits).unwrap().unwrap();
         assert_eq!(found, state, "before {number}");
         assert_eq!(inspect(&disk).unwrap().unwrap().torn_bytes, 0, "before {number}");
-        assert!(!log.wants_seal() || number % 4 == 0, "before {number}");
+        assert!(!log.wants_seal() || number.is_multiple_of(4), "before {number}");
         let (key, value) = (vec![random.u8(..20)], vec![random.u8(1..); random.usize(..50)]);
         log.stage(&[(key.clone(), Some(value.clone()))], Claim::New).unwrap();
         log.commit().unwrap();

@@ -159,9 +159,9 @@ fn a_disk_that_hangs_does_not_hold_the_end_of_a_run_and_stays_locked() {
         None
     }));
     assert!(sent.is_none(), "it was to hang");
-    store.end_within(Duration::from_millis(100));
     let (ended, end) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
+        store.close(Duration::from_millis(100));
         drop(store);
         let _ = ended.send(());
     });

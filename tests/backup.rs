@@ -367,7 +367,8 @@ fn an_alert_that_the_state_still_has_is_not_there_twice() {
         ends(&site, &["queue", "drop", &given_up], 0, &[]);
         let younger = relay.publish("friend", "three");
         assert_eq!(relay.stop(), 0);
-        ends(&site, &[&["store", "restore", text(&file)], more].concat(), 0, &[]);
+        let said = ends(&site, &[&["store", "restore", text(&file)], more].concat(), 0, &[]);
+        assert!(!said.contains("are held"), "{said}");
         let relay = site.start();
         let listed = relay.http("GET", "/v1/alerts", &[], b"").json();
         let states: Vec<_> = listed.as_array().expect("a list").iter().rev().collect();

@@ -252,10 +252,11 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     let bytes = read_file(&args.file)?;
     let refused = |error: BackupError| match error {
         BackupError::File(fault) => {
-            let text = format!(
-                "{} is not restored: {fault}; the state is as it was",
-                args.file.display()
-            );
+            let name = match args.file.as_os_str() == "-" {
+                true => "standard input".to_owned(),
+                false => args.file.display().to_string(),
+            };
+            let text = format!("{name} is not restored: {fault}; the state is as it was");
             Failure::new(Exit::Failed, text)
         }
         BackupError::Refused(text) => Failure::new(Exit::Refused, text),
@@ -268,7 +269,7 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
     } else {
         Pending::Hold
     };
-    backup.restore(&path, pending, wall_ms()).map_err(refused)?;
+    let held = backup.restore(&path, pending, wall_ms()).map_err(refused)?;
     if global.json {
         print_json(&summary)?;
     } else {
@@ -278,11 +279,10 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
         "Whatever ran on the state that this is a backup of must never run again: two copies of one linked device throw \
          each other out and lose messages."
     ));
-    if summary.pending > 0 && !args.send_pending {
+    if held > 0 {
         say(format_args!(
-            "{} alert(s) that waited are held, because they may have gone out since: see `tautline queue`, and \
-             `tautline queue retry ID`",
-            summary.pending
+            "{held} alert(s) that waited are held, because they may have gone out since: see `tautline queue`, and \
+             `tautline queue retry ID`"
         ));
     }
     Ok(())

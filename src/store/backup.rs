@@ -209,11 +209,11 @@ impl Backup {
     }
 
     /// Puts it into the state directory `path`, which must hold no linked session and no messages. Alerts that wait there
-    /// stay, after those of the backup. `now_ms` is Unix milliseconds.
+    /// stay, after those of the backup. `now_ms` is Unix milliseconds. Returns how many alerts are held.
     ///
     /// # Errors
     /// A relay has the state, it must stay as it is, is damaged, or cannot be written: then nothing has changed.
-    pub fn restore(self, path: &Path, pending: Pending, now_ms: u64) -> Result<(), BackupError> {
+    pub fn restore(self, path: &Path, pending: Pending, now_ms: u64) -> Result<usize, BackupError> {
         self.restore_on(path, Arc::new(RealDisk::new(path.to_owned())), pending, now_ms)
     }
 
@@ -227,7 +227,7 @@ impl Backup {
         disk: Arc<dyn Disk>,
         pending: Pending,
         now_ms: u64,
-    ) -> Result<(), BackupError> {
+    ) -> Result<usize, BackupError> {
         let fault = |cause: String| StoreError::Open {
             path: path.to_owned(),
             cause,
@@ -252,7 +252,7 @@ impl Backup {
         pending: Pending,
         now_ms: u64,
         leap: Leap,
-    ) -> Result<(), RestoreError> {
+    ) -> Result<usize, RestoreError> {
         let present = match inspect(&*disk)? {
             Some(found) => {
                 check::refuse_a_lost_end(path, found.sequence).map_err(BackupError::from)?;
@@ -264,18 +264,27 @@ impl Backup {
             }
             None => State::new(),
         };
-        let next = self.merged_into(present, pending, now_ms, leap)?;
+        let (next, held) = self.merged_into(present, pending, now_ms, leap)?;
         match Log::open(Arc::clone(&disk), Limits::default())? {
-            Some((mut log, _)) => log.replace(&next).map_err(RestoreError::Commit),
-            None => Ok(Log::create(disk, Limits::default(), &next).map(drop)?),
+            Some((mut log, _)) => log.replace(&next).map_err(RestoreError::Commit)?,
+            None => drop(Log::create(disk, Limits::default(), &next)?),
         }
+        Ok(held)
     }
 
-    fn merged_into(self, present: State, pending: Pending, now_ms: u64, leap: Leap) -> Result<State, BackupError> {
+    /// The state that comes of it, and how many alerts are held in it.
+    fn merged_into(
+        self,
+        present: State,
+        pending: Pending,
+        now_ms: u64,
+        leap: Leap,
+    ) -> Result<(State, usize), BackupError> {
         refuse_a_past(&present)?;
         let mut next = State::new();
         let mut seq_max = 0;
         let mut held = Vec::new();
+        let mut held_count = 0;
         let mut ours = BTreeMap::new();
         for (key, value) in under(&present, Tree::Outbox) {
             let alert = outbox::decode(key, value)?;
@@ -292,7 +301,11 @@ impl Backup {
                     match take(&mut ours, &alert.id) {
                         // The state that the backup was made of, or a copy: it knows what became of this one.
                         Some(own) => alert = AlertRecord { seq: alert.seq, ..own },
-                        None if pending == Pending::Hold => held.extend(hold(&mut alert, now_ms)),
+                        None if pending == Pending::Hold => {
+                            let of_it = hold(&mut alert, now_ms);
+                            held_count += usize::from(!of_it.is_empty());
+                            held.extend(of_it);
+                        }
                         None => {}
                     }
                     outbox::encode(&alert)?
@@ -322,7 +335,7 @@ impl Backup {
         let told = told.into_iter().filter(of_kept);
         let more: Vec<_> = told.chain(held.into_iter().map(Into::into)).collect();
         journal::append_to(&mut next, &more)?;
-        Ok(next)
+        Ok((next, held_count))
     }
 }
 

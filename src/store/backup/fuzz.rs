@@ -33,7 +33,7 @@ fn check(bytes: &[u8]) {
         let backup = Backup::read(bytes).expect("it was read before");
         let leap = Leap::of(bytes.len() as u32);
         let next = backup.merged_into(State::new(), pending, found.made_at_ms, leap);
-        let next = next.expect("what was read can be restored");
+        let (next, _) = next.expect("what was read can be restored");
         assert_goes_along(&next);
         let restored = read_again(found.made_at_ms, &next);
         assert!(restored.state == next);

@@ -45,6 +45,15 @@ pub(super) enum IndexError {
     Failed(String),
 }
 
+impl IndexError {
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Failed(cause) => cause,
+            Self::Ahead { seen } => format!("it has seen transaction {seen}"),
+        }
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> IndexError {
     IndexError::Failed(error.to_string())
 }
@@ -96,7 +105,7 @@ impl Index {
         // Of a check that was killed. None is under way: it would have the lock.
         let _ = fs::remove_dir_all(directory.join(CHECKED_COPY));
         if !room {
-            log::warn!("there is no room for the index on the disk: it is kept in memory for this run");
+            log::warn!("there is no room for the index on the disk: it is kept in memory until there is some");
             return Self::in_memory(&places, memory, cache_bytes, state, sequence);
         }
         let attempt = || {
@@ -126,7 +135,7 @@ impl Index {
         match caught(attempt) {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
-                log::warn!("the index finds no place on the disk and is kept in memory for this run: {cause}");
+                log::warn!("the index finds no place on the disk and is kept in memory until there is some: {cause}");
                 Self::in_memory(&places, memory, cache_bytes, state, sequence)
             }
             made => made,
@@ -383,10 +392,7 @@ fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, Index
 /// It cannot be opened or read, in words.
 pub(super) fn read_all(directory: &Path) -> Result<(State, Option<u64>), String> {
     const CACHE_BYTES: u64 = 1 << 20;
-    Index::contents(directory, CACHE_BYTES).map_err(|error| match error {
-        IndexError::Failed(cause) => cause,
-        IndexError::Ahead { seen } => format!("it has seen transaction {seen}"),
-    })
+    Index::contents(directory, CACHE_BYTES).map_err(IndexError::words)
 }
 
 struct Repair<'a> {

@@ -425,7 +425,7 @@ impl Database {
                 self.index = index;
             }
             // It goes on as it is.
-            Ok(Err(error)) => self.keep_index(&format!("{error:?}")),
+            Ok(Err(error)) => self.keep_index(&error.words()),
             Err(error) => self.keep_index(&error.to_string()),
         }
     }

@@ -22,6 +22,9 @@ pub(super) const CHECKED_COPY: &str = "db.check";
 /// that has seen more than the log holds shows that the log has lost something.
 const SEEN_KEY: [u8; 1] = [0xFF];
 
+/// Of an index whose marker has stayed.
+pub(super) const INTERRUPTED: &str = "the last attempt to open it did not end";
+
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
 
@@ -62,8 +65,6 @@ pub(super) struct Index {
     db: sled::Db,
     pub(super) tree: sled::Tree,
     place: PathBuf,
-    /// It is not built again before it takes more.
-    bytes_max: u64,
     /// Goes last, with what is in it.
     memory: Option<Memory>,
 }
@@ -103,20 +104,18 @@ impl Index {
         // Of a run that was killed. Whatever else stands there, as a rule nothing needs the place.
         let _ = fs::remove_dir_all(&memory);
         // Of a check that was killed. None is under way: it would have the lock.
-        let _ = fs::remove_dir_all(directory.join(CHECKED_COPY));
+        if let Err(error) = absent_is_fine(fs::remove_dir_all(directory.join(CHECKED_COPY))) {
+            log::info!("{CHECKED_COPY} of a check that was killed stays behind: {error}");
+        }
         if !room {
             log::warn!("there is no room for the index on the disk: it is kept in memory until there is some");
             return Self::in_memory(&places, memory, cache_bytes, state, sequence);
         }
-        let attempt = || {
-            let index = Self::open_guarded(&places, cache_bytes)?;
-            index.put_right(state, sequence)?;
-            Ok(index)
-        };
+        let attempt = || Self::right_in(&places, cache_bytes, state, sequence);
         let first = if places.opening.exists() {
-            Err(failed("the last attempt to open it did not end"))
+            Err(failed(INTERRUPTED))
         } else {
-            caught(attempt)
+            attempt()
         };
         match first {
             Ok(index) if index.is_large() => {
@@ -125,14 +124,13 @@ impl Index {
                 // Renamed first: sled's threads may still be at work in it.
                 places.set_aside().map_err(failed)?;
                 let _ = places.remove_aside();
-                return caught(attempt);
             }
             Ok(index) => return Ok(index),
             Err(error @ IndexError::Ahead { .. }) => return Err(error),
             Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
         }
         places.set_aside().map_err(failed)?;
-        match caught(attempt) {
+        match attempt() {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
                 log::warn!("the index finds no place on the disk and is kept in memory until there is some: {cause}");
@@ -140,6 +138,17 @@ impl Index {
             }
             made => made,
         }
+    }
+
+    /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write at a
+    /// flush, and else with whatever comes next.
+    fn right_in(places: &Places, cache_bytes: u64, state: &Rows<'_>, sequence: u64) -> Result<Self, IndexError> {
+        caught(|| {
+            let index = Self::open_guarded(places, cache_bytes)?;
+            index.put_right(state, sequence)?;
+            index.db.flush().map_err(failed)?;
+            Ok(index)
+        })
     }
 
     /// A copy of what is on the disk, which goes for the room that it takes; or a new one, since the log has everything.
@@ -153,33 +162,22 @@ impl Index {
         DirBuilder::new().mode(0o700).create(&memory).map_err(failed)?;
         let memory = Memory(memory);
         let there = Places::new(&memory.0);
-        let attempt = || {
-            let index = Self::open_guarded(&there, cache_bytes)?;
-            index.put_right(state, sequence)?;
-            Ok(index)
-        };
+        let attempt = || Self::right_in(&there, cache_bytes, state, sequence);
         let copied = !places.opening.exists() && copy_tree(&places.db, &there.db).is_ok();
         let made = match copied {
-            true => caught(attempt),
+            true => attempt(),
             false => Err(failed("there is none to copy")),
         };
         let mut index = match made {
             Err(IndexError::Failed(_)) => {
                 there.remove().map_err(failed)?;
-                caught(attempt)?
+                attempt()?
             }
             made => made?,
         };
         let _ = places.remove();
         index.memory = Some(memory);
         Ok(index)
-    }
-
-    /// # Errors
-    /// sled has failed, at a write of its own threads perhaps, and will not recover.
-    pub(super) fn probe(&self) -> Result<(), String> {
-        let seen = self.tree.get(SEEN_KEY);
-        seen.map(drop).map_err(|error| error.to_string())
     }
 
     /// Whether there was no room on the disk for it.
@@ -189,28 +187,27 @@ impl Index {
 
     /// Whether it may have grown past its bound.
     pub(super) fn may_be_large(&self) -> bool {
-        self.memory.is_none() && bytes_in(&self.place) > self.bytes_max
+        self.memory.is_none() && bytes_in(&self.place) > BYTES_MAX
     }
 
     /// Whether it has, once it has been given everything. Reads all of it where it may have.
     pub(super) fn is_large(&self) -> bool {
-        let alive = || -> usize {
-            let rows = self.tree.iter().flatten();
-            rows.map(|(key, value)| key.len() + value.len()).sum()
-        };
-        self.may_be_large() && bytes_in(&self.place) > TIMES_ALIVE * alive() as u64
+        if !self.may_be_large() {
+            return false;
+        }
+        let mut alive = 0;
+        for row in &self.tree {
+            // After an error it would say the same for ever.
+            let Ok((key, value)) = row else { return true };
+            alive += (key.len() + value.len()) as u64;
+        }
+        bytes_in(&self.place) > TIMES_ALIVE * alive
     }
 
-    /// Keeps it as it is until it is twice as large as now.
-    pub(super) fn put_up_with(&mut self) {
-        self.bytes_max = 2 * bytes_in(&self.place);
-    }
-
-    /// Builds it again in its place, beside the one that is in use; whoever reads that can go on. It must be dropped
-    /// before this one is written to.
+    /// Builds it again in its place, beside the one that is in use; whoever reads that can go on, until it is dropped.
     ///
     /// # Errors
-    /// The one in use is back in its place.
+    /// The one in use is back in its place, as far as that can be had; at the latest the next start puts it right.
     pub(super) fn again(
         directory: &Path,
         cache_bytes: u64,
@@ -218,15 +215,10 @@ impl Index {
         sequence: u64,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
-        // sled has its files open and asks for none by name: it writes a snapshot at a start and after a million
-        // operations, and a file for a value that is larger than ours get.
+        // sled has its files open and asks for none by name but at a start, and for values larger than ours get.
         places.remove_aside().map_err(failed)?;
         absent_is_fine(fs::rename(&places.db, &places.aside)).map_err(failed)?;
-        let made = caught(|| {
-            let index = Self::open_guarded(&places, cache_bytes)?;
-            index.put_right(state, sequence)?;
-            Ok(index)
-        });
+        let made = Self::right_in(&places, cache_bytes, state, sequence);
         match made {
             Ok(_) => drop(places.remove_aside()),
             Err(_) => places.put_back().map_err(failed)?,
@@ -287,7 +279,6 @@ impl Index {
             db,
             tree,
             place: places.db.clone(),
-            bytes_max: BYTES_MAX,
             memory: None,
         };
         // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.

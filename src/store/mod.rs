@@ -12,6 +12,7 @@
 
 pub mod backup;
 mod batch;
+mod broken;
 mod check;
 pub mod credentials;
 #[doc(hidden)]
@@ -176,8 +177,8 @@ impl Store {
 
     /// [`update`](Self::update) of something that may be lost in a crash: returns once it has its place in the order of
     /// transactions. Later ones see it, [readers](Self::view) do not until it is written, together with the next that
-    /// somebody waits for or after 50 ms. Closing the store writes it; so `decide` must not hold the store, or it never
-    /// closes. `what` it is, in words, for the log when that fails.
+    /// somebody waits for or after 50 ms. Closing the store writes it; so `decide` must not hold the store, or the last
+    /// one to be dropped never is. `what` it is, in words, for the log when that fails.
     ///
     /// # Errors
     /// The store is poisoned, or closed.

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::broken::Broken;
 use super::log::Operation;
 use super::{StoreError, Tree, batch};
 
@@ -48,20 +49,31 @@ impl Overlay {
 
 /// The index as the readers have it; it can be built again under them.
 #[derive(Clone)]
-pub(super) struct Base(Arc<RwLock<sled::Tree>>);
+pub(super) struct Base {
+    tree: Arc<RwLock<sled::Tree>>,
+    broken: Arc<Broken>,
+}
 
 impl Base {
-    pub(super) fn new(tree: sled::Tree) -> Self {
-        Self(Arc::new(RwLock::new(tree)))
+    /// What cannot be read of `tree` sets `broken`.
+    pub(super) fn new(tree: sled::Tree, broken: Arc<Broken>) -> Self {
+        let tree = Arc::new(RwLock::new(tree));
+        Self { tree, broken }
     }
 
     fn tree(&self) -> sled::Tree {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `tree` must say what the one before says.
     pub(super) fn replace(&self, tree: sled::Tree) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tree;
+        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+    }
+
+    /// sled does not recover from a failure, one of its own threads' neither. The next start builds the index again.
+    fn unreadable(&self, error: &sled::Error) -> StoreError {
+        self.broken.set(&format!("the index cannot be read: {error}"));
+        StoreError::Read(error.to_string())
     }
 }
 
@@ -99,10 +111,7 @@ impl View {
                 return Ok(change.clone());
             }
         }
-        self.base
-            .tree()
-            .get(raw)
-            .map_err(|error| StoreError::Read(error.to_string()))
+        self.base.tree().get(raw).map_err(|error| self.base.unreadable(&error))
     }
 
     /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
@@ -112,7 +121,7 @@ impl View {
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let prefix = batch::raw_key(tree, prefix);
-        self.rows(self.base.tree().scan_prefix(&prefix), &prefix, &prefix)
+        self.rows(&|tree| tree.scan_prefix(&prefix), &prefix, &prefix)
     }
 
     /// All entries of `tree` from the key `from` on, in key order, as from [`scan`](Self::scan).
@@ -122,13 +131,13 @@ impl View {
         from: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
         let (from, all, end) = (batch::raw_key(tree, from), [tree as u8], [tree as u8 + 1]);
-        self.rows(self.base.tree().range(&from[..]..&end[..]), &from, &all)
+        self.rows(&|tree| tree.range(&from[..]..&end[..]), &from, &all)
     }
 
-    /// The rows of `base`, with those of the overlays whose keys are `from` or later and start with `prefix`.
+    /// The rows that `look` finds, with those of the overlays whose keys are `from` or later and start with `prefix`.
     fn rows(
         &self,
-        base: sled::Iter,
+        look: &dyn Fn(&sled::Tree) -> sled::Iter,
         from: &[u8],
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
@@ -140,15 +149,17 @@ impl View {
                 .take_while(|(key, _)| key.starts_with(prefix));
             over.extend(under.map(|(key, value)| (key.clone(), value.clone())));
         }
+        // Only now: what leaves the overlays goes into the index before.
         let merged = Merged {
-            base,
+            base: look(&self.base.tree()),
             front: None,
             back: None,
             over: over.into_iter().collect(),
         };
-        merged.map(|entry| match entry {
+        let base = self.base.clone();
+        merged.map(move |entry| match entry {
             Ok((key, value)) => Ok((key[batch::TREE_PREFIX_BYTES..].to_vec(), value)),
-            Err(error) => Err(StoreError::Read(error.to_string())),
+            Err(error) => Err(base.unreadable(&error)),
         })
     }
 }

@@ -15,10 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use event_listener::Event;
-
 use queue::Queue;
 
+use super::broken::Broken;
 use super::index::{Index, IndexError};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Rows, StageError, State, rows};
 use super::view::{Base, Overlay};
@@ -37,6 +36,9 @@ const LATER_MAX: usize = 64;
 /// How long it is quiet before the log is sealed. An alert goes through all its steps in less.
 const SEAL_AFTER: Duration = Duration::from_secs(5);
 
+/// How long an index is left alone that could not be built again.
+const INDEX_RESTS: Duration = Duration::from_secs(600);
+
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -47,25 +49,6 @@ const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
 /// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
 const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
-
-/// Set once, when a write or a sync has failed.
-#[derive(Default)]
-struct Broken {
-    reason: Mutex<Option<String>>,
-    happened: Event,
-}
-
-impl Broken {
-    fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, reason: &str) {
-        log::error!("the state can no longer be written: {reason}");
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        self.happened.notify(usize::MAX);
-    }
-}
 
 /// The state directory is no longer where it was.
 pub(super) const GONE: &str = "the state directory was moved away or removed";
@@ -126,7 +109,7 @@ impl Writer {
                     let held: (Arc<Lock>, Sender<()>) = (lock, held);
                     let lock = Arc::clone(&held.0);
                     let opened = catch_unwind(AssertUnwindSafe(|| {
-                        Database::open(&path, cache_bytes, disk, limits, lock)
+                        Database::open(&path, cache_bytes, disk, limits, lock, &broken)
                     }));
                     let panicked = || StoreError::Open {
                         path,
@@ -232,7 +215,10 @@ impl Writer {
         jobs.close();
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            log::error!("the disk hangs: the state is left as it is, for the next start to read");
+            log::error!(
+                "the disk hangs or is very slow: what is not written within {} s is left for the next start to put right",
+                limit.as_secs()
+            );
             self.given_up.store(true, Ordering::Relaxed);
         }
     }
@@ -242,13 +228,7 @@ impl Writer {
     }
 
     pub(super) async fn failure(&self) -> String {
-        loop {
-            let happened = self.broken.happened.listen();
-            if let Some(reason) = self.broken.reason() {
-                return reason;
-            }
-            happened.await;
-        }
+        self.broken.wait().await
     }
 }
 
@@ -276,6 +256,8 @@ struct Database {
     base: Base,
     path: PathBuf,
     cache_bytes: u64,
+    /// It could not be built again, and is left alone until then.
+    index_rests: Option<Instant>,
     view: View,
     /// What the transactions of the group under way have decided.
     overlay: Overlay,
@@ -321,6 +303,7 @@ impl Database {
         disk: Arc<dyn Disk>,
         limits: Limits,
         lock: Arc<Lock>,
+        broken: &Arc<Broken>,
     ) -> Result<Self, StoreError> {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
@@ -342,7 +325,7 @@ impl Database {
             }
         };
         let unapplied = Overlay::default();
-        let base = Base::new(index.tree.clone());
+        let base = Base::new(index.tree.clone(), Arc::clone(broken));
         let view = View::new(base.clone()).over(&unapplied);
         let overlay = Overlay::default();
         Ok(Self {
@@ -353,6 +336,7 @@ impl Database {
             base,
             path: path.to_owned(),
             cache_bytes,
+            index_rests: None,
             view,
             overlay,
             unapplied,
@@ -372,14 +356,7 @@ impl Database {
                 continue;
             }
             self.run(group, &queue, broken);
-            // One of sled's own threads may have failed, and then every read fails from there on.
-            if let Err(reason) = self.index.probe()
-                && broken.reason().is_none()
-            {
-                broken.set(&reason);
-            }
-            if broken.reason().is_none() && self.log.wants_rotation() {
-                self.rotate(broken);
+            if broken.reason().is_none() && self.log.wants_rotation() && self.rotate(broken) {
                 self.look_after_index(broken);
             }
         }
@@ -399,7 +376,10 @@ impl Database {
                 return Some(job);
             }
             self.log.seal();
-            self.look_after_index(broken);
+            // The end of a run has no time for it.
+            if !queue.is_closed() {
+                self.look_after_index(broken);
+            }
         }
         queue.wait()
     }
@@ -407,7 +387,13 @@ impl Database {
     /// Builds the index again where it has grown past its bound, or had no room on the disk and has now.
     fn look_after_index(&mut self, broken: &Broken) {
         let away = self.index.is_in_memory();
-        if !(away || self.index.may_be_large()) || !self.log.has_room_for_index() {
+        let rests = self.index_rests.is_some_and(|until| Instant::now() < until);
+        // Its place is looked up by name.
+        if rests
+            || !(away || self.index.may_be_large())
+            || !self.log.has_room_for_new_index()
+            || !self.lock.is_in_place()
+        {
             return;
         }
         if let Err(reason) = self.give_to_index() {
@@ -418,21 +404,20 @@ impl Database {
         }
         let sequence = self.log.sequence();
         let again = |rows: &Rows<'_>| Index::again(&self.path, self.cache_bytes, rows, sequence);
-        match self.log.look(again) {
+        let cause = match self.log.look(again) {
             Ok(Ok(index)) => {
                 log::info!("the index was built again, and is as small as it can be");
                 self.base.replace(index.tree.clone());
                 self.index = index;
+                return;
             }
-            // It goes on as it is.
-            Ok(Err(error)) => self.keep_index(&error.words()),
-            Err(error) => self.keep_index(&error.to_string()),
-        }
-    }
-
-    fn keep_index(&mut self, cause: &str) {
+            Ok(Err(error)) => error.words(),
+            // The next start would refuse it, and nothing more must be acknowledged on it.
+            Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => return broken.set(&error.to_string()),
+            Err(error @ LogError::Io { .. }) => error.to_string(),
+        };
         log::warn!("the index cannot be built again and goes on as it is: {cause}");
-        self.index.put_up_with();
+        self.index_rests = Some(Instant::now() + INDEX_RESTS);
     }
 
     /// Runs a group, commits it, shows it to the readers, and answers.
@@ -548,8 +533,11 @@ impl Database {
         Ok(())
     }
 
-    fn rotate(&mut self, broken: &Broken) {
-        match self.log.rotate() {
+    /// Returns whether it was rotated.
+    fn rotate(&mut self, broken: &Broken) -> bool {
+        let rotated = self.log.rotate();
+        let done = rotated.is_ok();
+        match rotated {
             Ok(()) => {
                 log::debug!("the log goes on as generation {}", self.log.generation());
                 self.rotation_waits = false;
@@ -563,6 +551,7 @@ impl Database {
             }
             Err(CommitError::Broken(cause)) => broken.set(&cause),
         }
+        done
     }
 }
 

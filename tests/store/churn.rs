@@ -115,6 +115,7 @@ fn a_flood_leaves_nothing() {
             store.view().get(Tree::Meta, b"still").unwrap().as_deref(),
             Some(&[1][..])
         );
+        std::thread::sleep(Duration::from_millis(5));
     }
     println!("{} KiB of index, {} KiB resident", index() / 1024, anonymous());
     let mut batch = Batch::new();

@@ -83,8 +83,9 @@ impl<'de, F: FnMut(&'de [u8], Option<&'de [u8]>)> Visitor<'de> for Apply<F> {
     }
 }
 
-/// Of a frame without operations.
-pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + 1;
+/// No operations.
+const SEAL_BODY: [u8; 1] = [0];
+pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + SEAL_BODY.len();
 /// A seal begins at a multiple of this: on another page than the last frame, so that what damages one may spare the other.
 const SEAL_ALIGN: u64 = 4096;
 
@@ -180,8 +181,9 @@ impl<'a> Frame<'a> {
         FRAME_HEADER_BYTES + self.body.len()
     }
 
+    /// Whether it is a seal of this version.
     pub(super) fn is_seal(&self) -> bool {
-        self.kind == Kind::Seal as u8
+        self.kind() == Ok(Kind::Seal) && self.body == SEAL_BODY && self.sequence == self.durable
     }
 
     pub(super) fn kind(&self) -> Result<Kind, Fault> {

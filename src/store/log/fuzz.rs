@@ -12,7 +12,7 @@ use super::replay::replay;
 pub fn log(data: &[u8]) {
     check(data);
     let mut whole = data.to_vec();
-    seal(&mut whole);
+    right_checksums(&mut whole);
     check(&whole);
 }
 
@@ -29,7 +29,7 @@ fn check(bytes: &[u8]) {
 
 /// Puts the checksum of the header and of every frame right, as far as the lengths lead. A backup has its checksums in the
 /// same places.
-pub(in crate::store) fn seal(bytes: &mut [u8]) {
+pub(in crate::store) fn right_checksums(bytes: &mut [u8]) {
     if bytes.len() < HEADER_BYTES {
         return;
     }

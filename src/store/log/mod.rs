@@ -2,7 +2,7 @@
 //!
 //! A file begins with the whole state (a snapshot) and goes on with one frame a transaction. A transaction counts once
 //! `fdatasync` has returned after it; transactions that came together share one. When the file has grown past its bound,
-//! the next generation is written beside it, synced, renamed, read back and compared, and the one before is kept.
+//! the next generation is written beside it, synced, read back and compared, and renamed, and the one before is kept.
 //!
 //! > Nothing is acknowledged before it is synced. A failed sync is never tried again: the kernel may have dropped the
 //! > pages, and a second one would say yes.
@@ -362,6 +362,12 @@ impl Log {
         room(&*self.disk, self.limits).is_ok()
     }
 
+    /// Whether a new index may be written beside the one there is. It takes more than it holds.
+    pub fn has_room_for_new_index(&self) -> bool {
+        let bytes = self.limits.headroom_bytes + 2 * self.end;
+        Room::of(&*self.disk).holds(bytes).is_ok()
+    }
+
     /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
     fn undo(&mut self, error: &io::Error, from: u64) -> CommitError {
         if is_read_only(error) {
@@ -375,7 +381,9 @@ impl Log {
         match self.file.set_len(from).and_then(|()| self.file.sync_all()) {
             Ok(()) => {
                 self.allocated = from;
-                self.seal_at = self.seal_at.filter(|at| *at < from);
+                if self.seal_at.is_some_and(|at| at >= from) {
+                    (self.seal_at, self.sealed) = (None, false);
+                }
                 CommitError::Full(error.to_string())
             }
             Err(again) => CommitError::Broken(format!("write: {error}; cutting back: {again}")),
@@ -393,7 +401,7 @@ impl Log {
     pub fn seal(&mut self) {
         let at = frame::seal_place(self.end);
         self.sealed = true;
-        // On a full volume there may be no zeros for it.
+        // After a torn end, and on a full volume, there are no zeros for it before the next transaction.
         if at + frame::SEAL_BYTES as u64 > self.allocated {
             return;
         }
@@ -484,8 +492,8 @@ impl Log {
     }
 }
 
-/// Writes a whole generation under its temporary name, syncs it, gives it its name, makes the name last, and reads it
-/// back. Returns it and where its snapshot ends.
+/// Writes a whole generation under its temporary name, syncs it, reads it back, gives it its name, and makes the name
+/// last. Returns it and where its snapshot ends.
 fn publish(disk: &dyn Disk, header: Header, state: &Rows<'_>) -> Result<(Box<dyn DiskFile>, u64), LogError> {
     let (temporary, name) = (temporary(header.generation), name(header.generation));
     let fault = |cause| io_error(&temporary, cause);

@@ -56,7 +56,6 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
             "the state it begins with breaks off at byte {at}"
         )));
     }
-    let rest = &bytes[at..];
     let seal = seal_after(bytes, at).filter(|(_, seal)| seal.durable <= replayed.sequence);
     let last = match &seal {
         Some((place, seal)) => {
@@ -68,7 +67,7 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
         replayed.sealed = seal.map(|(_, seal)| seal.durable);
         return Ok(replayed);
     };
-    if let Some(later) = proves_damage(rest, replayed.sequence) {
+    if let Some(later) = proves_damage(bytes, at, replayed.sequence) {
         return Err(Fault::Damaged(format!(
             "transaction {} at byte {at} is not readable, and what was written after it says that it was synced: {later}",
             replayed.sequence + 1
@@ -127,10 +126,11 @@ fn last_written(bytes: &[u8], range: Range<usize>) -> Option<usize> {
     last.map(|last| start + last)
 }
 
-/// A whole frame in `rest`, at whatever byte, that was written when more than `good` was durable: in words.
-fn proves_damage(rest: &[u8], good: u64) -> Option<String> {
-    (0..rest.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
-        let head = &rest[at..];
+/// A whole frame after `from`, a transaction at whatever byte or a seal in a seal's place, that was written when more than
+/// `good` was durable: in words.
+fn proves_damage(bytes: &[u8], from: usize, good: u64) -> Option<String> {
+    (from..bytes.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
+        let head = &bytes[at..];
         // Cheap first: the checksum is counted for what looks like a frame only.
         let kinds = [Kind::Transaction as u8, Kind::Seal as u8];
         let plausible = kinds.contains(&head[24]) && head[16..24] != [0; 8];
@@ -138,7 +138,7 @@ fn proves_damage(rest: &[u8], good: u64) -> Option<String> {
             return None;
         }
         let frame = Frame::read(head).filter(|frame| frame.durable > good)?;
-        if frame.is_seal() {
+        if frame.is_seal() && frame::seal_place(at as u64) == at as u64 {
             return Some(format!("the seal of transaction {}", frame.durable));
         }
         (frame.sequence > frame.durable).then(|| format!("transaction {}", frame.sequence))

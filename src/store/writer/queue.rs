@@ -43,6 +43,11 @@ impl<'a, T> Queue<'a, T> {
         self.receiver.try_recv().ok()
     }
 
+    /// Nobody can add to it any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
     /// What comes within [`LINGER`].
     fn linger(&self) -> Option<T> {
         let until = Instant::now() + LINGER;

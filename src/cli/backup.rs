@@ -104,7 +104,7 @@ pub(super) fn execute(global: &Global, args: &BackupArgs) -> Result<(), Failure>
         Failure::new(Exit::Failed, text)
     })?;
     check_target(args)?;
-    half.name(&args.file).map_err(failed)?;
+    half.name(&args.file, args.force).map_err(failed)?;
     let summary = Summary::of(&args.file, bytes.len(), &backup);
     if global.json {
         print_json(&summary)?;
@@ -174,20 +174,23 @@ impl Half {
         Ok(bytes)
     }
 
-    /// Gives it its name, in the place of what is there if need be.
-    fn name(mut self, target: &Path) -> io::Result<()> {
-        let name = match self.name.take() {
-            Some(name) => name,
-            None => {
-                let name = temporary_name(target);
-                let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                rustix::fs::linkat(CWD, nameless, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
-                name
-            }
-        };
-        let name = self.name.insert(name);
-        std::fs::rename(name, target)?;
-        self.name = None;
+    /// Gives it its name. `replace` what is there; without that nothing is replaced even if it has come meanwhile, where
+    /// there are nameless files.
+    fn name(mut self, target: &Path, replace: bool) -> io::Result<()> {
+        if self.name.is_none() {
+            let name = if replace {
+                temporary_name(target)
+            } else {
+                target.to_owned()
+            };
+            let nameless = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            rustix::fs::linkat(CWD, nameless, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
+            self.name = replace.then_some(name);
+        }
+        if let Some(name) = &self.name {
+            std::fs::rename(name, target)?;
+            self.name = None;
+        }
         File::open(directory_of(target))?.sync_all()
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::io::AssertAsync;
-use futures_lite::{AsyncRead, Stream};
+use futures_lite::{AsyncRead, Stream, future};
 use serde::Serialize;
 use smol::lock::MutexGuardArc;
 use trillium_http::{Body, Conn, Error as HttpError, Method};
@@ -38,6 +38,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 /// Between two empty lines of a pairing stream.
 const PAIR_BEAT: Duration = Duration::from_secs(3);
+/// How long a backup waits for the one before it. Less than the command line waits for an answer.
+const BACKUP_TURN: Duration = Duration::from_secs(20);
 /// What an address takes that only shows something.
 const READ: &str = "GET, HEAD";
 
@@ -136,7 +138,13 @@ impl std::io::Read for Outgoing {
 
 async fn backup(shared: &Shared) -> Result<Answer, Problem> {
     // One at a time: whoever reads slowly holds up the next one, and no more memory.
-    let turn = shared.backups.lock_arc().await;
+    let turn = async { Some(shared.backups.lock_arc().await) };
+    let late = async {
+        Timer::after(BACKUP_TURN).await;
+        None
+    };
+    let turn = future::or(turn, late).await;
+    let turn = turn.ok_or_else(|| Problem::new(503, "another backup is on its way out; try again when it is there"))?;
     let (file, bytes) = shared.relay.backup().await?;
     // Reading it waits for no disk.
     let file = AssertAsync::new(Outgoing { file, _turn: turn });

@@ -315,7 +315,11 @@ impl Backup {
             next.insert(raw, row);
         }
         for mut alert in ours.into_values() {
-            alert.seq = alert.seq.saturating_add(seq_max);
+            let Some(seq) = alert.seq.checked_add(seq_max) else {
+                let text = "the numbers of the alerts in the backup leave none for those of the state";
+                return Err(BackupError::Refused(text.into()));
+            };
+            alert.seq = seq;
             let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
             next.insert(raw, outbox::encode(&alert)?);
         }

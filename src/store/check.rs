@@ -196,7 +196,7 @@ fn advice(tree: Tree) -> &'static str {
 /// What a state without a log is. An index that has seen a transaction had one.
 fn without_log(path: &Path, locked: bool) -> StoreError {
     let seen = (locked && path.join("db").exists())
-        .then(|| Copy::of(path).ok())
+        .then(|| IndexCopy::of(path).ok())
         .flatten()
         .and_then(|copy| index::read_all(&copy.0).ok())
         .and_then(|(_, seen)| seen);
@@ -213,7 +213,10 @@ fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
     if !path.join("db").exists() {
         return Index::Absent;
     }
-    let copy = match Copy::of(path) {
+    if path.join("db.opening").exists() {
+        return Index::Unreadable(index::INTERRUPTED.into());
+    }
+    let copy = match IndexCopy::of(path) {
         Ok(copy) => copy,
         Err(error) => return Index::NotLookedAt(format!("a copy of it cannot be made: {error}")),
     };
@@ -235,17 +238,20 @@ fn compare(path: &Path, found: &Inspection, faults: &mut Vec<String>) -> Index {
 }
 
 /// For whoever writes into the state of a log that ends with `sequence`: the index may show that the log has lost something,
-/// and the next start would stop at it. An index that cannot be looked at is no hindrance: a start makes it again.
+/// and the next start would stop at it. An index that cannot be read is no hindrance: a start makes it again.
 ///
 /// # Errors
-/// [`StoreError::Damaged`]: acknowledged changes are gone.
+/// [`StoreError::Damaged`]: acknowledged changes are gone. [`StoreError::Open`]: there is no copy of the index to look at.
 pub(super) fn refuse_a_lost_end(path: &Path, sequence: u64) -> Result<(), StoreError> {
     if !path.join("db").exists() || path.join("db.opening").exists() {
         return Ok(());
     }
-    let read = Copy::of(path).map(|copy| index::read_all(&copy.0));
-    match read {
-        Ok(Ok((_, Some(seen)))) if seen > sequence => {
+    let copy = IndexCopy::of(path).map_err(|error| StoreError::Open {
+        path: path.to_owned(),
+        cause: format!("its index cannot be copied, to be looked at: {error}"),
+    })?;
+    match index::read_all(&copy.0) {
+        Ok((_, Some(seen))) if seen > sequence => {
             let ahead = index::IndexError::Ahead { seen };
             Err(writer::index_error(path, ahead, Some(sequence)))
         }
@@ -255,9 +261,9 @@ pub(super) fn refuse_a_lost_end(path: &Path, sequence: u64) -> Result<(), StoreE
 
 /// A copy of the index beside it, where nobody but the owner can read; removed on drop. Opening sled writes, so the
 /// original is left alone.
-struct Copy(PathBuf);
+struct IndexCopy(PathBuf);
 
-impl Copy {
+impl IndexCopy {
     fn of(path: &Path) -> std::io::Result<Self> {
         let copy = Self(path.join(index::CHECKED_COPY));
         copy.remove();
@@ -276,7 +282,7 @@ impl Copy {
     }
 }
 
-impl Drop for Copy {
+impl Drop for IndexCopy {
     fn drop(&mut self) {
         self.remove();
     }

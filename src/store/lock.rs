@@ -29,7 +29,7 @@ impl std::fmt::Display for Holder {
 
 /// Held while the value lives. The kernel releases it when the process ends, however it ends.
 pub struct Lock {
-    _file: File,
+    file: File,
     path: PathBuf,
     /// Device and number of the file.
     identity: (u64, u64),
@@ -46,19 +46,7 @@ impl Lock {
             cause: error.to_string(),
         };
         let mut file = file_in(path).map_err(open)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                return Err(LockError {
-                    path: path.to_owned(),
-                    pid: text.trim().parse().ok(),
-                }
-                .into());
-            }
-            Err(error) => return Err(open(error.into())),
-        }
+        take(&mut file, path)?;
         let pid = format!("{}\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
@@ -66,23 +54,27 @@ impl Lock {
             .map_err(open)?;
         let identity = file.metadata().map(|it| (it.dev(), it.ino())).map_err(open)?;
         let path = path.join("lock");
-        Ok(Self {
-            _file: file,
-            path,
-            identity,
-        })
+        Ok(Self { file, path, identity })
     }
 
-    /// [`acquire`](Self::acquire) for whoever only reads: nothing, where nothing can be written. No relay can start there.
+    /// [`acquire`](Self::acquire) for whoever only reads. On a file system that is mounted read-only no lock file is made or
+    /// written; one that is there is locked all the same, because it may be mounted otherwise elsewhere.
     ///
     /// # Errors
     /// As there.
-    pub(super) fn to_read(path: &Path) -> Result<Option<Self>, super::StoreError> {
+    pub(super) fn to_read(path: &Path) -> Result<File, super::StoreError> {
         let volume = rustix::fs::statvfs(path);
-        match volume.is_ok_and(|volume| volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
-            true => Ok(None),
-            false => Self::acquire(path).map(Some),
+        if !volume.is_ok_and(|volume| volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
+            return Self::acquire(path).map(|lock| lock.file);
         }
+        // Without a lock file no relay has ever run there: then the directory is as good.
+        let file = File::open(path.join("lock")).or_else(|_| File::open(path));
+        let mut file = file.map_err(|error| super::StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        })?;
+        take(&mut file, path)?;
+        Ok(file)
     }
 
     /// Whether the state is still where it was: the lock's name leads to the file that is held. Else the directory was moved
@@ -90,6 +82,25 @@ impl Lock {
     pub(super) fn is_in_place(&self) -> bool {
         let named = std::fs::metadata(&self.path);
         named.is_ok_and(|named| (named.dev(), named.ino()) == self.identity)
+    }
+}
+
+fn take(file: &mut File, path: &Path) -> Result<(), super::StoreError> {
+    match flock(&*file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let _ = file.read_to_string(&mut text);
+            let error = LockError {
+                path: path.to_owned(),
+                pid: text.trim().parse().ok(),
+            };
+            Err(error.into())
+        }
+        Err(error) => Err(super::StoreError::Open {
+            path: path.to_owned(),
+            cause: io::Error::from(error).to_string(),
+        }),
     }
 }
 

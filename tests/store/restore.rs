@@ -121,7 +121,9 @@ impl Old {
 }
 
 fn restore(state: &Path, disk: &SimDisk) -> Result<(), BackupError> {
-    backup().restore_on(state, Arc::new(disk.clone()), Pending::Hold, NOW_MS)
+    backup()
+        .restore_on(state, Arc::new(disk.clone()), Pending::Hold, NOW_MS)
+        .map(drop)
 }
 
 fn open(state: &Path, disk: &SimDisk) -> Result<Store, StoreError> {

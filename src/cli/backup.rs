@@ -162,7 +162,7 @@ impl Half {
         let name = temporary_name(target);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&name);
-        let file = file.map_err(|error| cannot(&name, "made", &error))?;
+        let file = file.map_err(|error| cannot(target, "made", &error))?;
         Ok(Self { file, name: Some(name) })
     }
 

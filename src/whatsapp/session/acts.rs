@@ -88,13 +88,14 @@ impl Session {
                 Ok(client) => self.client = Some(client),
                 Err(error) => {
                     log::error!("session {}: no client: {error:#}", self.name);
-                    self.change(|view| view.trouble = Some(format!("{error:#}")));
-                    self.supervisor.handle(
-                        Instant::now(),
-                        Input::Ended {
-                            cause: Cause::Unclassified(error.to_string()),
-                        },
-                    );
+                    // The library says of a full disk that the database failed.
+                    let text = match self.parts.store.short_of_room() {
+                        Some(why) => why.to_string(),
+                        None => format!("{error:#}"),
+                    };
+                    self.change(|view| view.trouble = Some(text.clone()));
+                    let cause = Cause::Unclassified(text);
+                    self.supervisor.handle(Instant::now(), Input::Ended { cause });
                     return;
                 }
             }

@@ -309,7 +309,7 @@ impl Database {
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
         let index_on = |log: &Log, rows: &Rows<'_>| {
-            Index::open(path, cache_bytes, rows, log.sequence(), log.has_room_for_index())
+            Index::open(path, cache_bytes, rows, log.sequence(), log.has_room_for_index(0))
                 .map_err(|error| index_error(path, error, Some(log.sequence())))
         };
         let (log, index) = match Log::open_with(Arc::clone(&disk), limits, index_on).map_err(log_fault)? {
@@ -361,7 +361,7 @@ impl Database {
             }
         }
         // The end of the run. Should it fail, the next start makes up for it.
-        if !self.log.has_room_for_index() {
+        if !self.has_room_for_index() {
             return;
         }
         if let Err(cause) = self.give_to_index() {
@@ -388,12 +388,9 @@ impl Database {
     fn look_after_index(&mut self, broken: &Broken) {
         let away = self.index.is_in_memory();
         let rests = self.index_rests.is_some_and(|until| Instant::now() < until);
+        let room = self.has_room_for_index() && self.log.has_room_for_new_index();
         // Its place is looked up by name.
-        if rests
-            || !(away || self.index.may_be_large())
-            || !self.log.has_room_for_new_index()
-            || !self.lock.is_in_place()
-        {
+        if rests || !room || !(away || self.index.may_be_large()) || !self.lock.is_in_place() {
             return;
         }
         if let Err(reason) = self.give_to_index() {
@@ -515,10 +512,15 @@ impl Database {
         self.unapplied_bytes += changes.iter().map(bytes).sum::<usize>();
         self.unapplied.absorb(changes);
         // While nothing new is accepted for want of room, what comes is bounded by the log's reserve.
-        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX || !self.log.has_room_for_index() {
+        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX || !self.has_room_for_index() {
             return Ok(());
         }
         self.give_to_index()
+    }
+
+    /// For what it has not been given.
+    fn has_room_for_index(&self) -> bool {
+        self.log.has_room_for_index(self.unapplied_bytes as u64)
     }
 
     fn give_to_index(&mut self) -> Result<(), String> {

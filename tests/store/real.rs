@@ -177,6 +177,27 @@ fn a_full_disk_refuses_what_is_new_and_goes_on_with_the_rest_in_the_reserve() {
     assert!(store.short_of_room().is_none());
 }
 
+#[test]
+fn on_a_full_disk_the_generation_that_nothing_uses_goes_before_a_line_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = SimDisk::default();
+    let limits = Limits {
+        rotate_bytes_min: 256 * 1024,
+        ..Limits::default()
+    };
+    let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), limits).unwrap();
+    let logs = || disk.after_kill().into_keys().collect::<Vec<_>>();
+    while logs() != ["log.1", "log.2"] {
+        put(&store, 1, &[1; 50 * 1024]).unwrap();
+    }
+    disk.set_free(Some(0));
+    assert!(matches!(put_new(&store, 2, b"b"), Err(StoreError::Full(_))));
+    assert_eq!(logs(), ["log.1", "log.2"], "not for something new");
+    while put(&store, 1, &[1; 50 * 1024]).is_ok() {}
+    assert_eq!(logs(), ["log.2"]);
+    assert_eq!(rows(&store).len(), 1);
+}
+
 /// New and other transactions in one group: the new ones are refused, the others are not.
 #[test]
 fn a_group_on_a_full_disk_is_refused_one_by_one() {

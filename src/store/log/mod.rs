@@ -56,6 +56,10 @@ pub type Operation = (Vec<u8>, Option<Vec<u8>>);
 /// What a snapshot's frame holds at most, but for one record that is larger by itself.
 const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 
+/// What sled writes for what it is given, at the most. It writes whole pages again for a part of them: with alerts of 20 KB, 4 MiB were
+/// not enough for one and a half.
+const INDEX_TIMES: u64 = 8;
+
 /// Laid down piece by piece: a megabyte on the heap would stay there.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -340,7 +344,13 @@ impl Log {
             Claim::Reserve if needed <= self.allocated => (needed, 0),
             Claim::Reserve => (needed, self.limits.headroom_bytes + bytes),
         };
-        room.holds(left)?;
+        if let Err(refused) = room.holds(left) {
+            // What follows from something that was accepted is worth more than a generation that nothing uses.
+            if claim == Claim::New || recover::drop_before(&*self.disk, self.generation) == 0 {
+                return Err(refused);
+            }
+            self.room.insert(Room::of(&*self.disk)).holds(left)?;
+        }
         if wanted <= self.allocated {
             return Ok(());
         }
@@ -357,15 +367,18 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the index may write, which never recovers from not being able to.
-    pub fn has_room_for_index(&self) -> bool {
-        room(&*self.disk, self.limits).is_ok()
+    /// Whether the index may be given `bytes` more, of which it makes several times as much. It never recovers from not
+    /// being able to write.
+    pub fn has_room_for_index(&self, bytes: u64) -> bool {
+        let needed = self.limits.headroom_bytes + INDEX_TIMES * bytes;
+        Room::of(&*self.disk).holds(needed).is_ok()
     }
 
-    /// Whether a new index may be written beside the one there is. It takes more than it holds.
+    /// Whether a new index may be written beside the one there is.
     pub fn has_room_for_new_index(&self) -> bool {
-        let bytes = self.limits.headroom_bytes + 2 * self.end;
-        Room::of(&*self.disk).holds(bytes).is_ok()
+        // From front to back it takes less than twice what it holds.
+        let needed = self.limits.headroom_bytes + 2 * self.end;
+        Room::of(&*self.disk).holds(needed).is_ok()
     }
 
     /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
@@ -424,7 +437,11 @@ impl Log {
     /// must not be used.
     pub fn rotate(&mut self) -> Result<(), CommitError> {
         // The snapshot is no larger than what it is made of.
-        Room::of(&*self.disk).holds(self.limits.headroom_bytes + self.end)?;
+        let needed = self.limits.headroom_bytes + self.end;
+        if Room::of(&*self.disk).holds(needed).is_err() {
+            recover::drop_before(&*self.disk, self.generation);
+            Room::of(&*self.disk).holds(needed)?;
+        }
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
         let bytes = self.bytes().map_err(broken)?;
         let replayed = self.read_back(&bytes).map_err(broken)?;
@@ -432,7 +449,14 @@ impl Log {
             generation: self.generation + 1,
             sequence: self.sequence,
         };
-        self.go_on(header, &replayed.state)
+        self.go_on(header, &replayed.state)?;
+        // At once, so that nobody else takes the room for it.
+        let laid_down = self.make_room(Claim::New);
+        self.room = None;
+        match laid_down {
+            Err(CommitError::Broken(cause)) => Err(CommitError::Broken(cause)),
+            Ok(()) | Err(CommitError::Full(_) | CommitError::ReadOnly(_)) => Ok(()),
+        }
     }
 
     /// Gives `then` the state as this generation's file has it.

@@ -129,14 +129,19 @@ fn set_aside(disk: &dyn Disk, generation: u64, fault: Fault) -> LogError {
     }
 }
 
-/// Removes the generations before `oldest_kept`. One that cannot be removed costs room and nothing else.
-pub(super) fn drop_before(disk: &dyn Disk, oldest_kept: u64) {
-    let Ok(found) = find(disk) else { return };
-    for generation in found.generations.into_iter().filter(|number| *number < oldest_kept) {
-        if let Err(error) = disk.remove(&name(generation)) {
-            log::info!("{} cannot be removed: {error}", name(generation));
+/// Removes the generations before `oldest_kept`, and returns how many. One that cannot be removed costs room and nothing
+/// else.
+pub(super) fn drop_before(disk: &dyn Disk, oldest_kept: u64) -> usize {
+    let Ok(found) = find(disk) else { return 0 };
+    let old = found.generations.into_iter().filter(|number| *number < oldest_kept);
+    old.filter(|generation| match disk.remove(&name(*generation)) {
+        Ok(()) => true,
+        Err(error) => {
+            log::info!("{} cannot be removed: {error}", name(*generation));
+            false
         }
-    }
+    })
+    .count()
 }
 
 /// What a look at the log found. Nothing is changed by looking.

@@ -44,7 +44,7 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
         lab.presences()
     );
     assert_eq!(relay.stop(), 0);
-    // All has been given to the index, and the log is sealed.
+    // All has been given to the index.
     let checked = site.run(&["store", "check"]);
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("sound\n") && said.contains("index: as the log"), "{said}");

@@ -56,8 +56,8 @@ pub type Operation = (Vec<u8>, Option<Vec<u8>>);
 /// What a snapshot's frame holds at most, but for one record that is larger by itself.
 const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 
-/// What sled writes for what it is given, at the most. It writes whole pages again for a part of them: with alerts of 20 KB, 4 MiB were
-/// not enough for one and a half.
+/// What sled may write for what it is given. It writes whole pages again for a part of them: with alerts of 20 KB, a
+/// volume with 4 MiB left was filled up by it once. How much it takes at the most is not measured; this is on the safe side.
 const INDEX_TIMES: u64 = 8;
 
 /// Laid down piece by piece: a megabyte on the heap would stay there.

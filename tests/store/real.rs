@@ -183,6 +183,9 @@ fn on_a_full_disk_the_generation_that_nothing_uses_goes_before_a_line_is_refused
     let disk = SimDisk::default();
     let limits = Limits {
         rotate_bytes_min: 256 * 1024,
+        // Used up before a rotation is due, which would make room too.
+        extent_bytes: 16 * 1024,
+        reserve_bytes: 16 * 1024,
         ..Limits::default()
     };
     let store = Store::open_on(directory.path(), 1 << 20, Arc::new(disk.clone()), limits).unwrap();

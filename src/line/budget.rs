@@ -76,6 +76,17 @@ impl Budget {
         }
     }
 
+    /// An application ping that a doubt asks for: it does not wait for its turn as long as something is left for others.
+    ///
+    /// # Errors
+    /// As for [`presence`](Self::presence).
+    pub(super) fn ping_out_of_turn(&mut self, now: Instant) -> Result<(), Instant> {
+        let mut planned = self.ping;
+        let taken = self.planned_or_other(now, &mut planned);
+        self.ping = planned;
+        taken
+    }
+
     /// Presence `unavailable`.
     ///
     /// # Errors

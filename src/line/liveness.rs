@@ -25,11 +25,13 @@ const EXCUSES_MAX: u32 = 3;
 /// like no standstill at all, and the answer lies unread.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
 
-/// A question to the other side, from the first one asked until something answers it.
+/// A question to the other side, from the first one asked until something answers the last.
 #[derive(Debug, Default)]
 struct Question {
-    /// What came before this is no answer.
+    /// The first that is not answered. What came before it is no answer.
     asked: Option<Instant>,
+    /// The last, if it was asked again while that one was open: an answer may come before it, and be told of later.
+    again: Option<Instant>,
     /// The time to answer counts from here: later than `asked` if this program stood still.
     from: Option<Instant>,
     looked: Option<Instant>,
@@ -39,8 +41,17 @@ impl Question {
     fn ask(now: Instant) -> Self {
         Self {
             asked: Some(now),
+            again: None,
             from: Some(now),
             looked: None,
+        }
+    }
+
+    fn ask_again(&mut self, now: Instant) {
+        if self.open() {
+            self.again = Some(now);
+        } else {
+            *self = Self::ask(now);
         }
     }
 
@@ -48,11 +59,18 @@ impl Question {
         self.asked.is_some()
     }
 
-    /// Whether what came at `at` answered it.
+    /// Whether what came at `at` answered it. What was asked again since stays open.
     fn answer(&mut self, at: Instant) -> bool {
         let answered = self.asked.is_some_and(|asked| asked < at);
         if answered {
-            *self = Self::default();
+            let from = self.from;
+            *self = match self.again.filter(|again| *again >= at) {
+                Some(again) => Self {
+                    from: from.max(Some(again)),
+                    ..Self::ask(again)
+                },
+                None => Self::default(),
+            };
         }
         answered
     }
@@ -126,6 +144,8 @@ pub(super) struct Liveness {
     last_content: Option<Instant>,
     next_ping: Instant,
     ping: Question,
+    /// Since then somebody wants to know whether the line lives; what came before does not tell.
+    doubted: Option<Instant>,
     websocket_sent: Option<Instant>,
     websocket: Question,
     /// Not before; the budget's word.
@@ -158,6 +178,7 @@ impl Liveness {
             last_content: None,
             next_ping: now,
             ping: Question::default(),
+            doubted: None,
             websocket_sent: None,
             websocket: Question::default(),
             websocket_free: now,
@@ -221,7 +242,8 @@ impl Liveness {
         self.last_stanza = at;
         self.excuses = EXCUSES_MAX;
         self.ping.answer(at);
-        if !self.ping.open() && self.suspicion.is_none() {
+        self.doubted = self.doubted.filter(|doubted| *doubted >= at);
+        if !self.ping.open() && self.suspicion.is_none() && self.doubted.is_none() {
             // What proves life postpones what asks for it.
             self.next_ping = self.next_ping.max(at + self.ping_interval());
         }
@@ -251,9 +273,9 @@ impl Liveness {
         }
     }
 
-    /// Asks now whether the line lives.
+    /// Asks now whether the line lives, also while a question is open: its answer may be older than what made the doubt.
     pub(super) fn check(&mut self, now: Instant) {
-        self.sent(now);
+        self.doubted = Some(now);
         self.next_ping = self.next_ping.min(now);
     }
 
@@ -264,8 +286,9 @@ impl Liveness {
         }
         if self.suspicion.is_none() {
             self.suspicion = Some(cause);
+            // The probe is what clears it; a ping beside it says sooner that nothing comes at all.
             self.next_probe = self.next_probe.min(now);
-            self.check(now);
+            self.next_ping = self.next_ping.min(now);
         }
         true
     }
@@ -293,10 +316,15 @@ impl Liveness {
         if let Some(cause) = self.dead(now) {
             return Some(Due::Dead(cause));
         }
-        if !self.ping.open() && self.next_ping <= now {
-            match budget.ping(now) {
+        if self.ping_at().is_some_and(|at| at <= now) {
+            let allowed = match self.doubted {
+                Some(_) => budget.ping_out_of_turn(now),
+                None => budget.ping(now),
+            };
+            match allowed {
                 Ok(()) => {
-                    self.ping = Question::ask(now);
+                    self.ping.ask_again(now);
+                    self.doubted = None;
                     self.next_ping = now + self.ping_interval();
                     return Some(Due::PingApplication);
                 }
@@ -371,7 +399,7 @@ impl Liveness {
         let unless = |question: &Question, at: Instant| (!question.open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
-            (unless(&self.ping, self.next_ping), Reason::ApplicationPing),
+            (self.ping_at(), Reason::ApplicationPing),
             (self.ping.deadline(application.pong), Reason::ApplicationPong),
             (unless(&self.websocket, self.websocket_ping_at()), Reason::WebSocketPing),
             (
@@ -385,6 +413,11 @@ impl Liveness {
         let presence = (self.next_presence, Reason::Presence);
         let earliest = deadlines.into_iter().filter_map(|(at, reason)| Some((at?, reason)));
         earliest.fold(presence, |first, next| if next.0 < first.0 { next } else { first })
+    }
+
+    /// One question at a time, unless there is a doubt.
+    fn ping_at(&self) -> Option<Instant> {
+        (!self.ping.open() || self.doubted.is_some()).then_some(self.next_ping)
     }
 
     /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.

@@ -368,6 +368,40 @@ fn a_change_of_the_path_is_tried_at_once_and_proves_nothing() {
     assert!(at - bench.now <= 2 * SECOND);
 }
 
+/// The path changes twice in a moment. What the first change asked is answered, and told of when the next deadline comes;
+/// the second one has its own question, although no ping is due.
+#[test]
+fn an_answer_from_before_a_change_of_the_path_does_not_speak_for_the_line_after_it() {
+    let mut bench = Bench::online();
+    bench.run(MINUTE, well);
+    bench.tell(Input::PathChanged);
+    assert_eq!(bench.step().1, [Output::PingApplication]);
+    let answered = bench.now + Duration::from_millis(1);
+
+    bench.now += Duration::from_millis(150);
+    let changed = bench.now;
+    bench.tell(Input::PathChanged);
+    assert_eq!(bench.step().1, [Output::PingApplication]);
+    assert_eq!(bench.now, changed);
+
+    bench.core.handle(answered, Input::Heard(Layer::Application));
+    let pong = bench.schedule.application.pong;
+    assert_eq!(bench.closed(MINUTE, silent), Some(changed + pong));
+}
+
+/// An answer to the last question is one to those before it, and a doubt that has been answered asks no more.
+#[test]
+fn a_line_that_answers_outlives_every_change_of_the_path() {
+    let mut bench = Bench::online();
+    for _ in 0..300 {
+        bench.tell(Input::PathChanged);
+        bench.tell(Input::PathChanged);
+        assert_eq!(bench.closed(700 * Duration::from_millis(1), well), None);
+    }
+    assert_eq!(bench.closed(10 * MINUTE, well), None);
+    assert_eq!(bench.core.state(), &State::Online);
+}
+
 /// Seed 500241 of the simulator: the server's word comes while the attempt is being given up.
 #[test]
 fn a_login_that_comes_after_the_attempt_was_called_off_is_not_taken() {

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::crc::crc32c;
+use super::frame::crc32c;
 use super::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, Kind};
 use super::{SNAPSHOT_FRAME_BYTES, State};
 

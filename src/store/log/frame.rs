@@ -4,7 +4,6 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Operation;
-use super::crc::crc32c;
 
 const MAGIC: [u8; 8] = *b"TAUTLOG\n";
 /// Of the file: how the header and the frames are laid out.
@@ -247,6 +246,11 @@ pub(super) fn seal(durable: u64) -> Vec<u8> {
 /// A transaction's operations as [`write`] takes them.
 pub(super) fn of_batch(operations: &[Operation]) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> + Clone {
     operations.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
+}
+
+/// CRC-32C (Castagnoli) of `parts`, one after the other.
+pub(super) fn crc32c(parts: &[&[u8]]) -> u32 {
+    parts.iter().fold(0, |crc, part| ::crc32c::crc32c_append(crc, part))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -1,6 +1,6 @@
 //! The log's reader over bytes that may be anything. See `store::fuzzing`.
 
-use super::crc::crc32c;
+use super::frame::crc32c;
 use super::frame::{FRAME_HEADER_BYTES, HEADER_BYTES};
 use super::replay::replay;
 

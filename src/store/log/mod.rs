@@ -10,7 +10,6 @@
 //! Deliberately absent: falling back to the older generation. It holds older ratchets, and using those again would use
 //! keys twice; a damaged log is set aside and said, and a person decides.
 
-mod crc;
 mod disk;
 mod export;
 mod frame;

@@ -5,8 +5,8 @@
 //! nothing else writes to it: a loop mount is such a place.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use tautline::outbox::{
 use tautline::store::{Batch, Store, Tree, journal, outbox};
 
 const MEASURED: Duration = Duration::from_secs(3);
+const TURNS: u32 = 15;
 const IDLE: Duration = Duration::from_secs(60);
 /// After the last commit, before an idle minute begins.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -58,32 +59,65 @@ fn say(what: &str, figure: f64, unit: &str, goal: &str, reached: bool) {
     println!("{what}: {figure:.1} {unit} (wanted: {goal}; {verdict})");
 }
 
+/// In turns: a disk is not as fast in one second as in the next.
 fn rates(directory: &Path, measured: Duration) {
+    let turn = measured / TURNS;
+    let open = |name| Store::open(&directory.join(name), 1 << 20).expect("a store");
+    let (of_one, of_many) = (open("one"), open("many"));
+    let mut overwrites = Overwrites::new(directory);
+    let (mut disk, mut one, mut many) = (Rate::default(), Rate::default(), Rate::default());
     let appends = appends(directory, measured);
-    let disk = overwrites(directory, measured);
-    println!("disk: {appends:.0} appends and {disk:.0} overwrites with fdatasync a second");
-    let store = Store::open(&directory.join("state"), 1 << 20).expect("a store");
-    let mut alone = 0.0;
-    for writers in [1, 64] {
-        let before = device_bytes(directory);
-        let (commits, seconds, late) = commits(&store, writers, measured);
-        let bytes = (device_bytes(directory) - before) as f64 / commits as f64;
-        let rate = commits as f64 / seconds;
+    for _ in 0..TURNS {
+        disk.add(directory, || overwrites.go_on(turn));
+        one.add(directory, || commits(&of_one, 1, turn));
+        many.add(directory, || commits(&of_many, 64, turn));
+    }
+    println!(
+        "disk: {appends:.0} appends and {:.0} overwrites with fdatasync a second",
+        disk.a_second()
+    );
+    for (writers, rate) in [(1, &mut one), (64, &mut many)] {
         println!(
-            "{writers} writers: {rate:.0} commits a second, p99 {:.2} ms, {bytes:.0} device bytes a commit",
-            late.as_secs_f64() * 1e3
+            "{writers} writers: {:.0} commits a second, p99 {:.2} ms, {:.0} device bytes a commit",
+            rate.a_second(),
+            rate.p99().as_secs_f64() * 1e3,
+            rate.bytes as f64 / rate.times.len() as f64
         );
-        match writers {
-            1 => {
-                alone = rate;
-                let share = rate / disk;
-                say("one writer", share, "of the disk's rate", ">= 0.8", share >= 0.8);
-            }
-            _ => {
-                let times = rate / alone;
-                say("64 writers", times, "times one", ">= 10", times >= 10.0);
-            }
-        }
+    }
+    let share = one.a_second() / disk.a_second();
+    say("one writer", share, "of the disk's rate", ">= 0.8", share >= 0.8);
+    let times = many.a_second() / one.a_second();
+    say("64 writers", times, "times one", ">= 10", times >= 10.0);
+}
+
+/// What some turns came to.
+#[derive(Default)]
+struct Rate {
+    times: Vec<Duration>,
+    took: Duration,
+    /// Of the device.
+    bytes: u64,
+}
+
+impl Rate {
+    fn add(&mut self, directory: &Path, turn: impl FnOnce() -> Vec<Duration>) {
+        // What the turn before has left to the kernel is not this one's.
+        sync(directory);
+        let (before, started) = (device_bytes(directory), Instant::now());
+        self.times.extend(turn());
+        self.took += started.elapsed();
+        self.bytes += device_bytes(directory) - before;
+    }
+
+    fn a_second(&self) -> f64 {
+        self.times.len() as f64 / self.took.as_secs_f64()
+    }
+
+    /// The time that 99 of 100 stayed under.
+    fn p99(&mut self) -> Duration {
+        self.times.sort_unstable();
+        let at = self.times.len() * 99 / 100;
+        self.times.get(at).copied().unwrap_or_default()
     }
 }
 
@@ -272,37 +306,47 @@ fn open(state: &Path, settle: Duration, idle: Duration) {
 
 fn appends(directory: &Path, measured: Duration) -> f64 {
     let mut file = File::create(directory.join("appends")).expect("a file");
-    rate(measured, || {
-        file.write_all(&[1; VALUE_BYTES]).expect("a write");
-        file.sync_data().expect("a sync");
-    })
-}
-
-fn overwrites(directory: &Path, measured: Duration) -> f64 {
-    let mut file = File::create(directory.join("overwrites")).expect("a file");
-    file.write_all(&vec![0; 1 << 20]).expect("a write");
-    file.sync_all().expect("a sync");
-    let mut at = 0;
-    rate(measured, || {
-        file.seek(SeekFrom::Start(at)).expect("a seek");
-        file.write_all(&[1; VALUE_BYTES]).expect("a write");
-        file.sync_data().expect("a sync");
-        at = (at + VALUE_BYTES as u64) % (1 << 20);
-    })
-}
-
-fn rate(measured: Duration, mut once: impl FnMut()) -> f64 {
-    let started = Instant::now();
-    let mut count = 0;
+    let (started, mut count) = (Instant::now(), 0);
     while started.elapsed() < measured {
-        once();
+        file.write_all(&[1; VALUE_BYTES]).expect("a write");
+        file.sync_data().expect("a sync");
         count += 1;
     }
     f64::from(count) / started.elapsed().as_secs_f64()
 }
 
-/// How many commits `writers` made, in how many seconds, and the time that 99 of 100 stayed under.
-fn commits(store: &Store, writers: u32, measured: Duration) -> (usize, f64, Duration) {
+/// What the log does to the disk, and nothing else.
+struct Overwrites {
+    file: File,
+    at: u64,
+}
+
+impl Overwrites {
+    const BYTES: u64 = 1 << 20;
+
+    fn new(directory: &Path) -> Self {
+        let mut file = File::create(directory.join("overwrites")).expect("a file");
+        file.write_all(&vec![0; Self::BYTES as usize]).expect("a write");
+        file.sync_all().expect("a sync");
+        Self { file, at: 0 }
+    }
+
+    fn go_on(&mut self, measured: Duration) -> Vec<Duration> {
+        let started = Instant::now();
+        let mut times = Vec::new();
+        while started.elapsed() < measured {
+            let begun = Instant::now();
+            self.file.write_all_at(&[1; VALUE_BYTES], self.at).expect("a write");
+            self.file.sync_data().expect("a sync");
+            self.at = (self.at + VALUE_BYTES as u64) % Self::BYTES;
+            times.push(begun.elapsed());
+        }
+        times
+    }
+}
+
+/// How long each commit of `writers` took.
+fn commits(store: &Store, writers: u32, measured: Duration) -> Vec<Duration> {
     let executor = smol::LocalExecutor::new();
     let started = Instant::now();
     let tasks: Vec<_> = (0..writers)
@@ -321,16 +365,13 @@ fn commits(store: &Store, writers: u32, measured: Duration) -> (usize, f64, Dura
             })
         })
         .collect();
-    let mut times: Vec<Duration> = smol::block_on(executor.run(async {
+    smol::block_on(executor.run(async {
         let mut all = Vec::new();
         for task in tasks {
             all.extend(task.await);
         }
         all
-    }));
-    times.sort_unstable();
-    let worst = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
-    (times.len(), started.elapsed().as_secs_f64(), worst)
+    }))
 }
 
 /// Bytes that the device under `path` has written, for whoever asked: other programs on it count too. What `/proc` counts

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::log::{Rows, State};
+use super::log::{Row, State};
 
 const TREE: &str = "tautline";
 
@@ -95,7 +95,7 @@ impl Index {
     pub(super) fn open(
         directory: &Path,
         cache_bytes: u64,
-        state: &Rows<'_>,
+        state: &[Row<'_>],
         sequence: u64,
         room: bool,
     ) -> Result<Self, IndexError> {
@@ -142,12 +142,18 @@ impl Index {
 
     /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write at a
     /// flush, and else with whatever comes next.
-    fn right_in(places: &Places, cache_bytes: u64, state: &Rows<'_>, sequence: u64) -> Result<Self, IndexError> {
+    fn right_in(places: &Places, cache_bytes: u64, state: &[Row<'_>], sequence: u64) -> Result<Self, IndexError> {
         caught(|| {
             let index = Self::open_guarded(places, cache_bytes)?;
-            index.put_right(state, sequence)?;
-            index.db.flush().map_err(failed)?;
-            Ok(index)
+            let right = index.put_right(state, sequence);
+            if right.is_ok() {
+                index.db.flush().map_err(failed)?;
+            }
+            // One that is ahead is believed, and by the next start too.
+            if !matches!(right, Err(IndexError::Failed(_))) {
+                places.has_opened()?;
+            }
+            right.map(|()| index)
         })
     }
 
@@ -156,7 +162,7 @@ impl Index {
         places: &Places,
         memory: PathBuf,
         cache_bytes: u64,
-        state: &Rows<'_>,
+        state: &[Row<'_>],
         sequence: u64,
     ) -> Result<Self, IndexError> {
         DirBuilder::new().mode(0o700).create(&memory).map_err(failed)?;
@@ -211,7 +217,7 @@ impl Index {
     pub(super) fn again(
         directory: &Path,
         cache_bytes: u64,
-        state: &Rows<'_>,
+        state: &[Row<'_>],
         sequence: u64,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
@@ -251,10 +257,13 @@ impl Index {
                     state.insert(key.to_vec(), value.to_vec());
                 }
             }
+            places.has_opened()?;
             Ok((state, seen))
         })
     }
 
+    /// Until [`Places::has_opened`] it counts as being opened: reading all of it is a part of that, so that a damaged page
+    /// shows there and not in the middle of a run.
     fn open_guarded(places: &Places, cache_bytes: u64) -> Result<Self, IndexError> {
         places.remove_leftovers().map_err(failed)?;
         // An abort or a kill leaves the marker, and the next start does not try again.
@@ -275,23 +284,16 @@ impl Index {
             .flush_every_ms(None);
         let db = open_when_free(&config).map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
-        let index = Self {
+        Ok(Self {
             db,
             tree,
             place: places.db.clone(),
             memory: None,
-        };
-        // Reading all of it is a part of opening: a damaged page shows here and not in the middle of a run.
-        for row in &index.tree {
-            row.map_err(failed)?;
-        }
-        fs::remove_file(&places.opening).map_err(failed)?;
-        make_private(&places.db).map_err(failed)?;
-        Ok(index)
+        })
     }
 
     /// Compares row by row and writes the differences.
-    fn put_right(&self, state: &Rows<'_>, sequence: u64) -> Result<(), IndexError> {
+    fn put_right(&self, state: &[Row<'_>], sequence: u64) -> Result<(), IndexError> {
         let seen = self.tree.get(SEEN_KEY).map_err(failed)?;
         if let Some(seen) = seen.as_deref().and_then(number).filter(|seen| *seen > sequence) {
             return Err(IndexError::Ahead { seen });
@@ -300,10 +302,10 @@ impl Index {
         let mut wanted = state.iter().peekable();
         for row in &self.tree {
             let (key, value) = row.map_err(failed)?;
-            while let Some((missing, value)) = wanted.next_if(|(wanted, _)| ***wanted < *key) {
+            while let Some((missing, value)) = wanted.next_if(|(wanted, _)| **wanted < *key) {
                 repair.change(missing, Some(value))?;
             }
-            match wanted.next_if(|(wanted, _)| ***wanted == *key) {
+            match wanted.next_if(|(wanted, _)| **wanted == *key) {
                 Some((_, right)) if **right == *value => {}
                 Some((_, right)) => repair.change(&key, Some(right))?,
                 None if *key == SEEN_KEY => {}
@@ -456,6 +458,11 @@ impl Places {
         Ok(())
     }
 
+    fn has_opened(&self) -> Result<(), IndexError> {
+        fs::remove_file(&self.opening).map_err(failed)?;
+        make_private(&self.db).map_err(failed)
+    }
+
     fn put_back(&self) -> io::Result<()> {
         absent_is_fine(fs::remove_dir_all(&self.db))?;
         absent_is_fine(fs::rename(&self.aside, &self.db))?;
@@ -539,7 +546,7 @@ mod tests {
     #[test]
     fn it_is_built_again_beside_the_one_that_is_read() {
         let directory = tempfile::tempdir().unwrap();
-        let state = Rows::from([(&b"a"[..], &b"1"[..]), (b"b", b"2")]);
+        let state = [(&b"a"[..], &b"1"[..]), (b"b", b"2")];
         let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
         let mut reading = first.tree.iter();
         assert_eq!(&reading.next().unwrap().unwrap().0[..], b"a");
@@ -556,7 +563,7 @@ mod tests {
     #[test]
     fn without_room_it_is_in_memory_and_still_knows_what_it_has_seen() {
         let directory = tempfile::tempdir().unwrap();
-        let state = Rows::from([(&b"a"[..], &b"1"[..])]);
+        let state = [(&b"a"[..], &b"1"[..])];
         let open = |sequence, room| Index::open(directory.path(), CACHE_BYTES, &state, sequence, room);
         drop(open(7, true).unwrap());
         assert!(matches!(open(6, false), Err(IndexError::Ahead { seen: 7 })));
@@ -571,9 +578,20 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_ahead_is_believed_at_every_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |sequence| Index::open(directory.path(), CACHE_BYTES, &[], sequence, true);
+        drop(open(7).unwrap());
+        for _ in 0..2 {
+            assert!(matches!(open(6), Err(IndexError::Ahead { seen: 7 })));
+        }
+        drop(open(7).unwrap());
+    }
+
+    #[test]
     fn one_that_cannot_be_built_again_goes_on() {
         let directory = tempfile::tempdir().unwrap();
-        let state = Rows::from([(&b"a"[..], &b"1"[..])]);
+        let state = [(&b"a"[..], &b"1"[..])];
         let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
         let places = Places::new(directory.path());
         // Where a marker should be written.

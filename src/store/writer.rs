@@ -19,7 +19,7 @@ use queue::Queue;
 
 use super::broken::Broken;
 use super::index::{Index, IndexError};
-use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Rows, StageError, State, rows};
+use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Row, StageError, State, rows};
 use super::view::{Base, Overlay};
 use super::{Batch, Lock, StoreError, View};
 
@@ -308,7 +308,7 @@ impl Database {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
-        let index_on = |log: &Log, rows: &Rows<'_>| {
+        let index_on = |log: &Log, rows: &[Row<'_>]| {
             Index::open(path, cache_bytes, rows, log.sequence(), log.has_room_for_index(0))
                 .map_err(|error| index_error(path, error, Some(log.sequence())))
         };
@@ -400,7 +400,7 @@ impl Database {
             return;
         }
         let sequence = self.log.sequence();
-        let again = |rows: &Rows<'_>| Index::again(&self.path, self.cache_bytes, rows, sequence);
+        let again = |rows: &[Row<'_>]| Index::again(&self.path, self.cache_bytes, rows, sequence);
         let cause = match self.log.look(again) {
             Ok(Ok(index)) => {
                 log::info!("the index was built again, and is as small as it can be");

@@ -33,9 +33,13 @@ use frame::{Header, Kind};
 /// All records, by tree number and key.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A [`State`] that lies elsewhere: in the bytes of a file as a rule. Copied row by row it would leave the heap in pieces
-/// that malloc keeps for good; a file's bytes are one piece, which goes back to the system.
-pub type Rows<'a> = BTreeMap<&'a [u8], &'a [u8]>;
+/// A [`State`] that lies elsewhere: in the bytes of a file as a rule. In the order of the keys, each of them once. Copied row by
+/// row, or in a map, it would leave the heap in pieces that malloc keeps for good; the file's bytes are one piece and this is
+/// another, and both go back to the system.
+pub type Rows<'a> = Vec<Row<'a>>;
+
+/// Key and value.
+pub type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// `state` where it lies.
 pub fn rows(state: &State) -> Rows<'_> {
@@ -45,7 +49,7 @@ pub fn rows(state: &State) -> Rows<'_> {
         .collect()
 }
 
-fn owned(rows: &Rows<'_>) -> State {
+fn owned(rows: &[Row<'_>]) -> State {
     rows.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
@@ -208,7 +212,7 @@ impl Log {
     pub fn open_with<T>(
         disk: Arc<dyn Disk>,
         limits: Limits,
-        then: impl FnOnce(&Self, &Rows<'_>) -> T,
+        then: impl FnOnce(&Self, &[Row<'_>]) -> T,
     ) -> Result<Option<(Self, T)>, LogError> {
         recover::open(disk, limits, then)
     }
@@ -462,7 +466,7 @@ impl Log {
     ///
     /// # Errors
     /// It cannot be read, or does not say what was written.
-    pub fn look<T>(&self, then: impl FnOnce(&Rows<'_>) -> T) -> Result<T, LogError> {
+    pub fn look<T>(&self, then: impl FnOnce(&[Row<'_>]) -> T) -> Result<T, LogError> {
         let bytes = self.bytes()?;
         Ok(then(&self.read_back(&bytes)?.state))
     }
@@ -495,7 +499,7 @@ impl Log {
         self.go_on(header, &rows(state))
     }
 
-    fn go_on(&mut self, header: Header, state: &Rows<'_>) -> Result<(), CommitError> {
+    fn go_on(&mut self, header: Header, state: &[Row<'_>]) -> Result<(), CommitError> {
         let (file, end) = match publish(&*self.disk, header, state) {
             Ok(published) => published,
             Err(LogError::Io { cause, .. }) if is_full(&cause) => {
@@ -517,7 +521,7 @@ impl Log {
 
 /// Writes a whole generation under its temporary name, syncs it, reads it back, gives it its name, and makes the name
 /// last. Returns it and where its snapshot ends.
-fn publish(disk: &dyn Disk, header: Header, state: &Rows<'_>) -> Result<(Box<dyn DiskFile>, u64), LogError> {
+fn publish(disk: &dyn Disk, header: Header, state: &[Row<'_>]) -> Result<(Box<dyn DiskFile>, u64), LogError> {
     let (temporary, name) = (temporary(header.generation), name(header.generation));
     let fault = |cause| io_error(&temporary, cause);
     let mut file = disk.create(&temporary).map_err(fault)?;
@@ -531,7 +535,7 @@ fn publish(disk: &dyn Disk, header: Header, state: &Rows<'_>) -> Result<(Box<dyn
     Ok((file, end))
 }
 
-fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &Rows<'_>) -> io::Result<u64> {
+fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &[Row<'_>]) -> io::Result<u64> {
     let mut out = frame::write_header(header).to_vec();
     let mut offset = 0;
     let mut part = Vec::new();
@@ -563,7 +567,7 @@ fn write_part(out: &mut Vec<u8>, kind: Kind, sequence: u64, part: &[(&[u8], Opti
 }
 
 /// Reads `file` back and compares it with what it should say.
-fn verify(disk: &dyn Disk, file: &str, header: Header, state: &Rows<'_>) -> Result<(), LogError> {
+fn verify(disk: &dyn Disk, file: &str, header: Header, state: &[Row<'_>]) -> Result<(), LogError> {
     let bytes = disk.read(file).map_err(|cause| io_error(file, cause))?;
     let replayed = replay::replay(&bytes).map_err(|fault| fault_in(file, fault))?;
     let same = replayed.generation == header.generation

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::frame::{self, Fault, Header};
 use super::replay::{Replayed, replay};
-use super::{Disk, Limits, Log, LogError, Rows, State, fault_in, io_error, name, owned};
+use super::{Disk, Limits, Log, LogError, Row, State, fault_in, io_error, name, owned};
 
 /// What the log's files in a directory are, by name.
 #[derive(Default)]
@@ -53,7 +53,7 @@ fn aside(generation: u64) -> String {
 pub(super) fn open<T>(
     disk: Arc<dyn Disk>,
     limits: Limits,
-    then: impl FnOnce(&Log, &Rows<'_>) -> T,
+    then: impl FnOnce(&Log, &[Row<'_>]) -> T,
 ) -> Result<Option<(Log, T)>, LogError> {
     let found = find(&*disk)?;
     let newest = newest(&found)?;

@@ -45,12 +45,14 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
         torn: 0,
         sealed: None,
     };
+    let mut changes = Vec::new();
     let mut at = HEADER_BYTES;
     while let Some(frame) = Frame::read(&bytes[at..]).filter(|frame| !frame.is_seal()) {
-        take(&mut replayed, &frame)?;
+        take(&mut replayed, &mut changes, &frame)?;
         at += frame.bytes();
         replayed.end = at as u64;
     }
+    replayed.state = last_of_each(changes);
     if replayed.snapshot_end == 0 {
         return Err(Fault::Damaged(format!(
             "the state it begins with breaks off at byte {at}"
@@ -77,7 +79,23 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
     Ok(replayed)
 }
 
-fn take<'a>(replayed: &mut Replayed<'a>, frame: &Frame<'a>) -> Result<(), Fault> {
+/// A put, or a delete.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// What `changes`, one after the other, come to.
+fn last_of_each(mut changes: Vec<Change<'_>>) -> Rows<'_> {
+    // Stable: of one key the last stays last.
+    changes.sort_by_key(|(key, _)| *key);
+    let of_one_key = changes.chunk_by(|(one, _), (other, _)| one == other);
+    of_one_key
+        .filter_map(|changes| {
+            let (key, value) = changes.last()?;
+            Some((*key, (*value)?))
+        })
+        .collect()
+}
+
+fn take<'a>(replayed: &mut Replayed<'a>, changes: &mut Vec<Change<'a>>, frame: &Frame<'a>) -> Result<(), Fault> {
     let inside = replayed.snapshot_end == 0;
     let (kind, expected) = match (frame.kind()?, inside) {
         (kind @ (Kind::Snapshot | Kind::SnapshotEnd), true) => (kind, replayed.sequence),
@@ -95,12 +113,7 @@ fn take<'a>(replayed: &mut Replayed<'a>, frame: &Frame<'a>) -> Result<(), Fault>
             frame.sequence
         )));
     }
-    frame.apply(|key, value| {
-        match value {
-            Some(value) => replayed.state.insert(key, value),
-            None => replayed.state.remove(key),
-        };
-    })?;
+    frame.apply(|key, value| changes.push((key, value)))?;
     match kind {
         Kind::Snapshot | Kind::Seal => {}
         Kind::SnapshotEnd => replayed.snapshot_end = replayed.end + frame.bytes() as u64,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::log::{Row, State};
+use super::view::Changes;
 
 const TREE: &str = "tautline";
 
@@ -329,16 +330,12 @@ impl Index {
     ///
     /// # Errors
     /// sled failed, and will not recover.
-    pub(super) fn apply(
-        &self,
-        changes: impl IntoIterator<Item = (Vec<u8>, Option<sled::IVec>)>,
-        sequence: u64,
-    ) -> Result<(), String> {
+    pub(super) fn apply(&self, changes: &Changes, sequence: u64) -> Result<(), String> {
         let mut batch = sled::Batch::default();
         for (key, value) in changes {
             match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+                Some(value) => batch.insert(key.as_slice(), value),
+                None => batch.remove(key.as_slice()),
             }
         }
         batch.insert(&SEEN_KEY, &sequence.to_be_bytes());
@@ -539,6 +536,10 @@ mod tests {
 
     const CACHE_BYTES: u64 = 1 << 20;
 
+    fn put(key: &[u8], value: &[u8]) -> Changes {
+        Changes::from([(key.to_vec(), Some(value.into()))])
+    }
+
     fn row(index: &Index, key: &[u8]) -> Option<sled::IVec> {
         index.tree.get(key).unwrap()
     }
@@ -553,7 +554,7 @@ mod tests {
         let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
         drop(first);
         assert_eq!(reading.flatten().count(), 2, "the other row, and what was seen");
-        second.apply([(b"c".to_vec(), Some(b"3".into()))], 8).unwrap();
+        second.apply(&put(b"c", b"3"), 8).unwrap();
         drop(second);
         let (rows, seen) = read_all(directory.path()).unwrap();
         assert_eq!((rows.len(), seen), (3, Some(8)));
@@ -599,7 +600,7 @@ mod tests {
         assert!(Index::again(directory.path(), CACHE_BYTES, &state, 7).is_err());
         fs::remove_dir(&places.opening).unwrap();
         assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
-        index.apply([(b"b".to_vec(), Some(b"2".into()))], 8).unwrap();
+        index.apply(&put(b"b", b"2"), 8).unwrap();
         drop(index);
         let (rows, seen) = read_all(directory.path()).unwrap();
         assert_eq!((rows.len(), seen), (2, Some(8)));

@@ -21,24 +21,37 @@ pub(super) type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
 pub(super) struct Overlay(Arc<RwLock<Changes>>);
 
 impl Overlay {
-    pub(super) fn add(&self, operations: &[Operation]) {
+    pub(super) fn add(&self, operations: Vec<Operation>) {
         let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in operations {
-            changes.insert(key.clone(), value.as_deref().map(sled::IVec::from));
-        }
+        changes.extend(
+            operations
+                .into_iter()
+                .map(|(key, value)| (key, value.map(sled::IVec::from))),
+        );
     }
 
-    /// Adds all of `newer` at once: a reader sees all of it or nothing.
-    pub(super) fn absorb(&self, newer: Changes) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(newer);
+    /// Adds all of `newer` at once: a reader sees all of it or nothing. Returns by how many bytes of keys and values it has grown;
+    /// what is put again takes no more room than before.
+    pub(super) fn absorb(&self, newer: Changes) -> isize {
+        let bytes = |value: &Option<sled::IVec>| value.as_ref().map_or(0, |value| value.len()) as isize;
+        let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let grown = newer.into_iter().map(|(key, value)| {
+            let (key_bytes, new) = (key.len() as isize, bytes(&value));
+            match changes.insert(key, value) {
+                Some(before) => new - bytes(&before),
+                None => key_bytes + new,
+            }
+        });
+        grown.sum()
     }
 
-    pub(super) fn copy(&self) -> Changes {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Lets `look` see what it holds, beside the readers.
+    pub(super) fn read<T>(&self, look: impl FnOnce(&Changes) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.read(Changes::is_empty)
     }
 
     /// Empties it, and gives what it held.

@@ -20,7 +20,7 @@ use queue::Queue;
 use super::broken::Broken;
 use super::index::{Index, IndexError};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Row, StageError, State, rows};
-use super::view::{Base, Overlay};
+use super::view::{Base, Changes, Overlay};
 use super::{Batch, Lock, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
@@ -488,7 +488,7 @@ impl Database {
                 },
             });
         }
-        self.overlay.add(&batch.operations);
+        self.overlay.add(batch.operations);
         Outcome::Staged
     }
 
@@ -507,10 +507,8 @@ impl Database {
 
     /// Shows the readers what is durable now, and gives the index a large batch now and then.
     fn show(&mut self) -> Result<(), String> {
-        let changes = self.overlay.take();
-        let bytes = |(key, value): (&Vec<u8>, &Option<sled::IVec>)| key.len() + value.as_ref().map_or(0, |v| v.len());
-        self.unapplied_bytes += changes.iter().map(bytes).sum::<usize>();
-        self.unapplied.absorb(changes);
+        let grown = self.unapplied.absorb(self.overlay.take());
+        self.unapplied_bytes = self.unapplied_bytes.saturating_add_signed(grown);
         // While nothing new is accepted for want of room, what comes is bounded by the log's reserve.
         if self.unapplied_bytes < UNAPPLIED_BYTES_MAX || !self.has_room_for_index() {
             return Ok(());
@@ -524,9 +522,9 @@ impl Database {
     }
 
     fn give_to_index(&mut self) -> Result<(), String> {
-        let changes = self.unapplied.copy();
-        if !changes.is_empty() {
-            let applied = catch_unwind(AssertUnwindSafe(|| self.index.apply(changes, self.log.sequence())));
+        if !self.unapplied.is_empty() {
+            let apply = |changes: &Changes| self.index.apply(changes, self.log.sequence());
+            let applied = catch_unwind(AssertUnwindSafe(|| self.unapplied.read(apply)));
             applied.unwrap_or_else(|_| Err("the index panicked".into()))?;
         }
         // Only now: between the two a reader finds it in either place.

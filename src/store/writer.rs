@@ -267,6 +267,8 @@ struct Database {
     unapplied_bytes: usize,
     /// A rotation waits for room: said once.
     rotation_waits: bool,
+    /// How many transactions the last group had.
+    last_group: usize,
 }
 
 /// `first`, and if nobody waits for it what comes after it, until somebody does or they have lain still for long enough. The end
@@ -342,6 +344,7 @@ impl Database {
             unapplied,
             unapplied_bytes: 0,
             rotation_waits: false,
+            last_group: 0,
         })
     }
 
@@ -442,9 +445,14 @@ impl Database {
             // What has been gathered is bounded by itself.
             next = group.pop_front();
             if next.is_none() && answers.len() < GROUP_MAX && self.log.staged_bytes() < GROUP_BYTES_MAX {
-                next = queue.next();
+                // As many as the last time have just been answered, and may come again: a sync for all of them is worth the wait.
+                next = match answers.len() < self.last_group {
+                    true => queue.linger(),
+                    false => queue.next(),
+                };
             }
         }
+        self.last_group = answers.len();
         // Whatever broke while staging breaks the commit too.
         let committed = self.commit();
         if let Err(StoreError::Poisoned(reason)) = &committed {

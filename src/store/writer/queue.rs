@@ -49,7 +49,7 @@ impl<'a, T> Queue<'a, T> {
     }
 
     /// What comes within [`LINGER`].
-    fn linger(&self) -> Option<T> {
+    pub(super) fn linger(&self) -> Option<T> {
         let until = Instant::now() + LINGER;
         loop {
             let taken = self.next();

@@ -13,8 +13,8 @@ const VALUE_BYTES: usize = 300;
 /// sled writes segments of 512 KiB and uses them again when little in them still counts.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
 
-/// With two generations of the log, each at most its 4 MiB, the group that went past it, and the zeros laid down.
-const ALL_BYTES_MAX: u64 = INDEX_BYTES_MAX + 2 * (5 << 20);
+/// With two generations of the log: each what is kept, at most 4 MiB more, the group that went past it, and the zeros laid down.
+const ALL_BYTES_MAX: u64 = INDEX_BYTES_MAX + 2 * (6 << 20);
 
 /// Updates of one transaction.
 const TOGETHER: u64 = 20;

@@ -9,7 +9,7 @@ use crate::disk::{Fault, SimDisk};
 
 /// Small, so that a short workload rotates and grows the file several times.
 const LIMITS: Limits = Limits {
-    rotate_bytes_min: 6 * 1024,
+    rotate_bytes_min: 4 * 1024,
     extent_bytes: 2 * 1024,
     headroom_bytes: 0,
     reserve_bytes: 1024,

@@ -69,7 +69,7 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// How large the file gets. Others than the default are for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A file is rotated past this or past twice its snapshot, whichever is more. Bytes.
+    /// A file is rotated when the transactions in it take more than this, and more than its snapshot. Bytes.
     pub rotate_bytes_min: u64,
     /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the device
     /// its pages and no journal entry.
@@ -239,7 +239,7 @@ impl Log {
             sequence: header.sequence,
             end: snapshot_end,
             allocated: snapshot_end,
-            rotate_at: limits.rotate_bytes_min.max(2 * snapshot_end),
+            rotate_at: snapshot_end + limits.rotate_bytes_min.max(snapshot_end),
             seal_at: None,
             sealed: true,
             staged: Vec::new(),

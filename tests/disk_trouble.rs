@@ -18,9 +18,13 @@ use std::time::{Duration, Instant};
 use lab::{Lab, Phone};
 use serde_json::Value;
 use support::{Relay, SOON, Site, pair_by_qr};
+use tautline::store::{Batch, Store, Tree};
 
 const OWNER: &str = "15550100001";
 const FRIEND: &str = "15550100002";
+
+/// For hundreds of alerts of 20 KB on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A file system of the test's own; unmounted with it.
 struct Mount(PathBuf);
@@ -413,4 +417,92 @@ fn an_alert_costs_the_device_little() {
     // machine draws out has more moments in which something is written.
     assert!(alone < 30_000 && together < 6_000, "{alone}, {together}");
     assert_eq!(relay.stop(), 0);
+}
+
+/// Alerts that wait fill a small disk by themselves. They all go out when the line is back, in the run that took them or in one
+/// after it was killed.
+#[test]
+fn a_small_disk_that_waiting_alerts_have_filled_is_emptied_again() {
+    for killed in [false, true] {
+        let scene = Scene::new();
+        let Some(_mount) = Mount::tmpfs(&scene.site.state(), "24m") else {
+            return;
+        };
+        let mut relay = scene.start();
+        scene.lab.faults().refuse_tcp(true);
+        scene.lab.faults().cut_rst();
+        relay.wait_status("the line stays", |status| status["sessions"][0]["state"] != "online");
+        let text = |number: usize| format!("{number} {}", "x".repeat(20_000));
+        let mut accepted = 0;
+        loop {
+            let answer = relay.http("POST", "/friend", &[], text(accepted).as_bytes());
+            match answer.status {
+                200 => accepted += 1,
+                507 => break,
+                _ => panic!("{answer:?}"),
+            }
+        }
+        assert!(accepted > 100, "{accepted}");
+        if killed {
+            relay.kill();
+            relay = scene.site.start();
+        }
+        scene.lab.faults().calm();
+        relay.wait_status_for(PATIENCE, "it does not empty", |status| {
+            status["outbox"]["accepted"] == 0 && status["outbox"]["sent"] == 0
+        });
+        assert_eq!(relay.stop(), 0);
+        let mut found = scene.texts();
+        found.retain(|text| text != "first");
+        found.sort();
+        let mut wanted: Vec<String> = (0..accepted).map(text).collect();
+        wanted.sort();
+        assert!(found == wanted, "{} of {accepted} on the phone", found.len());
+        println!("killed {killed}: {accepted} alerts of 20 KB filled 24 MB and were delivered");
+    }
+}
+
+/// sled waits for ever where it finds no room, in the middle of a read too. So a start without an index must know beforehand
+/// whether the volume has room for one.
+#[test]
+fn a_start_on_a_volume_of_any_size_does_not_hang() {
+    let place = tempfile::tempdir().unwrap();
+    let full = place.path().join("full");
+    let store = Store::open(&full, 1 << 20).unwrap();
+    for number in 0..300_u32 {
+        let mut batch = Batch::new();
+        batch.put(Tree::Outbox, &number.to_be_bytes(), vec![1; 20_000]).unwrap();
+        smol::block_on(store.commit(batch)).unwrap();
+    }
+    drop(store);
+    let logs = std::fs::read_dir(&full).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("log."))
+        .max_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap())
+        .unwrap();
+    let log_kib = std::fs::metadata(&log).unwrap().len() / 1024;
+    let mut on_disk = 0;
+    for over_kib in (3 * 1024..30 * 1024).step_by(768) {
+        let state = place.path().join(over_kib.to_string());
+        let Some(_mount) = Mount::tmpfs(&state, &format!("{}k", log_kib + over_kib)) else {
+            return;
+        };
+        std::fs::copy(&log, state.join(log.file_name().unwrap())).unwrap();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let path = state.clone();
+        std::thread::spawn(move || {
+            let store = Store::open(&path, 1 << 20).unwrap();
+            let mut batch = Batch::new();
+            batch.put(Tree::Meta, b"more", vec![1; 20_000]).unwrap();
+            smol::block_on(store.commit(batch)).unwrap();
+            let found = store.view().scan(Tree::Outbox, &[]).filter(Result::is_ok).count();
+            let on_disk = path.join("db").exists();
+            drop(store);
+            answer.send((found, on_disk)).unwrap();
+        });
+        let (found, has_index) = answered.recv_timeout(SOON).expect("it answers");
+        assert_eq!(found, 300, "{over_kib} KiB");
+        on_disk += usize::from(has_index);
+    }
+    assert!(on_disk > 0, "the largest has room for it");
 }

@@ -4,13 +4,16 @@
 //! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the log
 //! and put right, and whatever makes it hard to open makes it go aside and be built again.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+mod places;
+
+use std::cell::Cell;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(super) use self::places::copy_tree;
+use self::places::{Memory, Places, absent_is_fine, bytes_in, make_private, memory_for};
 use super::log::{Row, State};
 use super::view::Changes;
 
@@ -28,6 +31,9 @@ pub(super) const INTERRUPTED: &str = "the last attempt to open it did not end";
 
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
+
+/// Bytes of keys and values that it is given at the most where there is no room for a new one.
+const REPAIR_BYTES_MAX: usize = 512 * 1024;
 
 /// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8 MiB for
 /// what a relay keeps, and a flood of alerts makes it ten times that.
@@ -66,29 +72,22 @@ pub(super) struct Index {
     db: sled::Db,
     pub(super) tree: sled::Tree,
     place: PathBuf,
+    /// sled must not be given the chance to write any more.
+    left_alone: Cell<bool>,
     /// Goes last, with what is in it.
     memory: Option<Memory>,
 }
 
-/// A directory in memory that is gone with its value.
-struct Memory(PathBuf);
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A place in memory that no other state has, and that the next start from this one finds again.
-fn memory_for(directory: &Path) -> io::Result<PathBuf> {
-    let state = fs::metadata(directory)?;
-    let user = rustix::process::getuid().as_raw();
-    let name = format!("tautline-{user}-{}-{}", state.dev(), state.ino());
-    Ok(Path::new("/dev/shm").join(name))
+/// Whether the disk has room for an index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// For what one that is there may still have to be given.
+    pub(super) to_go_on: bool,
+    pub(super) for_a_new_one: bool,
 }
 
 impl Index {
-    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`. Without `room` on
+    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`. Without room on
     /// the disk it is kept in memory: sled does not say at once that a write has failed, and then never recovers.
     ///
     /// # Errors
@@ -98,7 +97,7 @@ impl Index {
         cache_bytes: u64,
         state: &[Row<'_>],
         sequence: u64,
-        room: bool,
+        room: Room,
     ) -> Result<Self, IndexError> {
         let places = Places::new(directory);
         let memory = memory_for(directory).map_err(failed)?;
@@ -108,11 +107,20 @@ impl Index {
         if let Err(error) = absent_is_fine(fs::remove_dir_all(directory.join(CHECKED_COPY))) {
             log::info!("{CHECKED_COPY} of a check that was killed stays behind: {error}");
         }
-        if !room {
+        let enough = match places.db.exists() {
+            true => room.to_go_on,
+            false => room.for_a_new_one,
+        };
+        if !enough {
             log::warn!("there is no room for the index on the disk: it is kept in memory until there is some");
-            return Self::in_memory(&places, memory, cache_bytes, state, sequence);
+            return Self::copy_in_memory(&places, memory, cache_bytes, state, sequence);
         }
-        let attempt = || Self::right_in(&places, cache_bytes, state, sequence);
+        let repair_max = if room.for_a_new_one {
+            usize::MAX
+        } else {
+            REPAIR_BYTES_MAX
+        };
+        let attempt = || Self::right_in(&places, cache_bytes, state, sequence, repair_max);
         let first = if places.opening.exists() {
             Err(failed(INTERRUPTED))
         } else {
@@ -131,11 +139,16 @@ impl Index {
             Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
         }
         places.set_aside().map_err(failed)?;
-        match attempt() {
+        let made = match room.for_a_new_one {
+            true => attempt(),
+            false => Err(failed("there is no room for a new one")),
+        };
+        match made {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
                 log::warn!("the index finds no place on the disk and is kept in memory until there is some: {cause}");
-                Self::in_memory(&places, memory, cache_bytes, state, sequence)
+                let _ = places.remove_failed();
+                Self::new_in_memory(&places, Memory::new(memory)?, cache_bytes, state, sequence)
             }
             made => made,
         }
@@ -143,48 +156,98 @@ impl Index {
 
     /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write at a
     /// flush, and else with whatever comes next.
-    fn right_in(places: &Places, cache_bytes: u64, state: &[Row<'_>], sequence: u64) -> Result<Self, IndexError> {
-        caught(|| {
-            let index = Self::open_guarded(places, cache_bytes)?;
-            let right = index.put_right(state, sequence);
-            if right.is_ok() {
-                index.db.flush().map_err(failed)?;
-            }
-            // One that is ahead is believed, and by the next start too.
-            if !matches!(right, Err(IndexError::Failed(_))) {
-                places.has_opened()?;
-            }
-            right.map(|()| index)
-        })
+    fn right_in(
+        places: &Places,
+        cache_bytes: u64,
+        state: &[Row<'_>],
+        sequence: u64,
+        repair_max: usize,
+    ) -> Result<Self, IndexError> {
+        let index = caught(|| Self::open_guarded(places, cache_bytes))?;
+        let right = caught(|| {
+            index.put_right(state, sequence, repair_max)?;
+            index.db.flush().map(drop).map_err(|error| index.fault(&error))
+        });
+        // One that is ahead is believed, and by the next start too.
+        if !matches!(right, Err(IndexError::Failed(_))) {
+            places.has_opened()?;
+        }
+        right.map(|()| index)
     }
 
-    /// A copy of what is on the disk, which goes for the room that it takes; or a new one, since the log has everything.
-    fn in_memory(
+    /// A copy of what is on the disk, which goes for the room that it takes; or a new one.
+    fn copy_in_memory(
         places: &Places,
         memory: PathBuf,
         cache_bytes: u64,
         state: &[Row<'_>],
         sequence: u64,
     ) -> Result<Self, IndexError> {
-        DirBuilder::new().mode(0o700).create(&memory).map_err(failed)?;
-        let memory = Memory(memory);
+        let memory = Memory::new(memory)?;
         let there = Places::new(&memory.0);
-        let attempt = || Self::right_in(&there, cache_bytes, state, sequence);
         let copied = !places.opening.exists() && copy_tree(&places.db, &there.db).is_ok();
         let made = match copied {
-            true => attempt(),
+            true => Self::right_in(&there, cache_bytes, state, sequence, usize::MAX),
             false => Err(failed("there is none to copy")),
         };
-        let mut index = match made {
+        match made {
             Err(IndexError::Failed(_)) => {
-                there.remove().map_err(failed)?;
-                attempt()?
+                there.remove_failed().map_err(failed)?;
+                Self::new_in_memory(places, memory, cache_bytes, state, sequence)
             }
-            made => made?,
-        };
+            made => made.map(|index| index.in_place_of(places, memory)),
+        }
+    }
+
+    /// A new one, since the log has everything, in the place of what is on the disk.
+    fn new_in_memory(
+        places: &Places,
+        memory: Memory,
+        cache_bytes: u64,
+        state: &[Row<'_>],
+        sequence: u64,
+    ) -> Result<Self, IndexError> {
+        let made = Self::right_in(&Places::new(&memory.0), cache_bytes, state, sequence, usize::MAX)?;
+        Ok(made.in_place_of(places, memory))
+    }
+
+    fn in_place_of(mut self, places: &Places, memory: Memory) -> Self {
         let _ = places.remove();
-        index.memory = Some(memory);
-        Ok(index)
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Makes one in memory, and gives the room on the disk back; whoever reads the one that is in use can go on, until it is
+    /// dropped.
+    ///
+    /// # Errors
+    /// There is no place in memory. The one in use is as it was.
+    pub(super) fn moved_to_memory(
+        directory: &Path,
+        cache_bytes: u64,
+        state: &[Row<'_>],
+        sequence: u64,
+    ) -> Result<Self, IndexError> {
+        let memory = memory_for(directory).map_err(failed)?;
+        let _ = fs::remove_dir_all(&memory);
+        let places = Places::new(directory);
+        Self::new_in_memory(&places, Memory::new(memory)?, cache_bytes, state, sequence)
+    }
+
+    /// Of sled. After a write that failed it is left alone.
+    fn fault(&self, error: &sled::Error) -> IndexError {
+        if matches!(error, sled::Error::Io(_)) {
+            self.leave_alone();
+        }
+        failed(error)
+    }
+
+    /// Nothing more is written, and what sled has not written is lost: the log has it. When its last handle goes, sled flushes,
+    /// and after a write that failed that can wait for ever. So none goes, and the memory stays taken.
+    pub(super) fn leave_alone(&self) {
+        if !self.left_alone.replace(true) {
+            std::mem::forget((self.db.clone(), self.tree.clone()));
+        }
     }
 
     /// Whether there was no room on the disk for it.
@@ -225,7 +288,7 @@ impl Index {
         // sled has its files open and asks for none by name but at a start, and for values larger than ours get.
         places.remove_aside().map_err(failed)?;
         absent_is_fine(fs::rename(&places.db, &places.aside)).map_err(failed)?;
-        let made = Self::right_in(&places, cache_bytes, state, sequence);
+        let made = Self::right_in(&places, cache_bytes, state, sequence, usize::MAX);
         match made {
             Ok(_) => drop(places.remove_aside()),
             Err(_) => places.put_back().map_err(failed)?,
@@ -266,19 +329,7 @@ impl Index {
     /// Until [`Places::has_opened`] it counts as being opened: reading all of it is a part of that, so that a damaged page
     /// shows there and not in the middle of a run.
     fn open_guarded(places: &Places, cache_bytes: u64) -> Result<Self, IndexError> {
-        places.remove_leftovers().map_err(failed)?;
-        // An abort or a kill leaves the marker, and the next start does not try again.
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&places.opening)
-            .map_err(failed)?;
-        // sled makes its files as the umask says, and nobody else gets at them in a directory that is its owner's alone.
-        if !places.db.exists() {
-            DirBuilder::new().mode(0o700).create(&places.db).map_err(failed)?;
-        }
+        places.begin_opening().map_err(failed)?;
         let config = sled::Config::new()
             .path(&places.db)
             .cache_capacity(cache_bytes)
@@ -289,20 +340,22 @@ impl Index {
             db,
             tree,
             place: places.db.clone(),
+            left_alone: Cell::new(false),
             memory: None,
         })
     }
 
-    /// Compares row by row and writes the differences.
-    fn put_right(&self, state: &[Row<'_>], sequence: u64) -> Result<(), IndexError> {
-        let seen = self.tree.get(SEEN_KEY).map_err(failed)?;
+    /// Compares row by row and writes the differences, as long as they are not more than `repair_max` bytes.
+    fn put_right(&self, state: &[Row<'_>], sequence: u64, repair_max: usize) -> Result<(), IndexError> {
+        let fault = |error| self.fault(&error);
+        let seen = self.tree.get(SEEN_KEY).map_err(fault)?;
         if let Some(seen) = seen.as_deref().and_then(number).filter(|seen| *seen > sequence) {
             return Err(IndexError::Ahead { seen });
         }
-        let mut repair = Repair::new(&self.tree);
+        let mut repair = Repair::new(self, repair_max);
         let mut wanted = state.iter().peekable();
         for row in &self.tree {
-            let (key, value) = row.map_err(failed)?;
+            let (key, value) = row.map_err(fault)?;
             while let Some((missing, value)) = wanted.next_if(|(wanted, _)| **wanted < *key) {
                 repair.change(missing, Some(value))?;
             }
@@ -319,14 +372,21 @@ impl Index {
         repair.flush()?;
         if repair.changed > 0 {
             log::info!("{} rows of the index were brought up to the log", repair.changed);
+            // As after `apply`.
+            for row in &self.tree {
+                row.map_err(fault)?;
+            }
         }
         if seen.as_deref().and_then(number) != Some(sequence) {
-            self.tree.insert(SEEN_KEY, &sequence.to_be_bytes()).map_err(failed)?;
+            self.tree.insert(SEEN_KEY, &sequence.to_be_bytes()).map_err(fault)?;
         }
         Ok(())
     }
 
     /// Makes durable transactions up to `sequence` visible, all at once.
+    ///
+    /// sled splits and joins its pages when they are next read, and waits for ever if that finds no room. So they are read
+    /// here, where there is room: as a rule, whoever reads afterwards does not write.
     ///
     /// # Errors
     /// sled failed, and will not recover.
@@ -339,14 +399,23 @@ impl Index {
             }
         }
         batch.insert(&SEEN_KEY, &sequence.to_be_bytes());
-        self.tree.apply_batch(batch).map_err(|error| error.to_string())
+        let applied = catch_unwind(AssertUnwindSafe(|| {
+            self.tree.apply_batch(batch)?;
+            changes.keys().try_for_each(|key| self.tree.get(key).map(drop))
+        }));
+        match applied {
+            Ok(applied) => applied.map_err(|error| self.fault(&error).words()),
+            Err(_) => Err("it panicked".into()),
+        }
     }
 }
 
 impl Drop for Index {
     fn drop(&mut self) {
-        // Saves the next start the repair. It may fail: the log has everything.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.db.flush()));
+        if !self.left_alone.get() {
+            // Saves the next start the repair. It may fail: the log has everything.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.db.flush()));
+        }
         let _ = make_private(&self.place);
     }
 }
@@ -386,19 +455,23 @@ pub(super) fn read_all(directory: &Path) -> Result<(State, Option<u64>), String>
 }
 
 struct Repair<'a> {
-    tree: &'a sled::Tree,
+    index: &'a Index,
     batch: sled::Batch,
     rows: usize,
     changed: usize,
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl<'a> Repair<'a> {
-    fn new(tree: &'a sled::Tree) -> Self {
+    fn new(index: &'a Index, bytes_max: usize) -> Self {
         Self {
-            tree,
+            index,
             batch: sled::Batch::default(),
             rows: 0,
             changed: 0,
+            bytes: 0,
+            bytes_max,
         }
     }
 
@@ -409,6 +482,12 @@ impl<'a> Repair<'a> {
         }
         self.rows += 1;
         self.changed += 1;
+        self.bytes += key.len() + value.map_or(0, <[u8]>::len);
+        if self.bytes > self.bytes_max {
+            return Err(failed(
+                "it is further behind the log than there is room for on the disk",
+            ));
+        }
         if self.rows >= REPAIR_ROWS_MAX {
             self.flush()?;
         }
@@ -417,116 +496,8 @@ impl<'a> Repair<'a> {
 
     fn flush(&mut self) -> Result<(), IndexError> {
         self.rows = 0;
-        self.tree.apply_batch(std::mem::take(&mut self.batch)).map_err(failed)
-    }
-}
-
-struct Places {
-    db: PathBuf,
-    /// There while the index is being opened.
-    opening: PathBuf,
-    /// The last index that could not be used, for whoever wants to know why.
-    aside: PathBuf,
-}
-
-impl Places {
-    fn new(directory: &Path) -> Self {
-        Self {
-            db: directory.join("db"),
-            opening: directory.join("db.opening"),
-            aside: directory.join("db.aside"),
-        }
-    }
-
-    /// sled does not open while one of these is there.
-    fn remove_leftovers(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(&self.db) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name.to_string_lossy().ends_with(".generating") {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn has_opened(&self) -> Result<(), IndexError> {
-        fs::remove_file(&self.opening).map_err(failed)?;
-        make_private(&self.db).map_err(failed)
-    }
-
-    fn put_back(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(&self.db))?;
-        absent_is_fine(fs::rename(&self.aside, &self.db))?;
-        absent_is_fine(fs::remove_file(&self.opening))
-    }
-
-    fn remove(&self) -> io::Result<()> {
-        self.remove_aside()?;
-        absent_is_fine(fs::remove_dir_all(&self.db))?;
-        absent_is_fine(fs::remove_file(&self.opening))
-    }
-
-    fn remove_aside(&self) -> io::Result<()> {
-        match self.aside.is_dir() {
-            true => fs::remove_dir_all(&self.aside),
-            false => absent_is_fine(fs::remove_file(&self.aside)),
-        }
-    }
-
-    fn set_aside(&self) -> io::Result<()> {
-        self.remove_aside()?;
-        absent_is_fine(make_private(&self.db))?;
-        absent_is_fine(fs::rename(&self.db, &self.aside))?;
-        absent_is_fine(fs::remove_file(&self.opening))
-    }
-}
-
-pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
-
-/// What sled's files in `db` take, as far as they can be looked at.
-fn bytes_in(db: &Path) -> u64 {
-    let sizes = |directory: &Path| -> io::Result<u64> {
-        fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
-    };
-    sizes(db).unwrap_or(0) + sizes(&db.join("blobs")).unwrap_or(0)
-}
-
-/// Makes `place` and all in it its owner's alone.
-fn make_private(place: &Path) -> io::Result<()> {
-    let directory = fs::symlink_metadata(place)?.is_dir();
-    let mode = if directory { 0o700 } else { 0o600 };
-    fs::set_permissions(place, fs::Permissions::from_mode(mode))?;
-    if directory {
-        for entry in fs::read_dir(place)? {
-            // sled renames and removes what it no longer needs.
-            absent_is_fine(make_private(&entry?.path()))?;
-        }
-    }
-    Ok(())
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        let applied = self.index.tree.apply_batch(std::mem::take(&mut self.batch));
+        applied.map_err(|error| self.index.fault(&error))
     }
 }
 
@@ -535,6 +506,14 @@ mod tests {
     use super::*;
 
     const CACHE_BYTES: u64 = 1 << 20;
+    const ROOM: Room = Room {
+        to_go_on: true,
+        for_a_new_one: true,
+    };
+    const NO_ROOM: Room = Room {
+        to_go_on: false,
+        for_a_new_one: false,
+    };
 
     fn put(key: &[u8], value: &[u8]) -> Changes {
         Changes::from([(key.to_vec(), Some(value.into()))])
@@ -548,7 +527,7 @@ mod tests {
     fn it_is_built_again_beside_the_one_that_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..]), (b"b", b"2")];
-        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
+        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM).unwrap();
         let mut reading = first.tree.iter();
         assert_eq!(&reading.next().unwrap().unwrap().0[..], b"a");
         let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
@@ -566,22 +545,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..])];
         let open = |sequence, room| Index::open(directory.path(), CACHE_BYTES, &state, sequence, room);
-        drop(open(7, true).unwrap());
-        assert!(matches!(open(6, false), Err(IndexError::Ahead { seen: 7 })));
-        let index = open(8, false).unwrap();
+        drop(open(7, ROOM).unwrap());
+        assert!(matches!(open(6, NO_ROOM), Err(IndexError::Ahead { seen: 7 })));
+        let index = open(8, NO_ROOM).unwrap();
         assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
         let memory = memory_for(directory.path()).unwrap();
         assert!(memory.exists() && !directory.path().join("db").exists());
         drop(index);
         assert!(!memory.exists());
-        drop(open(9, false).unwrap());
-        assert_eq!(row(&open(9, true).unwrap(), b"a").as_deref(), Some(&b"1"[..]));
+        drop(open(9, NO_ROOM).unwrap());
+        assert_eq!(row(&open(9, ROOM).unwrap(), b"a").as_deref(), Some(&b"1"[..]));
     }
 
     #[test]
     fn one_that_is_ahead_is_believed_at_every_start() {
         let directory = tempfile::tempdir().unwrap();
-        let open = |sequence| Index::open(directory.path(), CACHE_BYTES, &[], sequence, true);
+        let open = |sequence| Index::open(directory.path(), CACHE_BYTES, &[], sequence, ROOM);
         drop(open(7).unwrap());
         for _ in 0..2 {
             assert!(matches!(open(6), Err(IndexError::Ahead { seen: 7 })));
@@ -593,7 +572,7 @@ mod tests {
     fn one_that_cannot_be_built_again_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..])];
-        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, true).unwrap();
+        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM).unwrap();
         let places = Places::new(directory.path());
         // Where a marker should be written.
         fs::create_dir(&places.opening).unwrap();

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use queue::Queue;
 
 use super::broken::Broken;
-use super::index::{Index, IndexError};
+use super::index::{Index, IndexError, Room};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Row, StageError, State, rows};
-use super::view::{Base, Changes, Overlay};
+use super::view::{Base, Overlay};
 use super::{Batch, Lock, StoreError, View};
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
@@ -45,6 +45,9 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Durable transactions that the index has not been given, in bytes of keys and values. More means fewer and larger writes
 /// of it, and more memory; a start makes up for what it was not given.
 const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
+
+/// What sled may still have to write when it is let go of: two of its buffers.
+const INDEX_BUFFERS_BYTES: u64 = 1024 * 1024;
 
 /// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
@@ -311,7 +314,11 @@ impl Database {
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
         let index_on = |log: &Log, rows: &[Row<'_>]| {
-            Index::open(path, cache_bytes, rows, log.sequence(), log.has_room_for_index(0))
+            let room = Room {
+                to_go_on: log.has_room_for_index(0),
+                for_a_new_one: log.has_room_for_new_index(),
+            };
+            Index::open(path, cache_bytes, rows, log.sequence(), room)
                 .map_err(|error| index_error(path, error, Some(log.sequence())))
         };
         let (log, index) = match Log::open_with(Arc::clone(&disk), limits, index_on).map_err(log_fault)? {
@@ -364,8 +371,8 @@ impl Database {
             }
         }
         // The end of the run. Should it fail, the next start makes up for it.
-        if !self.has_room_for_index() {
-            return;
+        if broken.reason().is_some() || !self.has_room_for_index() {
+            return self.index.leave_alone();
         }
         if let Err(cause) = self.give_to_index() {
             log::info!("the index was not brought up to the log: {cause}");
@@ -420,6 +427,38 @@ impl Database {
         self.index_rests = Some(Instant::now() + INDEX_RESTS);
     }
 
+    /// For want of room for the log: an index in memory, and its room on the disk for the log. Returns whether that was done.
+    fn move_index_to_memory(&mut self, broken: &Broken) -> bool {
+        let rests = self.index_rests.is_some_and(|until| Instant::now() < until);
+        if rests || self.index.is_in_memory() || !self.lock.is_in_place() {
+            return false;
+        }
+        self.index_rests = Some(Instant::now() + INDEX_RESTS);
+        let sequence = self.log.sequence();
+        let moved = |rows: &[Row<'_>]| Index::moved_to_memory(&self.path, self.cache_bytes, rows, sequence);
+        let index = match self.log.look(moved) {
+            Ok(Ok(index)) => index,
+            Ok(Err(error)) => {
+                log::warn!("the index finds no place in memory either: {}", error.words());
+                return false;
+            }
+            Err(error) => {
+                broken.set(&error.to_string());
+                return false;
+            }
+        };
+        log::warn!("the log needs the room of the index, which is kept in memory until there is some");
+        self.base.replace(index.tree.clone());
+        let before = std::mem::replace(&mut self.index, index);
+        if !self.log.has_room(INDEX_BUFFERS_BYTES) {
+            before.leave_alone();
+        }
+        // It was made of all that is durable.
+        self.unapplied.take();
+        self.unapplied_bytes = 0;
+        true
+    }
+
     /// Runs a group, commits it, shows it to the readers, and answers.
     fn run(&mut self, mut group: VecDeque<Job>, queue: &Queue<'_, Job>, broken: &Broken) {
         let mut failed = None;
@@ -435,11 +474,13 @@ impl Database {
             } = job;
             let outcome = match &failed {
                 Some(reason) => Outcome::Refused(StoreError::Poisoned(String::clone(reason))),
-                None => catch_unwind(AssertUnwindSafe(|| self.stage(decide, blind, claim))).unwrap_or_else(|_| {
-                    let reason = "a panic inside a write".to_owned();
-                    failed = Some(reason.clone());
-                    Outcome::Refused(StoreError::Poisoned(reason))
-                }),
+                None => {
+                    catch_unwind(AssertUnwindSafe(|| self.stage(decide, blind, claim, broken))).unwrap_or_else(|_| {
+                        let reason = "a panic inside a write".to_owned();
+                        failed = Some(reason.clone());
+                        Outcome::Refused(StoreError::Poisoned(reason))
+                    })
+                }
             };
             answers.push((done, outcome));
             // What has been gathered is bounded by itself.
@@ -473,7 +514,7 @@ impl Database {
         }
     }
 
-    fn stage(&mut self, decide: Decide, blind: bool, claim: Claim) -> Outcome {
+    fn stage(&mut self, decide: Decide, blind: bool, claim: Claim, broken: &Broken) -> Outcome {
         let batch = match decide(&self.over) {
             Ok(batch) => batch,
             Err(error) => return Outcome::Refused(error),
@@ -482,7 +523,14 @@ impl Database {
             let alone = blind || self.overlay.is_empty();
             return if alone { Outcome::Nothing } else { Outcome::Depends };
         }
-        if let Err(error) = self.log.stage(&batch.operations, claim) {
+        let mut staged = self.log.stage(&batch.operations, claim);
+        if let Err(StageError::Refused(CommitError::Full(_))) = &staged
+            && claim == Claim::Reserve
+            && self.move_index_to_memory(broken)
+        {
+            staged = self.log.stage(&batch.operations, claim);
+        }
+        if let Err(error) = staged {
             return Outcome::Refused(match error {
                 StageError::Refused(refused) => commit_error(refused),
                 StageError::TooLarge => StoreError::TooLarge {
@@ -531,9 +579,8 @@ impl Database {
 
     fn give_to_index(&mut self) -> Result<(), String> {
         if !self.unapplied.is_empty() {
-            let apply = |changes: &Changes| self.index.apply(changes, self.log.sequence());
-            let applied = catch_unwind(AssertUnwindSafe(|| self.unapplied.read(apply)));
-            applied.unwrap_or_else(|_| Err("the index panicked".into()))?;
+            let sequence = self.log.sequence();
+            self.unapplied.read(|changes| self.index.apply(changes, sequence))?;
         }
         // Only now: between the two a reader finds it in either place.
         self.unapplied.take();
@@ -543,7 +590,12 @@ impl Database {
 
     /// Returns whether it was rotated.
     fn rotate(&mut self, broken: &Broken) -> bool {
-        let rotated = self.log.rotate();
+        let mut rotated = self.log.rotate();
+        if let Err(CommitError::Full(_)) = &rotated
+            && self.move_index_to_memory(broken)
+        {
+            rotated = self.log.rotate();
+        }
         let done = rotated.is_ok();
         match rotated {
             Ok(()) => {

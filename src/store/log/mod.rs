@@ -59,9 +59,15 @@ pub type Operation = (Vec<u8>, Option<Vec<u8>>);
 /// What a snapshot's frame holds at most, but for one record that is larger by itself.
 const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 
+/// What a row takes beside its key and value: two lengths and a mark.
+const ROW_BYTES_MAX: usize = 11;
+
 /// What sled may write for what it is given. It writes whole pages again for a part of them: with alerts of 20 KB, a
 /// volume with 4 MiB left was filled up by it once. How much it takes at the most is not measured; this is on the safe side.
 const INDEX_TIMES: u64 = 8;
+
+/// What sled may write for a new index, in times of what the log holds: 15 MB for 300 records of 20 KB.
+const NEW_INDEX_TIMES: u64 = 3;
 
 /// Laid down piece by piece: a megabyte on the heap would stay there.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -146,6 +152,8 @@ pub struct Log {
     end: u64,
     allocated: u64,
     rotate_at: u64,
+    /// Not before: there was no room.
+    rotate_again_at: u64,
     /// Where a seal lies in the zeros, and whether it, or the snapshot, vouches for everything that is on the device.
     seal_at: Option<u64>,
     sealed: bool,
@@ -240,6 +248,7 @@ impl Log {
             end: snapshot_end,
             allocated: snapshot_end,
             rotate_at: snapshot_end + limits.rotate_bytes_min.max(snapshot_end),
+            rotate_again_at: 0,
             seal_at: None,
             sealed: true,
             staged: Vec::new(),
@@ -373,15 +382,17 @@ impl Log {
     /// Whether the index may be given `bytes` more, of which it makes several times as much. It never recovers from not
     /// being able to write.
     pub fn has_room_for_index(&self, bytes: u64) -> bool {
-        let needed = self.limits.headroom_bytes + INDEX_TIMES * bytes;
-        Room::of(&*self.disk).holds(needed).is_ok()
+        self.has_room(self.limits.headroom_bytes + INDEX_TIMES * bytes)
     }
 
     /// Whether a new index may be written beside the one there is.
     pub fn has_room_for_new_index(&self) -> bool {
-        // From front to back it takes less than twice what it holds.
-        let needed = self.limits.headroom_bytes + 2 * self.end;
-        Room::of(&*self.disk).holds(needed).is_ok()
+        self.has_room(self.limits.headroom_bytes + NEW_INDEX_TIMES * self.end)
+    }
+
+    /// Whether the volume has `bytes` left, as far as it tells.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        Room::of(&*self.disk).holds(bytes).is_ok()
     }
 
     /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
@@ -429,7 +440,7 @@ impl Log {
 
     /// Whether the file is past its bound. Worth asking after each commit.
     pub fn wants_rotation(&self) -> bool {
-        self.end > self.rotate_at
+        self.end > self.rotate_at && self.end >= self.rotate_again_at
     }
 
     /// Writes the next generation and goes on with it. The state for it is read from this generation's file: what is
@@ -440,14 +451,18 @@ impl Log {
     /// must not be used.
     pub fn rotate(&mut self) -> Result<(), CommitError> {
         // The snapshot is no larger than what it is made of.
-        let needed = self.limits.headroom_bytes + self.end;
-        if Room::of(&*self.disk).holds(needed).is_err() {
+        let room = self.has_room(self.limits.headroom_bytes + self.end);
+        if !room {
             recover::drop_before(&*self.disk, self.generation);
-            Room::of(&*self.disk).holds(needed)?;
         }
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
         let bytes = self.bytes().map_err(broken)?;
         let replayed = self.read_back(&bytes).map_err(broken)?;
+        if !room {
+            // As a rule it is smaller. Read again for the next try only after some more has been written.
+            self.rotate_again_at = self.end + self.limits.extent_bytes;
+            Room::of(&*self.disk).holds(self.limits.headroom_bytes + bytes_of(&replayed.state))?;
+        }
         let header = Header {
             generation: self.generation + 1,
             sequence: self.sequence,
@@ -556,6 +571,13 @@ fn write_snapshot(file: &mut dyn DiskFile, header: Header, state: &[Row<'_>]) ->
     write_part(&mut out, Kind::SnapshotEnd, header.sequence, &part)?;
     file.write_at(offset, &out)?;
     Ok(offset + out.len() as u64)
+}
+
+/// What a snapshot of `state` takes, and a little more.
+fn bytes_of(state: &[Row<'_>]) -> u64 {
+    let row = |(key, value): &Row<'_>| key.len() + value.len() + ROW_BYTES_MAX;
+    let rows: usize = state.iter().map(row).sum();
+    (rows + rows / 1024 + SNAPSHOT_FRAME_BYTES) as u64
 }
 
 fn write_part(out: &mut Vec<u8>, kind: Kind, sequence: u64, part: &[(&[u8], Option<&[u8]>)]) -> io::Result<()> {

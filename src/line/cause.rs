@@ -88,6 +88,8 @@ pub enum Cause {
     ClockUnset,
     /// This build, or a plain `ws://`, does not go there.
     Forbidden,
+    /// What is kept of the session cannot be used, as a rule for want of room on the disk: in words.
+    StateUnusable(String),
     /// All QR codes or the pair code ran out.
     PairingEnded,
     /// A person or a shutdown asked for it.
@@ -191,6 +193,7 @@ impl Cause {
             | Self::PathChanged
             | Self::ClockUnset
             | Self::Forbidden
+            | Self::StateUnusable(_)
             | Self::PairingEnded
             | Self::Requested => Origin::Us,
         }
@@ -232,7 +235,8 @@ impl Cause {
             | Self::ProxyFailed
             | Self::TlsFailed
             | Self::UpgradeFailed
-            | Self::LoginTimeout => Verdict::BackOff,
+            | Self::LoginTimeout
+            | Self::StateUnusable(_) => Verdict::BackOff,
         }
     }
 
@@ -285,6 +289,7 @@ impl Cause {
             | Self::PathChanged
             | Self::ClockUnset
             | Self::Forbidden
+            | Self::StateUnusable(_)
             | Self::PairingEnded
             | Self::Requested => false,
         }
@@ -333,6 +338,13 @@ mod tests {
             Cause::from_stream_error(Some(777), None, None),
             Cause::Unclassified(_)
         ));
+    }
+
+    #[test]
+    fn a_full_disk_is_not_blamed_on_the_server() {
+        let cause = Cause::StateUnusable("there is no room".into());
+        assert_eq!((cause.origin(), cause.verdict()), (Origin::Us, Verdict::BackOff));
+        assert_eq!(cause.to_string(), "the session's state cannot be used: there is no room");
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Cause {
             Self::PathChanged => "path-changed",
             Self::ClockUnset => "clock-unset",
             Self::Forbidden => "forbidden",
+            Self::StateUnusable(_) => "state-unusable",
             Self::PairingEnded => "pairing-ended",
             Self::Requested => "requested",
         }
@@ -91,6 +92,7 @@ impl fmt::Display for Cause {
             Self::PathChanged => f.write_str("the network changed during the attempt"),
             Self::ClockUnset => f.write_str("the clock is not set"),
             Self::Forbidden => f.write_str("the endpoint is not allowed"),
+            Self::StateUnusable(why) => write!(f, "the session's state cannot be used: {why}"),
             Self::PairingEnded => f.write_str("nobody linked this device in time"),
             Self::Requested => f.write_str("stopped on request"),
         }

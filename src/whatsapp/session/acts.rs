@@ -94,7 +94,7 @@ impl Session {
                         None => format!("{error:#}"),
                     };
                     self.change(|view| view.trouble = Some(text.clone()));
-                    let cause = Cause::Unclassified(text);
+                    let cause = Cause::StateUnusable(text);
                     self.supervisor.handle(Instant::now(), Input::Ended { cause });
                     return;
                 }

@@ -56,7 +56,7 @@ fn main() {
 /// Prints one figure and what is wanted of it.
 fn say(what: &str, figure: f64, unit: &str, goal: &str, reached: bool) {
     let verdict = if reached { "reached" } else { "MISSED" };
-    println!("{what}: {figure:.1} {unit} (wanted: {goal}; {verdict})");
+    println!("{what}: {figure:.2} {unit} (wanted: {goal}; {verdict})");
 }
 
 /// In turns: a disk is not as fast in one second as in the next.

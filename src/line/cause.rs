@@ -344,7 +344,10 @@ mod tests {
     fn a_full_disk_is_not_blamed_on_the_server() {
         let cause = Cause::StateUnusable("there is no room".into());
         assert_eq!((cause.origin(), cause.verdict()), (Origin::Us, Verdict::BackOff));
-        assert_eq!(cause.to_string(), "the session's state cannot be used: there is no room");
+        assert_eq!(
+            cause.to_string(),
+            "the session's state cannot be used: there is no room"
+        );
     }
 
     #[test]

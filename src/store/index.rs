@@ -7,14 +7,16 @@
 mod places;
 
 use std::cell::Cell;
+use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(super) use self::places::copy_tree;
+pub(super) use self::places::memory_has_room;
 use self::places::{Memory, Places, absent_is_fine, bytes_in, make_private, memory_for};
-use super::log::{Row, State};
+use super::log::{NEW_INDEX_TIMES, Row, State};
 use super::view::Changes;
 
 const TREE: &str = "tautline";
@@ -29,11 +31,16 @@ const SEEN_KEY: [u8; 1] = [0xFF];
 /// Of an index whose marker has stayed.
 pub(super) const INTERRUPTED: &str = "the last attempt to open it did not end";
 
+const PANICKED: &str = "it panicked";
+
 /// Rows a batch while the index is put right: sled holds a batch in memory.
 const REPAIR_ROWS_MAX: usize = 500;
 
 /// Bytes of keys and values that it is given at the most where there is no room for a new one.
 const REPAIR_BYTES_MAX: usize = 512 * 1024;
+
+/// A few of sled's segments, which an index takes however little it holds.
+pub(super) const SEGMENTS_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8 MiB for
 /// what a relay keeps, and a flood of alerts makes it ten times that.
@@ -55,11 +62,11 @@ pub(super) enum IndexError {
     Failed(String),
 }
 
-impl IndexError {
-    pub(super) fn words(self) -> String {
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(cause) => cause,
-            Self::Ahead { seen } => format!("it has seen transaction {seen}"),
+            Self::Failed(cause) => f.write_str(cause),
+            Self::Ahead { seen } => write!(f, "it has seen transaction {seen}"),
         }
     }
 }
@@ -107,19 +114,17 @@ impl Index {
         if let Err(error) = absent_is_fine(fs::remove_dir_all(directory.join(CHECKED_COPY))) {
             log::info!("{CHECKED_COPY} of a check that was killed stays behind: {error}");
         }
+        // Where memory has none either, a disk with a little is the better place.
+        let for_a_new_one = room.for_a_new_one || room.to_go_on && !memory_has_room(bytes_of_new(state));
         let enough = match places.db.exists() {
             true => room.to_go_on,
-            false => room.for_a_new_one,
+            false => for_a_new_one,
         };
         if !enough {
             log::warn!("there is no room for the index on the disk: it is kept in memory until there is some");
             return Self::copy_in_memory(&places, memory, cache_bytes, state, sequence);
         }
-        let repair_max = if room.for_a_new_one {
-            usize::MAX
-        } else {
-            REPAIR_BYTES_MAX
-        };
+        let repair_max = if for_a_new_one { usize::MAX } else { REPAIR_BYTES_MAX };
         let attempt = || Self::right_in(&places, cache_bytes, state, sequence, repair_max);
         let first = if places.opening.exists() {
             Err(failed(INTERRUPTED))
@@ -127,7 +132,7 @@ impl Index {
             attempt()
         };
         match first {
-            Ok(index) if index.is_large() => {
+            Ok(index) if room.for_a_new_one && index.is_large() => {
                 drop(index);
                 log::info!("the index has grown past its bound and is built again");
                 // Renamed first: sled's threads may still be at work in it.
@@ -139,7 +144,7 @@ impl Index {
             Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
         }
         places.set_aside().map_err(failed)?;
-        let made = match room.for_a_new_one {
+        let made = match for_a_new_one {
             true => attempt(),
             false => Err(failed("there is no room for a new one")),
         };
@@ -148,7 +153,13 @@ impl Index {
             Err(IndexError::Failed(cause)) => {
                 log::warn!("the index finds no place on the disk and is kept in memory until there is some: {cause}");
                 let _ = places.remove_failed();
-                Self::new_in_memory(&places, Memory::new(memory)?, cache_bytes, state, sequence)
+                Self::new_in_memory(
+                    &places,
+                    Memory::new(memory, bytes_of_new(state))?,
+                    cache_bytes,
+                    state,
+                    sequence,
+                )
             }
             made => made,
         }
@@ -164,9 +175,13 @@ impl Index {
         repair_max: usize,
     ) -> Result<Self, IndexError> {
         let index = caught(|| Self::open_guarded(places, cache_bytes))?;
-        let right = caught(|| {
+        let right = catch_unwind(AssertUnwindSafe(|| {
             index.put_right(state, sequence, repair_max)?;
             index.db.flush().map(drop).map_err(|error| index.fault(&error))
+        }));
+        let right = right.unwrap_or_else(|_| {
+            index.leave_alone();
+            Err(failed(PANICKED))
         });
         // One that is ahead is believed, and by the next start too.
         if !matches!(right, Err(IndexError::Failed(_))) {
@@ -183,9 +198,11 @@ impl Index {
         state: &[Row<'_>],
         sequence: u64,
     ) -> Result<Self, IndexError> {
-        let memory = Memory::new(memory)?;
+        let memory = Memory::new(memory, bytes_of_new(state))?;
         let there = Places::new(&memory.0);
-        let copied = !places.opening.exists() && copy_tree(&places.db, &there.db).is_ok();
+        let copied = !places.opening.exists()
+            && memory_has_room(bytes_in(&places.db) + SEGMENTS_BYTES)
+            && copy_tree(&places.db, &there.db).is_ok();
         let made = match copied {
             true => Self::right_in(&there, cache_bytes, state, sequence, usize::MAX),
             false => Err(failed("there is none to copy")),
@@ -195,11 +212,15 @@ impl Index {
                 there.remove_failed().map_err(failed)?;
                 Self::new_in_memory(places, memory, cache_bytes, state, sequence)
             }
-            made => made.map(|index| index.in_place_of(places, memory)),
+            made => {
+                let index = made?.in_memory(memory);
+                let _ = places.remove();
+                Ok(index)
+            }
         }
     }
 
-    /// A new one, since the log has everything, in the place of what is on the disk.
+    /// A new one, since the log has everything; what is on the disk goes.
     fn new_in_memory(
         places: &Places,
         memory: Memory,
@@ -207,22 +228,30 @@ impl Index {
         state: &[Row<'_>],
         sequence: u64,
     ) -> Result<Self, IndexError> {
-        let made = Self::right_in(&Places::new(&memory.0), cache_bytes, state, sequence, usize::MAX)?;
-        Ok(made.in_place_of(places, memory))
+        let index = Self::made_in(memory, cache_bytes, state, sequence)?;
+        let _ = places.remove();
+        Ok(index)
     }
 
-    fn in_place_of(mut self, places: &Places, memory: Memory) -> Self {
-        let _ = places.remove();
+    fn made_in(memory: Memory, cache_bytes: u64, state: &[Row<'_>], sequence: u64) -> Result<Self, IndexError> {
+        let there = Places::new(&memory.0);
+        let made = Self::right_in(&there, cache_bytes, state, sequence, usize::MAX);
+        if made.is_err() {
+            let _ = there.remove_failed();
+        }
+        Ok(made?.in_memory(memory))
+    }
+
+    fn in_memory(mut self, memory: Memory) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// Makes one in memory, and gives the room on the disk back; whoever reads the one that is in use can go on, until it is
-    /// dropped.
+    /// Makes one in memory beside the one on the disk, which is in use.
     ///
     /// # Errors
-    /// There is no place in memory. The one in use is as it was.
-    pub(super) fn moved_to_memory(
+    /// There is no place in memory.
+    pub(super) fn copied_to_memory(
         directory: &Path,
         cache_bytes: u64,
         state: &[Row<'_>],
@@ -230,8 +259,23 @@ impl Index {
     ) -> Result<Self, IndexError> {
         let memory = memory_for(directory).map_err(failed)?;
         let _ = fs::remove_dir_all(&memory);
+        Self::made_in(Memory::new(memory, bytes_of_new(state))?, cache_bytes, state, sequence)
+    }
+
+    /// Gives back the room that it takes in `directory`. Without `room` for what sled may still write it is left alone, and
+    /// emptied under whoever still reads it: that ends the run, which is better than a line without room.
+    pub(super) fn leave_disk(self, directory: &Path, room: bool) {
         let places = Places::new(directory);
-        Self::new_in_memory(&places, Memory::new(memory)?, cache_bytes, state, sequence)
+        let left = if room {
+            drop(self);
+            places.remove()
+        } else {
+            self.leave_alone();
+            places.remove_failed()
+        };
+        if let Err(error) = left {
+            log::warn!("the index on the disk keeps its room: {error}");
+        }
     }
 
     /// Of sled. After a write that failed it is left alone.
@@ -404,8 +448,11 @@ impl Index {
             changes.keys().try_for_each(|key| self.tree.get(key).map(drop))
         }));
         match applied {
-            Ok(applied) => applied.map_err(|error| self.fault(&error).words()),
-            Err(_) => Err("it panicked".into()),
+            Ok(applied) => applied.map_err(|error| self.fault(&error).to_string()),
+            Err(_) => {
+                self.leave_alone();
+                Err(PANICKED.into())
+            }
         }
     }
 }
@@ -437,12 +484,18 @@ fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
     }
 }
 
+/// What sled may write for an index of `state`; it makes its file longer by whole segments.
+fn bytes_of_new(state: &[Row<'_>]) -> u64 {
+    let bytes: usize = state.iter().map(|(key, value)| key.len() + value.len()).sum();
+    NEW_INDEX_TIMES * bytes as u64 + SEGMENTS_BYTES
+}
+
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
 fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
-    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(failed("it panicked")))
+    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(failed(PANICKED)))
 }
 
 /// All rows of the index in `directory`/`db`, and the last transaction that it has seen. Opening it changes it: for a copy.
@@ -451,7 +504,7 @@ fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, Index
 /// It cannot be opened or read, in words.
 pub(super) fn read_all(directory: &Path) -> Result<(State, Option<u64>), String> {
     const CACHE_BYTES: u64 = 1 << 20;
-    Index::contents(directory, CACHE_BYTES).map_err(IndexError::words)
+    Index::contents(directory, CACHE_BYTES).map_err(|error| error.to_string())
 }
 
 struct Repair<'a> {

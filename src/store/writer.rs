@@ -5,6 +5,7 @@
 //! place in the order: the next one that somebody waits for takes them along, and sees what they did.
 
 mod queue;
+mod upkeep;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use queue::Queue;
+use upkeep::INDEX_RESTS;
 
 use super::broken::Broken;
 use super::index::{Index, IndexError, Room};
@@ -36,18 +38,8 @@ const LATER_MAX: usize = 64;
 /// How long it is quiet before the log is sealed. An alert goes through all its steps in less.
 const SEAL_AFTER: Duration = Duration::from_secs(5);
 
-/// How long an index is left alone that could not be built again.
-const INDEX_RESTS: Duration = Duration::from_secs(600);
-
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Durable transactions that the index has not been given, in bytes of keys and values. More means fewer and larger writes
-/// of it, and more memory; a start makes up for what it was not given.
-const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
-
-/// What sled may still have to write when it is let go of: two of its buffers.
-const INDEX_BUFFERS_BYTES: u64 = 1024 * 1024;
 
 /// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
@@ -259,8 +251,9 @@ struct Database {
     base: Base,
     path: PathBuf,
     cache_bytes: u64,
-    /// It could not be built again, and is left alone until then.
+    /// It is left alone until then, and after the next failure for so long.
     index_rests: Option<Instant>,
+    index_rest: Duration,
     view: View,
     /// What the transactions of the group under way have decided.
     overlay: Overlay,
@@ -268,6 +261,8 @@ struct Database {
     /// What is durable and not yet in the index.
     unapplied: Overlay,
     unapplied_bytes: usize,
+    /// What the log held when the index had all of it. Bytes.
+    seen_to: u64,
     /// A rotation waits for room: said once.
     rotation_waits: bool,
     /// How many transactions the last group had.
@@ -333,6 +328,7 @@ impl Database {
                 (log, index)
             }
         };
+        let seen_to = log.bytes();
         let unapplied = Overlay::default();
         let base = Base::new(index.tree.clone(), Arc::clone(broken));
         let view = View::new(base.clone()).over(&unapplied);
@@ -346,10 +342,12 @@ impl Database {
             path: path.to_owned(),
             cache_bytes,
             index_rests: None,
+            index_rest: INDEX_RESTS,
             view,
             overlay,
             unapplied,
             unapplied_bytes: 0,
+            seen_to,
             rotation_waits: false,
             last_group: 0,
         })
@@ -367,7 +365,7 @@ impl Database {
             }
             self.run(group, &queue, broken);
             if broken.reason().is_none() && self.log.wants_rotation() && self.rotate(broken) {
-                self.look_after_index(broken);
+                self.after_rotation(broken);
             }
         }
         // The end of the run. Should it fail, the next start makes up for it.
@@ -392,71 +390,6 @@ impl Database {
             }
         }
         queue.wait()
-    }
-
-    /// Builds the index again where it has grown past its bound, or had no room on the disk and has now.
-    fn look_after_index(&mut self, broken: &Broken) {
-        let away = self.index.is_in_memory();
-        let rests = self.index_rests.is_some_and(|until| Instant::now() < until);
-        let room = self.has_room_for_index() && self.log.has_room_for_new_index();
-        // Its place is looked up by name.
-        if rests || !room || !(away || self.index.may_be_large()) || !self.lock.is_in_place() {
-            return;
-        }
-        if let Err(reason) = self.give_to_index() {
-            return broken.set(&reason);
-        }
-        if !away && !self.index.is_large() {
-            return;
-        }
-        let sequence = self.log.sequence();
-        let again = |rows: &[Row<'_>]| Index::again(&self.path, self.cache_bytes, rows, sequence);
-        let cause = match self.log.look(again) {
-            Ok(Ok(index)) => {
-                log::info!("the index was built again, and is as small as it can be");
-                self.base.replace(index.tree.clone());
-                self.index = index;
-                return;
-            }
-            Ok(Err(error)) => error.words(),
-            // The next start would refuse it, and nothing more must be acknowledged on it.
-            Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => return broken.set(&error.to_string()),
-            Err(error @ LogError::Io { .. }) => error.to_string(),
-        };
-        log::warn!("the index cannot be built again and goes on as it is: {cause}");
-        self.index_rests = Some(Instant::now() + INDEX_RESTS);
-    }
-
-    /// For want of room for the log: an index in memory, and its room on the disk for the log. Returns whether that was done.
-    fn move_index_to_memory(&mut self, broken: &Broken) -> bool {
-        let rests = self.index_rests.is_some_and(|until| Instant::now() < until);
-        if rests || self.index.is_in_memory() || !self.lock.is_in_place() {
-            return false;
-        }
-        self.index_rests = Some(Instant::now() + INDEX_RESTS);
-        let sequence = self.log.sequence();
-        let moved = |rows: &[Row<'_>]| Index::moved_to_memory(&self.path, self.cache_bytes, rows, sequence);
-        let index = match self.log.look(moved) {
-            Ok(Ok(index)) => index,
-            Ok(Err(error)) => {
-                log::warn!("the index finds no place in memory either: {}", error.words());
-                return false;
-            }
-            Err(error) => {
-                broken.set(&error.to_string());
-                return false;
-            }
-        };
-        log::warn!("the log needs the room of the index, which is kept in memory until there is some");
-        self.base.replace(index.tree.clone());
-        let before = std::mem::replace(&mut self.index, index);
-        if !self.log.has_room(INDEX_BUFFERS_BYTES) {
-            before.leave_alone();
-        }
-        // It was made of all that is durable.
-        self.unapplied.take();
-        self.unapplied_bytes = 0;
-        true
     }
 
     /// Runs a group, commits it, shows it to the readers, and answers.
@@ -495,7 +428,13 @@ impl Database {
         }
         self.last_group = answers.len();
         // Whatever broke while staging breaks the commit too.
-        let committed = self.commit();
+        let committed = match broken.reason() {
+            None => self.commit(),
+            Some(reason) => {
+                self.overlay.take();
+                Err(StoreError::Poisoned(reason))
+            }
+        };
         if let Err(StoreError::Poisoned(reason)) = &committed {
             failed = Some(reason.clone());
         } else if let Err(reason) = self.show() {
@@ -561,41 +500,9 @@ impl Database {
         })
     }
 
-    /// Shows the readers what is durable now, and gives the index a large batch now and then.
-    fn show(&mut self) -> Result<(), String> {
-        let grown = self.unapplied.absorb(self.overlay.take());
-        self.unapplied_bytes = self.unapplied_bytes.saturating_add_signed(grown);
-        // While nothing new is accepted for want of room, what comes is bounded by the log's reserve.
-        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX || !self.has_room_for_index() {
-            return Ok(());
-        }
-        self.give_to_index()
-    }
-
-    /// For what it has not been given.
-    fn has_room_for_index(&self) -> bool {
-        self.log.has_room_for_index(self.unapplied_bytes as u64)
-    }
-
-    fn give_to_index(&mut self) -> Result<(), String> {
-        if !self.unapplied.is_empty() {
-            let sequence = self.log.sequence();
-            self.unapplied.read(|changes| self.index.apply(changes, sequence))?;
-        }
-        // Only now: between the two a reader finds it in either place.
-        self.unapplied.take();
-        self.unapplied_bytes = 0;
-        Ok(())
-    }
-
     /// Returns whether it was rotated.
     fn rotate(&mut self, broken: &Broken) -> bool {
-        let mut rotated = self.log.rotate();
-        if let Err(CommitError::Full(_)) = &rotated
-            && self.move_index_to_memory(broken)
-        {
-            rotated = self.log.rotate();
-        }
+        let rotated = self.log.rotate();
         let done = rotated.is_ok();
         match rotated {
             Ok(()) => {

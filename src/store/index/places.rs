@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::{IndexError, failed};
 
+/// A file system in memory.
+const MEMORY: &str = "/dev/shm";
+
 pub(super) struct Places {
     pub(super) db: PathBuf,
     /// There while the index is being opened.
@@ -151,8 +154,11 @@ pub(super) struct Memory(pub(super) PathBuf);
 
 impl Memory {
     /// # Errors
-    /// It cannot be made, or is there already.
-    pub(super) fn new(place: PathBuf) -> Result<Self, IndexError> {
+    /// There is no room for `bytes` in memory, it cannot be made, or is there already.
+    pub(super) fn new(place: PathBuf, bytes: u64) -> Result<Self, IndexError> {
+        if !memory_has_room(bytes) {
+            return Err(failed(format!("{MEMORY} has no room for {} KiB", bytes / 1024)));
+        }
         DirBuilder::new().mode(0o700).create(&place).map_err(failed)?;
         Ok(Self(place))
     }
@@ -164,10 +170,16 @@ impl Drop for Memory {
     }
 }
 
+/// Whether an index in memory may write so much.
+pub(in crate::store) fn memory_has_room(bytes: u64) -> bool {
+    let volume = rustix::fs::statvfs(MEMORY);
+    volume.is_ok_and(|volume| volume.f_bavail.saturating_mul(volume.f_frsize) >= bytes)
+}
+
 /// A place in memory that no other state has, and that the next start from this one finds again.
 pub(super) fn memory_for(directory: &Path) -> io::Result<PathBuf> {
     let state = fs::metadata(directory)?;
     let user = rustix::process::getuid().as_raw();
     let name = format!("tautline-{user}-{}-{}", state.dev(), state.ino());
-    Ok(Path::new("/dev/shm").join(name))
+    Ok(Path::new(MEMORY).join(name))
 }

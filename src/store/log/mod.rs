@@ -64,10 +64,10 @@ const ROW_BYTES_MAX: usize = 11;
 
 /// What sled may write for what it is given. It writes whole pages again for a part of them: with alerts of 20 KB, a
 /// volume with 4 MiB left was filled up by it once. How much it takes at the most is not measured; this is on the safe side.
-const INDEX_TIMES: u64 = 8;
+pub(super) const INDEX_TIMES: u64 = 8;
 
 /// What sled may write for a new index, in times of what the log holds: 15 MB for 300 records of 20 KB.
-const NEW_INDEX_TIMES: u64 = 3;
+pub(super) const NEW_INDEX_TIMES: u64 = 3;
 
 /// Laid down piece by piece: a megabyte on the heap would stay there.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -268,6 +268,11 @@ impl Log {
         self.generation
     }
 
+    /// What the file holds, without the zeros that are laid down. Bytes.
+    pub fn bytes(&self) -> u64 {
+        self.end
+    }
+
     /// Bytes that wait for [`commit`](Self::commit).
     pub fn staged_bytes(&self) -> usize {
         self.staged.len()
@@ -291,6 +296,8 @@ impl Log {
         }
         if let Err(refused) = self.make_room(claim) {
             self.staged.truncate(before);
+            // Whoever is refused may make room.
+            self.room = None;
             if let CommitError::Broken(cause) = &refused {
                 self.broken = Some(cause.clone());
             }
@@ -345,6 +352,7 @@ impl Log {
         let needed = self.end + bytes;
         // A rotation that found no room must not let the file grow without bound.
         if needed > self.rotate_at.saturating_mul(2) + BODY_BYTES_MAX as u64 {
+            self.rotate_again_at = 0;
             return Err(CommitError::Full(
                 "the log is at its bound and there is no room to rotate it".into(),
             ));
@@ -450,17 +458,25 @@ impl Log {
     /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: this generation goes on. After [`CommitError::Broken`] the log
     /// must not be used.
     pub fn rotate(&mut self) -> Result<(), CommitError> {
+        let rotated = self.try_to_rotate();
+        if let Err(CommitError::Full(_) | CommitError::ReadOnly(_)) = &rotated {
+            // It costs a reading of the whole file: only after some more has been written.
+            self.rotate_again_at = self.end + self.limits.extent_bytes;
+        }
+        rotated
+    }
+
+    fn try_to_rotate(&mut self) -> Result<(), CommitError> {
         // The snapshot is no larger than what it is made of.
         let room = self.has_room(self.limits.headroom_bytes + self.end);
         if !room {
             recover::drop_before(&*self.disk, self.generation);
         }
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
-        let bytes = self.bytes().map_err(broken)?;
+        let bytes = self.read().map_err(broken)?;
         let replayed = self.read_back(&bytes).map_err(broken)?;
         if !room {
-            // As a rule it is smaller. Read again for the next try only after some more has been written.
-            self.rotate_again_at = self.end + self.limits.extent_bytes;
+            // As a rule it is smaller.
             Room::of(&*self.disk).holds(self.limits.headroom_bytes + bytes_of(&replayed.state))?;
         }
         let header = Header {
@@ -482,11 +498,11 @@ impl Log {
     /// # Errors
     /// It cannot be read, or does not say what was written.
     pub fn look<T>(&self, then: impl FnOnce(&[Row<'_>]) -> T) -> Result<T, LogError> {
-        let bytes = self.bytes()?;
+        let bytes = self.read()?;
         Ok(then(&self.read_back(&bytes)?.state))
     }
 
-    fn bytes(&self) -> Result<Vec<u8>, LogError> {
+    fn read(&self) -> Result<Vec<u8>, LogError> {
         let file = name(self.generation);
         self.disk.read(&file).map_err(|cause| io_error(&file, cause))
     }

@@ -1,0 +1,1 @@
+//! Small volumes, many keys, and memory that comes down again.

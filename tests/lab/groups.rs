@@ -1,9 +1,12 @@
 //! Groups: who is in them, and what a client is told about them.
 
+use std::collections::BTreeSet;
+
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node, Server};
 
 use super::node::{attr, iq_error, iq_result, jid_attr, now_s};
+use super::people::GroupKind;
 use super::world::{Device, Naming, World};
 
 pub struct Group {
@@ -15,6 +18,15 @@ pub struct Group {
     pub members: Vec<usize>,
     /// How members address each other in it.
     pub naming: Naming,
+    pub kind: GroupKind,
+    /// Accounts that are admins beside the creator.
+    pub admins: BTreeSet<usize>,
+}
+
+impl Group {
+    pub fn is_admin(&self, account: usize) -> bool {
+        self.members.first() == Some(&account) || self.admins.contains(&account)
+    }
 }
 
 /// Makes a group and returns its address, `…@g.us`.
@@ -26,6 +38,8 @@ pub fn create(world: &mut World, subject: &str, members: Vec<usize>, naming: Nam
         created_s: now_s(),
         members,
         naming,
+        kind: GroupKind::default(),
+        admins: BTreeSet::new(),
     };
     world.groups.insert(id.clone(), group);
     format!("{id}@g.us")
@@ -59,10 +73,10 @@ fn describe(world: &World, group: &Group) -> Node {
         let participant = NodeBuilder::new("participant")
             .attr("jid", world.jid(phone(*account), group.naming))
             .attr(other, world.jid(phone(*account), group.naming.other()));
-        if i == 0 {
-            participant.attr("type", "superadmin").build()
-        } else {
-            participant.build()
+        match i {
+            0 => participant.attr("type", "superadmin").build(),
+            _ if group.admins.contains(account) => participant.attr("type", "admin").build(),
+            _ => participant.build(),
         }
     });
     NodeBuilder::new("group")
@@ -73,7 +87,7 @@ fn describe(world: &World, group: &Group) -> Node {
         .attr("creator", world.jid(phone(group.members[0]), group.naming))
         .attr("addressing_mode", mode(group.naming))
         .attr("p_v_id", "1")
-        .children(participants)
+        .children(participants.chain(group.kind.nodes()))
         .build()
 }
 

@@ -18,6 +18,7 @@
 //! | `router` | messages and receipts from device to device; who owes an ack for what |
 //! | `phone`, `signal` | the simulated phone, and its libsignal state |
 //! | `groups` | groups |
+//! | `people` | what the server says of numbers, kinds of groups, timers of chats |
 //! | `faults` | a switch for everything that can go wrong |
 //! | `saved`, `signal/saved` | accounts and phones as JSON, to go on with later |
 //! | `world`, `node` | the state behind all that, one mutex, and the bell that tests wait for; small helpers |
@@ -47,6 +48,7 @@ mod login;
 mod node;
 mod noise;
 mod pairing;
+mod people;
 mod phone;
 mod queries;
 mod router;
@@ -67,6 +69,7 @@ use smol::net::TcpListener;
 use wacore_binary::Jid;
 
 pub use faults::{Failure, Faults, SessionTimer};
+pub use people::GroupKind;
 pub use phone::{AutoReceipts, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
 pub use world::{Counters, Direction, Naming, Seen};
@@ -404,7 +407,10 @@ impl Phone {
     pub fn send_text(&self, to: &str, text: &str) -> String {
         let mut world = self.shared.lock();
         let chat = chat_of(&world, to);
-        phone::send(&mut world, self.account, chat, phone::text_message(text, None))
+        let message = phone::text_message(text, None);
+        let timer = world.accounts[self.account].phone.timers.get(&people::timer_key(&chat));
+        let message = people::with_timer(message, timer.copied().unwrap_or(0));
+        phone::send(&mut world, self.account, chat, message)
     }
 
     /// Answers a received message in its chat, quoting it. Returns the answer's id.

@@ -11,6 +11,7 @@ use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
 use super::node::{attr, child_bytes, leaf, message_id, now_s, number_from};
+use super::people;
 use super::queries::bundle_nodes;
 use super::router::{deliver, envelope};
 use super::signal::{Bundle, EncKind, SignalState};
@@ -32,6 +33,8 @@ pub struct Received {
     /// The other side's number, or the group's address.
     pub chat: String,
     pub text: String,
+    /// Seconds after which the message disappears, as the app reads them.
+    pub timer: Option<u32>,
     /// Counts up per phone, in the order of decryption.
     pub seq: u64,
 }
@@ -65,6 +68,8 @@ pub struct PhoneState {
     pub auto: AutoReceipts,
     /// Messages still to be spoilt on their way out.
     pub garble_next: usize,
+    /// The timers of chats that were set here, by account or group.
+    pub timers: HashMap<String, u32>,
     seen: HashSet<(String, usize, String)>,
     origins: HashMap<String, Incoming>,
     sent: HashMap<String, (Chat, wa::Message)>,
@@ -86,6 +91,7 @@ impl PhoneState {
                 read: false,
             },
             garble_next: 0,
+            timers: HashMap::new(),
             seen: HashSet::new(),
             origins: HashMap::new(),
             sent: HashMap::new(),
@@ -132,8 +138,8 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
             }
         }
     }
-    for (chat, text) in texts {
-        remember(world, me, &incoming, chat, text);
+    for (chat, text, timer) in texts {
+        remember(world, me, &incoming, chat, text, timer);
     }
     let auto = world.accounts[me].phone.auto;
     let (id, from) = (incoming.id.clone(), incoming.from);
@@ -156,14 +162,14 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
     }
 }
 
-/// Decrypts one `<enc>`. Returns chat and text if there is a text in it.
+/// Decrypts one `<enc>`. Returns chat, text and timer if there is a text in it.
 fn open(
     world: &mut World,
     me: usize,
     incoming: &Incoming,
     kind: EncKind,
     sealed: &[u8],
-) -> Result<Option<(String, String)>, SignalProtocolError> {
+) -> Result<Option<(String, String, Option<u32>)>, SignalProtocolError> {
     let sender = world.signal_name(incoming.from);
     let numbers = (
         world.accounts[me].number.clone(),
@@ -196,7 +202,7 @@ fn open(
             .map_or(numbers.0, |d| world.accounts[d.account].number.clone()),
         (None, None) => numbers.1,
     };
-    Ok(text_of(&message).map(|text| (chat, text)))
+    Ok(text_of(&message).map(|text| (chat, text, people::timer_of(&message))))
 }
 
 fn text_of(message: &wa::Message) -> Option<String> {
@@ -215,7 +221,7 @@ fn text_of(message: &wa::Message) -> Option<String> {
         .or_else(image)
 }
 
-fn remember(world: &mut World, me: usize, incoming: &Incoming, chat: String, text: String) {
+fn remember(world: &mut World, me: usize, incoming: &Incoming, chat: String, text: String, timer: Option<u32>) {
     let from = world.accounts[incoming.from.account].number.clone();
     let phone = &mut world.accounts[me].phone;
     if !phone
@@ -231,6 +237,7 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, chat: String, tex
         from_device: incoming.from.device,
         chat,
         text,
+        timer,
         seq,
     });
 }

@@ -12,7 +12,7 @@ use super::node::{
 use super::pairing::number_jid;
 use super::signal::Bundle;
 use super::world::{Device, LineState, Naming, Out, World};
-use super::{adv, groups, login, phone, router};
+use super::{adv, groups, login, people, phone, router};
 
 /// Seconds a client may keep a device list.
 const DEVICES_REFRESH_S: u32 = 86_400;
@@ -63,7 +63,11 @@ fn on_iq(world: &mut World, line: u64, device: Device, node: &Node) {
     if world.standing.zombie {
         return;
     }
-    let reply = answer(world, device, node, &xmlns, kind == "set");
+    let reply = match people::withheld(world, node) {
+        Some(None) => return,
+        Some(Some(error)) => error,
+        None => answer(world, device, node, &xmlns, kind == "set"),
+    };
     world.send(line, reply);
     if xmlns == "passive" && node.get_optional_child("active").is_some() {
         login::activate(world, line);
@@ -320,7 +324,7 @@ fn usync_user(world: &World, user: &Node, parts: &[String]) -> Option<Node> {
             .chars()
             .filter(char::is_ascii_digit)
             .collect();
-        Some(number_jid(&digits))
+        Some(number_jid(world.people.actual(&digits)))
     };
     let jid = jid_attr(user, "jid").or_else(number)?;
     let known = world.resolve(&jid.to_non_ad());
@@ -328,13 +332,13 @@ fn usync_user(world: &World, user: &Node, parts: &[String]) -> Option<Node> {
     for part in parts {
         match (part.as_str(), known) {
             ("devices", Some(device)) => answers.push(devices_node(world, device.account)),
-            ("lid", Some(device)) => {
+            ("lid", Some(device)) if !world.people.hide_numbers => {
                 let lid = world.jid(Device { device: 0, ..device }, Naming::Lid);
                 answers.push(NodeBuilder::new("lid").attr("val", lid).build());
             }
             ("contact", known) => {
-                let there = if known.is_some() { "in" } else { "out" };
-                answers.push(NodeBuilder::new("contact").attr("type", there).build());
+                let there = known.is_some() && !world.people.is_gone(&jid.user);
+                answers.push(world.people.contact(user, there));
             }
             // Nobody here is a business, and nobody has a status or a picture.
             _ => {}

@@ -119,12 +119,14 @@ pub fn on_message(world: &mut World, line: u64, from: Device, node: &Node) {
     let group = to.is_group().then(|| to.user.to_string());
     let error = match (&group, world.standing.nack) {
         (_, Some(error)) => Some(error),
-        (Some(group), None) => (!world
-            .groups
-            .get(group)
-            .is_some_and(|g| g.members.contains(&from.account)))
-        .then_some(403),
-        (None, None) => world.resolve(&to.to_non_ad()).is_none().then_some(404),
+        (Some(group), None) => match world.groups.get(group).filter(|g| g.members.contains(&from.account)) {
+            Some(group) => group.kind.refuses(group.is_admin(from.account)),
+            None => Some(403),
+        },
+        (None, None) => {
+            let unknown = world.resolve(&to.to_non_ad()).is_none() && !world.people.ack_unknown;
+            unknown.then_some(404)
+        }
     };
     if !world.standing.withhold_acks {
         let ack = NodeBuilder::new("ack")
@@ -261,6 +263,9 @@ pub fn envelope(world: &World, from: Device, target: Device, id: &str, to: &Jid,
         Naming::Lid => "sender_pn",
         Naming::Pn => "sender_lid",
     };
+    if world.people.hide_numbers {
+        return builder.build();
+    }
     builder.attr(other, world.jid(bare, naming.other())).build()
 }
 

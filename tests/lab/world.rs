@@ -12,6 +12,7 @@ use super::faults::Standing;
 use super::groups::Group;
 use super::noise::ServerKeys;
 use super::pairing::{CodePairing, Registration};
+use super::people::People;
 use super::phone::PhoneState;
 use super::signal::Bundle;
 
@@ -183,6 +184,7 @@ pub struct World {
     /// Pair codes on offer, by phone number.
     pub codes: HashMap<String, CodePairing>,
     pub standing: Standing,
+    pub people: People,
     /// Phones share their app state key at every login, not only at the first.
     pub share_keys_always: bool,
     /// The listener is closed; follows `standing.refuse_tcp`.
@@ -209,6 +211,7 @@ impl World {
             refs: HashMap::new(),
             codes: HashMap::new(),
             standing: Standing::default(),
+            people: People::default(),
             share_keys_always: false,
             door_shut: false,
             naming: Naming::Pn,

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tautline::alert::{Alert, SessionName};
+use tautline::alert::{Alert, Recipient, SessionName};
 use tautline::outbox::{
     AcceptRequest, AlertRecord, Input, Limits, MessageId, Now, Outbox, Output, ReceiptKind, Timestamp,
 };
@@ -201,10 +201,7 @@ impl Way {
         let request = AcceptRequest {
             route: "ops".parse().expect("a name"),
             session: self.session.clone(),
-            to: vec![(
-                format!("+1555010{:04}", self.next % 100).parse().expect("a number"),
-                MessageId(format!("3EB0{:016X}", self.next)),
-            )],
+            to: vec![(recipient(self.next), MessageId(format!("3EB0{:016X}", self.next)))],
             alert: Alert {
                 title: "A disk fills up".into(),
                 text: "/var is 91 % full on the machine in the cellar".into(),
@@ -250,12 +247,18 @@ impl Way {
     }
 
     fn delivered(&self, id: &MessageId) -> Input {
+        let number = u32::from_str_radix(&id.0[4..], 16).expect("the id of `accept`");
         Input::Receipt {
             session: self.session.clone(),
             message_id: id.clone(),
             kind: ReceiptKind::Delivered,
+            from: vec![recipient(number)],
         }
     }
+}
+
+fn recipient(number: u32) -> Recipient {
+    format!("+1555010{:04}", number % 100).parse().expect("a number")
 }
 
 fn now() -> Now {

@@ -44,9 +44,23 @@ pub struct Chat {
     /// What goes into a route's `to`.
     pub to: String,
     pub name: String,
-    /// `group` or `contact`.
+    /// `group`, `community` (its parent, which nobody can write to) or `contact`.
     pub kind: String,
     pub session: String,
+    /// The hidden id by which WhatsApp also knows this contact, as a route may name it; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lid: Option<String>,
+    /// False where a message of this account would be refused; `note` says why.
+    #[serde(default = "yes")]
+    pub writable: bool,
+    /// What to know before a route names it, in words; mostly empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// What a relay that does not mark its chats leaves open.
+fn yes() -> bool {
+    true
 }
 
 impl From<Priority> for u8 {

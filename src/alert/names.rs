@@ -27,7 +27,10 @@ pub struct RouteName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct SessionName(String);
 
-/// Who receives: a phone number, a group, or the linked account itself.
+/// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden.
+///
+/// On disk it is the string that a route names: a new variant leaves old records readable, and an older program says of a
+/// newer one that it cannot read it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Recipient {
@@ -37,6 +40,8 @@ pub enum Recipient {
     Group(String),
     /// `me`: the linked account's own chat. A message there makes no sound on the owner's phone.
     Me,
+    /// The part before `@lid`: the hidden id by which WhatsApp names an account without its number.
+    Lid(String),
 }
 
 fn is_name(text: &str, length_max: usize) -> bool {
@@ -102,9 +107,14 @@ impl FromStr for Recipient {
             if valid {
                 return Ok(Self::Group(group.to_owned()));
             }
+        } else if let Some(lid) = text.strip_suffix("@lid")
+            && digits(lid, 1, 20)
+        {
+            return Ok(Self::Lid(lid.to_owned()));
         }
         Err(NameError(format!(
-            "a recipient is a number like +15550100, a group like 120363000000000000@g.us, or me, not {text:?}"
+            "a recipient is a number like +15550100, a group like 120363000000000000@g.us, a hidden id like \
+             100000000000001@lid, or me, not {text:?}"
         )))
     }
 }
@@ -115,6 +125,7 @@ impl fmt::Display for Recipient {
             Self::Number(number) => write!(f, "+{number}"),
             Self::Group(group) => write!(f, "{group}@g.us"),
             Self::Me => f.write_str("me"),
+            Self::Lid(lid) => write!(f, "{lid}@lid"),
         }
     }
 }
@@ -170,6 +181,7 @@ impl Recipient {
             Self::Number(number) => format!("+…{}", &number[number.len() - 2..]),
             Self::Group(group) => format!("…{}@g.us", &group[group.len().saturating_sub(4)..]),
             Self::Me => "me".to_owned(),
+            Self::Lid(lid) => format!("…{}@lid", &lid[lid.len().saturating_sub(4)..]),
         }
     }
 }
@@ -190,7 +202,13 @@ mod tests {
 
     #[test]
     fn recipients() {
-        for text in ["+15550100", "120363000000000000@g.us", "15550100-1400000000@g.us", "me"] {
+        for text in [
+            "+15550100",
+            "120363000000000000@g.us",
+            "15550100-1400000000@g.us",
+            "me",
+            "100000000000001@lid",
+        ] {
             assert_eq!(text.parse::<Recipient>().unwrap().to_string(), text);
         }
         assert_eq!("+1 (555) 010-0".parse::<Recipient>().unwrap().to_string(), "+15550100");
@@ -203,6 +221,11 @@ mod tests {
             "1-2-3@g.us",
             "x@g.us",
             "a@s.whatsapp.net",
+            "@lid",
+            "1x@lid",
+            "+15550100@lid",
+            "100000000000001:3@lid",
+            "123456789012345678901@lid",
         ] {
             assert!(text.parse::<Recipient>().is_err(), "{text:?}");
         }
@@ -211,5 +234,7 @@ mod tests {
     #[test]
     fn a_number_is_not_shown_whole_in_logs() {
         assert_eq!("+15550123".parse::<Recipient>().unwrap().redacted(), "+…23");
+        let hidden: Recipient = "100000000000001@lid".parse().unwrap();
+        assert_eq!(hidden.redacted(), "…0001@lid");
     }
 }

@@ -18,7 +18,7 @@ use smol::Executor;
 
 use super::clock;
 use super::ids;
-use crate::alert::{Alert, RouteName, SessionName};
+use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
@@ -160,10 +160,10 @@ impl Courier {
         let request = AcceptRequest {
             route: route.clone(),
             session: plan.session.clone(),
-            to: plan
-                .to
-                .iter()
-                .map(|recipient| (recipient.clone(), ids::message_id()))
+            to: self
+                .each_once(plan)
+                .into_iter()
+                .map(|recipient| (recipient, ids::message_id()))
                 .collect(),
             alert,
             alert_id: ids::alert_id(),
@@ -200,6 +200,14 @@ impl Courier {
                 });
             }
             change.await;
+        }
+    }
+
+    /// The recipients of a route. One whom it names twice, such as the account by its number and as `me`, counts once.
+    fn each_once(&self, plan: &RoutePlan) -> Vec<Recipient> {
+        match self.sessions.get(&plan.session) {
+            Some(handle) => handle.directory.each_once(&plan.to),
+            None => plan.to.clone(),
         }
     }
 
@@ -419,6 +427,10 @@ impl Courier {
                 self.tell(Told::Online {
                     session: session.clone(),
                 });
+                if let Some(handle) = self.sessions.get(&session) {
+                    let one_name = |recipient: &Recipient| handle.directory.one_name(recipient);
+                    self.outbox().unify(clock::now(), &session, one_name);
+                }
                 Input::SessionUp(session)
             }
             Notice::Down => Input::SessionDown(session),
@@ -455,10 +467,11 @@ impl Courier {
                 message_id,
                 error,
             },
-            Notice::Receipt { message_id, kind } => Input::Receipt {
+            Notice::Receipt { message_id, kind, from } => Input::Receipt {
                 session,
                 message_id,
                 kind,
+                from,
             },
         });
     }

@@ -12,6 +12,7 @@ use super::{Failure, Global};
 /// Asking WhatsApp for every group's name takes its time.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(90);
 const NAME_CHARS_MAX: usize = 60;
+const NOTE_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Args)]
 pub(super) struct ChatsArgs {
@@ -44,8 +45,20 @@ pub(super) fn execute(global: &Global, args: &ChatsArgs) -> Result<(), Failure> 
                 chat.kind.clone(),
                 chat.session.clone(),
                 plain(&chat.name, NAME_CHARS_MAX),
+                note(chat),
             ]
         })
         .collect();
-    print(table(&["TO", "KIND", "SESSION", "NAME"], &rows))
+    print(table(&["TO", "KIND", "SESSION", "NAME", "NOTE"], &rows))
+}
+
+/// What is to be known of a chat beside its name.
+fn note(chat: &Chat) -> String {
+    let lid = chat.lid.as_ref().filter(|lid| **lid != chat.to);
+    let also = lid.map(|lid| format!("also {lid}"));
+    let words: Vec<String> = [also, Some(chat.note.clone()).filter(|note| !note.is_empty())]
+        .into_iter()
+        .flatten()
+        .collect();
+    plain(&words.join("; "), NOTE_CHARS_MAX)
 }

@@ -38,7 +38,7 @@ pub(super) struct PairArgs {
 fn parse_number(text: &str) -> Result<String, String> {
     match text.parse() {
         Ok(Recipient::Number(digits)) => Ok(digits),
-        Ok(Recipient::Group(_) | Recipient::Me) | Err(_) => {
+        Ok(Recipient::Group(_) | Recipient::Me | Recipient::Lid(_)) | Err(_) => {
             Err("a number starts with + and the country code, like +15550100".into())
         }
     }

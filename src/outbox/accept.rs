@@ -1,5 +1,7 @@
 //! How an alert gets in: new, as a duplicate, or from the disk after a restart.
 
+use std::collections::BTreeSet;
+
 use super::record::{AlertRecord, Delivery, MessageId, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
@@ -92,6 +94,34 @@ impl Outbox {
             self.insert(now, record, true);
         }
         self.expire(now);
+    }
+
+    /// Drops deliveries of waiting alerts that go where an earlier one of the same alert goes: who is who may have become
+    /// known only since the alert was accepted, as before pairing. `one_name` gives one name for all that mean the same.
+    /// An alert of which something was tried already stays as it is.
+    pub fn unify(&mut self, now: Now, session: &SessionName, one_name: impl Fn(&Recipient) -> Recipient) {
+        let untried = |delivery: &Delivery| delivery.step == Step::Accepted && delivery.attempts == 0;
+        let waiting: Vec<u64> = self.pending.iter().copied().collect();
+        for seq in waiting {
+            let Some(entry) = self.entries.get(&seq) else { continue };
+            let deliveries = &entry.record.deliveries;
+            if entry.record.session != *session || deliveries.len() < 2 || !deliveries.iter().all(untried) {
+                continue;
+            }
+            let mut names = BTreeSet::new();
+            let mut record = entry.record.clone();
+            record
+                .deliveries
+                .retain(|delivery| names.insert(one_name(&delivery.recipient)));
+            if record.deliveries.len() == entry.record.deliveries.len() {
+                continue;
+            }
+            let durable = entry.durable;
+            let happened = self.dirty.remove(&seq).unwrap_or_default();
+            self.remove(seq);
+            self.insert(now, record, durable);
+            self.dirty.insert(seq, happened);
+        }
     }
 
     /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that could

@@ -47,6 +47,9 @@ pub enum Input {
         session: SessionName,
         message_id: MessageId,
         kind: ReceiptKind,
+        /// Every name that a route may have for whoever the receipt comes from: the group, or the number, the hidden id
+        /// and, for the account itself, `me`. Empty where nobody knows.
+        from: Vec<Recipient>,
     },
 }
 

@@ -66,11 +66,12 @@ impl Outbox {
                 session,
                 message_id,
                 kind,
+                from,
             } => {
                 let proof = match kind {
                     ReceiptKind::Delivered => Happening::Delivered,
                     ReceiptKind::Read => Happening::Read,
-                    ReceiptKind::OwnDevice if self.is_to_ourselves(&message_id) => Happening::Delivered,
+                    ReceiptKind::OwnDevice if self.is_to_any(&message_id, &from) => Happening::Delivered,
                     ReceiptKind::OwnDevice => return,
                 };
                 self.on_proof(now, &session, &message_id, proof);
@@ -79,12 +80,13 @@ impl Outbox {
         self.fill(now);
     }
 
-    fn is_to_ourselves(&self, message_id: &MessageId) -> bool {
+    /// Whether the message goes to one of `names`. A route may name the account itself by its number.
+    fn is_to_any(&self, message_id: &MessageId, names: &[Recipient]) -> bool {
         let delivery = self.by_message.get(message_id).and_then(|leg| {
             let entry = self.entries.get(&leg.seq)?;
             entry.record.deliveries.get(leg.index)
         });
-        delivery.is_some_and(|delivery| delivery.recipient == Recipient::Me)
+        delivery.is_some_and(|delivery| names.contains(&delivery.recipient))
     }
 
     /// Sends a failed alert again under the same message ids; for one that waits out a pause, now. What is under way is

@@ -1,6 +1,7 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
 mod history;
+mod names;
 mod sim;
 
 use std::time::{Duration, Instant};
@@ -128,7 +129,16 @@ impl Bench {
             session: session(),
             message_id: MessageId(message.into()),
             kind,
+            from: self.named(message),
         });
+    }
+
+    /// The recipient of a message, as whoever sends its receipt.
+    fn named(&self, message: &str) -> Vec<Recipient> {
+        let leg = self.outbox.by_message.get(&MessageId(message.into()));
+        let record = leg.and_then(|leg| Some((leg.index, &self.outbox.entries.get(&leg.seq)?.record)));
+        let recipient = record.map(|(index, record)| record.deliveries[index].recipient.clone());
+        recipient.into_iter().collect()
     }
 
     fn fail(&mut self, message: &str, permanent: bool) {
@@ -394,6 +404,7 @@ fn only_its_own_session_acks_a_message() {
         session,
         message_id,
         kind: ReceiptKind::Read,
+        from: vec![recipient("1")],
     });
     bench.ack("unknown", None);
     assert_eq!(bench.step("A1"), Step::Accepted);

@@ -177,4 +177,34 @@ mod tests {
         let loaded = load(store.view()).unwrap();
         assert_eq!((loaded.alerts.len(), loaded.damaged.len(), loaded.seq_max), (0, 1, 7));
     }
+
+    /// A record with one delivery to each of `to`.
+    fn to(to: &[&str]) -> AlertRecord {
+        let mut alert = long(1 << 15, to.len());
+        alert.alert.text = "x".into();
+        for (delivery, to) in alert.deliveries.iter_mut().zip(to) {
+            delivery.recipient = to.parse().unwrap();
+        }
+        alert
+    }
+
+    /// As version 0.1 wrote it: recipients are the strings that a route names.
+    const V1: &str = "01010c4141414141414141414141410666616d696c790764656661756c740000017803000000030c2b31353535303130\
+                      303030321633454230303030303030303030303030303030303030000000001731323033363330303030303030303030\
+                      303040672e7573163345423030303030303030303030303030303030303100000000026d651633454230303030303030\
+                      30303030303030303030303200000000";
+
+    #[test]
+    fn a_record_from_before_hidden_ids_is_read_and_written_as_it_was() {
+        let alert = to(&["+15550100002", "120363000000000000@g.us", "me"]);
+        assert_eq!(record::hex(&encode(&alert).unwrap()), V1);
+        let old = record::from_hex(V1);
+        assert_eq!(decode(&1u64.to_be_bytes(), &old).unwrap(), alert);
+        let newer = to(&["100000000000002@lid"]);
+        let value = encode(&newer).unwrap();
+        assert_eq!(decode(&1u64.to_be_bytes(), &value).unwrap(), newer);
+        // An older program knows no such name; what this one does not know is the same to it.
+        let text = String::from_utf8_lossy(&value).replace("@lid", "@new");
+        assert!(decode(&1u64.to_be_bytes(), text.as_bytes()).is_err());
+    }
 }

@@ -13,6 +13,7 @@ use waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{Client, RawNodeLease};
 
+use super::directory::Directory;
 use super::events::{LineEvent, Sorter};
 use super::http_client::SmolHttp;
 use super::inbound::InboundRecorder;
@@ -46,6 +47,7 @@ pub(super) struct ClientParts {
     pub(super) schedule: Schedule,
     pub(super) store: Store,
     pub(super) credentials: Credentials,
+    pub(super) directory: Arc<Directory>,
     pub(super) executor: Arc<Executor<'static>>,
     http: Arc<dyn HttpClient>,
     version: Mutex<Option<WebVersion>>,
@@ -64,12 +66,14 @@ impl ClientParts {
             look_at_clock: _,
         } = parts;
         let credentials = Credentials::new(store.clone(), plan.name.clone());
+        let directory = Directory::new(credentials.clone());
         let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
         Self {
             plan,
             schedule,
             store,
             credentials,
+            directory,
             executor,
             http,
             version: Mutex::new(None),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use wacore::types::events::{Event, EventHandler};
 use wacore::types::presence::ReceiptType;
-use wacore_binary::OwnedNodeRef;
+use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
 
 use super::quiet::QuietName;
 use crate::line::Cause;
@@ -55,6 +55,8 @@ pub enum LineEvent {
     Receipt {
         message_ids: Vec<String>,
         kind: ReceiptKind,
+        /// The group, or the device that it comes from.
+        from: Jid,
     },
     /// A stanza that the library leaves without an ack: that is for the session to send.
     Unacked(Arc<OwnedNodeRef>),
@@ -208,7 +210,18 @@ impl EventHandler for Sorter {
             Event::Receipt(receipt) => {
                 if let Some(kind) = receipt_kind(&receipt.r#type) {
                     let message_ids = receipt.message_ids.iter().map(ToString::to_string).collect();
-                    self.forward(LineEvent::Receipt { message_ids, kind });
+                    let source = &receipt.source;
+                    let from = if source.chat.is_group() {
+                        &source.chat
+                    } else {
+                        &source.sender
+                    };
+                    let from = from.clone();
+                    self.forward(LineEvent::Receipt {
+                        message_ids,
+                        kind,
+                        from,
+                    });
                 }
             }
             Event::SelfPushNameUpdated(update) => {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use event_listener::{Event, EventListener};
 
+use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, PairEvent, Sensed, State};
 use crate::outbox::{MessageId, ReceiptKind};
@@ -70,6 +71,8 @@ pub enum Notice {
     Receipt {
         message_id: MessageId,
         kind: ReceiptKind,
+        /// Every name that a route may have for its sender.
+        from: Vec<Recipient>,
     },
 }
 
@@ -128,6 +131,8 @@ impl Default for SessionView {
 #[derive(Clone)]
 pub struct SessionHandle {
     pub name: SessionName,
+    /// Who is who among those whom this session knows.
+    pub directory: Arc<Directory>,
     pub(super) commands: async_channel::Sender<Command>,
     pub(super) view: Arc<Mutex<SessionView>>,
     pub(super) changed: Arc<Event>,

@@ -3,7 +3,9 @@
 //! The library speaks; it does not decide. Its own reconnect is off: when to dial, when a line is dead and what an end
 //! means is decided by [`line::Supervisor`](crate::line::Supervisor), which [`session`] drives.
 
+mod chats;
 mod client;
+mod directory;
 mod events;
 mod handle;
 mod http_client;
@@ -17,6 +19,7 @@ mod steady;
 mod transport;
 mod version;
 
+pub use directory::Directory;
 pub use handle::{Command, Notice, SessionHandle, SessionView};
 pub use http_client::SmolHttp;
 pub use runtime::SmolRuntime;

@@ -14,16 +14,19 @@ use async_io::Timer;
 use event_listener::Event as Signal;
 use futures_lite::future;
 use smol::{Executor, Task};
+use wacore_binary::Jid;
 
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
 use super::steady::{self, NoJumps};
-use super::{questions, send};
+use super::{chats, questions, send};
 use crate::alert::{Chat, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
+use crate::outbox::{MessageId, ReceiptKind};
 use crate::store::Store;
+use crate::store::credentials::Account;
 use crate::store::last_time::wall_ms;
 use black_box::{BlackBox, Held};
 use pairing::Pairing;
@@ -153,6 +156,7 @@ impl Session {
         });
         let handle = SessionHandle {
             name,
+            directory: Arc::clone(&session.parts.directory),
             commands: commands_tx,
             view,
             changed,
@@ -248,7 +252,8 @@ impl Session {
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
                     let (sender, sorter) = (Arc::clone(&client.client), Arc::clone(&client.sorter));
-                    let outcome = send::deliver(sender, sorter, recipient, message_id, text);
+                    let directory = Arc::clone(&self.parts.directory);
+                    let outcome = send::deliver(sender, sorter, directory, recipient, message_id, text);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
@@ -301,7 +306,7 @@ impl Session {
         self.parts
             .executor
             .spawn(async move {
-                let chats = send::chats(&client, &store, &session).await;
+                let chats = chats::chats(&client, &store, &session).await;
                 let _ = answer.try_send(chats);
             })
             .detach();
@@ -330,15 +335,14 @@ impl Session {
             LineEvent::Ready => self.on_ready().await,
             LineEvent::Drained => self.supervisor.handle(Instant::now(), Input::Drained),
             LineEvent::Ack { message_id, error } => {
-                let message_id = crate::outbox::MessageId(message_id);
+                let message_id = MessageId(message_id);
                 self.notify(Notice::Ack { message_id, error }).await;
             }
-            LineEvent::Receipt { message_ids, kind } => {
-                for id in message_ids {
-                    let message_id = crate::outbox::MessageId(id);
-                    self.notify(Notice::Receipt { message_id, kind }).await;
-                }
-            }
+            LineEvent::Receipt {
+                message_ids,
+                kind,
+                from,
+            } => self.on_receipt(message_ids, kind, &from).await,
             LineEvent::Unacked(stanza) => {
                 if let Some(client) = &self.client {
                     questions::acknowledge(client, &self.parts, stanza);
@@ -360,6 +364,17 @@ impl Session {
         }
     }
 
+    async fn on_receipt(&self, message_ids: Vec<String>, kind: ReceiptKind, from: &Jid) {
+        let names = match &self.client {
+            Some(client) => self.parts.directory.names_of(&client.client, from).await,
+            None => Vec::new(),
+        };
+        for id in message_ids {
+            let (message_id, from) = (MessageId(id), names.clone());
+            self.notify(Notice::Receipt { message_id, kind, from }).await;
+        }
+    }
+
     /// From here on the line's life is watched; alerts go out when what had waited at the server is through.
     fn on_logged_in(&mut self) {
         if let Some(line) = self.line.as_mut().filter(|line| line.give_up_at.is_none()) {
@@ -375,6 +390,8 @@ impl Session {
             return;
         };
         line.up = true;
+        // The server may have told the hidden id only now.
+        self.look_at_account();
         let now = wall_ms();
         self.change(|view| {
             view.online_since = Some(now);
@@ -519,10 +536,24 @@ impl Session {
                 return self.change(|view| view.trouble = Some(error.to_string()));
             }
         };
+        self.parts.directory.set_account(account.as_ref());
         self.change(|view| {
             view.paired = account.is_some();
             view.account = account.as_ref().map(|account| account.pn.user.to_string());
         });
+    }
+
+    /// The account as the library has it, which may be ahead of the disk.
+    fn look_at_account(&self) {
+        let Some(client) = &self.client else { return };
+        let account = client.client.pn().map(|pn| Account {
+            pn,
+            lid: client.client.lid(),
+            push_name: String::new(),
+        });
+        if account.is_some() {
+            self.parts.directory.set_account(account.as_ref());
+        }
     }
 
     async fn notify(&self, notice: Notice) {

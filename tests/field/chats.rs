@@ -1,1 +1,196 @@
-//! Who a recipient is: numbers that WhatsApp does not know, ids, one's own, groups that do not take what we send.
+//! Who is behind a name in a route, and what a chat is like: numbers that WhatsApp does not know or writes otherwise, the
+//! account's own number, hidden ids, groups that nobody or only some may write to, disappearing messages.
+
+use serde_json::Value;
+
+use crate::bench::{Bench, FRIEND, OWNER};
+use crate::lab::{GroupKind, Lab};
+use crate::support::{Relay, SOON, Site};
+
+/// A bench whose session has these routes beside `friend` and `all`.
+fn bench(routes: impl FnOnce(&Bench) -> Vec<(&'static str, Vec<String>)>) -> Bench {
+    let mut bench = Bench::unpaired();
+    let mut config = std::fs::read_to_string(bench.site.config()).expect("the config");
+    for (name, to) in routes(&bench) {
+        config.push_str(&format!(
+            "[[route]]\nname = \"{name}\"\nsession = \"default\"\nto = {to:?}\n"
+        ));
+    }
+    bench.site = Site::with_config(&config);
+    bench
+}
+
+fn delivery(relay: &Relay, alert: &str, step: &str) -> Value {
+    let answer = relay.http("GET", &format!("/v1/alerts/{alert}?wait={step}&timeout=60s"), &[], b"");
+    answer.json()
+}
+
+fn chats(bench: &Bench) -> Vec<Value> {
+    let printed = bench.site.run(&["chats", "--json"]);
+    assert_eq!(printed.status.code(), Some(0), "{printed:?}");
+    let list: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    list.as_array().expect("a list").clone()
+}
+
+fn chat<'a>(chats: &'a [Value], to: &str) -> &'a Value {
+    let found = chats.iter().find(|chat| chat["to"] == to);
+    found.unwrap_or_else(|| panic!("{to} is not among {chats:#?}"))
+}
+
+#[test]
+fn the_accounts_own_number_and_hidden_id_are_me() {
+    let (bench, relay) = bench(|bench| {
+        let own = format!("+{OWNER}");
+        let hidden = format!("{}@lid", bench.owner.lid());
+        vec![
+            ("number", vec![own.clone()]),
+            ("hidden", vec![hidden.clone()]),
+            ("thrice", vec![own, "me".into(), hidden]),
+        ]
+    })
+    .go_online();
+    for (count, route) in ["number", "hidden", "thrice"].into_iter().enumerate() {
+        let alert = relay.publish(route, route);
+        let alert = relay.wait_step(&alert, "delivered");
+        assert_eq!(alert["deliveries"].as_array().map(Vec::len), Some(1), "{alert:#}");
+        let got = bench.owner.wait_received(count + 1, SOON);
+        assert_eq!(got.len(), count + 1, "{got:?}");
+        assert_eq!((got[count].text.as_str(), got[count].chat.as_str()), (route, OWNER));
+    }
+    let waited = bench
+        .site
+        .run(&["publish", "--to", "number", "--wait=delivered", "waited for"]);
+    assert_eq!(waited.status.code(), Some(0), "{waited:?}");
+    // A receipt of the account's own phone says nothing about a friend's.
+    bench.friend.set_auto_receipts(false, false);
+    let alert = relay.publish("friend", "to a friend");
+    relay.wait_step(&alert, "sent");
+    bench.friend.wait_received(1, SOON);
+    bench.owner.wait_received(5, SOON);
+    let marked = relay.publish("number", "after it");
+    relay.wait_step(&marked, "delivered");
+    assert_eq!(delivery(&relay, &alert, "sent")["state"], "sent");
+    bench.assert_quiet();
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn what_was_accepted_for_me_and_the_own_number_before_pairing_is_shown_once() {
+    let bench = bench(|_| vec![("twice", vec!["me".into(), format!("+{OWNER}"), format!("+{FRIEND}")])]);
+    let relay = bench.site.start();
+    let alert = relay.publish("twice", "early");
+    bench.pair();
+    relay.wait_online();
+    let alert = relay.wait_step(&alert, "delivered");
+    assert_eq!(alert["deliveries"].as_array().map(Vec::len), Some(2), "{alert:#}");
+    assert_eq!(bench.friend.wait_received(1, SOON).len(), 1);
+    let mine = || bench.owner.received().iter().filter(|got| got.chat == OWNER).count();
+    assert_eq!(mine(), 1);
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn groups_that_refuse_a_message_are_marked() {
+    let lab = Lab::start();
+    let endpoint = lab.endpoint();
+    let bench = Bench::with(lab, &endpoint, "wsl2", None);
+    let group = |name: &str, kind| {
+        let group = bench.lab.group(name, &[&bench.friend, &bench.owner]);
+        bench.lab.set_group_kind(&group, kind, false);
+        group
+    };
+    let announce = GroupKind {
+        announce: true,
+        ..GroupKind::default()
+    };
+    let parent = GroupKind {
+        parent: true,
+        ..GroupKind::default()
+    };
+    let (closed, ours) = (group("Closed", announce), group("Ours", announce));
+    bench.lab.set_admin(&ours, &bench.owner, true);
+    let (community, open) = (group("Community", parent), group("Open", GroupKind::default()));
+    let (bench, relay) = bench.go_online();
+    let listed = chats(&bench);
+    for (to, kind, writable, words) in [
+        (&closed, "group", false, "only admins may write"),
+        (&ours, "group", true, ""),
+        (&community, "community", false, "community"),
+        (&open, "group", true, ""),
+        (&bench.group, "group", true, ""),
+    ] {
+        let chat = chat(&listed, to);
+        assert_eq!(
+            (&chat["kind"], &chat["writable"]),
+            (&kind.into(), &writable.into()),
+            "{chat:#}"
+        );
+        let note = chat["note"].as_str().unwrap_or_default();
+        assert!(note.contains(words) && note.is_empty() == words.is_empty(), "{chat:#}");
+    }
+    let printed = bench.site.run(&["chats"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let line = |to: &str| {
+        printed
+            .lines()
+            .find(|line| line.contains(to))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(line(&closed).contains("only admins may write"), "{printed}");
+    assert!(line(&community).contains("community"), "{printed}");
+    assert!(!line(&ours).contains("admins"), "{printed}");
+    assert_eq!(bench.site.run(&["config", "check"]).status.code(), Some(0));
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_chat_that_is_known_by_its_hidden_id_alone_is_listed_and_can_be_written_to() {
+    use crate::lab::Naming;
+    let (bench, relay) = bench(|bench| {
+        let stranger = bench.lab.account("15550100003", "Stranger");
+        vec![
+            ("hidden", vec![format!("{}@lid", bench.friend.lid())]),
+            ("stranger", vec![format!("{}@lid", stranger.lid())]),
+        ]
+    })
+    .go_online();
+    bench.lab.set_naming(Naming::Lid);
+    bench.friend.send_text(OWNER, "hello");
+    relay.wait_status("not recorded", |status| status["sessions"][0]["inbound_recorded"] == 1);
+    let hidden = format!("{}@lid", bench.friend.lid());
+    let listed = chats(&bench);
+    assert_eq!(chat(&listed, &format!("+{FRIEND}"))["lid"], hidden.as_str());
+    assert_eq!(
+        listed.iter().filter(|chat| chat["kind"] == "contact").count(),
+        1,
+        "{listed:#?}"
+    );
+
+    // Of somebody whose number is hidden, the hidden id is what a route can name.
+    bench.lab.hide_numbers(true);
+    let stranger = bench.lab.account("15550100004", "Hidden");
+    stranger.send_text(OWNER, "guess who");
+    relay.wait_status("not recorded", |status| status["sessions"][0]["inbound_recorded"] == 2);
+    let listed = chats(&bench);
+    let unknown = chat(&listed, &format!("{}@lid", stranger.lid())).clone();
+    assert_eq!(unknown["kind"], "contact", "{unknown:#}");
+    assert!(
+        unknown["note"].as_str().is_some_and(|note| note.contains("number")),
+        "{unknown:#}"
+    );
+    let printed = bench.site.run(&["chats"]);
+    let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+    assert!(
+        printed.contains(&hidden) && printed.contains(&format!("+{FRIEND}")),
+        "{printed}"
+    );
+
+    let alert = relay.publish("hidden", "by hidden id");
+    relay.wait_step(&alert, "delivered");
+    let alert = relay.publish("stranger", "to a stranger");
+    relay.wait_step(&alert, "delivered");
+    let got = bench.friend.wait_received(1, SOON);
+    assert_eq!(got[0].text, "by hidden id");
+    assert_eq!(relay.stop(), 0);
+}

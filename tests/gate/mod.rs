@@ -328,6 +328,9 @@ impl Relay for FakeRelay {
             name: "Family \u{1b}[2J".into(),
             kind: "group".into(),
             session,
+            lid: None,
+            writable: false,
+            note: "only admins may write".into(),
         }])
     }
 

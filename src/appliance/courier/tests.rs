@@ -102,6 +102,7 @@ impl Bench {
             session: self.session.clone(),
             message_id,
             kind,
+            from: vec!["+15550100002".parse().unwrap(), "me".parse().unwrap()],
         });
     }
 

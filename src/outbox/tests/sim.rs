@@ -214,7 +214,7 @@ impl World {
             });
         }
         if self.phone.seen.insert(message_id.clone()) {
-            self.phone.shown.entry(to).or_default().push(seq);
+            self.phone.shown.entry(to.clone()).or_default().push(seq);
         }
         for input in [
             Input::ServerAck {
@@ -226,11 +226,13 @@ impl World {
                 session: session(),
                 message_id: message_id.clone(),
                 kind: ReceiptKind::Delivered,
+                from: vec![to.clone()],
             },
             Input::Receipt {
                 session: session(),
                 message_id: message_id.clone(),
                 kind: ReceiptKind::Read,
+                from: vec![to.clone()],
             },
         ] {
             // Lost on the way back, most often the receipts.

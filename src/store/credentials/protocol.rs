@@ -8,9 +8,10 @@ use wacore::store::traits::{
 
 use super::records::{StoredDeviceList, StoredLidMapping, StoredMessage, StoredTcToken};
 use super::secret::Blob;
+use super::transaction::VERSION;
 use super::{Backing, Credentials, sent, tc_tokens};
 use crate::store::batch::VALUE_BYTES_MAX;
-use crate::store::{StoreError, Tree, split};
+use crate::store::{StoreError, Tree, record, split};
 
 /// (session, chat, sender, message)
 const PENDING_KEY_PARTS: usize = 4;
@@ -24,6 +25,13 @@ const BLOB_OVERHEAD_BYTES: usize = 8;
 impl Credentials {
     fn pending_key(&self, chat: &str, sender: &str, id: &str) -> Vec<u8> {
         self.key(&[chat.as_bytes(), sender.as_bytes(), id.as_bytes()])
+    }
+
+    /// The number behind a hidden id, where it is known. Reads one row, without waiting; an unreadable one is not known.
+    pub fn number_of(&self, lid: &str) -> Option<String> {
+        let row = self.store.view().get(Tree::LidMapping, &self.key(&[lid.as_bytes()]));
+        let row = record::decode::<StoredLidMapping>(Tree::LidMapping, VERSION, &row.ok()??);
+        row.ok().map(|row| row.phone_number)
     }
 
     /// Both directions at once. A number keeps the id that came last, also when an older id of it moves on to another

@@ -229,6 +229,7 @@ impl Session {
                 self.change(|view| view.trouble = Some(error.to_string()));
             }
         }
+        self.parts.directory.set_account(None);
         self.change(|view| {
             view.paired = false;
             view.account = None;

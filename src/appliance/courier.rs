@@ -139,6 +139,12 @@ impl Courier {
         self.routes.keys()
     }
 
+    /// The routes on `session` that name `recipient`.
+    pub(super) fn routes_to(&self, session: &SessionName, recipient: &Recipient) -> Vec<&RouteName> {
+        let names = |plan: &&RoutePlan| plan.session == *session && plan.to.contains(recipient);
+        self.routes.values().filter(names).map(|plan| &plan.name).collect()
+    }
+
     /// How many alerts may wait to be sent.
     pub(super) fn pending_max(&self) -> usize {
         self.pending_max

@@ -37,6 +37,7 @@ pub fn pair_alone(
     let (task, handle) = Session::new(SessionParts {
         plan,
         schedule: options.board.schedule(),
+        recipients: Vec::new(),
         store: store.clone(),
         executor: Arc::clone(&executor),
         notices: notices_tx,

@@ -129,7 +129,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     console.listening(gateway.addresses());
 
     let senses = Arc::new(Senses::open(store.clone()));
-    let (sessions, handles, notices) = make_sessions(&plan.sessions, board, &store, &senses, &executor);
+    let (sessions, handles, notices) = make_sessions(&plan, board, &store, &senses, &executor);
     let last_words = notices.clone();
     let (courier, damaged) = Courier::open(
         store.clone(),
@@ -300,17 +300,22 @@ fn feel(senses: Arc<Senses>, handles: Vec<SessionHandle>) -> Part {
 }
 
 fn make_sessions(
-    plans: &[SessionPlan],
+    plan: &Plan,
     board: &Board,
     store: &Store,
     senses: &Senses,
     executor: &Arc<Executor<'static>>,
 ) -> Sessions {
     let (notices, heard) = async_channel::bounded(NOTICES_MAX);
+    let recipients = |session: &SessionName| {
+        let routes = plan.routes.iter().filter(|route| route.session == *session);
+        routes.flat_map(|route| route.to.clone()).collect()
+    };
     let make = |plan: &SessionPlan| {
         Session::new(SessionParts {
             plan: plan.clone(),
             schedule: board.schedule(),
+            recipients: recipients(&plan.name),
             store: store.clone(),
             executor: Arc::clone(executor),
             notices: notices.clone(),
@@ -319,7 +324,7 @@ fn make_sessions(
             look_at_clock: senses.bell(),
         })
     };
-    let (sessions, handles) = plans.iter().map(make).unzip();
+    let (sessions, handles) = plan.sessions.iter().map(make).unzip();
     (sessions, handles, heard)
 }
 

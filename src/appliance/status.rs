@@ -9,6 +9,7 @@ use super::clock;
 use super::courier::Courier;
 use super::senses::Senses;
 use super::watchdog::Withheld;
+use crate::alert::Recipient;
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -33,6 +34,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "clock-unset",
     "config-unknown-key",
     "lab-build",
+    "not-on-whatsapp",
     "outbox-damaged",
     "outbox-full",
     "outbox-orphaned",
@@ -193,6 +195,10 @@ impl Facts {
                 );
                 health.push(entry("ack-owed", "warning", text));
             }
+            for recipient in handle.directory.not_on_whatsapp() {
+                let text = not_on_whatsapp(courier, handle, &recipient);
+                health.push(entry("not-on-whatsapp", "warning", text));
+            }
             for refused in &view.tcp_refused {
                 let text = format!("session {}: the kernel refused a TCP setting: {refused}", handle.name);
                 health.push(entry("tcp-setting-refused", "warning", text));
@@ -260,6 +266,25 @@ fn session_health(handle: &SessionHandle, view: &SessionView) -> Option<(&'stati
         State::Online if view.online_since.is_none() => Some(offline(view, format!("session {name}: {COMING_IN}"))),
         State::Online => None,
     }
+}
+
+/// Which route names a number that nobody has. The number is shown as logs show it.
+fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipient) -> String {
+    let routes: Vec<String> = courier
+        .routes_to(&handle.name, recipient)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let place = match routes.as_slice() {
+        [] => "alerts that wait".to_owned(),
+        [route] => format!("route {route}"),
+        routes => format!("routes {}", routes.join(", ")),
+    };
+    format!(
+        "session {}: {} in {place} is not on WhatsApp, says the server: alerts to it fail",
+        handle.name,
+        recipient.redacted()
+    )
 }
 
 /// Whether alerts get away: how many wait, and since when the oldest does.

@@ -26,6 +26,7 @@ mod keys;
 pub mod last_time;
 mod lock;
 pub mod log;
+pub mod numbers;
 pub mod outbox;
 pub mod record;
 mod view;

@@ -64,9 +64,10 @@ impl ClientParts {
             seed: _,
             clock_unset: _,
             look_at_clock: _,
+            recipients,
         } = parts;
         let credentials = Credentials::new(store.clone(), plan.name.clone());
-        let directory = Directory::new(credentials.clone());
+        let directory = Directory::new(store.clone(), credentials.clone(), recipients);
         let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
         Self {
             plan,

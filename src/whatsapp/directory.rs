@@ -1,20 +1,68 @@
 //! Who is who: the names that a route may have for somebody, and the addresses that WhatsApp has for the same person.
 //!
 //! A route names a number, a hidden id (`…@lid`), a group or `me`. The server names the same person by a number or by a
-//! hidden id, whichever it likes: in a receipt, in a message, in a group. Everything that compares the two asks here.
+//! hidden id, whichever it likes: in a receipt, in a message, in a group. It may also know a number in another form than
+//! people write. Everything that compares the two asks here.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wacore_binary::{Jid, JidExt as _};
 use whatsapp_rust::Client;
 
+use super::numbers::{Look, Numbers};
 use crate::alert::Recipient;
+use crate::outbox::MessageId;
+use crate::store::Store;
 use crate::store::credentials::{Account, Credentials};
+
+/// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in seconds.
+const ON_THEIR_WAY_MAX: usize = 256;
 
 /// What one session knows of people. Shared by its task, the sends and the courier.
 pub struct Directory {
     credentials: Credentials,
+    /// Whom the routes of this session name.
+    recipients: Vec<Recipient>,
+    numbers: Numbers,
     own: Mutex<Own>,
+    /// Messages to numbers as routes write them, the newest last.
+    on_their_way: Mutex<VecDeque<(MessageId, String)>>,
+}
+
+/// Why a message does not go out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoWay {
+    /// Nobody has told yet which account this is.
+    AccountUnknown,
+    /// The server says that the number is not on WhatsApp. It knew the number before, so it is asked once more.
+    Doubtful,
+    /// The number is not on WhatsApp. The server is asked again, at the next message, after so many minutes.
+    NotOnWhatsApp { again_in_min: u64 },
+}
+
+impl NoWay {
+    /// Whether a later attempt would end the same way.
+    pub(super) fn is_permanent(&self) -> bool {
+        match self {
+            Self::AccountUnknown | Self::Doubtful => false,
+            Self::NotOnWhatsApp { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for NoWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccountUnknown => f.write_str("the account's own number is not known"),
+            Self::Doubtful => f.write_str("not on WhatsApp any more, says the server; it is asked once more"),
+            Self::NotOnWhatsApp { again_in_min } => write!(
+                f,
+                "not on WhatsApp, says the server; is the number right? It is asked again in {again_in_min} min at the earliest"
+            ),
+        }
+    }
 }
 
 /// The linked account, as far as it is known.
@@ -27,10 +75,15 @@ struct Own {
 }
 
 impl Directory {
-    pub(super) fn new(credentials: Credentials) -> Arc<Self> {
+    /// `recipients` are those whom the routes of the session name.
+    pub(super) fn new(store: Store, credentials: Credentials, recipients: Vec<Recipient>) -> Arc<Self> {
+        let numbers = Numbers::open(store, credentials.session().clone());
         Arc::new(Self {
             credentials,
+            recipients,
+            numbers,
             own: Mutex::default(),
+            on_their_way: Mutex::default(),
         })
     }
 
@@ -49,8 +102,13 @@ impl Directory {
         let own = self.own();
         match recipient {
             Recipient::Me | Recipient::Group(_) => recipient.clone(),
-            Recipient::Number(number) if own.number.as_ref() == Some(number) => Recipient::Me,
-            Recipient::Number(_) => recipient.clone(),
+            Recipient::Number(written) => {
+                let named = self.numbers.named(written).unwrap_or_else(|| written.clone());
+                match own.number.is_some_and(|own| own == named || own == *written) {
+                    true => Recipient::Me,
+                    false => Recipient::Number(named),
+                }
+            }
             Recipient::Lid(lid) if own.lid.as_ref() == Some(lid) => Recipient::Me,
             Recipient::Lid(lid) => match self.credentials.number_of(lid) {
                 Some(number) => self.one_name(&Recipient::Number(number)),
@@ -96,24 +154,80 @@ impl Directory {
         } else {
             (number, lid)
         };
-        let mut names: Vec<Recipient> = number.map(Recipient::Number).into_iter().collect();
+        let written = number.iter().flat_map(|number| self.numbers.written_for(number));
+        let mut names: Vec<Recipient> = written.map(Recipient::Number).collect();
+        names.extend(number.map(Recipient::Number).filter(|named| !names.contains(named)));
         names.extend(lid.map(Recipient::Lid));
         names.extend(is_own.then_some(Recipient::Me));
         names
     }
 
-    /// Where a message for `recipient` goes. `None` while the account's own number is not known.
-    pub(super) async fn jid_of(&self, client: &Client, recipient: &Recipient) -> Option<Jid> {
-        match self.one_name(recipient) {
-            Recipient::Number(number) => Some(Jid::pn(number.as_str())),
-            Recipient::Group(group) => Some(Jid::group(group.as_str())),
+    /// Where a message for `recipient` goes. A number that nothing is known of is asked about first, which may take some
+    /// seconds; without an answer the message goes to the number as it is written.
+    ///
+    /// # Errors
+    /// Nobody would get it.
+    pub(super) async fn way_to(
+        &self,
+        client: &Client,
+        recipient: &Recipient,
+        message_id: &MessageId,
+    ) -> Result<Jid, NoWay> {
+        match (self.one_name(recipient), recipient) {
+            (Recipient::Number(_), Recipient::Number(written)) => {
+                self.note_on_its_way(message_id, written);
+                match self.numbers.resolve(client, written).await {
+                    Look::Send(number) | Look::Ask(number) => Ok(Jid::pn(number.as_str())),
+                    Look::Doubtful => Err(NoWay::Doubtful),
+                    Look::NotThere(left) => Err(NoWay::NotOnWhatsApp {
+                        again_in_min: left.as_secs().div_ceil(60),
+                    }),
+                }
+            }
+            // WhatsApp itself has named this number with the hidden id.
+            (Recipient::Number(number), _) => Ok(Jid::pn(number.as_str())),
+            (Recipient::Group(group), _) => Ok(Jid::group(group.as_str())),
             // What was learned in this run may not be on disk yet.
-            Recipient::Lid(lid) => match number_of(client, &lid).await {
-                Some(number) => Some(Jid::pn(number.as_str())),
-                None => Some(Jid::lid(lid.as_str())),
+            (Recipient::Lid(lid), _) => match number_of(client, &lid).await {
+                Some(number) => Ok(Jid::pn(number.as_str())),
+                None => Ok(Jid::lid(lid.as_str())),
             },
-            Recipient::Me => client.pn().as_ref().map(Jid::to_non_ad),
+            (Recipient::Me, _) => client.pn().as_ref().map(Jid::to_non_ad).ok_or(NoWay::AccountUnknown),
         }
+    }
+
+    /// Asks about the numbers that the routes name, in one question, so that a wrong one is said before an alert needs it.
+    pub(super) async fn ask_about_routes(&self, client: &Client) {
+        let numbers = self.recipients.iter().filter_map(|recipient| match recipient {
+            Recipient::Number(written) if self.one_name(recipient) != Recipient::Me => Some(written.clone()),
+            Recipient::Number(_) | Recipient::Group(_) | Recipient::Me | Recipient::Lid(_) => None,
+        });
+        self.numbers.ask_all(client, numbers).await;
+    }
+
+    /// The server has refused this message in a way that a wrong number may explain: the next one asks about it first.
+    pub(super) fn on_refused(&self, message_id: &MessageId, code: &str) {
+        if !matches!(code.trim(), "400" | "404" | "406" | "410") {
+            return;
+        }
+        let mut on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = on_their_way.iter().position(|(id, _)| id == message_id);
+        if let Some((_, written)) = at.and_then(|at| on_their_way.remove(at)) {
+            self.numbers.doubt(&written);
+        }
+    }
+
+    /// Numbers, as routes write them, of which the server says that they are not on WhatsApp.
+    pub fn not_on_whatsapp(&self) -> Vec<Recipient> {
+        self.numbers.not_there().into_iter().map(Recipient::Number).collect()
+    }
+
+    fn note_on_its_way(&self, message_id: &MessageId, written: &str) {
+        let mut on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_their_way.len() >= ON_THEIR_WAY_MAX {
+            on_their_way.pop_front();
+        }
+        on_their_way.push_back((message_id.clone(), written.to_owned()));
     }
 
     fn own(&self) -> Own {
@@ -143,7 +257,7 @@ mod tests {
     fn the_names_of_one_person_are_one_recipient() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();
-        let credentials = Credentials::new(store, "default".parse().unwrap());
+        let credentials = Credentials::new(store.clone(), "default".parse().unwrap());
         let mapping = LidPnMappingEntry {
             lid: "100000000000002".into(),
             phone_number: "15550100002".into(),
@@ -152,7 +266,7 @@ mod tests {
             learning_source: "usync".into(),
         };
         smol::block_on(credentials.put_lid_mapping(&mapping)).unwrap();
-        let directory = Directory::new(credentials);
+        let directory = Directory::new(store, credentials, Vec::new());
         let to = |names: &[&str]| -> Vec<Recipient> { names.iter().map(|name| name.parse().unwrap()).collect() };
         let route = to(&[
             "me",

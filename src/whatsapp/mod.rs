@@ -10,6 +10,7 @@ mod events;
 mod handle;
 mod http_client;
 mod inbound;
+mod numbers;
 mod questions;
 mod quiet;
 mod runtime;

@@ -30,16 +30,15 @@ pub(super) async fn deliver(
     message_id: MessageId,
     text: String,
 ) -> Notice {
-    let Some(jid) = directory.jid_of(&client, &recipient).await else {
-        let error = "the account's own number is not known".to_owned();
-        return Notice::SendFailed {
-            message_id,
-            error,
-            permanent: false,
+    let sending = async {
+        let jid = match directory.way_to(&client, &recipient, &message_id).await {
+            Ok(jid) => jid,
+            Err(no_way) => return Ok(Err(no_way)),
         };
+        let options = SendOptions::default().with_message_id(message_id.0.clone());
+        let sent = client.send_message_with_options(jid, Message::text(text), options);
+        sent.await.map(Ok)
     };
-    let options = SendOptions::default().with_message_id(message_id.0.clone());
-    let sending = client.send_message_with_options(jid, Message::text(text), options);
     let late = async {
         Timer::after(SEND_DEADLINE).await;
         sorter.forward(LineEvent::SendStuck);
@@ -49,7 +48,12 @@ pub(super) async fn deliver(
         )))
     };
     match future::or(sending, late).await {
-        Ok(_) => Notice::Written { message_id },
+        Ok(Ok(_)) => Notice::Written { message_id },
+        Ok(Err(no_way)) => Notice::SendFailed {
+            message_id,
+            error: no_way.to_string(),
+            permanent: no_way.is_permanent(),
+        },
         Err(error) => {
             let permanent = refused_for_good(&error);
             Notice::SendFailed {

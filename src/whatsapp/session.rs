@@ -21,7 +21,7 @@ use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
 use super::steady::{self, NoJumps};
 use super::{chats, questions, send};
-use crate::alert::{Chat, SessionName};
+use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
 use crate::outbox::{MessageId, ReceiptKind};
@@ -41,6 +41,8 @@ pub const NOTICES_MAX: usize = 4096;
 pub struct SessionParts {
     pub plan: SessionPlan,
     pub schedule: Schedule,
+    /// Whom the routes of this session name.
+    pub recipients: Vec<Recipient>,
     pub store: Store,
     pub executor: Arc<Executor<'static>>,
     /// Where notices go, with the session's name.
@@ -336,6 +338,9 @@ impl Session {
             LineEvent::Drained => self.supervisor.handle(Instant::now(), Input::Drained),
             LineEvent::Ack { message_id, error } => {
                 let message_id = MessageId(message_id);
+                if let Some(code) = &error {
+                    self.parts.directory.on_refused(&message_id, code);
+                }
                 self.notify(Notice::Ack { message_id, error }).await;
             }
             LineEvent::Receipt {
@@ -407,8 +412,18 @@ impl Session {
             });
         }
         self.pairing = Pairing::default();
+        self.ask_about_routes();
         self.notify(Notice::Up).await;
         self.refresh_version();
+    }
+
+    fn ask_about_routes(&self) {
+        let Some(client) = &self.client else { return };
+        let (client, directory) = (Arc::clone(&client.client), Arc::clone(&self.parts.directory));
+        self.parts
+            .executor
+            .spawn(async move { directory.ask_about_routes(&client).await })
+            .detach();
     }
 
     fn on_server_said(&mut self, cause: Cause, detail: String) {

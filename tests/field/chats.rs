@@ -2,6 +2,7 @@
 //! account's own number, hidden ids, groups that nobody or only some may write to, disappearing messages.
 
 use serde_json::Value;
+use tautline::store::{Store, numbers};
 
 use crate::bench::{Bench, FRIEND, OWNER};
 use crate::lab::{GroupKind, Lab};
@@ -192,5 +193,158 @@ fn a_chat_that_is_known_by_its_hidden_id_alone_is_listed_and_can_be_written_to()
     relay.wait_step(&alert, "delivered");
     let got = bench.friend.wait_received(1, SOON);
     assert_eq!(got[0].text, "by hidden id");
+    assert_eq!(relay.stop(), 0);
+}
+
+/// The alert once its one delivery has failed, and why.
+fn failure(relay: &Relay, alert: &str) -> String {
+    let alert = delivery(relay, alert, "sent");
+    assert_eq!(alert["state"], "failed", "{alert:#}");
+    alert["deliveries"][0]["note"].as_str().unwrap_or_default().to_owned()
+}
+
+fn health(status: &Value) -> Vec<String> {
+    let entries = status["health"].as_array().cloned().unwrap_or_default();
+    let said = entries.iter().filter(|entry| entry["code"] == "not-on-whatsapp");
+    said.map(|entry| entry["text"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_number_that_is_not_on_whatsapp_fails_with_words_and_health_says_so_before() {
+    let (bench, relay) = bench(|bench| {
+        bench.lab.ack_unknown(true);
+        vec![
+            ("wrong", vec!["+15550100077".into()]),
+            ("both", vec!["+15550100077".into(), format!("+{FRIEND}")]),
+        ]
+    })
+    .go_online();
+    let status = relay.wait_status("health is silent", |status| !health(status).is_empty());
+    let [said] = <[String; 1]>::try_from(health(&status)).unwrap();
+    assert!(said.contains("+…77") && said.contains("routes both, wrong"), "{said}");
+    assert!(!said.contains("15550100077"), "{said}");
+    assert_eq!(status["healthy"], true, "{status:#}");
+    let asked = bench.lab.contacts_asked();
+    assert_eq!(asked, [["15550100002", "15550100077"]], "one question for all routes");
+    for text in ["one", "two", "three"] {
+        let words = failure(&relay, &relay.publish("wrong", text));
+        assert!(
+            words.contains("not on WhatsApp") && words.contains("asked again"),
+            "{words}"
+        );
+    }
+    // The others are served, and nobody is asked about again for each alert.
+    let alert = relay.publish("both", "to the one that is there");
+    assert_eq!(bench.friend.wait_received(1, SOON)[0].text, "to the one that is there");
+    failure(&relay, &alert);
+    assert_eq!(bench.lab.contacts_asked().len(), 1);
+    // A restart is a person's act: the server is asked anew.
+    bench.lab.account("15550100077", "Came later");
+    assert_eq!(relay.stop(), 0);
+    let relay = bench.site.start();
+    relay.wait_online();
+    relay.wait_step(&relay.publish("wrong", "now there"), "delivered");
+    assert_eq!(
+        bench.lab.contacts_asked()[1..],
+        [["15550100077"]],
+        "the other answer was kept"
+    );
+    assert!(health(&relay.status()).is_empty());
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn the_number_that_the_server_names_is_used_and_kept() {
+    // As people write them, and as the server knows them: a ninth digit too many, an old 1, a 9 that is missing.
+    const FORMS: [(&str, &str, &str); 3] = [
+        ("ninth", "1555987650091", "155587650091"),
+        ("old", "155510100092", "15550100092"),
+        ("missing", "15550100093", "155590100093"),
+    ];
+    let bench = bench(|bench| {
+        for (_, written, named) in FORMS {
+            bench.lab.also_known_as(written, named);
+        }
+        bench.lab.ack_unknown(true);
+        // Both forms of one number in a route are one person.
+        let (_, written, named) = FORMS[0];
+        let mut routes: Vec<_> = FORMS
+            .map(|(route, written, _)| (route, vec![format!("+{written}")]))
+            .to_vec();
+        routes.push(("twice", vec![format!("+{written}"), format!("+{named}")]));
+        // Nobody repeats the question in the answer here: asked together, only what is named as written is clear.
+        bench.lab.terse_contacts(true);
+        routes
+    });
+    let phones = FORMS.map(|(_, _, named)| bench.lab.account(named, "Contact"));
+    let (bench, relay) = bench.go_online();
+    for ((route, _, named), phone) in FORMS.iter().zip(&phones) {
+        let alert = relay.publish(route, route);
+        let got = phone.wait_received(1, SOON);
+        assert_eq!(got.len(), 1, "{route} to {named}");
+        relay.wait_step(&alert, "delivered");
+    }
+    let alert = relay.wait_step(&relay.publish("twice", "once"), "delivered");
+    assert_eq!(alert["deliveries"].as_array().map(Vec::len), Some(1), "{alert:#}");
+    assert_eq!(relay.stop(), 0);
+    let asked = bench.lab.contacts_asked().len();
+    let relay = bench.site.start();
+    relay.wait_online();
+    relay.wait_step(&relay.publish("old", "after a restart"), "delivered");
+    assert_eq!(bench.lab.contacts_asked().len(), asked, "the answers were kept");
+    assert!(health(&relay.status()).is_empty());
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_question_without_an_answer_fails_no_alert() {
+    for refused in [true, false] {
+        let bench = Bench::unpaired();
+        match refused {
+            true => bench.lab.refuse_contacts(Some(429)),
+            false => bench.lab.withhold_contacts(true),
+        }
+        let (bench, relay) = bench.go_online();
+        for text in ["one", "two", "three"] {
+            relay.wait_step(&relay.publish("friend", text), "delivered");
+        }
+        let texts: Vec<String> = bench.friend.received().into_iter().map(|got| got.text).collect();
+        assert_eq!(texts, ["one", "two", "three"]);
+        // It is asked again later, and not at each alert.
+        assert_eq!(bench.lab.contacts_asked().len(), 1, "refused: {refused}");
+        assert!(health(&relay.status()).is_empty());
+        assert_eq!(relay.stop(), 0);
+    }
+}
+
+#[test]
+fn a_number_that_was_on_whatsapp_is_asked_about_twice_before_an_alert_fails() {
+    let (bench, relay) = Bench::online();
+    relay.wait_step(&relay.publish("friend", "there"), "delivered");
+    assert_eq!(relay.stop(), 0);
+    // What the server said then is too old to count.
+    let store = Store::open(&bench.site.state(), 1 << 20).expect("the state");
+    let session = "default".parse().expect("a name");
+    let mut kept = numbers::load(store.view(), &session).expect("readable");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    kept[0].at_ms -= 8 * 24 * 60 * 60 * 1000;
+    smol::block_on(numbers::keep(&store, &session, kept)).expect("kept");
+    store.close(SOON);
+    drop(store);
+    bench.lab.set_registered(FRIEND, false);
+    let relay = bench.site.start();
+    relay.wait_online();
+    let alert = relay.publish("friend", "perhaps gone");
+    relay.wait_status("nothing is said", |_| {
+        let alert = relay.http("GET", &format!("/v1/alerts/{alert}"), &[], b"").json();
+        alert["deliveries"][0]["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("once more"))
+    });
+    assert!(health(&relay.status()).is_empty(), "not said before it is sure");
+    bench.lab.set_registered(FRIEND, true);
+    relay.wait_step(&alert, "delivered");
+    assert_eq!(bench.lab.contacts_asked().len(), 3);
     assert_eq!(relay.stop(), 0);
 }

@@ -23,7 +23,7 @@ pub enum Priority {
 }
 
 /// What a sender hands over, whatever its dialect. A dialect fills it; [`outbox`](crate::outbox) keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alert {
     /// Empty when the sender gave none.
     pub title: String,

@@ -23,7 +23,7 @@ pub use cause::{Cause, Origin, Stop, Verdict};
 pub use io::{Input, Layer, Output, Reason, Sensed, State};
 pub use liveness::PROBE_PATIENCE;
 pub use pairing::PairEvent;
-pub use record::{Ages, END_RECORD_VERSION, EndRecord};
+pub use record::{Ages, EndRecord};
 pub use schedule::{ApplicationSchedule, RedialSchedule, Schedule, StepDeadlines, TcpSchedule, WebSocketSchedule};
 pub use supervisor::Supervisor;
 pub use time::{Reading, TimeSense, Unset};

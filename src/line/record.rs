@@ -4,12 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Flapping, Origin};
 
-/// The format of [`EndRecord`]. It stands outside the record, because postcard does not describe itself: a changed record
-/// is a new version, and the old one keeps its own type.
-pub const END_RECORD_VERSION: u8 = 1;
-
 /// The end of one line, for the disk and for people. Times are milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndRecord {
     /// Unix time of the end. The shell fills it in: there is no wall clock here.
     pub at_ms: u64,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::record::{AlertRecord, Step, Timestamp};
 use crate::alert::{RouteName, SessionName};
 
-/// What has happened to an alert or to one of its deliveries. It is a part of records on disk: new ones go to the end.
+/// What has happened to an alert or to one of its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Happening {

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 
 /// Wall-clock milliseconds since 1970, for records and people. No deadline is ever computed from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
 /// The WhatsApp message id of one delivery, chosen when the alert is accepted and never changed: a message sent again
 /// under the same id is shown once by the real apps.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub String);
 
 impl fmt::Display for MessageId {
@@ -50,7 +50,7 @@ impl fmt::Display for Step {
 }
 
 /// One alert on its way to one recipient.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub recipient: Recipient,
     pub message_id: MessageId,
@@ -64,7 +64,7 @@ pub struct Delivery {
 }
 
 /// One accepted alert: what was asked, and where each of its deliveries stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertRecord {
     /// Position in the order of acceptance; the key of the record, and what keeps order per recipient.
     pub seq: u64,

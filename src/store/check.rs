@@ -158,7 +158,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
         Tree::Outbox => outbox::decode(key, value).map(drop),
         Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
         Tree::Journal => journal::check_row(key, value),
-        Tree::LineEnd => history::check_row(value),
+        Tree::LineEnd => history::decode(value).map(drop),
         Tree::Device
         | Tree::Identity
         | Tree::Session

@@ -4,19 +4,18 @@
 //! The keys are a session's name and a place in the order of events, without gaps; the relay's own starts stand under the
 //! empty name, which no session has.
 
+mod v1;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Store, StoreError, Tree, View, prefix, record};
 use crate::alert::SessionName;
-use crate::line::{END_RECORD_VERSION, EndRecord};
+use crate::line::EndRecord;
+use v1::EntryV1;
 
 const VERSION: u8 = 1;
-
-/// [`EndRecord`] is written as it stands. When that grows a field, format 1 here needs a type of its own that keeps the old
-/// form.
-const _: () = assert!(END_RECORD_VERSION == 1);
 
 /// Entries that are kept, per session and of the relay's starts. A server that recycles the line every half hour fills it
 /// in three weeks, and it comes to some 400 KB. An outage, however long, adds one entry for each cause that it shows.
@@ -36,7 +35,7 @@ pub(super) const RUN_KEY: &[u8] = b"run";
 const RUN_VERSION: u8 = 1;
 
 /// One entry. Times are Unix milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     LineEnded(Box<LineEnded>),
     RelayStarted(RelayStarted),
@@ -53,7 +52,7 @@ impl Entry {
 }
 
 /// The end of a line, or of several attempts in one outage that failed alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineEnded {
     /// How many ends this stands for, and when the first was.
     pub times: u32,
@@ -76,7 +75,7 @@ impl LineEnded {
 }
 
 /// A start of the relay, or several that followed crashes of the same kind, each soon after the last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayStarted {
     pub times: u32,
     pub first_at_ms: u64,
@@ -88,7 +87,7 @@ pub struct RelayStarted {
 }
 
 /// How the run before ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Before {
     /// There was none that is known of.
     Nothing,
@@ -341,16 +340,24 @@ fn rows(view: &View, name: &str) -> impl Iterator<Item = Result<(u64, Option<Ent
     view.scan(Tree::LineEnd, &prefix(&[name.as_bytes()])).rev().map(|row| {
         let (key, value) = row?;
         let place = key.last_chunk::<8>().map_or(0, |place| u64::from_be_bytes(*place));
-        Ok((place, record::decode(Tree::LineEnd, VERSION, &value).ok()))
+        Ok((place, decode(&value).ok()))
     })
 }
 
-/// Reads one row as what it should be.
+/// Reads an entry from its stored form.
 ///
 /// # Errors
-/// It is not.
-pub(super) fn check_row(value: &[u8]) -> Result<(), StoreError> {
-    record::decode::<Entry>(Tree::LineEnd, VERSION, value).map(drop)
+/// It is damaged, or of a later version.
+pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
+    record::decode::<EntryV1<'_>>(Tree::LineEnd, VERSION, value).map(Entry::from)
+}
+
+/// The stored form of an entry.
+///
+/// # Errors
+/// It has none (a bug, met in tests).
+pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+    record::encode(Tree::LineEnd, VERSION, &EntryV1::of(entry))
 }
 
 fn key(name: &str, place: u64) -> Vec<u8> {
@@ -360,8 +367,7 @@ fn key(name: &str, place: u64) -> Vec<u8> {
 }
 
 fn put(batch: &mut Batch, name: &str, place: u64, entry: &Entry) -> Result<(), StoreError> {
-    let value = record::encode(Tree::LineEnd, VERSION, entry)?;
-    batch.put(Tree::LineEnd, &key(name, place), value)
+    batch.put(Tree::LineEnd, &key(name, place), encode(entry)?)
 }
 
 /// Puts `entry` after all others of `name`, and deletes those that are too many.

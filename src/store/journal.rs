@@ -7,16 +7,17 @@
 //! Deliberately absent: texts and phone numbers. An entry names an alert or a received message; the record of that has
 //! the rest.
 
+mod v1;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use serde::{Deserialize, Serialize};
 
 use super::batch::raw_key;
 use super::log::State;
 use super::{Batch, Store, StoreError, Tree, View, record};
 use crate::alert::{RouteName, SessionName};
 use crate::outbox::{Happened, Happening, Timestamp};
+use v1::EntryV1;
 
 const VERSION: u8 = 1;
 
@@ -37,15 +38,15 @@ const NUMBER_MAX: u64 = u64::MAX / 2;
 /// Before this (2024-01-01) a clock was not set: such a stamp tells no age.
 pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000);
 
-/// One entry. It is the record on disk; when it changes, this form stays as version 1.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub at: Timestamp,
     pub event: Event,
 }
 
-/// What happened. A part of records on disk: new ones go to the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Alert {
         what: Happening,
@@ -167,11 +168,7 @@ fn append_within(
     // Of the entries that were there before: the newest stays whatever its age.
     let trimmed_max = (entries.len() as u64 + SURPLUS_TRIMMED_MAX).min(next - first);
     for entry in entries {
-        batch.put(
-            Tree::Journal,
-            &key(next),
-            record::encode(Tree::Journal, VERSION, entry)?,
-        )?;
+        batch.put(Tree::Journal, &key(next), encode(entry)?)?;
         next += 1;
     }
     for _ in 0..trimmed_max {
@@ -192,8 +189,7 @@ fn is_old(view: &View, number: u64, now: Timestamp, age_ms_max: u64) -> Result<b
 }
 
 fn is_row_old(value: &[u8], now: Timestamp, age_ms_max: u64) -> bool {
-    record::decode::<Entry>(Tree::Journal, VERSION, value)
-        .is_ok_and(|Entry { at, .. }| at >= CLOCK_UNSET_BEFORE && now.0.saturating_sub(at.0) > age_ms_max)
+    decode(value).is_ok_and(|Entry { at, .. }| at >= CLOCK_UNSET_BEFORE && now.0.saturating_sub(at.0) > age_ms_max)
 }
 
 /// The numbers and values in the rows of a state.
@@ -207,8 +203,7 @@ fn rows_of(state: &State) -> impl DoubleEndedIterator<Item = (u64, &Vec<u8>)> {
 pub(super) fn beyond(state: &State, other: &State) -> Vec<Entry> {
     let known: BTreeSet<&Vec<u8>> = rows_of(other).map(|(_, value)| value).collect();
     let new = rows_of(state).filter(|(_, value)| !known.contains(value));
-    new.filter_map(|(_, value)| record::decode(Tree::Journal, VERSION, value).ok())
-        .collect()
+    new.filter_map(|(_, value)| decode(value).ok()).collect()
 }
 
 /// Adds `entries` to the rows of a state that is about to be written whole, numbered on, and takes out all that is then over
@@ -234,7 +229,7 @@ fn append_to_within(bounds: Bounds, state: &mut State, entries: &[Entry]) -> Res
     let before = last;
     for entry in entries {
         last += 1;
-        let value = record::encode(Tree::Journal, VERSION, entry)?;
+        let value = encode(entry)?;
         state.insert(raw_key(Tree::Journal, &key(last)), value);
     }
     let over = |&(number, value): &(u64, &Vec<u8>)| {
@@ -335,12 +330,32 @@ pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         tree: Tree::Journal.name(),
         cause: "its key is no number".to_owned(),
     })?;
-    record::decode::<Entry>(Tree::Journal, VERSION, value).map(drop)
+    decode(value).map(drop)
+}
+
+/// Reads an entry from its stored form.
+///
+/// # Errors
+/// It is damaged, or of a later version.
+pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
+    let stored: EntryV1<'_> = record::decode(Tree::Journal, VERSION, value)?;
+    Entry::try_from(stored).map_err(|error| StoreError::Record {
+        tree: Tree::Journal.name(),
+        cause: error.to_string(),
+    })
+}
+
+/// The stored form of an entry.
+///
+/// # Errors
+/// It has none (a bug, met in tests).
+pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+    record::encode(Tree::Journal, VERSION, &EntryV1::of(entry))
 }
 
 fn entry_of((key, value): &(Vec<u8>, sled::IVec)) -> Option<(u64, Entry)> {
     let number = number_of(key)?;
-    match record::decode(Tree::Journal, VERSION, value) {
+    match decode(value) {
         Ok(entry) => Some((number, entry)),
         Err(error) => {
             log::debug!("entry {number} of the journal: {error}");

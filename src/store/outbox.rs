@@ -1,16 +1,13 @@
 //! The outbox on disk: one record an alert, by its place in the order of acceptance.
 
-use serde::{Deserialize, Serialize};
+mod v1;
 
 use super::batch::VALUE_BYTES_MAX;
 use super::{Batch, Store, StoreError, Tree, View, journal, record};
 use crate::outbox::{AlertRecord, Happened, Happening};
+use v1::{AlertRecordV1, Notes};
 
 const VERSION: u8 = 1;
-
-/// What is written. Separate from [`AlertRecord`] in name only today: when that grows a field, this keeps the old form.
-#[derive(Serialize, Deserialize)]
-struct OutboxRecordV1(AlertRecord);
 
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
 /// five, the time of its step from one (a clock that was not set) to ten.
@@ -27,27 +24,33 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
 /// would be sent again after a restart.
 pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let mut kept = OutboxRecordV1(alert.clone());
-    let value = record::encode(Tree::Outbox, VERSION, &kept)?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV1::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    for delivery in &mut kept.0.deliveries {
-        delivery.note.clear();
-    }
-    record::encode(Tree::Outbox, VERSION, &kept)
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV1::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
 pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError> {
-    let OutboxRecordV1(alert) = record::decode(Tree::Outbox, VERSION, value)?;
+    let alert = decode_value(value)?;
     if key == alert.seq.to_be_bytes() {
         return Ok(alert);
     }
-    Err(StoreError::Record {
+    Err(fault(format!("alert {} stands under another number", alert.seq)))
+}
+
+/// The alert of a value.
+pub(super) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
+    let stored: AlertRecordV1<'_> = record::decode(Tree::Outbox, VERSION, value)?;
+    AlertRecord::try_from(stored).map_err(|error| fault(error.to_string()))
+}
+
+fn fault(cause: String) -> StoreError {
+    StoreError::Record {
         tree: Tree::Outbox.name(),
-        cause: format!("alert {} stands under another number", alert.seq),
-    })
+        cause,
+    }
 }
 
 /// Adds the removal of the alert numbered `seq` to `batch`.
@@ -98,8 +101,8 @@ pub fn load(view: &View) -> Result<Loaded, StoreError> {
         if let Some(seq) = key.first_chunk::<8>() {
             loaded.seq_max = loaded.seq_max.max(u64::from_be_bytes(*seq));
         }
-        match record::decode::<OutboxRecordV1>(Tree::Outbox, VERSION, &value) {
-            Ok(OutboxRecordV1(alert)) => loaded.alerts.push(alert),
+        match decode_value(&value) {
+            Ok(alert) => loaded.alerts.push(alert),
             Err(error) => loaded.damaged.push(error),
         }
     }
@@ -109,7 +112,7 @@ pub fn load(view: &View) -> Result<Loaded, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::Alert;
+    use crate::alert::{Alert, Priority};
     use crate::outbox::{Delivery, MessageId, Step, Timestamp};
 
     /// With a text that makes the record `bytes` long.
@@ -138,6 +141,76 @@ mod tests {
         alert.alert.text += &"x".repeat(more);
         assert_eq!(encode(&alert).unwrap().len(), bytes);
         alert
+    }
+
+    /// The rows of format 1, as they stand on people's disks: key and value in hex. Later versions must still read them: never
+    /// edit the file, add one beside it.
+    const VERSION_1: &str = include_str!("../../tests/fixtures/store-v1/outbox.txt");
+
+    /// What the fixture says: an alert with everything that a record can hold, one at each step, and one with hardly anything.
+    fn version_1() -> Vec<AlertRecord> {
+        let steps = [Step::Accepted, Step::Sent, Step::Delivered, Step::Read, Step::Failed];
+        let to = [
+            "+15550100002",
+            "120363000000000001@g.us",
+            "15550100001-1400000000@g.us",
+            "me",
+        ];
+        let delivery = |(index, step): (usize, Step)| Delivery {
+            recipient: to[index % to.len()].parse().unwrap(),
+            message_id: MessageId(format!("3EB0D57B77BFAE3AA58C3{index}")),
+            step,
+            since: Timestamp(1_767_225_600_000 + index as u64),
+            attempts: index as u32 * 100,
+            note: if step == Step::Failed {
+                "refused by the server with code 403".into()
+            } else {
+                String::new()
+            },
+        };
+        let full = AlertRecord {
+            seq: 7,
+            id: "t8KEmzSxuk9b".into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            accepted_at: Timestamp(1_767_225_600_000),
+            alert: Alert {
+                title: "Backup".into(),
+                text: "finished: 3 of 4 größer\n\u{1f4a5}".into(),
+                priority: Priority::High,
+                tags: vec!["warning".into(), "nas".into()],
+                click: Some("https://nas.example/".into()),
+                key: Some("backup-7".into()),
+            },
+            deliveries: steps.into_iter().enumerate().map(delivery).collect(),
+        };
+        let scales = [Priority::Min, Priority::Low, Priority::Default, Priority::Max];
+        let mut alerts = vec![full.clone()];
+        alerts.extend(scales.into_iter().zip(8..).map(|(priority, seq)| AlertRecord {
+            seq,
+            alert: Alert {
+                text: "triggered".into(),
+                priority,
+                ..Alert::default()
+            },
+            deliveries: Vec::new(),
+            ..full.clone()
+        }));
+        alerts
+    }
+
+    #[test]
+    fn format_1_stays_as_it_is() {
+        let line = |alert: &AlertRecord| {
+            let key = record::hex(&alert.seq.to_be_bytes());
+            format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
+        };
+        let alerts = version_1();
+        assert_eq!(alerts.iter().map(line).collect::<String>(), VERSION_1);
+        for (row, alert) in VERSION_1.lines().zip(alerts) {
+            let (key, value) = row.split_once(' ').unwrap();
+            assert_eq!(decode(&record::from_hex(key), &record::from_hex(value)).unwrap(), alert);
+        }
     }
 
     #[test]

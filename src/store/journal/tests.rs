@@ -90,12 +90,9 @@ fn format_1_is_written_and_read() {
     for (row, event) in version_1() {
         let at = Timestamp(NOW);
         let entry = Entry { at, event };
-        let written = record::encode(Tree::Journal, VERSION, &entry).unwrap();
+        let written = encode(&entry).unwrap();
         assert_eq!(hex(&written), row, "{entry:?}");
-        assert_eq!(
-            record::decode::<Entry>(Tree::Journal, 1, &from_hex(row)).unwrap(),
-            entry
-        );
+        assert_eq!(decode(&from_hex(row)).unwrap(), entry);
     }
 }
 
@@ -209,7 +206,7 @@ fn an_alert_has_its_own_history_back_to_its_acceptance() {
 fn state_of(entries: impl IntoIterator<Item = (u64, Entry)>) -> State {
     let others = [Tree::Inbound, Tree::LineEnd].map(|tree| (raw_key(tree, &key(1)), vec![1]));
     let row = |(number, entry)| {
-        let value = record::encode(Tree::Journal, VERSION, &entry).unwrap();
+        let value = encode(&entry).unwrap();
         (raw_key(Tree::Journal, &key(number)), value)
     };
     entries.into_iter().map(row).chain(others).collect()
@@ -274,11 +271,6 @@ fn a_journal_that_cannot_be_numbered_on_begins_anew() {
 
 #[test]
 fn an_entry_is_small() {
-    let row = record::encode(
-        Tree::Journal,
-        VERSION,
-        &entry(NOW, Happening::Delivered, "AAAAAAAAAAAA"),
-    )
-    .unwrap();
+    let row = encode(&entry(NOW, Happening::Delivered, "AAAAAAAAAAAA")).unwrap();
     assert!(row.len() <= 50, "{}", row.len());
 }

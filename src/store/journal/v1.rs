@@ -1,0 +1,188 @@
+//! Format 1 of a journal entry, frozen: a new kind of event or happening goes to the end of its list here, and nothing else
+//! may change. Entries that must hold more are format 2, in a file of their own.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Event};
+use crate::alert::NameError;
+use crate::outbox::{Happening, Timestamp};
+
+type Text<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct EntryV1<'a> {
+    /// Unix milliseconds.
+    at: u64,
+    event: EventV1<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EventV1<'a> {
+    Alert {
+        what: HappeningV1,
+        id: Text<'a>,
+        route: Text<'a>,
+        session: Text<'a>,
+        delivery: Option<u32>,
+    },
+    Recorded {
+        session: Text<'a>,
+        position: u64,
+    },
+    Online {
+        session: Text<'a>,
+    },
+    Offline {
+        session: Text<'a>,
+        cause: Text<'a>,
+    },
+    NeedsPerson {
+        session: Text<'a>,
+        cause: Text<'a>,
+    },
+    Paired {
+        session: Text<'a>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum HappeningV1 {
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+    Dropped,
+    Retried,
+    Forgotten,
+}
+
+impl<'a> EntryV1<'a> {
+    pub(super) fn of(entry: &'a Entry) -> Self {
+        Self {
+            at: entry.at.0,
+            event: EventV1::of(&entry.event),
+        }
+    }
+}
+
+impl TryFrom<EntryV1<'_>> for Entry {
+    type Error = NameError;
+
+    fn try_from(stored: EntryV1<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            at: Timestamp(stored.at),
+            event: stored.event.try_into()?,
+        })
+    }
+}
+
+impl<'a> EventV1<'a> {
+    fn of(event: &'a Event) -> Self {
+        match event {
+            Event::Alert {
+                what,
+                id,
+                route,
+                session,
+                delivery,
+            } => Self::Alert {
+                what: (*what).into(),
+                id: id.as_str().into(),
+                route: route.as_str().into(),
+                session: session.as_str().into(),
+                delivery: *delivery,
+            },
+            Event::Recorded { session, position } => Self::Recorded {
+                session: session.as_str().into(),
+                position: *position,
+            },
+            Event::Online { session } => Self::Online {
+                session: session.as_str().into(),
+            },
+            Event::Offline { session, cause } => Self::Offline {
+                session: session.as_str().into(),
+                cause: cause.as_str().into(),
+            },
+            Event::NeedsPerson { session, cause } => Self::NeedsPerson {
+                session: session.as_str().into(),
+                cause: cause.as_str().into(),
+            },
+            Event::Paired { session } => Self::Paired {
+                session: session.as_str().into(),
+            },
+        }
+    }
+}
+
+impl TryFrom<EventV1<'_>> for Event {
+    type Error = NameError;
+
+    fn try_from(stored: EventV1<'_>) -> Result<Self, NameError> {
+        Ok(match stored {
+            EventV1::Alert {
+                what,
+                id,
+                route,
+                session,
+                delivery,
+            } => Self::Alert {
+                what: what.into(),
+                id: id.into_owned(),
+                route: route.parse()?,
+                session: session.parse()?,
+                delivery,
+            },
+            EventV1::Recorded { session, position } => Self::Recorded {
+                session: session.parse()?,
+                position,
+            },
+            EventV1::Online { session } => Self::Online {
+                session: session.parse()?,
+            },
+            EventV1::Offline { session, cause } => Self::Offline {
+                session: session.parse()?,
+                cause: cause.into_owned(),
+            },
+            EventV1::NeedsPerson { session, cause } => Self::NeedsPerson {
+                session: session.parse()?,
+                cause: cause.into_owned(),
+            },
+            EventV1::Paired { session } => Self::Paired {
+                session: session.parse()?,
+            },
+        })
+    }
+}
+
+impl From<Happening> for HappeningV1 {
+    fn from(what: Happening) -> Self {
+        match what {
+            Happening::Accepted => Self::Accepted,
+            Happening::Sent => Self::Sent,
+            Happening::Delivered => Self::Delivered,
+            Happening::Read => Self::Read,
+            Happening::Failed => Self::Failed,
+            Happening::Dropped => Self::Dropped,
+            Happening::Retried => Self::Retried,
+            Happening::Forgotten => Self::Forgotten,
+        }
+    }
+}
+
+impl From<HappeningV1> for Happening {
+    fn from(stored: HappeningV1) -> Self {
+        match stored {
+            HappeningV1::Accepted => Self::Accepted,
+            HappeningV1::Sent => Self::Sent,
+            HappeningV1::Delivered => Self::Delivered,
+            HappeningV1::Read => Self::Read,
+            HappeningV1::Failed => Self::Failed,
+            HappeningV1::Dropped => Self::Dropped,
+            HappeningV1::Retried => Self::Retried,
+            HappeningV1::Forgotten => Self::Forgotten,
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod contract;
 mod durable;
 mod formats;
 mod keeping;
+mod kept;
 mod quarantine;
 mod random;
 

@@ -100,7 +100,14 @@ async fn call<B: Backend>(store: &B, kind: usize, random: &mut fastrand::Rng) ->
         30 => said(store.store_received_tc_token(&name, &value, time).await),
         31 => said(store.delete_expired_tc_tokens(time, time + 3).await),
         32 => said(store.store_sent_message(&name, &other, &value).await),
-        33 => said(store.take_sent_message(&name, &other).await),
+        33 => {
+            let taken = store.take_sent_message(&name, &other).await;
+            if let Ok(Some(message)) = &taken {
+                // As the library does at once. Ours has it still.
+                store.store_sent_message(&name, &other, message).await.unwrap();
+            }
+            said(taken)
+        }
         34 => said(store.store_pending_inbound(&name, &other, "m", &value).await),
         35 => said(
             store
@@ -241,6 +248,4 @@ fn every_kind_is_there_after_reopening() {
     smol::block_on(fill(&reference));
     assert_eq!(smol::block_on(picture(&place.credentials())), before);
     assert_eq!(before, smol::block_on(picture(&reference)));
-    let sent = smol::block_on(place.credentials().delete_expired_sent_messages(i64::MAX)).unwrap();
-    assert_eq!(sent, 1);
 }

@@ -13,6 +13,7 @@
 //! Deliberately absent: a cache (the library has one, sled another), and any way to load what was put into quarantine.
 
 mod adopt;
+mod age;
 mod app_sync;
 mod device;
 mod forms;
@@ -29,6 +30,8 @@ mod tc_tokens;
 mod transaction;
 
 #[doc(hidden)]
+pub use age::Ticks;
+#[doc(hidden)]
 pub use forms::{FORMS, Rewrite};
 pub(super) use leap::Leap;
 pub use quarantine::Quarantined;
@@ -36,7 +39,6 @@ pub(super) use rows::{after_a_restore, check_row, is_paired, session_of};
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,7 +47,9 @@ use wacore_binary::Jid;
 
 use super::{Store, StoreError, Tree, join, record, split};
 use crate::alert::SessionName;
+use age::Age;
 use device::StoredDevice;
+use sent::SinceCount;
 use transaction::{SWEEP_ROWS_MAX, Transaction, VERSION, in_pieces};
 
 type Backing<T> = Result<T, wacore::store::error::StoreError>;
@@ -55,8 +59,9 @@ type Backing<T> = Result<T, wacore::store::error::StoreError>;
 pub struct Credentials {
     store: Store,
     session: SessionName,
-    /// Counts stores of sent messages, to look at their number now and then.
-    sent: Arc<AtomicU32>,
+    /// Stores of sent messages, to look at how many there are now and then.
+    sent: Arc<SinceCount>,
+    age: Arc<Age>,
 }
 
 /// The WhatsApp account that a session is linked to.
@@ -73,10 +78,18 @@ pub struct Account {
 impl Credentials {
     /// Looks at nothing yet.
     pub fn new(store: Store, session: SessionName) -> Self {
+        Self::with_ticks(store, session, age::boottime())
+    }
+
+    /// The same, with the age of kept messages counted by another clock.
+    #[doc(hidden)]
+    pub fn with_ticks(store: Store, session: SessionName, ticks: Ticks) -> Self {
+        let age = Arc::new(Age::new(session.clone(), ticks));
         Self {
             store,
             session,
             sent: Arc::default(),
+            age,
         }
     }
 

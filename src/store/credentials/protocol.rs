@@ -14,13 +14,16 @@ use crate::store::batch::VALUE_BYTES_MAX;
 use crate::store::{StoreError, Tree, record, split};
 
 /// (session, chat, sender, message)
-const PENDING_KEY_PARTS: usize = 4;
+pub(super) const PENDING_KEY_PARTS: usize = 4;
 
 /// (session, group, device)
 const SENDER_KEY_DEVICE_PARTS: usize = 3;
 
 /// The version byte and the length in front of a blob.
 const BLOB_OVERHEAD_BYTES: usize = 8;
+
+/// A received message that its owner never took in, as long as the library keeps it. In seconds.
+const PENDING_KEPT_S: i64 = 7 * 24 * 3600;
 
 impl Credentials {
     fn pending_key(&self, chat: &str, sender: &str, id: &str) -> Vec<u8> {
@@ -62,10 +65,6 @@ impl Credentials {
         })
         .await
     }
-}
-
-fn older(row: &StoredMessage, cutoff: i64, _: i64) -> bool {
-    row.stored_at < cutoff
 }
 
 /// The last part of a key, where it is an address. A damaged one reads as an address that nobody has.
@@ -257,12 +256,12 @@ impl ProtocolStore for Credentials {
     }
 
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Backing<Option<Vec<u8>>> {
-        Ok(self.take_sent(chat_jid, message_id).await?)
+        Ok(self.sent_message(chat_jid, message_id).await?)
     }
 
-    async fn delete_expired_sent_messages(&self, cutoff_timestamp: i64) -> Backing<u32> {
-        let cutoffs = [cutoff_timestamp, 0];
-        self.sweep(Tree::SentMessage, sent::KEY_PARTS, older, cutoffs).await
+    async fn delete_expired_sent_messages(&self, _by_the_library: i64) -> Backing<u32> {
+        let (tree, parts) = (Tree::SentMessage, sent::KEY_PARTS);
+        self.sweep_kept(tree, parts, sent::SENT_KEPT_S).await
     }
 
     async fn store_pending_inbound(&self, chat: &str, sender: &str, id: &str, message: &[u8]) -> Backing<()> {
@@ -286,21 +285,25 @@ impl ProtocolStore for Credentials {
         Ok(self.delete(Tree::PendingInbound, key).await?)
     }
 
-    async fn delete_expired_pending_inbound(&self, cutoff_timestamp: i64) -> Backing<u32> {
-        let cutoffs = [cutoff_timestamp, 0];
-        self.sweep(Tree::PendingInbound, PENDING_KEY_PARTS, older, cutoffs)
-            .await
+    async fn delete_expired_pending_inbound(&self, _by_the_library: i64) -> Backing<u32> {
+        let (tree, parts) = (Tree::PendingInbound, PENDING_KEY_PARTS);
+        self.sweep_kept(tree, parts, PENDING_KEPT_S).await
     }
 
     async fn store_pending_inbound_batch(&self, rows: &[PendingInboundRow<'_>]) -> Backing<()> {
-        let rows = rows
+        let rows: Vec<_> = rows
             .iter()
-            .map(|row| {
-                let key = self.pending_key(row.chat, row.sender, row.id);
-                (key, StoredMessage::now(row.message))
-            })
+            .map(|row| (self.pending_key(row.chat, row.sender, row.id), Blob::new(row.message)))
             .collect();
-        Ok(self.put_all(Tree::PendingInbound, rows).await?)
+        let age = std::sync::Arc::clone(&self.age);
+        self.transact(move |transaction| {
+            let stored_at = age.now(transaction)?;
+            rows.into_iter().try_for_each(|(key, message)| {
+                transaction.put(Tree::PendingInbound, key, &StoredMessage { stored_at, message })
+            })
+        })
+        .await?;
+        Ok(())
     }
 
     async fn delete_pending_inbound_batch(&self, keys: &[PendingInboundKey<'_>]) -> Backing<()> {

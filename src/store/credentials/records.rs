@@ -254,18 +254,10 @@ impl From<StoredTcToken> for TcTokenEntry {
 /// A sent message kept for retries, or an inbound one that its owner has not taken yet.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredMessage {
-    /// Unix seconds, by the wall clock.
+    /// Seconds of the count in `age.rs`. An earlier version wrote Unix seconds by the wall clock, from which the count goes
+    /// on then.
     pub(super) stored_at: i64,
     pub(super) message: Blob,
-}
-
-impl StoredMessage {
-    pub(super) fn now(message: &[u8]) -> Self {
-        Self {
-            stored_at: wacore::time::now_secs(),
-            message: Blob::new(message),
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]

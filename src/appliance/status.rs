@@ -28,6 +28,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(900);
 /// A session that is logged in and not ready yet.
 const COMING_IN: &str = "logged in; what waited at the server is coming in";
 
+/// A session whose line goes on although the server holds back the end of the offline queue.
+const UNDRAINED: &str =
+    "the server does not say that what had waited there is through; alerts go out, and something may still come late";
+
 /// All health codes.
 pub const HEALTH_CODES: &[&str] = &[
     "ack-owed",
@@ -42,6 +46,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "session-offline",
     "session-stopped",
     "session-trouble",
+    "session-undrained",
     "session-unpaired",
     "store-failed",
     "store-full",
@@ -199,6 +204,10 @@ impl Facts {
                 let text = not_on_whatsapp(courier, handle, &recipient);
                 health.push(entry("not-on-whatsapp", "warning", text));
             }
+            if view.undrained {
+                let text = format!("session {}: {UNDRAINED}", handle.name);
+                health.push(entry("session-undrained", "warning", text));
+            }
             for refused in &view.tcp_refused {
                 let text = format!("session {}: the kernel refused a TCP setting: {refused}", handle.name);
                 health.push(entry("tcp-setting-refused", "warning", text));
@@ -353,6 +362,7 @@ fn detail_of(view: &SessionView) -> String {
         }
         State::Connecting { .. } => "connecting".to_owned(),
         State::Online if view.online_since.is_none() => COMING_IN.to_owned(),
+        State::Online if view.undrained => format!("online; {UNDRAINED}"),
         State::Online => "online".to_owned(),
         State::Waiting {
             after: Cause::ClockUnset,

@@ -298,7 +298,7 @@ impl Cause {
     /// A `<stream:error>`: its code, the tag of its first child, and that child's `type`.
     pub fn from_stream_error(code: Option<u16>, child: Option<&str>, kind: Option<&str>) -> Self {
         match (code, child, kind) {
-            (_, Some("conflict"), Some("replaced")) | (Some(409), ..) => Self::Replaced,
+            (_, Some("conflict"), Some("replaced")) | (Some(409 | 440), ..) => Self::Replaced,
             (_, Some("conflict"), Some("device_removed")) | (Some(401 | 516), ..) => Self::Unlinked,
             (Some(515), ..) => Self::RestartRequired,
             (Some(429), ..) => Self::RateLimited,
@@ -326,6 +326,7 @@ mod tests {
             ((Some(401), Some("conflict"), Some("device_removed")), Cause::Unlinked),
             ((None, Some("conflict"), Some("replaced")), Cause::Replaced),
             ((Some(409), None, None), Cause::Replaced),
+            ((Some(440), None, None), Cause::Replaced),
             ((Some(429), None, None), Cause::RateLimited),
             ((Some(503), None, None), Cause::ServerTrouble(503)),
             ((None, Some("ack"), None), Cause::AckOwed),

@@ -127,6 +127,9 @@ pub enum Output {
         id: u64,
         waited: Duration,
     },
+    /// The end of the offline queue did not come, for the second line in a row. This one is kept all the same, and alerts go
+    /// out on it: say so. [`Input::Drained`] ends it, or the end of the line.
+    Undrained,
     /// The clock was not set: look again, and tell.
     LookAtClock,
     /// The line ended: for the record and the log.

@@ -110,6 +110,8 @@ pub(super) enum Due {
     PingWebSocket,
     AnnounceUnavailable,
     Probe,
+    /// The end of the offline queue did not come, and this server does not send it: the line goes on without.
+    GoOnUndrained,
     Dead(Cause),
 }
 
@@ -122,6 +124,9 @@ pub(super) struct Known {
     /// The line is asked right after its login: nothing is known yet, or the last one ended in a way after which zombies
     /// were seen.
     pub(super) distrust: bool,
+    /// The last line was given up because the end of its offline queue never came. A second line would fare no better, so
+    /// none is given up for it until one has come to that end again.
+    pub(super) undrained: bool,
 }
 
 impl Default for Known {
@@ -129,6 +134,7 @@ impl Default for Known {
         Self {
             probes_answered: false,
             distrust: true,
+            undrained: false,
         }
     }
 }
@@ -209,6 +215,7 @@ impl Liveness {
 
     pub(super) fn drained(&mut self, at: Instant) {
         self.drain = Question::default();
+        self.known.undrained = false;
         self.heard(at, Layer::Content);
     }
 
@@ -258,6 +265,7 @@ impl Liveness {
             self.known = Known {
                 probes_answered: true,
                 distrust: false,
+                ..self.known
             };
             self.vindicate();
         }
@@ -315,6 +323,13 @@ impl Liveness {
     pub(super) fn due(&mut self, now: Instant, budget: &mut Budget) -> Option<Due> {
         if let Some(cause) = self.dead(now) {
             return Some(Due::Dead(cause));
+        }
+        if self.drain.overdue(now, self.schedule.application.offline_drain) {
+            self.drain = Question::default();
+            return Some(match self.known.undrained {
+                true => Due::GoOnUndrained,
+                false => Due::Dead(Cause::NeverDrained),
+            });
         }
         if self.ping_at().is_some_and(|at| at <= now) {
             let allowed = match self.doubted {
@@ -385,12 +400,14 @@ impl Liveness {
                 return Some(cause);
             }
             if self.known.probes_answered {
-                self.known = Known::default();
+                self.known = Known {
+                    undrained: self.known.undrained,
+                    ..Known::default()
+                };
                 return Some(Cause::Zombie);
             }
         }
-        let drained_late = self.drain.overdue(now, application.offline_drain);
-        drained_late.then_some(Cause::NeverDrained)
+        None
     }
 
     /// The earliest deadline and why it stands.

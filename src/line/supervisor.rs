@@ -271,6 +271,7 @@ impl Supervisor {
                 Due::PingWebSocket => self.outputs.push_back(Output::PingWebSocket),
                 Due::Probe => self.outputs.push_back(Output::Probe),
                 Due::AnnounceUnavailable => self.outputs.push_back(Output::AnnounceUnavailable),
+                Due::GoOnUndrained => self.outputs.push_back(Output::Undrained),
                 Due::Dead(cause) => self.close(now, cause),
             }
         }
@@ -398,7 +399,8 @@ impl Supervisor {
         if let Some(liveness) = self.liveness.take() {
             self.known = liveness.known();
         }
-        self.known.distrust |= *cause == Cause::ServerTrouble(500);
+        self.known.distrust |= matches!(cause, Cause::ServerTrouble(500) | Cause::NeverDrained);
+        self.known.undrained |= *cause == Cause::NeverDrained;
         self.misfires = if cause.may_be_ours() { self.misfires + 1 } else { 0 };
         self.called_off = *cause == Cause::PathChanged;
         self.last_cause = Some(cause.clone());

@@ -159,6 +159,12 @@ pub(super) struct LiveClient {
 
 impl LiveClient {
     pub(super) async fn build(parts: &ClientParts) -> anyhow::Result<Self> {
+        if parts.credentials.renew_after_a_copy().await? {
+            log::warn!(
+                "session {}: a copy of its state was in use; its encryption sessions are made anew",
+                parts.plan.name
+            );
+        }
         let manager = Arc::new(PersistenceManager::new(Arc::new(parts.credentials.clone())).await?);
         let quiet = Arc::new(QuietName::default());
         if let Some(name) = parts.kept_name() {

@@ -87,6 +87,8 @@ pub struct SessionView {
     pub online_since: Option<u64>,
     /// Since when there has been no line, when there is none.
     pub offline_since: Option<Instant>,
+    /// The line is kept although the server has not said that all that had waited there is through.
+    pub undrained: bool,
     pub lines: u64,
     /// How the last line ended, in this run or before it.
     pub last_end: Option<EndRecord>,
@@ -112,6 +114,7 @@ impl Default for SessionView {
             account: None,
             online_since: None,
             offline_since: None,
+            undrained: false,
             lines: 0,
             last_end: None,
             deadline: None,

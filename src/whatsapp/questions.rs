@@ -21,6 +21,7 @@ pub(super) fn send(client: &LiveClient, parts: &ClientParts, output: &Output) {
         | Output::Close
         | Output::FreshClient
         | Output::AckOverdue { .. }
+        | Output::Undrained
         | Output::LookAtClock
         | Output::LineEnded { .. }
         | Output::Quarantine(_) => {}

@@ -19,6 +19,7 @@ use wacore_binary::Jid;
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
+use super::runtime::lab_minute;
 use super::steady::{self, NoJumps};
 use super::{chats, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
@@ -121,7 +122,9 @@ impl Session {
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();
-        let mut supervisor = Supervisor::new(parts.schedule.clone(), parts.seed);
+        let mut schedule = parts.schedule.clone();
+        schedule.application.offline_drain = lab_minute(schedule.application.offline_drain);
+        let mut supervisor = Supervisor::new(schedule, parts.seed);
         if parts.clock_unset {
             supervisor.handle(Instant::now(), Input::ClockUnset);
         }
@@ -335,7 +338,10 @@ impl Session {
             LineEvent::QrCodesExhausted => self.said_first(Cause::PairingEnded, String::new()),
             LineEvent::LoggedIn => self.on_logged_in(),
             LineEvent::Ready => self.on_ready().await,
-            LineEvent::Drained => self.supervisor.handle(Instant::now(), Input::Drained),
+            LineEvent::Drained => {
+                self.supervisor.handle(Instant::now(), Input::Drained);
+                self.change(|view| view.undrained = false);
+            }
             LineEvent::Ack { message_id, error } => {
                 let message_id = MessageId(message_id);
                 if let Some(code) = &error {
@@ -363,7 +369,7 @@ impl Session {
                 ids.iter()
                     .for_each(|id| self.supervisor.handle(now, Input::StanzaAcked { id: *id }));
             }
-            LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail),
+            LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail).await,
             LineEvent::SendStuck => self.on_send_stuck(),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
         }
@@ -426,7 +432,10 @@ impl Session {
             .detach();
     }
 
-    fn on_server_said(&mut self, cause: Cause, detail: String) {
+    async fn on_server_said(&mut self, cause: Cause, detail: String) {
+        if cause == Cause::Replaced {
+            self.note_copy().await;
+        }
         // 503 and unknown stream errors leave the line standing until the server closes it. It will not carry anything.
         let lingers = matches!(
             cause,

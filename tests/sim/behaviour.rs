@@ -41,6 +41,14 @@ impl Bench {
         self.tell_in(SECOND, Input::Drained);
     }
 
+    /// The pause before the next attempt passes, if there is one, and the end of the offline queue does not come.
+    fn log_in_undrained(&mut self) {
+        while matches!(self.core.state(), State::Waiting { .. }) {
+            self.step();
+        }
+        self.tell(Input::LoggedIn);
+    }
+
     fn tell(&mut self, input: Input) -> Vec<Output> {
         self.core.handle(self.now, input);
         self.outputs()
@@ -310,6 +318,53 @@ fn an_offline_queue_that_never_ends_is_a_zombie() {
     let closed = bench.closed(2 * MINUTE, zombie).expect("it is found");
     assert_eq!(closed - login, bench.schedule.application.offline_drain);
     assert_eq!(bench.end(Cause::Requested).0, Cause::NeverDrained);
+}
+
+/// A server that has stopped to send that end would otherwise cost every line, and nothing would ever be sent.
+#[test]
+fn an_offline_queue_that_never_ends_costs_one_line_and_no_more() {
+    let mut bench = Bench::new();
+    bench.tell(Input::Start { paired: true });
+    bench.tell(Input::LoggedIn);
+    bench.closed(2 * MINUTE, well).expect("the first is given up");
+    assert_eq!(bench.end(Cause::Requested).0, Cause::NeverDrained);
+    for line in 0..3 {
+        if line > 0 {
+            // Ends as lines do, and the next one is not given up either.
+            bench.end(Cause::PathBroken);
+        }
+        bench.log_in_undrained();
+        let login = bench.now;
+        let seen = bench.run(30 * MINUTE, well);
+        let said: Vec<_> = seen.iter().filter(|(_, output)| *output == Output::Undrained).collect();
+        assert_eq!(said.len(), 1, "{seen:?}");
+        let after = said[0].0 - login;
+        assert_eq!(after, bench.schedule.application.offline_drain);
+        assert!(seen.iter().all(|(_, output)| *output != Output::Close), "{seen:?}");
+    }
+    // One that comes to its end makes the next that does not a reason again.
+    bench.tell(Input::Drained);
+    bench.end(Cause::PathBroken);
+    bench.log_in_undrained();
+    bench.closed(2 * MINUTE, well).expect("it is given up");
+    assert_eq!(bench.end(Cause::Requested).0, Cause::NeverDrained);
+}
+
+/// Without the end of the queue it is probed at once: a line on which nothing passes must not go on for long.
+#[test]
+fn a_line_that_goes_on_undrained_is_still_found_dead_and_hollow() {
+    let mut bench = Bench::online();
+    bench.run(20 * MINUTE, well);
+    bench.end(Cause::PathBroken);
+    bench.log_in_undrained();
+    bench.closed(2 * MINUTE, well).expect("it is given up");
+    assert_eq!(bench.end(Cause::Requested).0, Cause::NeverDrained);
+    bench.log_in_undrained();
+    bench.closed(2 * MINUTE, zombie).expect("the probe finds it");
+    assert_eq!(bench.end(Cause::Requested).0, Cause::Zombie);
+    bench.log_in_undrained();
+    bench.closed(2 * MINUTE, silent).expect("the ping finds it");
+    assert_eq!(bench.end(Cause::Requested).0, Cause::PongTimeout);
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl Checks {
             | Output::Close
             | Output::FreshClient
             | Output::AckOverdue { .. }
+            | Output::Undrained
             | Output::LookAtClock
             | Output::LineEnded { .. }
             | Output::Quarantine(_) => return,

@@ -134,7 +134,7 @@ impl World {
                     }
                 }
                 Output::LineEnded { cause, verdict, .. } => self.line_ended(&cause, &verdict),
-                Output::AckOverdue { .. } | Output::Quarantine(_) => {}
+                Output::AckOverdue { .. } | Output::Undrained | Output::Quarantine(_) => {}
             }
         }
         self.checks.state(self.shell.core.state());

@@ -22,6 +22,7 @@ mod message_secrets;
 mod protocol;
 mod quarantine;
 mod records;
+mod renew;
 mod rows;
 mod secret;
 mod sent;

@@ -32,6 +32,7 @@ impl Session {
                         waited.as_secs()
                     );
                 }
+                Output::Undrained => self.go_on_undrained(),
                 // One ring is as good as two.
                 Output::LookAtClock => drop(self.look_at_clock.try_send(())),
                 Output::LineEnded { cause, verdict, record } => {
@@ -211,6 +212,7 @@ impl Session {
         self.black_box.keep(record.clone(), hold);
         self.change(|view| {
             view.online_since = None;
+            view.undrained = false;
             view.offline_since.get_or_insert_with(Instant::now);
             view.last_end = Some(record);
         });
@@ -234,6 +236,27 @@ impl Session {
             view.paired = false;
             view.account = None;
         });
+    }
+
+    /// The library calls the session active by itself after a minute, and alerts go out then.
+    fn go_on_undrained(&self) {
+        log::warn!(
+            "session {}: the server does not say that all that had waited there is through; going on without",
+            self.name
+        );
+        self.change(|view| view.undrained = true);
+    }
+
+    /// Somebody is logged in with a copy of these credentials, whose ratchets count from now on. Before anything else: a crash
+    /// must not lead to a login with the old ones.
+    pub(super) async fn note_copy(&self) {
+        if let Err(error) = self.parts.credentials.note_copy().await {
+            log::error!(
+                "session {}: that a copy of its state is in use could not be written, and messages of the next run may be \
+                 unreadable: {error}",
+                self.name
+            );
+        }
     }
 
     pub(super) async fn let_go_of_client(&mut self) {

@@ -615,6 +615,8 @@ fn the_unit_keeps_its_contract() {
         "RuntimeDirectory=tautline",
         "ConfigurationDirectory=tautline",
         "UMask=0077",
+        "MemoryHigh=384M",
+        "MemoryMax=512M",
     ] {
         assert!(unit.lines().any(|have| have == line), "{line}");
     }

@@ -1,17 +1,57 @@
 //! What goes back to a client: JSON, a page, a stream of lines, and one shape for everything that went wrong.
 
+use std::borrow::Cow;
+use std::pin::Pin;
+
+use futures_lite::AsyncRead;
 use serde::Serialize;
-use trillium_http::{Body, Conn};
 
 use super::Refusal;
 use super::api::ErrorBody;
-use super::socket::Clocked;
+use super::head::BadHead;
 
 /// When a client that was told "not now" may come again, in seconds.
 const RETRY_AFTER_S: &str = "10";
 const JSON: &str = "application/json";
 
-/// A whole answer; [`Answer::give`] puts it on the connection.
+/// What an answer carries.
+pub(super) enum Body {
+    Bytes(Cow<'static, [u8]>),
+    Stream {
+        from: Pin<Box<dyn AsyncRead + Send + Sync>>,
+        /// In bytes; absent when nobody knows, and then the connection ends with it.
+        length: Option<u64>,
+    },
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Self::Bytes(text.as_bytes().into())
+    }
+}
+
+impl Body {
+    pub fn stream(from: impl AsyncRead + Send + Sync + 'static, length: Option<u64>) -> Self {
+        Self::Stream {
+            from: Box::pin(from),
+            length,
+        }
+    }
+}
+
+/// A whole answer; the connection puts it on the wire.
 pub(super) struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -35,19 +75,6 @@ impl Answer {
             body: body.into(),
             close: false,
         }
-    }
-
-    pub fn give(self, mut conn: Conn<Clocked>) -> Conn<Clocked> {
-        for (name, value) in self.headers {
-            conn.response_headers_mut().insert(name, value);
-        }
-        if self.close {
-            conn.response_headers_mut().insert("Connection", "close");
-        }
-        conn.transport_mut().answering();
-        conn.set_status(self.status);
-        conn.set_response_body(self.body);
-        conn
     }
 }
 
@@ -140,17 +167,32 @@ impl From<Problem> for Answer {
     }
 }
 
-/// The same, as bytes, for the moments when there is no request to answer: a head that never ended, or no room.
-pub(super) fn raw(http: u16, phrase: &str, error: &str) -> Vec<u8> {
-    let body = serde_json::to_string(&Problem::new(http, error).body).unwrap_or_default();
-    let retry = match http {
-        503 => format!("Retry-After: {RETRY_AFTER_S}\r\n"),
-        _ => String::new(),
-    };
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {http} {phrase}\r\nConnection: close\r\nContent-Type: {JSON}\r\nX-Content-Type-Options: nosniff\r\n\
-         {retry}Content-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+impl From<BadHead> for Problem {
+    fn from(bad: BadHead) -> Self {
+        Self::new(bad.http, bad.error)
+    }
+}
+
+/// What a status is called.
+pub(super) fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        // A client reads the number; the phrase may be empty.
+        _ => "",
+    }
 }

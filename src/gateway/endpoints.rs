@@ -1,8 +1,6 @@
 //! Every address of the HTTP API, and what it does.
 
-use std::io::ErrorKind;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,15 +9,14 @@ use futures_lite::io::AssertAsync;
 use futures_lite::{AsyncRead, Stream, future};
 use serde::Serialize;
 use smol::lock::MutexGuardArc;
-use trillium_http::{Body, Conn, Error as HttpError, Method};
 
 use crate::alert::{RouteName, SessionName};
 use crate::outbox::Step;
 
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, Body, Problem};
 use super::api::{AlertView, HealthEntry, PairEvent};
+use super::connection::{Received, Request};
 use super::server::{Door, Shared};
-use super::socket::Clocked;
 use super::{Refusal, guard, page, publish, query};
 
 /// `GET /v1/alerts` without `limit`, and at most with it.
@@ -43,33 +40,26 @@ const BACKUP_TURN: Duration = Duration::from_secs(20);
 /// What an address takes that only shows something.
 const READ: &str = "GET, HEAD";
 
-type Client = Conn<Clocked>;
 type Outcome = Result<Answer, Problem>;
 
 /// Answers one request.
-pub(super) async fn handle(shared: Arc<Shared>, door: Door, mut conn: Client) -> Client {
+pub(super) async fn handle(shared: &Shared, door: Door, request: &mut Request<'_>) -> Answer {
     let checked = match door {
-        Door::Tcp(listen) => guard::check(conn.request_headers(), listen),
+        Door::Tcp(listen) => guard::check(&request.head, listen),
         Door::Control => Ok(()),
     };
-    let bodied = conn.request_headers().has_header("Transfer-Encoding")
-        || conn.request_headers().content_length().is_some_and(|length| length > 0);
-    let mut body_read = false;
     let outcome = match checked {
-        Ok(()) => dispatch(&shared, door, &mut conn, &mut body_read).await,
+        Ok(()) => dispatch(shared, door, request).await,
         Err(problem) => Err(problem),
     };
-    let mut answer = outcome.unwrap_or_else(|problem| {
+    outcome.unwrap_or_else(|problem| {
         log::debug!("{door}: {} {}", problem.body().http, problem.body().error);
         problem.into()
-    });
-    // Reading off a body that no endpoint asked for is not worth it.
-    answer.close |= bodied && !body_read;
-    answer.give(conn)
+    })
 }
 
-async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mut bool) -> Outcome {
-    let path = conn.path().to_owned();
+async fn dispatch(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Outcome {
+    let path = conn.head.path.clone();
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
     match segments.as_slice() {
         [""] => on(conn, READ).map(|()| page::page(shared)),
@@ -105,8 +95,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         [name] => {
             on(conn, "POST, PUT")?;
             let route = route(shared, name)?;
-            let body = read_body(shared, conn).await?;
-            *body_read = true;
+            let body = read_body(shared, door, conn).await?;
             let form = form(conn, body)?;
             publish::publish(shared, route, &form).await
         }
@@ -114,10 +103,10 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Client, body_read: &mu
         [name, "publish" | "send" | "trigger"] => {
             on(conn, "GET")?;
             if let Door::Tcp(_) = door {
-                guard::check_acting_get(conn.request_headers())?;
+                guard::check_acting_get(&conn.head)?;
             }
             let route = route(shared, name)?;
-            let form = form(conn, Vec::new())?;
+            let form = form(conn, Received::default())?;
             publish::publish(shared, route, &form).await
         }
         _ => Err(Problem::new(404, format!("there is nothing at {path}"))),
@@ -148,14 +137,13 @@ async fn backup(shared: &Shared) -> Result<Answer, Problem> {
     let (file, bytes) = shared.relay.backup().await?;
     // Reading it waits for no disk.
     let file = AssertAsync::new(Outgoing { file, _turn: turn });
-    let body = Body::new_streaming(file, Some(bytes));
+    let body = Body::stream(file, Some(bytes));
     Ok(Answer::new(200, "application/octet-stream", body))
 }
 
 /// Is the method one of `allow`?
-fn on(conn: &Client, allow: &'static str) -> Result<(), Problem> {
-    let method = conn.method();
-    if allow.split(", ").any(|allowed| allowed == method.as_str()) {
+fn on(conn: &Request<'_>, allow: &'static str) -> Result<(), Problem> {
+    if allow.split(", ").any(|allowed| allowed == conn.head.method) {
         return Ok(());
     }
     Err(Problem::method(allow))
@@ -172,8 +160,8 @@ fn control_only(door: Door, what: &str) -> Result<(), Problem> {
     }
 }
 
-fn pairs(conn: &Client) -> Result<Vec<(String, String)>, Problem> {
-    query::decode(conn.querystring()).map_err(|error| Problem::new(400, error))
+fn pairs(conn: &Request<'_>) -> Result<Vec<(String, String)>, Problem> {
+    query::decode(&conn.head.query).map_err(|error| Problem::new(400, error))
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -194,46 +182,29 @@ fn route(shared: &Shared, name: &str) -> Result<RouteName, Problem> {
     }
 }
 
-/// The body, at most [`Limits::body_bytes`](super::Limits::body_bytes). A length that is too large is refused before
-/// anything is read, and before a client that waits for `100 Continue` gets it.
-async fn read_body(shared: &Shared, conn: &mut Client) -> Result<Vec<u8>, Problem> {
+/// The body of a message, at most [`Limits::body_bytes`](super::Limits::body_bytes).
+async fn read_body(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Result<Received, Problem> {
+    let received = conn.body(&|| shared.slow_slot(door)).await?;
     let max = shared.limits.body_bytes;
-    let too_large = || Problem::new(413, format!("the message is larger than {max} bytes"));
-    if conn
-        .request_headers()
-        .content_length()
-        .is_some_and(|length| length > max as u64)
-    {
-        return Err(too_large());
+    if received.bytes > max {
+        return Err(Problem::new(413, format!("the message is larger than {max} bytes")));
     }
-    match conn.request_body().read_bytes().await {
-        Ok(body) => Ok(body),
-        Err(HttpError::ReceivedBodyTooLong(_)) => Err(too_large()),
-        Err(HttpError::Io(error)) => Err(match error.kind() {
-            // What trillium-http says when a chunked body passes the limit.
-            ErrorKind::Unsupported => too_large(),
-            ErrorKind::TimedOut => Problem::new(408, error.to_string()),
-            _ => Problem::new(400, format!("the message did not come whole: {error}")),
-        }),
-        Err(error) => Err(Problem::new(400, format!("the message did not come whole: {error}"))),
-    }
+    Ok(received)
 }
 
 /// Headers, query and body for a dialect.
-fn form(conn: &Client, body: Vec<u8>) -> Result<publish::Form, Problem> {
+fn form(conn: &Request<'_>, body: Received) -> Result<publish::Form, Problem> {
     let mut headers = Vec::new();
-    for (name, values) in conn.request_headers() {
-        for value in values {
-            let Some(value) = value.as_str() else {
-                return Err(Problem::new(400, format!("the header {name} is not UTF-8")));
-            };
-            headers.push((name.as_ref().to_ascii_lowercase(), value.to_owned()));
-        }
+    for (name, value) in conn.head.headers() {
+        let Ok(value) = std::str::from_utf8(value) else {
+            return Err(Problem::new(400, format!("the header {name} is not UTF-8")));
+        };
+        headers.push((name.to_owned(), value.to_owned()));
     }
     Ok(publish::Form {
         headers,
         query: pairs(conn)?,
-        body,
+        body: body.kept,
     })
 }
 
@@ -265,14 +236,14 @@ fn parse_limit(text: Option<&str>, default: usize, max: usize) -> Result<usize, 
     limit.ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {max}, not {text:?}")))
 }
 
-fn lines(shared: &Shared, conn: &Client) -> Outcome {
+fn lines(shared: &Shared, conn: &Request<'_>) -> Outcome {
     let pairs = pairs(conn)?;
     let limit = parse_limit(value(&pairs, "limit"), LINES_DEFAULT, LINES_MAX)?;
     let session = value(&pairs, "session").map(parse_session).transpose()?;
     Ok(Answer::json(200, &shared.relay.lines(session, limit)?))
 }
 
-fn alerts(shared: &Shared, conn: &Client) -> Outcome {
+fn alerts(shared: &Shared, conn: &Request<'_>) -> Outcome {
     let pairs = pairs(conn)?;
     let limit = parse_limit(value(&pairs, "limit"), ALERTS_DEFAULT, ALERTS_MAX)?;
     let pending = match value(&pairs, "pending") {
@@ -284,7 +255,7 @@ fn alerts(shared: &Shared, conn: &Client) -> Outcome {
 }
 
 /// What is there, a JSON object a line, and then the end. Whoever wants more asks again with the last number.
-fn events(shared: &Shared, conn: &Client) -> Outcome {
+fn events(shared: &Shared, conn: &Request<'_>) -> Outcome {
     let pairs = pairs(conn)?;
     let since = match value(&pairs, "since") {
         None => 0,
@@ -304,9 +275,9 @@ fn events(shared: &Shared, conn: &Client) -> Outcome {
     Ok(Answer::new(200, "application/x-ndjson", lines))
 }
 
-async fn alert(shared: &Shared, door: Door, conn: &mut Client, id: &str) -> Outcome {
+async fn alert(shared: &Shared, door: Door, conn: &mut Request<'_>, id: &str) -> Outcome {
     on(conn, "GET, HEAD, DELETE")?;
-    if conn.method() == Method::Delete {
+    if conn.head.method == "DELETE" {
         control_only(door, "giving up an alert")?;
         return Ok(Answer::json(200, &shared.relay.drop_alert(id).await?));
     }
@@ -335,14 +306,13 @@ async fn alert(shared: &Shared, door: Door, conn: &mut Client, id: &str) -> Outc
 /// Waits, unless the client leaves before.
 async fn wait(
     shared: &Shared,
-    conn: &mut Client,
+    conn: &mut Request<'_>,
     id: &str,
     step: Step,
     timeout: Duration,
 ) -> Result<Option<AlertView>, Problem> {
-    conn.transport_mut().working();
     let waiting = shared.relay.wait(id, step, timeout);
-    match conn.cancel_on_disconnect(waiting).await {
+    match conn.unless_left(waiting).await {
         Some(found) => Ok(found),
         None => Err(Problem::new(408, "the client has left")),
     }
@@ -378,13 +348,13 @@ fn parse_session(name: &str) -> Result<SessionName, Problem> {
         .map_err(|_| Refusal::UnknownSession(name.to_owned()).into())
 }
 
-async fn chats(shared: &Shared, conn: &Client) -> Outcome {
+async fn chats(shared: &Shared, conn: &Request<'_>) -> Outcome {
     let pairs = pairs(conn)?;
     let session = value(&pairs, "session").map(parse_session).transpose()?;
     Ok(Answer::json(200, &shared.relay.chats(session).await?))
 }
 
-async fn pair(shared: &Shared, conn: &Client, session: &str) -> Outcome {
+async fn pair(shared: &Shared, conn: &Request<'_>, session: &str) -> Outcome {
     let session = parse_session(session)?;
     let pairs = pairs(conn)?;
     let phone = match value(&pairs, "phone") {
@@ -405,7 +375,7 @@ async fn pair(shared: &Shared, conn: &Client, session: &str) -> Outcome {
         beat: Timer::interval(PAIR_BEAT),
         line: Vec::new(),
     };
-    let mut answer = Answer::new(200, "application/x-ndjson", Body::new_streaming(lines, None));
+    let mut answer = Answer::new(200, "application/x-ndjson", Body::stream(lines, None));
     answer.close = true;
     Ok(answer)
 }

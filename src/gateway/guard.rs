@@ -6,25 +6,31 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use trillium_http::Headers;
-
 use super::answer::Problem;
+use super::head::{Head, Value};
 
 /// For every request on TCP. The control socket needs none of it: its file's mode is the check.
 ///
 /// # Errors
 /// 421 for another `Host`, 403 for another origin; the text says which header was wrong.
-pub(super) fn check(headers: &Headers, listen: SocketAddr) -> Result<(), Problem> {
+pub(super) fn check(head: &Head, listen: SocketAddr) -> Result<(), Problem> {
     let port = listen.port();
-    let host = headers.get_str("Host").unwrap_or_default();
+    let host = match head.value("host") {
+        Value::Text(host) => host,
+        Value::Absent | Value::Unreadable => "",
+    };
     if !is_ours(host, port) {
         return Err(Problem::new(
             421,
             format!("the host {host:?} is not this relay: use localhost:{port}, 127.0.0.1:{port} or [::1]:{port}"),
         ));
     }
-    if let Some(origin) = headers.get_values("Origin") {
-        let origin = origin.as_str().unwrap_or_default();
+    let origin = match head.value("origin") {
+        Value::Text(origin) => Some(origin),
+        Value::Unreadable => Some(""),
+        Value::Absent => None,
+    };
+    if let Some(origin) = origin {
         let ours = origin
             .strip_prefix("http://")
             .is_some_and(|authority| authority.eq_ignore_ascii_case(host));
@@ -35,7 +41,7 @@ pub(super) fn check(headers: &Headers, listen: SocketAddr) -> Result<(), Problem
             ));
         }
     }
-    match site(headers) {
+    match site(head) {
         Some("cross-site") => Err(Problem::new(403, "a web page from elsewhere may not use this relay")),
         _ => Ok(()),
     }
@@ -45,20 +51,17 @@ pub(super) fn check(headers: &Headers, listen: SocketAddr) -> Result<(), Problem
 ///
 /// # Errors
 /// 403 unless it surely comes from no page, or from ours.
-pub(super) fn check_acting_get(headers: &Headers) -> Result<(), Problem> {
+pub(super) fn check_acting_get(head: &Head) -> Result<(), Problem> {
     let refused = |why: &str| Err(Problem::new(403, format!("{why}; publish with POST instead")));
     // A browser fetches ahead what somebody has only begun to type.
-    if headers.has_header("Sec-Purpose") || headers.has_header("Purpose") || headers.has_header("X-Moz") {
+    if ["sec-purpose", "purpose", "x-moz"].iter().any(|name| head.has(name)) {
         return refused("a browser fetched this ahead of time");
     }
-    match site(headers) {
+    match site(head) {
         Some("none" | "same-origin") => Ok(()),
         Some(_) => refused("a web page from elsewhere may not publish"),
         // No browser of today leaves the header out towards loopback; one of yesterday cannot show where it comes from.
-        None if headers
-            .get_str("User-Agent")
-            .is_some_and(|agent| agent.starts_with("Mozilla/")) =>
-        {
+        None if matches!(head.value("user-agent"), Value::Text(agent) if agent.starts_with("Mozilla/")) => {
             refused("this browser does not say which page the request comes from")
         }
         None => Ok(()),
@@ -66,9 +69,12 @@ pub(super) fn check_acting_get(headers: &Headers) -> Result<(), Problem> {
 }
 
 /// `Sec-Fetch-Site`; a value that cannot be read counts as the worst one.
-fn site(headers: &Headers) -> Option<&str> {
-    let values = headers.get_values("Sec-Fetch-Site")?;
-    Some(values.as_str().unwrap_or("cross-site"))
+fn site(head: &Head) -> Option<&str> {
+    match head.value("sec-fetch-site") {
+        Value::Absent => None,
+        Value::Text(site) => Some(site),
+        Value::Unreadable => Some("cross-site"),
+    }
 }
 
 /// A loopback name or address, with our port; without one the port is 80.

@@ -1,22 +1,26 @@
 //! The ways in: HTTP on loopback and on the control socket, the same code for both.
 //!
-//! A connection goes `server` (accept, limits) → `socket` (deadlines) → trillium-http (HTTP/1.1) → `guard` (is this a web
-//! page from elsewhere?) → `endpoints` → [`Relay`]. Deliberately absent: TLS, CORS, cookies, and any listen address that
+//! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1 means)
+//! → `guard` (is this a web page from elsewhere?) → `endpoints` → [`Relay`]. Deliberately absent: TLS, CORS, cookies, and any listen address that
 //! is not loopback, until publish tokens exist.
 
 mod answer;
 pub mod api;
+mod connection;
 mod endpoints;
 mod guard;
+mod head;
 mod history;
+mod limits;
 mod page;
 mod publish;
 pub mod query;
 mod server;
 mod socket;
 
+pub use limits::Limits;
 pub use page::span;
-pub use server::{Gateway, Limits};
+pub use server::Gateway;
 
 use std::time::Duration;
 

@@ -10,51 +10,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_channel::{Receiver, Sender};
 use async_io::Timer;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
+use futures_lite::future;
 use smol::Executor;
 use smol::lock::Mutex;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
-use trillium_http::{Error as HttpError, Headers, HttpContext};
 
 use super::Relay;
-use super::answer::raw;
+use super::answer::{Answer, Problem};
 use super::api::TOO_MANY_CONNECTIONS;
+use super::connection::{Connection, Request};
 use super::endpoints;
-use super::socket::{Clocked, Socket};
+use super::limits::Limits;
+use super::socket::Socket;
 use crate::line::TcpSchedule;
 use crate::net;
 
-/// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve, each of which may open
-/// the next connection before the last is gone. More get a 503.
-const CONNECTIONS_MAX: usize = 128;
-/// The same on the control socket: counted apart, so that a flood on TCP never locks `tautline status` out.
-const CONTROL_CONNECTIONS_MAX: usize = 32;
-/// The share of either that may wait for an alert's way. In an outage everybody waits, and publishing must go on.
+/// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and publishing
+/// must go on.
 const WAITERS_SHARE: usize = 2;
+/// The same for bodies that come slowly.
+const SLOW_SHARE: usize = 2;
 /// Refusals being said at once; beyond that a connection is just closed.
 const REFUSALS_MAX: usize = 16;
-/// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
-const HEAD_MAX_BYTES: usize = 16 * 1024;
-/// Room for a long log excerpt; WhatsApp itself takes about 65 000 characters.
-const BODY_MAX_BYTES: usize = 64 * 1024;
-/// A kept connection without a request.
-const IDLE: Duration = Duration::from_secs(60);
-/// A request, from its first byte to the last of its body. Senders give up after 4 s or more.
-const REQUEST: Duration = Duration::from_secs(10);
-/// An answer that the client does not take.
-const ANSWER: Duration = Duration::from_secs(10);
-/// Longest wait that `?timeout=` may ask for.
-const WAIT_MAX: Duration = Duration::from_secs(600);
-/// What is under way when the relay stops may take this long to end.
-const GRACE: Duration = Duration::from_secs(2);
 /// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// Reading off what a client still sends after its last answer, so that a reset does not eat the answer.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_MAX_BYTES: usize = 256 * 1024;
 
 /// Accepted sockets, until a board says otherwise.
 const TCP: TcpSchedule = TcpSchedule {
@@ -63,36 +46,6 @@ const TCP: TcpSchedule = TcpSchedule {
     count: 3,
     user_timeout: Duration::from_secs(60),
 };
-
-/// Every bound of the gateway. The defaults are for use; tests shorten them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    pub connections: usize,
-    pub control_connections: usize,
-    pub head_bytes: usize,
-    pub body_bytes: usize,
-    pub idle: Duration,
-    pub request: Duration,
-    pub answer: Duration,
-    pub wait_max: Duration,
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: CONNECTIONS_MAX,
-            control_connections: CONTROL_CONNECTIONS_MAX,
-            head_bytes: HEAD_MAX_BYTES,
-            body_bytes: BODY_MAX_BYTES,
-            idle: IDLE,
-            request: REQUEST,
-            answer: ANSWER,
-            wait_max: WAIT_MAX,
-            grace: GRACE,
-        }
-    }
-}
 
 /// The gateway with its sockets open and nobody served yet. Dropped or done, it removes the control socket.
 pub struct Gateway {
@@ -116,11 +69,16 @@ pub(super) enum Door {
 pub(super) struct Shared {
     pub relay: Arc<dyn Relay>,
     pub limits: Limits,
-    http: Arc<HttpContext>,
+    /// Closed when the relay stops: nobody waits for a further request then.
+    stopping: Receiver<()>,
+    /// Never used. Whoever holds its receiver learns that the last connection has ended.
+    _open: Sender<()>,
     connections: Arc<AtomicUsize>,
     control_connections: Arc<AtomicUsize>,
     waiters: Arc<AtomicUsize>,
     control_waiters: Arc<AtomicUsize>,
+    slow: Arc<AtomicUsize>,
+    control_slow: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
     /// Held for as long as a backup is on its way out.
     pub backups: Arc<Mutex<()>>,
@@ -175,8 +133,9 @@ impl Gateway {
     pub async fn serve(self, executor: Arc<Executor<'static>>, relay: Arc<dyn Relay>, stop: impl Future<Output = ()>) {
         // Every task below ends when this sender is dropped.
         let (_open, closed) = async_channel::bounded::<()>(1);
-        let shared = Arc::new(Shared::new(relay, self.limits));
-        let http = shared.http.clone();
+        let (going_on, stopping) = async_channel::bounded::<()>(1);
+        let (open, ended) = async_channel::bounded::<()>(1);
+        let shared = Arc::new(Shared::new(relay, self.limits, stopping, open));
         let mut accepting = Vec::new();
         for (listener, &address) in self.tcp.into_iter().zip(&self.addresses) {
             let listener = Listener::Tcp(listener, address, self.keepalive);
@@ -188,8 +147,10 @@ impl Gateway {
         stop.await;
         drop(accepting);
         drop(self.control_file);
+        drop(going_on);
         let ended = async {
-            http.shut_down().await;
+            // Nothing is ever sent: this returns when the last connection has ended.
+            let _ = ended.recv().await;
         };
         let grace = async {
             Timer::after(self.limits.grace).await;
@@ -316,12 +277,7 @@ impl Listener {
 }
 
 /// One listener's loop. An error is never its end: descriptors come back, and a relay that does not accept is deaf.
-async fn accept(
-    listener: Listener,
-    executor: Arc<Executor<'static>>,
-    shared: Arc<Shared>,
-    closed: async_channel::Receiver<()>,
-) {
+async fn accept(listener: Listener, executor: Arc<Executor<'static>>, shared: Arc<Shared>, closed: Receiver<()>) {
     let door = listener.door();
     let mut failing = false;
     loop {
@@ -347,7 +303,7 @@ async fn accept(
                     continue;
                 };
                 executor
-                    .spawn(until_closed(refuse(socket, slot), closed.clone()))
+                    .spawn(until_closed(refuse(socket, shared.limits, slot), closed.clone()))
                     .detach();
                 continue;
             }
@@ -356,7 +312,7 @@ async fn accept(
     }
 }
 
-async fn until_closed(task: impl Future<Output = ()>, closed: async_channel::Receiver<()>) {
+async fn until_closed(task: impl Future<Output = ()>, closed: Receiver<()>) {
     let closed = async {
         // Nothing is ever sent: this returns when the sender is gone.
         let _ = closed.recv().await;
@@ -385,25 +341,18 @@ impl Drop for Slot {
 }
 
 impl Shared {
-    fn new(relay: Arc<dyn Relay>, limits: Limits) -> Self {
-        let mut http = HttpContext::new();
-        http.config_mut()
-            .set_head_max_len(limits.head_bytes)
-            .set_received_body_max_len(limits.body_bytes as u64)
-            .set_response_buffer_max_len(limits.body_bytes);
-        // On every answer, also on those that trillium-http gives to what is no request.
-        let mut always = Headers::new();
-        always.insert("X-Content-Type-Options", "nosniff");
-        always.insert("Cache-Control", "no-store");
-        http.shared_state_mut().insert(always);
+    fn new(relay: Arc<dyn Relay>, limits: Limits, stopping: Receiver<()>, open: Sender<()>) -> Self {
         Self {
             relay,
             limits,
-            http: Arc::new(http),
+            stopping,
+            _open: open,
             connections: Arc::default(),
             control_connections: Arc::default(),
             waiters: Arc::default(),
             control_waiters: Arc::default(),
+            slow: Arc::default(),
+            control_slow: Arc::default(),
             refusals: Arc::default(),
             backups: Arc::default(),
         }
@@ -423,60 +372,52 @@ impl Shared {
             Door::Control => Slot::take(&self.control_waiters, self.limits.control_connections / WAITERS_SHARE),
         }
     }
+
+    /// Held by a connection whose request comes slowly.
+    pub(super) fn slow_slot(&self, door: Door) -> Option<Slot> {
+        match door {
+            Door::Tcp(_) => Slot::take(&self.slow, self.limits.connections / SLOW_SHARE),
+            Door::Control => Slot::take(&self.control_slow, self.limits.control_connections / SLOW_SHARE),
+        }
+    }
 }
 
 /// All requests of one connection.
 async fn converse(shared: Arc<Shared>, door: Door, socket: Socket, slot: Slot) {
-    let clocked = Clocked::new(socket.clone(), shared.limits);
-    let handler = |conn| endpoints::handle(shared.clone(), door, conn);
-    let last_word = match shared.http.clone().run(clocked, handler).await {
-        Ok(_) => Vec::new(),
-        Err(HttpError::HeadersTooLong) => raw(
-            431,
-            "Request Header Fields Too Large",
-            &format!("the request's head is larger than {} bytes", shared.limits.head_bytes),
-        ),
-        Err(HttpError::Io(error)) if error.kind() == ErrorKind::TimedOut => {
-            raw(408, "Request Timeout", "the request did not come in time")
-        }
-        Err(error) => {
-            log::debug!("a connection on {door} ended: {error}");
-            Vec::new()
-        }
-    };
-    part(socket, &last_word).await;
-    drop(slot);
-}
-
-async fn refuse(socket: Socket, slot: Slot) {
-    let answer = raw(503, "Service Unavailable", TOO_MANY_CONNECTIONS);
-    part(socket, &answer).await;
-    drop(slot);
-}
-
-/// Says `last_word`, closes our side, and reads off what the client still sends, for a second at most: closing with
-/// unread bytes is a reset, and a reset takes the answer with it.
-async fn part(mut socket: Socket, last_word: &[u8]) {
-    let farewell = async {
-        if !last_word.is_empty() && socket.write_all(last_word).await.is_err() {
-            return;
-        }
-        if socket.close().await.is_err() {
-            return;
-        }
-        let mut scrap = [0; 4096];
-        let mut read = 0;
-        while read < LINGER_MAX_BYTES {
-            match socket.read(&mut scrap).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => read += count,
+    let mut connection = Connection::new(socket, shared.limits);
+    loop {
+        let head = match connection.head(&shared.stopping).await {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            Err(problem) => {
+                log::debug!("{door}: {} {}", problem.body().http, problem.body().error);
+                let _ = connection.answer(problem.into(), None, true).await;
+                break;
             }
+        };
+        let mut request = Request::new(head, &mut connection);
+        let answer = endpoints::handle(&shared, door, &mut request).await;
+        // What is left of a body that no endpoint asked for would be taken for the next request.
+        let close = answer.close || request.head.close || !request.whole || shared.stopping.is_closed();
+        let Request { head, .. } = request;
+        if let Err(error) = connection.answer(answer, Some(&head), close).await {
+            log::debug!("a connection on {door} ended: {error}");
+            break;
         }
-    };
-    let late = async {
-        Timer::after(LINGER).await;
-    };
-    future::or(farewell, late).await;
+        if close {
+            break;
+        }
+    }
+    connection.leave().await;
+    drop(slot);
+}
+
+async fn refuse(socket: Socket, limits: Limits, slot: Slot) {
+    let mut connection = Connection::new(socket, limits);
+    let answer = Answer::from(Problem::new(503, TOO_MANY_CONNECTIONS));
+    let _ = connection.answer(answer, None, true).await;
+    connection.leave().await;
+    drop(slot);
 }
 
 impl std::fmt::Display for Door {

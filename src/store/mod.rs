@@ -29,6 +29,7 @@ pub mod log;
 pub mod numbers;
 pub mod outbox;
 pub mod record;
+pub mod timers;
 mod view;
 mod writer;
 

@@ -20,6 +20,7 @@ use super::inbound::InboundRecorder;
 use super::quiet::QuietName;
 use super::runtime::SmolRuntime;
 use super::session::SessionParts;
+use super::timers::Timers;
 use super::transport::LineFactory;
 use super::version::WebVersion;
 use crate::config::SessionPlan;
@@ -48,6 +49,7 @@ pub(super) struct ClientParts {
     pub(super) store: Store,
     pub(super) credentials: Credentials,
     pub(super) directory: Arc<Directory>,
+    pub(super) timers: Arc<Timers>,
     pub(super) executor: Arc<Executor<'static>>,
     http: Arc<dyn HttpClient>,
     version: Mutex<Option<WebVersion>>,
@@ -68,6 +70,7 @@ impl ClientParts {
         } = parts;
         let credentials = Credentials::new(store.clone(), plan.name.clone());
         let directory = Directory::new(store.clone(), credentials.clone(), recipients);
+        let timers = Arc::new(Timers::open(store.clone(), plan.name.clone()));
         let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
         Self {
             plan,
@@ -75,6 +78,7 @@ impl ClientParts {
             store,
             credentials,
             directory,
+            timers,
             executor,
             http,
             version: Mutex::new(None),
@@ -185,6 +189,7 @@ impl LiveClient {
         let recorder = InboundRecorder {
             store: parts.store.clone(),
             session: parts.plan.name.clone(),
+            timers: Arc::clone(&parts.timers),
             sorter: Arc::clone(&sorter),
         };
         let client = Client::builder()

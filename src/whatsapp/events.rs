@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use wacore::stanza::groups::GroupNotificationAction;
 use wacore::types::events::{Event, EventHandler};
 use wacore::types::presence::ReceiptType;
 use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
@@ -57,6 +58,13 @@ pub enum LineEvent {
         kind: ReceiptKind,
         /// The group, or the device that it comes from.
         from: Jid,
+    },
+    /// Messages in this group now disappear after so many seconds, or stay (0).
+    GroupTimer {
+        group: Jid,
+        seconds: u32,
+        /// Unix seconds.
+        at_s: i64,
     },
     /// A stanza that the library leaves without an ack: that is for the session to send.
     Unacked(Arc<OwnedNodeRef>),
@@ -221,6 +229,15 @@ impl EventHandler for Sorter {
                         message_ids,
                         kind,
                         from,
+                    });
+                }
+            }
+            Event::GroupUpdate(update) => {
+                if let GroupNotificationAction::Ephemeral { expiration, .. } = update.action {
+                    self.forward(LineEvent::GroupTimer {
+                        group: update.group_jid.clone(),
+                        seconds: expiration,
+                        at_s: update.timestamp.timestamp(),
                     });
                 }
             }

@@ -12,6 +12,7 @@ use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
 use super::events::{LineEvent, Sorter};
+use super::timers::Timers;
 use crate::alert::SessionName;
 use crate::store::inbound::{InboundRecord, record_new};
 use crate::store::last_time::wall_ms;
@@ -28,6 +29,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct InboundRecorder {
     pub(super) store: Store,
     pub(super) session: SessionName,
+    pub(super) timers: Arc<Timers>,
     pub(super) sorter: Arc<Sorter>,
 }
 
@@ -61,6 +63,7 @@ impl InboundDurabilityHook for InboundRecorder {
         }
         let ids: Vec<u64> = records.iter().map(number_of).collect();
         self.sorter.forward(LineEvent::AckHeld { ids: ids.clone() });
+        self.timers.learn_from(batch).await;
         let new = self.record(records).await?;
         self.sorter.forward(LineEvent::AckFree { ids });
         log::debug!("session {}: {new} new message(s) recorded", self.session);

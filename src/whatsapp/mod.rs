@@ -17,6 +17,7 @@ mod runtime;
 mod send;
 pub mod session;
 mod steady;
+mod timers;
 mod transport;
 mod version;
 

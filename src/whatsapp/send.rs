@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future;
-use wacore::proto_helpers::MessageBuilderExt;
-use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, IqError, SendError, SendOptions};
 
 use super::directory::Directory;
 use super::events::{LineEvent, Sorter};
 use super::handle::Notice;
+use super::timers::Timers;
 use crate::alert::Recipient;
 use crate::outbox::MessageId;
 
@@ -26,6 +25,7 @@ pub(super) async fn deliver(
     client: Arc<Client>,
     sorter: Arc<Sorter>,
     directory: Arc<Directory>,
+    timers: Arc<Timers>,
     recipient: Recipient,
     message_id: MessageId,
     text: String,
@@ -36,8 +36,8 @@ pub(super) async fn deliver(
             Err(no_way) => return Ok(Err(no_way)),
         };
         let options = SendOptions::default().with_message_id(message_id.0.clone());
-        let sent = client.send_message_with_options(jid, Message::text(text), options);
-        sent.await.map(Ok)
+        let message = timers.message(&client, &jid, text).await;
+        client.send_message_with_options(jid, message, options).await.map(Ok)
     };
     let late = async {
         Timer::after(SEND_DEADLINE).await;

@@ -257,8 +257,8 @@ impl Session {
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
                     let (sender, sorter) = (Arc::clone(&client.client), Arc::clone(&client.sorter));
-                    let directory = Arc::clone(&self.parts.directory);
-                    let outcome = send::deliver(sender, sorter, directory, recipient, message_id, text);
+                    let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
+                    let outcome = send::deliver(sender, sorter, directory, timers, recipient, message_id, text);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
@@ -354,6 +354,11 @@ impl Session {
                 kind,
                 from,
             } => self.on_receipt(message_ids, kind, &from).await,
+            LineEvent::GroupTimer { group, seconds, at_s } => {
+                let timers = Arc::clone(&self.parts.timers);
+                let learning = async move { timers.on_group_changed(&group, seconds, at_s).await };
+                self.parts.executor.spawn(learning).detach();
+            }
             LineEvent::Unacked(stanza) => {
                 if let Some(client) = &self.client {
                     questions::acknowledge(client, &self.parts, stanza);

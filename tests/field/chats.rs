@@ -1,11 +1,13 @@
 //! Who is behind a name in a route, and what a chat is like: numbers that WhatsApp does not know or writes otherwise, the
 //! account's own number, hidden ids, groups that nobody or only some may write to, disappearing messages.
 
+use std::time::Instant;
+
 use serde_json::Value;
 use tautline::store::{Store, numbers};
 
 use crate::bench::{Bench, FRIEND, OWNER};
-use crate::lab::{GroupKind, Lab};
+use crate::lab::{GroupKind, Lab, Naming};
 use crate::support::{Relay, SOON, Site};
 
 /// A bench whose session has these routes beside `friend` and `all`.
@@ -147,7 +149,6 @@ fn groups_that_refuse_a_message_are_marked() {
 
 #[test]
 fn a_chat_that_is_known_by_its_hidden_id_alone_is_listed_and_can_be_written_to() {
-    use crate::lab::Naming;
     let (bench, relay) = bench(|bench| {
         let stranger = bench.lab.account("15550100003", "Stranger");
         vec![
@@ -346,5 +347,103 @@ fn a_number_that_was_on_whatsapp_is_asked_about_twice_before_an_alert_fails() {
     bench.lab.set_registered(FRIEND, true);
     relay.wait_step(&alert, "delivered");
     assert_eq!(bench.lab.contacts_asked().len(), 3);
+    assert_eq!(relay.stop(), 0);
+}
+
+const DAY: u32 = 24 * 60 * 60;
+
+/// Publishes until a message comes that carries `timer`: what tells the relay of it comes on its own way.
+fn wait_timer(bench: &Bench, relay: &Relay, route: &str, timer: Option<u32>) {
+    let until = Instant::now() + SOON;
+    loop {
+        let alert = relay.wait_step(&relay.publish(route, "text"), "delivered");
+        let id = alert["deliveries"][0]["message_id"].as_str().expect("an id").to_owned();
+        let received = bench.friend.received();
+        let message = received.iter().find(|message| message.id == id).expect("delivered");
+        assert_eq!(message.text, "text");
+        if message.timer == timer {
+            return;
+        }
+        assert!(Instant::now() < until, "{:?} and not {timer:?}", message.timer);
+    }
+}
+
+/// The timer of the message that an alert becomes now.
+fn timer_now(bench: &Bench, relay: &Relay, route: &str) -> Option<u32> {
+    let alert = relay.wait_step(&relay.publish(route, "text"), "delivered");
+    let id = alert["deliveries"][0]["message_id"].as_str().expect("an id").to_owned();
+    let received = bench.friend.received();
+    received
+        .iter()
+        .find(|message| message.id == id)
+        .expect("delivered")
+        .timer
+}
+
+fn wait_recorded(relay: &Relay, count: u64) {
+    relay.wait_status("not recorded", |status| {
+        status["sessions"][0]["inbound_recorded"] == count
+    });
+}
+
+#[test]
+fn a_chat_with_one_person_keeps_its_timer() {
+    let (bench, relay) = bench(|bench| vec![("hidden", vec![format!("{}@lid", bench.friend.lid())])]).go_online();
+    assert_eq!(timer_now(&bench, &relay, "friend"), None);
+    bench.friend.set_timer(OWNER, DAY);
+    wait_recorded(&relay, 1);
+    assert_eq!(timer_now(&bench, &relay, "friend"), Some(DAY));
+    assert_eq!(
+        timer_now(&bench, &relay, "hidden"),
+        Some(DAY),
+        "the same chat by another name"
+    );
+    relay.kill();
+    let relay = bench.site.start();
+    relay.wait_online();
+    assert_eq!(timer_now(&bench, &relay, "friend"), Some(DAY), "after a kill");
+    // Set on the account's own phone, and the chat goes by the hidden id.
+    bench.lab.set_naming(Naming::Lid);
+    bench.owner.set_timer(FRIEND, 7 * DAY);
+    wait_recorded(&relay, 2);
+    assert_eq!(timer_now(&bench, &relay, "friend"), Some(7 * DAY));
+    bench.friend.set_timer(OWNER, 0);
+    wait_recorded(&relay, 3);
+    assert_eq!(timer_now(&bench, &relay, "friend"), None);
+    // Without the message that tells of a change, a text shows it.
+    bench.friend.set_timer_quietly(OWNER, 90 * DAY);
+    bench.friend.send_text(OWNER, "with a timer");
+    wait_recorded(&relay, 4);
+    assert_eq!(timer_now(&bench, &relay, "friend"), Some(90 * DAY));
+    bench.friend.set_timer_quietly(OWNER, 0);
+    bench.friend.send_text(OWNER, "without");
+    wait_recorded(&relay, 5);
+    assert_eq!(timer_now(&bench, &relay, "friend"), None);
+    bench.assert_quiet();
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_group_keeps_its_timer() {
+    let timed = |timer| GroupKind {
+        timer,
+        ..GroupKind::default()
+    };
+    let bench = bench(|bench| vec![("group", vec![bench.group.clone()])]);
+    bench.lab.set_group_kind(&bench.group, timed(DAY), false);
+    let (bench, relay) = bench.go_online();
+    assert_eq!(timer_now(&bench, &relay, "group"), Some(DAY));
+    bench.lab.set_group_kind(&bench.group, timed(7 * DAY), true);
+    wait_timer(&bench, &relay, "group", Some(7 * DAY));
+    bench.lab.set_group_kind(&bench.group, timed(0), true);
+    wait_timer(&bench, &relay, "group", None);
+    assert_eq!(relay.stop(), 0);
+    // Changed while nobody listened.
+    bench.lab.set_group_kind(&bench.group, timed(90 * DAY), false);
+    let relay = bench.site.start();
+    relay.wait_online();
+    assert_eq!(timer_now(&bench, &relay, "group"), Some(90 * DAY));
+    // A chat with a member is another chat.
+    assert_eq!(timer_now(&bench, &relay, "friend"), None);
     assert_eq!(relay.stop(), 0);
 }

@@ -221,6 +221,7 @@ impl Session {
     async fn quarantine(&mut self, stop: Stop) {
         self.let_go_of_client().await;
         self.parts.forget_name().await;
+        self.parts.timers.forget().await;
         match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
             Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
             Err(error) => {

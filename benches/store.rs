@@ -227,7 +227,7 @@ impl Way {
                     outbox::forget(&mut batch, seq);
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }
-                Output::Changed { .. } | Output::Suspect { .. } => {}
+                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }
         smol::block_on(journal::commit(&self.store, batch, told)).expect("a commit");

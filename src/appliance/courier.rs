@@ -354,6 +354,24 @@ impl Courier {
                         self.outbox().handle(clock::now(), failed);
                     }
                 }
+                Some(Output::SendAgain {
+                    session,
+                    recipient,
+                    message_id,
+                    text,
+                    by,
+                }) => {
+                    let command = Command::SendAgain {
+                        recipient,
+                        message_id,
+                        text,
+                        by,
+                    };
+                    if let Some(handle) = self.sessions.get(&session) {
+                        // With too many commands before it, it is not sent: the device asks again.
+                        handle.try_command(command);
+                    }
+                }
                 Some(Output::Persist { record, happened }) => self.persist_later(record, happened),
                 Some(Output::Forget { seq, happened }) => self.forget_later(seq, happened),
                 Some(Output::Changed { .. }) => {
@@ -472,6 +490,12 @@ impl Courier {
                 session,
                 message_id,
                 error,
+            },
+            Notice::AskedAgain { message_id, from, by } => Input::AskedAgain {
+                session,
+                message_id,
+                from,
+                by,
             },
             Notice::Receipt { message_id, kind, from } => Input::Receipt {
                 session,

@@ -41,8 +41,9 @@ pub enum Input {
         message_id: MessageId,
         error: Option<String>,
     },
-    /// A device of the recipient has it. May come before the ack. In a group the first participant's receipt counts:
-    /// who it was is not kept, because membership changes and nobody waits for the last of forty phones.
+    /// Somebody has it. It counts only where it comes from a device of the recipient; anybody may name an id. May come before
+    /// the ack. In a group the first other participant's receipt counts: who it was is not kept, because membership changes and
+    /// nobody waits for the last of forty phones.
     Receipt {
         session: SessionName,
         message_id: MessageId,
@@ -50,6 +51,16 @@ pub enum Input {
         /// Every name that a route may have for whoever the receipt comes from: the group, or the number, the hidden id
         /// and, for the account itself, `me`. Empty where nobody knows.
         from: Vec<Recipient>,
+    },
+    /// The device `by` could not read this message, and nobody has sent it again. Only a device of the recipient is heard, or
+    /// one of the account itself, which has a copy of all that it sends.
+    AskedAgain {
+        session: SessionName,
+        message_id: MessageId,
+        /// As in [`Input::Receipt`].
+        from: Vec<Recipient>,
+        /// Comes back in [`Output::SendAgain`] as it is.
+        by: String,
     },
 }
 
@@ -73,6 +84,15 @@ pub enum Output {
         recipient: Recipient,
         message_id: MessageId,
         text: String,
+    },
+    /// Send `text` once more under `message_id`, to the device `by` alone. Nothing follows from it: a device that cannot read
+    /// this either asks again.
+    SendAgain {
+        session: SessionName,
+        recipient: Recipient,
+        message_id: MessageId,
+        text: String,
+        by: String,
     },
     /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
     /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it is

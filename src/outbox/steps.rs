@@ -67,17 +67,58 @@ impl Outbox {
                 message_id,
                 kind,
                 from,
-            } => {
-                let proof = match kind {
-                    ReceiptKind::Delivered => Happening::Delivered,
-                    ReceiptKind::Read => Happening::Read,
-                    ReceiptKind::OwnDevice if self.is_to_any(&message_id, &from) => Happening::Delivered,
-                    ReceiptKind::OwnDevice => return,
-                };
-                self.on_proof(now, &session, &message_id, proof);
-            }
+            } => self.on_receipt(now, &session, &message_id, kind, &from),
+            Input::AskedAgain {
+                session,
+                message_id,
+                from,
+                by,
+            } => self.on_asked_again(&session, &message_id, &from, by),
         }
         self.fill(now);
+    }
+
+    fn on_receipt(
+        &mut self,
+        now: Now,
+        session: &SessionName,
+        message_id: &MessageId,
+        kind: ReceiptKind,
+        from: &[Recipient],
+    ) {
+        if !self.is_to_any(message_id, from) {
+            return;
+        }
+        let proof = match kind {
+            // Where it is not to the account itself, an own device is not among the recipients.
+            ReceiptKind::Delivered | ReceiptKind::OwnDevice => Happening::Delivered,
+            ReceiptKind::Read => Happening::Read,
+        };
+        self.on_proof(now, session, message_id, proof);
+    }
+
+    /// What is not sent yet, or failed, has its own way.
+    fn on_asked_again(&mut self, session: &SessionName, message_id: &MessageId, from: &[Recipient], by: String) {
+        let may_ask = self.is_to_any(message_id, from) || from.contains(&Recipient::Me);
+        let Some(leg) = self.leg_of(session, message_id).filter(|_| may_ask) else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&leg.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get(leg.index) else {
+            return;
+        };
+        match delivery.step {
+            Step::Sent | Step::Delivered | Step::Read => self.outputs.push_back(Output::SendAgain {
+                session: session.clone(),
+                recipient: delivery.recipient.clone(),
+                message_id: message_id.clone(),
+                text: render::text(&entry.record.alert),
+                by,
+            }),
+            Step::Accepted | Step::Failed => {}
+        }
     }
 
     /// Whether the message goes to one of `names`. A route may name the account itself by its number.

@@ -2,6 +2,7 @@
 
 mod history;
 mod names;
+mod receipts;
 mod sim;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ struct Bench {
     persisted: Vec<AlertRecord>,
     changes: Vec<(String, Step)>,
     suspects: usize,
+    /// Message, text and device of what was sent again to one device.
+    again: Vec<(String, String, String)>,
     forgotten: Vec<u64>,
     happened: Vec<Happened>,
 }
@@ -38,6 +41,7 @@ impl Bench {
             persisted: Vec::new(),
             changes: Vec::new(),
             suspects: 0,
+            again: Vec::new(),
             forgotten: Vec::new(),
             happened: Vec::new(),
         }
@@ -59,6 +63,9 @@ impl Bench {
                 }
                 Output::Changed { id, step } => self.changes.push((id, step)),
                 Output::Suspect { .. } => self.suspects += 1,
+                Output::SendAgain {
+                    message_id, text, by, ..
+                } => self.again.push((message_id.0, text, by)),
                 Output::Forget { seq, happened } => {
                     self.forgotten.push(seq);
                     self.happened.extend(happened);

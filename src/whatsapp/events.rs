@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use wacore::stanza::groups::GroupNotificationAction;
 use wacore::types::events::{Event, EventHandler};
 use wacore::types::presence::ReceiptType;
-use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
+use wacore_binary::{Jid, OwnedNodeRef};
 
+use super::again::Asked;
 use super::quiet::QuietName;
 use crate::line::Cause;
 use crate::outbox::ReceiptKind;
@@ -56,8 +57,10 @@ pub enum LineEvent {
     Receipt {
         message_ids: Vec<String>,
         kind: ReceiptKind,
-        /// The group, or the device that it comes from.
+        /// The chat that it is about: a group, or the device that it comes from.
         from: Jid,
+        /// Who has sent it, where that is not the chat itself.
+        participant: Option<Jid>,
     },
     /// Messages in this group now disappear after so many seconds, or stay (0).
     GroupTimer {
@@ -66,6 +69,8 @@ pub enum LineEvent {
         /// Unix seconds.
         at_s: i64,
     },
+    /// A device could not read a message and asks for it again.
+    AskedAgain(Asked),
     /// A stanza that the library leaves without an ack: that is for the session to send.
     Unacked(Arc<OwnedNodeRef>),
     /// Messages came whose acks wait until they are on disk.
@@ -164,6 +169,11 @@ impl Sorter {
                 self.forward(LineEvent::Ready);
                 self.forward(LineEvent::Drained);
             }
+            "receipt" => {
+                if let Some(asked) = Asked::of(node) {
+                    self.forward(LineEvent::AskedAgain(asked));
+                }
+            }
             "failure" => self.forward(failure(node)),
             "stream:error" => self.forward(stream_error(node)),
             "xmlstreamend" => {
@@ -219,16 +229,12 @@ impl EventHandler for Sorter {
                 if let Some(kind) = receipt_kind(&receipt.r#type) {
                     let message_ids = receipt.message_ids.iter().map(ToString::to_string).collect();
                     let source = &receipt.source;
-                    let from = if source.chat.is_group() {
-                        &source.chat
-                    } else {
-                        &source.sender
-                    };
-                    let from = from.clone();
+                    let participant = (source.chat != source.sender).then(|| source.sender.clone());
                     self.forward(LineEvent::Receipt {
                         message_ids,
                         kind,
-                        from,
+                        from: source.chat.clone(),
+                        participant,
                     });
                 }
             }

@@ -21,6 +21,13 @@ pub enum Command {
         message_id: MessageId,
         text: String,
     },
+    /// Send `text` once more, to the one device `by` that could not read it: an address out of [`Notice::AskedAgain`].
+    SendAgain {
+        recipient: Recipient,
+        message_id: MessageId,
+        text: String,
+        by: String,
+    },
     /// Start or join pairing; with `phone` (digits) by code.
     Pair {
         phone: Option<String>,
@@ -73,6 +80,14 @@ pub enum Notice {
         kind: ReceiptKind,
         /// Every name that a route may have for its sender.
         from: Vec<Recipient>,
+    },
+    /// A device could not read a message, and the protocol library will not send it again.
+    AskedAgain {
+        message_id: MessageId,
+        /// As in [`Notice::Receipt`].
+        from: Vec<Recipient>,
+        /// The device's address, for [`Command::SendAgain`].
+        by: String,
     },
 }
 

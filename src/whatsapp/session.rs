@@ -6,6 +6,7 @@
 mod acts;
 mod black_box;
 mod pairing;
+mod receipts;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use async_io::Timer;
 use event_listener::Event as Signal;
 use futures_lite::future;
 use smol::{Executor, Task};
-use wacore_binary::Jid;
 
+use super::again::Repairs;
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
@@ -25,7 +26,7 @@ use super::{chats, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
-use crate::outbox::{MessageId, ReceiptKind};
+use crate::outbox::MessageId;
 use crate::store::Store;
 use crate::store::credentials::Account;
 use crate::store::last_time::wall_ms;
@@ -86,6 +87,7 @@ pub struct Session {
     client: Option<LiveClient>,
     line: Option<Line>,
     pairing: Pairing,
+    repairs: Arc<Repairs>,
     /// Set by the server's own words; the first of a line counts.
     said: Option<(Cause, String)>,
     /// What the end of the line looked like, until the supervisor has judged it.
@@ -146,6 +148,7 @@ impl Session {
             client: None,
             line: None,
             pairing: Pairing::default(),
+            repairs: Arc::default(),
             said: None,
             end_detail: String::new(),
             outdated: false,
@@ -278,6 +281,12 @@ impl Session {
                     .await;
                 }
             },
+            Command::SendAgain {
+                recipient,
+                message_id,
+                text,
+                by,
+            } => self.send_again(recipient, message_id, text, by),
             Command::Pair { phone, events } => self.on_pair(phone, events),
             Command::Chats { answer } => self.on_chats(answer),
             Command::Suspect => self
@@ -353,7 +362,9 @@ impl Session {
                 message_ids,
                 kind,
                 from,
-            } => self.on_receipt(message_ids, kind, &from).await,
+                participant,
+            } => self.on_receipt(message_ids, kind, &from, participant.as_ref()).await,
+            LineEvent::AskedAgain(asked) => self.on_asked_again(asked),
             LineEvent::GroupTimer { group, seconds, at_s } => {
                 let timers = Arc::clone(&self.parts.timers);
                 let learning = async move { timers.on_group_changed(&group, seconds, at_s).await };
@@ -377,17 +388,6 @@ impl Session {
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail).await,
             LineEvent::SendStuck => self.on_send_stuck(),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
-        }
-    }
-
-    async fn on_receipt(&self, message_ids: Vec<String>, kind: ReceiptKind, from: &Jid) {
-        let names = match &self.client {
-            Some(client) => self.parts.directory.names_of(&client.client, from).await,
-            None => Vec::new(),
-        };
-        for id in message_ids {
-            let (message_id, from) = (MessageId(id), names.clone());
-            self.notify(Notice::Receipt { message_id, kind, from }).await;
         }
     }
 

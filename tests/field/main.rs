@@ -13,6 +13,9 @@ mod refusals;
 mod resend;
 mod room;
 mod start;
+#[path = "../lab/stock.rs"]
+#[allow(dead_code, reason = "the lab's own tests use more of it")]
+mod stock;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::bench::{Bench, OWNER};
-use crate::support::{Relay, Site};
+use crate::support::{Relay, SOON, Site};
 
 fn deliver(relay: &Relay, route: &str, text: &str) {
     let id = relay.publish(route, text);
@@ -18,7 +18,9 @@ fn has_code(status: &Value, code: &str) -> bool {
     health.iter().any(|entry| entry["code"] == code)
 }
 
+mod asked;
 mod copies;
+mod receipts;
 mod undrained;
 
 /// Copies what lies in a state directory, as whoever moves a box does.

@@ -475,6 +475,28 @@ impl Phone {
         self.shared.lock().accounts[self.account].phone.signal.forget_sessions();
     }
 
+    /// The phone loses the keys of all groups too, those of their other members.
+    pub fn lose_group_keys(&self) {
+        self.shared.lock().accounts[self.account]
+            .phone
+            .signal
+            .forget_sender_keys();
+    }
+
+    /// Whether it asks at once for what it cannot read, as phones do that are on; until told otherwise it does.
+    pub fn set_asks_again(&self, on: bool) {
+        self.shared.lock().accounts[self.account].phone.asks_again = on;
+    }
+
+    /// Asks for a message that it could not read, as the `count`th time, with fresh keys in the receipt or without.
+    ///
+    /// # Panics
+    /// It has no unreadable message with that id.
+    pub fn ask_again(&self, id: &str, count: u8, with_keys: bool) {
+        let asked = phone::ask_for(&mut self.shared.lock(), self.account, id, count, with_keys);
+        assert!(asked, "no unreadable message {id} on this phone");
+    }
+
     /// The next `count` messages from this phone do not decrypt at companions; asked again, it sends them properly.
     pub fn garble_next(&self, count: usize) {
         self.shared.lock().accounts[self.account].phone.garble_next = count;

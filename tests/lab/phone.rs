@@ -74,6 +74,10 @@ pub struct PhoneState {
     origins: HashMap<String, Incoming>,
     sent: HashMap<String, (Chat, wa::Message)>,
     retries: HashMap<String, u8>,
+    /// Asks at once for what it cannot read; else when it is told to.
+    pub asks_again: bool,
+    /// What it could not read, without the ciphertext.
+    unread: HashMap<String, Incoming>,
     /// Devices that have our sender key, by group.
     pub distributed: HashSet<(String, Device)>,
 }
@@ -96,6 +100,8 @@ impl PhoneState {
             origins: HashMap::new(),
             sent: HashMap::new(),
             retries: HashMap::new(),
+            asks_again: true,
+            unread: HashMap::new(),
             distributed: HashSet::new(),
         }
     }
@@ -134,7 +140,16 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
                     .phone
                     .unreadable
                     .push((incoming.id.clone(), error.to_string()));
-                return ask_again(world, me, &incoming);
+                let unread = Incoming {
+                    encs: Vec::new(),
+                    ..incoming.clone()
+                };
+                let phone = &mut world.accounts[me].phone;
+                phone.unread.insert(incoming.id.clone(), unread);
+                if phone.asks_again {
+                    ask_again(world, me, &incoming);
+                }
+                return;
             }
         }
     }
@@ -279,7 +294,7 @@ fn receipt_from(world: &World, me: usize, origin: &Incoming) -> NodeBuilder {
     }
 }
 
-/// Asks the sender for a message that did not decrypt: a retry receipt with a bundle of fresh keys.
+/// Asks the sender for a message that did not decrypt, as often as phones do.
 fn ask_again(world: &mut World, me: usize, incoming: &Incoming) {
     let phone = &mut world.accounts[me].phone;
     let count = phone.retries.entry(incoming.id.clone()).or_default();
@@ -288,6 +303,21 @@ fn ask_again(world: &mut World, me: usize, incoming: &Incoming) {
         return;
     }
     let count = *count;
+    ask(world, me, incoming, count, true);
+}
+
+/// Asks for an unreadable message, whatever was asked before. False if there is none with this id.
+pub fn ask_for(world: &mut World, me: usize, id: &str, count: u8, with_keys: bool) -> bool {
+    let Some(incoming) = world.accounts[me].phone.unread.get(id).cloned() else {
+        return false;
+    };
+    ask(world, me, &incoming, count, with_keys);
+    true
+}
+
+/// A retry receipt, with a bundle of fresh keys or without.
+fn ask(world: &mut World, me: usize, incoming: &Incoming, count: u8, with_keys: bool) {
+    let phone = &mut world.accounts[me].phone;
     let bundle = phone.signal.bundle();
     let registration = phone.signal.registration();
     let keys = bundle_nodes(&bundle)
@@ -299,11 +329,11 @@ fn ask_again(world: &mut World, me: usize, incoming: &Incoming) {
         .attr("t", now_s())
         .attr("v", "1")
         .build();
-    let node = receipt_from(world, me, incoming).attr("type", "retry").children([
-        retry,
-        leaf("registration", registration.to_be_bytes()),
-        NodeBuilder::new("keys").children(keys).build(),
-    ]);
+    let mut parts = vec![retry, leaf("registration", registration.to_be_bytes())];
+    if with_keys {
+        parts.push(NodeBuilder::new("keys").children(keys).build());
+    }
+    let node = receipt_from(world, me, incoming).attr("type", "retry").children(parts);
     deliver(world, incoming.from, node.build());
 }
 

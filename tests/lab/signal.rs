@@ -145,6 +145,10 @@ impl SignalState {
         self.sessions.0.clear();
     }
 
+    pub fn forget_sender_keys(&mut self) {
+        self.sender_keys.0.clear();
+    }
+
     /// Opens a session to `peer` from its bundle; an older session is archived.
     pub fn open_session(&mut self, peer: &str, bundle: &Bundle) -> Result<()> {
         let key = |bytes: &[u8]| PublicKey::from_djb_public_key_bytes(bytes).map_err(SignalProtocolError::from);

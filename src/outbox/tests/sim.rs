@@ -121,7 +121,7 @@ impl World {
                     self.unwritten.push_back(record);
                 }
                 Output::Forget { .. } => unreachable!("nothing is old enough here"),
-                Output::Changed { .. } | Output::Suspect { .. } => {}
+                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }
     }

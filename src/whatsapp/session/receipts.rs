@@ -1,0 +1,83 @@
+//! What comes back about messages: receipts, and devices that ask for one again.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wacore_binary::Jid;
+
+use super::super::again::{self, Asked};
+use super::super::handle::Notice;
+use super::Session;
+use crate::alert::Recipient;
+use crate::line::Input;
+use crate::outbox::{MessageId, ReceiptKind};
+
+impl Session {
+    pub(super) async fn on_receipt(
+        &self,
+        message_ids: Vec<String>,
+        kind: ReceiptKind,
+        from: &Jid,
+        participant: Option<&Jid>,
+    ) {
+        let names = self.names_of(from, participant).await;
+        for id in message_ids {
+            let (message_id, from) = (MessageId(id), names.clone());
+            self.notify(Notice::Receipt { message_id, kind, from }).await;
+        }
+    }
+
+    /// The names that a route may have for the chat `from`, if what comes from there speaks for it: in a group that is the
+    /// word of another member. Our own devices are members too, and say nothing about the others.
+    async fn names_of(&self, from: &Jid, participant: Option<&Jid>) -> Vec<Recipient> {
+        let Some(client) = &self.client else {
+            return Vec::new();
+        };
+        let directory = &self.parts.directory;
+        let names = directory.names_of(&client.client, from).await;
+        if !matches!(names.first(), Some(Recipient::Group(_))) {
+            return names;
+        }
+        let member = match participant {
+            Some(member) => directory.names_of(&client.client, member).await,
+            None => Vec::new(),
+        };
+        let is_another = |name: &Recipient| matches!(name, Recipient::Number(_) | Recipient::Lid(_));
+        match member.iter().any(is_another) && !member.contains(&Recipient::Me) {
+            true => names,
+            false => Vec::new(),
+        }
+    }
+
+    /// The library acts on it first, if it does. What is left is done beside the session.
+    pub(super) fn on_asked_again(&self, asked: Asked) {
+        let Some(client) = &self.client else { return };
+        let client = Arc::clone(&client.client);
+        let (parts, repairs) = (Arc::clone(&self.parts), Arc::clone(&self.repairs));
+        let (notices, name) = (self.notices.clone(), self.name.clone());
+        let work = async move {
+            let Some(by) = again::repair(&client, &parts.credentials, &repairs, &asked).await else {
+                return;
+            };
+            let directory = &parts.directory;
+            let mut from = directory.names_of(&client, &asked.from).await;
+            if let Some(member) = &asked.participant {
+                from.extend(directory.names_of(&client, member).await);
+            }
+            let message_id = MessageId(asked.message_id);
+            let _ = notices.send((name, Notice::AskedAgain { message_id, from, by })).await;
+        };
+        self.parts.executor.spawn(work).detach();
+    }
+
+    /// Without a line nothing is lost: the device asks again.
+    pub(super) fn send_again(&mut self, recipient: Recipient, message_id: MessageId, text: String, by: String) {
+        let Some(client) = &self.client else { return };
+        if self.line.as_ref().is_some_and(|line| line.up) {
+            let (client, parts) = (Arc::clone(&client.client), Arc::clone(&self.parts));
+            let sending = again::send(client, parts, recipient, message_id, text, by);
+            self.parts.executor.spawn(sending).detach();
+            self.supervisor.handle(Instant::now(), Input::Sent);
+        }
+    }
+}

@@ -74,8 +74,10 @@ struct Known {
     named: Option<String>,
     /// Until when that is not asked about again; absent: ask.
     there_until: Option<Instant>,
-    /// When "not there" was the answer, and how often in a row.
+    /// When "not there" was the answer, and how often in a row; absent: it was not the last answer.
     denied: Option<(Instant, u32)>,
+    /// When a refused message last cast doubt on the form that was named, and how often; absent: none has.
+    doubted: Option<(Instant, u32)>,
 }
 
 impl Known {
@@ -106,6 +108,9 @@ impl Known {
     fn take(&mut self, answer: &Answer, now: Instant) {
         match answer {
             Answer::There(named) => {
+                if self.named.as_ref() != Some(named) {
+                    self.doubted = None;
+                }
                 self.named = Some(named.clone());
                 self.there_until = Some(now + THERE_FOR);
                 self.denied = None;
@@ -115,6 +120,16 @@ impl Known {
                 self.denied = Some((now, times.saturating_add(1)));
                 self.there_until = None;
             }
+        }
+    }
+
+    /// A refused message: the first one lets the server be asked again at once, the next ones after growing pauses.
+    fn doubt(&mut self, now: Instant) {
+        let times = self.doubted.map_or(0, |(_, times)| times);
+        let until = |(at, times): (Instant, u32)| at + doubled(DENIED_FIRST, times - 1, DENIED_MAX);
+        if self.doubted.map(until).is_none_or(|until| until <= now) {
+            self.doubted = Some((now, times.saturating_add(1)));
+            self.there_until = None;
         }
     }
 
@@ -166,7 +181,7 @@ impl Numbers {
             let known = Known {
                 named: Some(record.named),
                 there_until: left.map(|left| now + left),
-                denied: None,
+                ..Known::default()
             };
             (record.written, known)
         });
@@ -204,16 +219,10 @@ impl Numbers {
         gone.map(|(written, _)| written.clone()).collect()
     }
 
-    /// A message to it was refused: the next one asks first, if the last answer is not from just now.
+    /// A message to it was refused: the next one asks first.
     pub(super) fn doubt(&self, written: &str) {
-        let now = Instant::now();
         if let Some(known) = self.state().known.get_mut(written) {
-            let answered_long_ago = known
-                .there_until
-                .is_some_and(|until| until.saturating_duration_since(now) + DENIED_FIRST < THERE_FOR);
-            if answered_long_ago {
-                known.there_until = None;
-            }
+            known.doubt(Instant::now());
         }
     }
 
@@ -379,17 +388,20 @@ fn answers_in(response: &UsyncResponse, written: &[String]) -> Vec<(String, Answ
         }
     };
     let answer = |user: &UsyncUserResult| -> Option<(String, Answer)> {
-        let Some(UsyncProtocolResult::Contact(UsyncOutcome::Value(contact))) =
-            user.protocol(UsyncProtocolKind::Contact)
-        else {
+        let Some(UsyncProtocolResult::Contact(outcome)) = user.protocol(UsyncProtocolKind::Contact) else {
             return None;
         };
-        let number = about(user, contact.content.as_deref())?;
-        let answer = match contact.contact_type.as_str() {
-            "in" => Answer::There(number_in(user).unwrap_or_else(|| number.clone())),
-            // "invalid" is a number that nobody can have.
-            "out" | "invalid" => Answer::NotThere,
-            _ => return None,
+        let repeated = outcome.value().and_then(|contact| contact.content.as_deref());
+        let number = about(user, repeated)?;
+        let answer = match outcome {
+            UsyncOutcome::Value(contact) => match contact.contact_type.as_str() {
+                "in" => Answer::There(number_in(user).unwrap_or_else(|| number.clone())),
+                // "invalid" is a number that nobody can have.
+                "out" | "invalid" => Answer::NotThere,
+                _ => return None,
+            },
+            UsyncOutcome::Error(error) if error.code == Some(404) => Answer::NotThere,
+            UsyncOutcome::Error(_) => return None,
         };
         Some((number, answer))
     };
@@ -476,6 +488,30 @@ mod tests {
         known.take(&Answer::NotThere, now + CONFIRM_AFTER);
         assert!(known.is_not_there());
         assert!(matches!(known.look(NUMBER, now + CONFIRM_AFTER), Look::NotThere(_)));
+    }
+
+    #[test]
+    fn a_refused_message_lets_the_server_be_asked_again_but_not_each_one() {
+        let start = Instant::now();
+        let mut known = Known::default();
+        known.take(&there(NUMBER), start);
+        let mut questions = 0;
+        for minute in 0..60 {
+            let now = start + Duration::from_secs(60 * minute);
+            known.doubt(now);
+            if known.look(NUMBER, now) == Look::Ask(NUMBER.into()) {
+                known.take(&there(NUMBER), now);
+                questions += 1;
+            }
+        }
+        assert_eq!(questions, 3, "at once, and after pauses that double");
+        known.take(&there("15550100009"), start);
+        known.doubt(start);
+        assert_eq!(
+            known.look(NUMBER, start),
+            Look::Ask("15550100009".into()),
+            "another form is doubted anew"
+        );
     }
 
     fn user(id: Option<Jid>, pn_jid: Option<Jid>, kind: &str, content: Option<&str>) -> UsyncUserResult {

@@ -447,3 +447,27 @@ fn a_group_keeps_its_timer() {
     assert_eq!(timer_now(&bench, &relay, "friend"), None);
     assert_eq!(relay.stop(), 0);
 }
+
+#[test]
+fn a_number_that_is_refused_is_asked_about_again() {
+    const MOVED: &str = "15550100095";
+    let bench = bench(|bench| {
+        bench.lab.account(MOVED, "Moved");
+        vec![("moved", vec![format!("+{MOVED}")])]
+    });
+    let (bench, relay) = bench.go_online();
+    relay.wait_step(&relay.publish("moved", "before"), "delivered");
+    assert_eq!(bench.lab.contacts_asked().len(), 1);
+    // From now on the server has the person under another number, and takes nothing for the old one.
+    let now = bench.lab.account("155509100095", "Moved");
+    bench.lab.also_known_as(MOVED, "155509100095");
+    bench.lab.set_registered(MOVED, false);
+    let refused = relay.publish("moved", "refused");
+    if delivery(&relay, &refused, "sent")["state"] == "failed" {
+        assert_eq!(bench.site.run(&["queue", "retry", &refused]).status.code(), Some(0));
+    }
+    relay.wait_step(&refused, "delivered");
+    assert_eq!(now.wait_received(1, SOON)[0].text, "refused");
+    assert_eq!(bench.lab.contacts_asked().len(), 2);
+    assert_eq!(relay.stop(), 0);
+}

@@ -124,8 +124,8 @@ pub fn on_message(world: &mut World, line: u64, from: Device, node: &Node) {
             None => Some(403),
         },
         (None, None) => {
-            let unknown = world.resolve(&to.to_non_ad()).is_none() && !world.people.ack_unknown;
-            unknown.then_some(404)
+            let there = world.resolve(&to.to_non_ad()).is_some() && !world.people.is_gone(&to.user);
+            (!there && !world.people.ack_unknown).then_some(404)
         }
     };
     if !world.standing.withhold_acks {

@@ -175,6 +175,7 @@ impl Session {
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
     pub async fn run(mut self) {
         let paired = self.look(|view| view.paired);
+        self.remember_copy().await;
         self.start(paired);
         while !self.done {
             self.perform().await;

@@ -260,6 +260,15 @@ impl Session {
         }
     }
 
+    /// An earlier run was stopped by a copy and could not note it: it was an older version's, or the disk was full. The black
+    /// box may know. Noted twice, it costs new encryption sessions and nothing else.
+    pub(super) async fn remember_copy(&self) {
+        let replaced = |end: &EndRecord| end.cause == Cause::Replaced.code();
+        if self.look(|view| view.paired && view.last_end.as_ref().is_some_and(replaced)) {
+            self.note_copy().await;
+        }
+    }
+
     pub(super) async fn let_go_of_client(&mut self) {
         self.line = None;
         if let Some(client) = self.client.take() {

@@ -1,5 +1,7 @@
 //! A copy of the state that was logged in meanwhile: its ratchets are not used again.
 
+use tautline::store::{Batch, Store, Tree, join};
+
 use super::*;
 
 /// Another place with a copy of the state of `site`, on the same server.
@@ -77,6 +79,36 @@ fn what_follows_a_copy_is_readable() {
 #[test]
 fn what_follows_a_copy_is_readable_after_a_crash_too() {
     goes_on_readable(Relay::kill);
+}
+
+/// An older version stopped in the same way and noted nothing but the end of its line.
+#[test]
+fn what_follows_a_copy_is_readable_where_only_the_black_box_knows_of_it() {
+    let (bench, relay) = Bench::online();
+    deliver(&relay, "friend", "one");
+    assert_eq!(relay.stop(), 0);
+    let copy = copy_of(&bench.site);
+    let first = bench.site.start();
+    first.wait_online();
+    let second = copy.start();
+    second.wait_online();
+    is_replaced(&first);
+    deliver(&second, "friend", "two");
+    assert_eq!(second.stop(), 0);
+    assert_eq!(first.stop(), 0);
+    {
+        let store = Store::open(&bench.site.state(), 1 << 20).expect("it opens");
+        let note = join(&[b"copied", b"default"]);
+        assert!(store.view().get(Tree::Meta, &note).expect("readable").is_some());
+        let mut batch = Batch::new();
+        batch.delete(Tree::Meta, &note);
+        smol::block_on(store.commit(batch)).expect("written");
+    }
+    let first = bench.site.start();
+    first.wait_online();
+    deliver(&first, "friend", "three");
+    assert!(bench.friend.unreadable().is_empty(), "{:?}", bench.friend.unreadable());
+    assert_eq!(first.stop(), 0);
 }
 
 #[test]

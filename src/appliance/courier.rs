@@ -24,7 +24,7 @@ use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store};
-use crate::whatsapp::{Command, Notice, SessionHandle};
+use crate::whatsapp::{Again, Command, Notice, SessionHandle};
 use persist::PutOff;
 
 /// A refusal that the volume itself does not show, such as a quota's, stands for this long: whoever publishes again finds
@@ -361,7 +361,7 @@ impl Courier {
                     text,
                     by,
                 }) => {
-                    let command = Command::SendAgain {
+                    let again = Again {
                         recipient,
                         message_id,
                         text,
@@ -369,7 +369,7 @@ impl Courier {
                     };
                     if let Some(handle) = self.sessions.get(&session) {
                         // With too many commands before it, it is not sent: the device asks again.
-                        handle.try_command(command);
+                        handle.try_command(Command::SendAgain(again));
                     }
                 }
                 Some(Output::Persist { record, happened }) => self.persist_later(record, happened),

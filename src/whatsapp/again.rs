@@ -132,15 +132,25 @@ pub(super) async fn repair(
     Some(device.to_string())
 }
 
-/// Sends `text` once more under its id to the one device `by` of `recipient`, or of our own account.
-pub(super) async fn send(
-    client: Arc<Client>,
-    parts: Arc<ClientParts>,
-    recipient: Recipient,
-    message_id: MessageId,
-    text: String,
-    by: String,
-) {
+/// An alert for one device that could not read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    pub recipient: Recipient,
+    pub message_id: MessageId,
+    pub text: String,
+    /// The device's address, out of [`Notice::AskedAgain`](super::Notice::AskedAgain): one of the recipient's, or of our own
+    /// account.
+    pub by: String,
+}
+
+/// Sends it once more under its id.
+pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, again: Again) {
+    let Again {
+        recipient,
+        message_id,
+        text,
+        by,
+    } = again;
     let Ok(device) = by.parse::<Jid>() else { return };
     let directory = &parts.directory;
     let Ok(chat) = directory.way_to(&client, &recipient, &message_id).await else {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use event_listener::{Event, EventListener};
 
+use super::again::Again;
 use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, PairEvent, Sensed, State};
@@ -21,13 +22,7 @@ pub enum Command {
         message_id: MessageId,
         text: String,
     },
-    /// Send `text` once more, to the one device `by` that could not read it: an address out of [`Notice::AskedAgain`].
-    SendAgain {
-        recipient: Recipient,
-        message_id: MessageId,
-        text: String,
-        by: String,
-    },
+    SendAgain(Again),
     /// Start or join pairing; with `phone` (digits) by code.
     Pair {
         phone: Option<String>,
@@ -41,7 +36,9 @@ pub enum Command {
     /// News of the host or its network.
     Sensed(Sensed),
     /// Answer at once: the task takes turns.
-    Turn { answer: async_channel::Sender<()> },
+    Turn {
+        answer: async_channel::Sender<()>,
+    },
     /// End the line and the session's task.
     Shutdown,
 }

@@ -22,6 +22,7 @@ mod timers;
 mod transport;
 mod version;
 
+pub use again::Again;
 pub use directory::Directory;
 pub use handle::{Command, Notice, SessionHandle, SessionView};
 pub use http_client::SmolHttp;

@@ -16,7 +16,7 @@ use event_listener::Event as Signal;
 use futures_lite::future;
 use smol::{Executor, Task};
 
-use super::again::Repairs;
+use super::again::{Again, Repairs};
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
@@ -88,6 +88,8 @@ pub struct Session {
     line: Option<Line>,
     pairing: Pairing,
     repairs: Arc<Repairs>,
+    /// Until there is a line.
+    to_send_again: Vec<Again>,
     /// Set by the server's own words; the first of a line counts.
     said: Option<(Cause, String)>,
     /// What the end of the line looked like, until the supervisor has judged it.
@@ -149,6 +151,7 @@ impl Session {
             line: None,
             pairing: Pairing::default(),
             repairs: Arc::default(),
+            to_send_again: Vec::new(),
             said: None,
             end_detail: String::new(),
             outdated: false,
@@ -282,12 +285,7 @@ impl Session {
                     .await;
                 }
             },
-            Command::SendAgain {
-                recipient,
-                message_id,
-                text,
-                by,
-            } => self.send_again(recipient, message_id, text, by),
+            Command::SendAgain(again) => self.send_again(again),
             Command::Pair { phone, events } => self.on_pair(phone, events),
             Command::Chats { answer } => self.on_chats(answer),
             Command::Suspect => self
@@ -397,6 +395,7 @@ impl Session {
         if let Some(line) = self.line.as_mut().filter(|line| line.give_up_at.is_none()) {
             line.logged_in = true;
             self.supervisor.handle(Instant::now(), Input::LoggedIn);
+            self.send_what_waits_again();
         }
     }
 

@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use wacore_binary::Jid;
 
-use super::super::again::{self, Asked};
+use super::super::again::{self, Again, Asked};
 use super::super::handle::Notice;
 use super::Session;
 use crate::alert::Recipient;
 use crate::line::Input;
 use crate::outbox::{MessageId, ReceiptKind};
+
+/// What waits to be sent again while there is no line. A device whose turn does not come asks once more, as a rule.
+const AGAIN_WAITING_MAX: usize = 64;
 
 impl Session {
     pub(super) async fn on_receipt(
@@ -70,14 +73,28 @@ impl Session {
         self.parts.executor.spawn(work).detach();
     }
 
-    /// Without a line nothing is lost: the device asks again.
-    pub(super) fn send_again(&mut self, recipient: Recipient, message_id: MessageId, text: String, by: String) {
-        let Some(client) = &self.client else { return };
-        if self.line.as_ref().is_some_and(|line| line.up) {
-            let (client, parts) = (Arc::clone(&client.client), Arc::clone(&self.parts));
-            let sending = again::send(client, parts, recipient, message_id, text, by);
-            self.parts.executor.spawn(sending).detach();
-            self.supervisor.handle(Instant::now(), Input::Sent);
+    /// Without a line it waits for the next one. It may go while what had waited at the server still comes in, among which a
+    /// device may have asked: the library holds it back until that is through.
+    pub(super) fn send_again(&mut self, again: Again) {
+        let logged_in = |line: &&super::Line| line.logged_in && line.give_up_at.is_none();
+        match (&self.client, self.line.as_ref().filter(logged_in)) {
+            (Some(client), Some(_)) => {
+                let sending = again::send(Arc::clone(&client.client), Arc::clone(&self.parts), again);
+                self.parts.executor.spawn(sending).detach();
+                self.supervisor.handle(Instant::now(), Input::Sent);
+            }
+            _ => {
+                if self.to_send_again.len() < AGAIN_WAITING_MAX {
+                    self.to_send_again.push(again);
+                }
+            }
+        }
+    }
+
+    /// There is a line again.
+    pub(super) fn send_what_waits_again(&mut self) {
+        for again in std::mem::take(&mut self.to_send_again) {
+            self.send_again(again);
         }
     }
 }

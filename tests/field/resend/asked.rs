@@ -76,15 +76,21 @@ fn a_phone_that_asks_after_a_restart_gets_it_under_its_id_and_reads_the_next_at_
 
 #[test]
 fn what_the_library_has_forgotten_comes_from_the_outbox() {
-    for with_keys in [true, false] {
+    // Whether the phone asks while the relay is there, or what it asks waits at the server.
+    for (with_keys, while_away) in [(true, false), (false, false), (true, true), (false, true)] {
         let (bench, relay) = Bench::online();
         deliver(&relay, "friend", "one");
         let (alert, id) = unreadable(&bench, &relay, "friend", "two");
         assert_eq!(relay.stop(), 0);
         forget_copies(&bench.site);
+        if while_away {
+            bench.friend.ask_again(&id, 1, with_keys);
+        }
         let relay = bench.site.start();
         relay.wait_online();
-        bench.friend.ask_again(&id, 1, with_keys);
+        if !while_away {
+            bench.friend.ask_again(&id, 1, with_keys);
+        }
         assert_got(&bench, &["one", "two"]);
         assert_eq!(bench.friend.received()[1].id, id);
         relay.wait_step(&alert, "delivered");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tautline::store::{Store, numbers};
 
 use crate::bench::{Bench, FRIEND, OWNER};
-use crate::lab::{GroupKind, Lab, Naming};
+use crate::lab::{Direction, GroupKind, Lab, Naming};
 use crate::support::{Relay, SOON, Site};
 
 /// A bench whose session has these routes beside `friend` and `all`.
@@ -469,5 +469,34 @@ fn a_number_that_is_refused_is_asked_about_again() {
     relay.wait_step(&refused, "delivered");
     assert_eq!(now.wait_received(1, SOON)[0].text, "refused");
     assert_eq!(bench.lab.contacts_asked().len(), 2);
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_group_whose_timer_is_not_told_gets_its_alerts_all_the_same() {
+    let bench = bench(|bench| vec![("group", vec![bench.group.clone()])]);
+    let kind = GroupKind {
+        timer: DAY,
+        ..GroupKind::default()
+    };
+    bench.lab.set_group_kind(&bench.group, kind, false);
+    let (bench, relay) = bench.go_online();
+    bench.lab.refuse_groups(1);
+    assert_eq!(timer_now(&bench, &relay, "group"), None);
+    // Asking again at once would not help a server that limits us. Who writes there shows the timer.
+    bench.friend.set_timer_quietly(&bench.group, DAY);
+    bench.friend.send_text(&bench.group, "with a timer");
+    wait_recorded(&relay, 1);
+    assert_eq!(timer_now(&bench, &relay, "group"), Some(DAY));
+    let questions = bench.lab.stanza_log();
+    let about_groups = questions.iter().filter(|seen| {
+        let xmlns = seen
+            .node
+            .attrs()
+            .optional_string("xmlns")
+            .map(|value| value.into_owned());
+        seen.direction == Direction::FromClient && xmlns.as_deref() == Some("w:g2")
+    });
+    assert_eq!(about_groups.count(), 2, "one for the timer, one for the members");
     assert_eq!(relay.stop(), 0);
 }

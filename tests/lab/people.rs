@@ -8,7 +8,7 @@ use wacore_binary::builder::NodeBuilder;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
-use super::node::{bytes_of, children, iq_error, message_id, now_s};
+use super::node::{attr, bytes_of, children, iq_error, message_id, now_s};
 use super::phone::Chat;
 use super::router;
 use super::world::{Device, Direction, World};
@@ -25,6 +25,8 @@ pub struct People {
     refused: Option<u16>,
     /// The question is not answered at all.
     silent: bool,
+    /// So many questions about groups are still answered with the same error.
+    groups_refused: usize,
     /// Answers do not repeat the number that was asked for.
     terse: bool,
     /// Nobody is told which number is behind a hidden id.
@@ -62,7 +64,11 @@ fn asks_for_contacts(node: &Node) -> bool {
 }
 
 /// What becomes of a question instead of an answer: `Some(None)` is silence.
-pub fn withheld(world: &World, node: &Node) -> Option<Option<Node>> {
+pub fn withheld(world: &mut World, node: &Node) -> Option<Option<Node>> {
+    if attr(node, "xmlns").as_deref() == Some("w:g2") && world.people.groups_refused > 0 {
+        world.people.groups_refused -= 1;
+        return Some(Some(iq_error(node, 429, "rate-overlimit")));
+    }
     if !asks_for_contacts(node) {
         return None;
     }
@@ -134,7 +140,12 @@ impl Lab {
         self.shared.lock().people.silent = on;
     }
 
-    /// Answers to it do not repeat the number that was asked for.
+    /// The next `count` questions about groups are answered with 429.
+    pub fn refuse_groups(&self, count: usize) {
+        self.shared.lock().people.groups_refused = count;
+    }
+
+    /// Answers to a question about numbers do not repeat the number that was asked for.
     pub fn terse_contacts(&self, on: bool) {
         self.shared.lock().people.terse = on;
     }

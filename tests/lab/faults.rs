@@ -46,8 +46,45 @@ impl Failure {
     }
 }
 
+/// What a question for keys gets of one account's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoKeys {
+    /// The device is not in the list.
+    Absent,
+    /// It is, with an error instead of keys.
+    Refused(u16),
+    /// Keys whose signature is not the device's.
+    BadSignature,
+    /// An error instead of the whole list.
+    WholeList(u16),
+    /// No answer to the whole question.
+    Silence,
+}
+
+/// Keys that are not to be had, of which devices.
+#[derive(Clone, Debug)]
+pub struct KeyFault {
+    /// None: everybody's.
+    pub number: Option<String>,
+    /// None: every device of it.
+    pub device: Option<u16>,
+    pub instead: NoKeys,
+}
+
+/// How long the server takes over a question for keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyPace {
+    pub each_answer: Duration,
+    /// For every key in it; one question after the other.
+    pub each_key: Duration,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
+    pub keys: Vec<KeyFault>,
+    pub key_pace: KeyPace,
+    /// Acks carry this hash of devices, whatever the message was made for.
+    pub phash: Option<String>,
     pub refuse_tcp: bool,
     pub http_status: Option<u16>,
     pub handshake_delay: Duration,
@@ -151,6 +188,36 @@ impl Faults {
     /// Messages are not routed; their ack carries this error.
     pub fn nack(&self, error: Option<u16>) {
         self.stand(|s| s.nack = error);
+    }
+
+    /// The keys of `number` (of everybody, if none) are not to be had. Comes beside what stands already.
+    pub fn no_keys(&self, number: Option<&str>, instead: NoKeys) {
+        self.no_keys_of_device(number, None, instead);
+    }
+
+    /// The same for one device alone.
+    pub fn no_keys_of_device(&self, number: Option<&str>, device: Option<u16>, instead: NoKeys) {
+        let fault = KeyFault {
+            number: number.map(Into::into),
+            device,
+            instead,
+        };
+        self.stand(|s| s.keys.push(fault));
+    }
+
+    /// All keys are to be had again.
+    pub fn keys_again(&self) {
+        self.stand(|s| s.keys.clear());
+    }
+
+    /// Questions for keys are answered slowly.
+    pub fn slow_keys(&self, pace: KeyPace) {
+        self.stand(|s| s.key_pace = pace);
+    }
+
+    /// Acks carry this hash of devices. Without it they carry one where the message was not made for all devices.
+    pub fn phash(&self, hash: Option<&str>) {
+        self.stand(|s| s.phash = hash.map(Into::into));
     }
 
     /// `w:p` goes unanswered; everything else works.

@@ -68,7 +68,7 @@ use smol::Executor;
 use smol::net::TcpListener;
 use wacore_binary::Jid;
 
-pub use faults::{Failure, Faults, SessionTimer};
+pub use faults::{Failure, Faults, KeyPace, NoKeys, SessionTimer};
 pub use people::GroupKind;
 pub use phone::{AutoReceipts, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
@@ -252,6 +252,11 @@ impl Lab {
                 .map(|c| c.pending.len())
                 .sum()
         })
+    }
+
+    /// How many keys have been asked for, counted by device.
+    pub fn keys_asked(&self) -> u64 {
+        self.shared.lock_quietly(|world| world.keys_asked)
     }
 
     /// The numbers of the one-time keys that the server has of a companion, in the order in which it gives them out.

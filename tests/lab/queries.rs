@@ -2,10 +2,13 @@
 //!
 //! A query nobody here knows gets an error, and stays in the stanza log for whoever wonders.
 
+use std::time::Instant;
+
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, Node};
 use wacore_libsignal::crypto::CryptographicHash;
 
+use super::faults::NoKeys;
 use super::node::{
     attr, bytes_of, child_bytes, children, id3, iq_error, iq_result, jid_attr, leaf, now_s, number_from,
 };
@@ -62,6 +65,9 @@ fn on_iq(world: &mut World, line: u64, device: Device, node: &Node) {
     }
     if world.standing.zombie {
         return;
+    }
+    if xmlns == "encrypt" && kind == "get" && keys_wanted(node).is_some() {
+        return give_keys(world, line, node);
     }
     let reply = match people::withheld(world, node) {
         Some(None) => return,
@@ -188,18 +194,84 @@ fn upload_keys(world: &mut World, device: Device, node: &Node) {
     }
 }
 
-fn encrypt_get(world: &mut World, device: Device, node: &Node) -> Node {
-    if let Some(asked) = node
+/// Whose keys a question is for, if it is one for keys.
+fn keys_wanted(node: &Node) -> Option<Vec<Jid>> {
+    let asked = node
         .get_optional_child("key")
-        .or_else(|| node.get_optional_child("key_fetch"))
-    {
-        let wanted: Vec<Jid> = children(asked)
-            .iter()
-            .filter_map(|user| jid_attr(user, "jid"))
-            .collect();
-        let users: Vec<Node> = wanted.into_iter().filter_map(|jid| bundle_of(world, jid)).collect();
-        return iq_result(node, vec![NodeBuilder::new("list").children(users).build()]);
+        .or_else(|| node.get_optional_child("key_fetch"))?;
+    let users = children(asked).iter();
+    Some(users.filter_map(|user| jid_attr(user, "jid")).collect())
+}
+
+/// Answers a question for keys, when the server has come to it, as the faults want it.
+fn give_keys(world: &mut World, line: u64, node: &Node) {
+    let wanted = keys_wanted(node).unwrap_or_default();
+    world.keys_asked += wanted.len() as u64;
+    let mut users = Vec::with_capacity(wanted.len());
+    let mut whole = None;
+    let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+    for jid in wanted {
+        let fault = world.resolve(&jid).and_then(|device| key_fault(world, device));
+        let error = |code: u16| NodeBuilder::new("error").attr("code", u32::from(code)).build();
+        match fault {
+            None => users.extend(bundle_of(world, jid)),
+            Some(NoKeys::Absent) => {}
+            Some(NoKeys::Refused(code)) => {
+                users.push(
+                    NodeBuilder::new("user")
+                        .attr("jid", jid)
+                        .children([error(code)])
+                        .build(),
+                );
+            }
+            Some(NoKeys::BadSignature) => users.extend(bundle_of(world, jid).map(spoil_signature)),
+            Some(fault @ (NoKeys::WholeList(_) | NoKeys::Silence)) => whole = Some(fault),
+        }
     }
+    let reply = match whole {
+        Some(NoKeys::Silence) => return,
+        Some(NoKeys::WholeList(code)) => iq_error(node, code, "no keys"),
+        _ => iq_result(node, vec![NodeBuilder::new("list").children(users).build()]),
+    };
+    let pace = world.standing.key_pace;
+    if pace.each_answer.is_zero() && pace.each_key.is_zero() {
+        return world.send(line, reply);
+    }
+    let now = Instant::now();
+    let free = world.keys_busy_until.map_or(now, |until| until.max(now)) + pace.each_key * count;
+    world.keys_busy_until = Some(free);
+    world.push(line, Out::Later(free + pace.each_answer, reply));
+}
+
+fn key_fault(world: &World, device: Device) -> Option<NoKeys> {
+    let number = &world.accounts[device.account].number;
+    let mut faults = world.standing.keys.iter();
+    let fault = faults.find(|fault| {
+        fault.number.as_ref().is_none_or(|of| of == number) && fault.device.is_none_or(|of| of == device.device)
+    });
+    fault.map(|fault| fault.instead)
+}
+
+fn spoil_signature(mut user: Node) -> Node {
+    let Some(wacore_binary::NodeContent::Nodes(parts)) = &mut user.content else {
+        return user;
+    };
+    for part in parts.iter_mut().filter(|part| part.tag == "skey") {
+        let mut spoilt = child_bytes(part, "signature").unwrap_or_default();
+        spoilt.iter_mut().for_each(|byte| *byte ^= 0x55);
+        let (id, value) = (child_bytes(part, "id"), child_bytes(part, "value"));
+        *part = NodeBuilder::new("skey")
+            .children([
+                leaf("id", id.unwrap_or_default()),
+                leaf("value", value.unwrap_or_default()),
+                leaf("signature", spoilt),
+            ])
+            .build();
+    }
+    user
+}
+
+fn encrypt_get(world: &mut World, device: Device, node: &Node) -> Node {
     let Some(companion) = world.companion(device) else {
         return iq_error(node, 404, "item-not-found");
     };

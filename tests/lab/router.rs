@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use wacore::messages::MessageUtils;
 use wacore_binary::builder::NodeBuilder;
 use wacore_binary::{Jid, JidExt as _, Node};
 
@@ -136,7 +137,10 @@ pub fn on_message(world: &mut World, line: u64, from: Device, node: &Node) {
         let ack = ack.attr("t", now_s());
         let ack = match error {
             Some(error) => ack.attr("error", u32::from(error)),
-            None => ack,
+            None => match other_hash(world, from, node, &to) {
+                Some(hash) => ack.attr("phash", hash),
+                None => ack,
+            },
         };
         world.send(line, ack.build());
     }
@@ -146,6 +150,42 @@ pub fn on_message(world: &mut World, line: u64, from: Device, node: &Node) {
     for (target, encs) in targets(world, from, node, &to, group.as_deref()) {
         hand_over(world, from, target, &id, &to, group.clone(), encs, node);
     }
+}
+
+/// The hash of the devices that a message should have been made for, when it was not.
+fn other_hash(world: &World, from: Device, node: &Node, to: &Jid) -> Option<String> {
+    if let Some(hash) = &world.standing.phash {
+        return Some(hash.clone());
+    }
+    // A message to one device alone, such as one that was asked for again, is nobody's business.
+    let parts = node.get_optional_child("participants").map(children);
+    if to.is_group() {
+        let group = world.groups.get(to.user.as_str())?;
+        let ours = attr(node, "phash")?;
+        let devices = group.members.iter().flat_map(|member| world.devices_of(*member));
+        let jids: Vec<Jid> = devices.map(|device| world.jid(device, group.naming)).collect();
+        return MessageUtils::participant_list_hash(&jids)
+            .ok()
+            .filter(|hash| *hash != ours);
+    }
+    let listed: Vec<Jid> = parts?.iter().filter_map(|part| jid_attr(part, "jid")).collect();
+    let account = world.resolve(&to.to_non_ad())?.account;
+    let mut devices = world.devices_of(account);
+    devices.extend(
+        world
+            .devices_of(from.account)
+            .into_iter()
+            .filter(|_| account != from.account),
+    );
+    devices.retain(|device| *device != from);
+    let jids: Vec<Jid> = devices
+        .iter()
+        .map(|device| world.jid(*device, Naming::of(to)))
+        .collect();
+    let ours = MessageUtils::participant_list_hash(&listed).ok()?;
+    MessageUtils::participant_list_hash(&jids)
+        .ok()
+        .filter(|hash| *hash != ours)
 }
 
 /// Which devices get which `<enc>`s.

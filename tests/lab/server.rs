@@ -141,6 +141,7 @@ async fn run(shared: &Shared, id: u64, tcp: TcpStream, outs: &Receiver<Out>) -> 
         decoder,
         frozen: false,
         black_hole: false,
+        later: Vec::new(),
         ends: shared
             .lock_quietly(|w| w.standing.session_timer)
             .map(|timer| (Instant::now() + timer.after, timer)),
@@ -252,11 +253,15 @@ struct LineTask<'a> {
     frozen: bool,
     /// Reads and forgets, writes nothing.
     black_hole: bool,
+    /// What is to be written at its time.
+    later: Vec<(Instant, wacore_binary::Node)>,
     /// When the server has had enough of it.
     ends: Option<(Instant, SessionTimer)>,
 }
 
 enum Turn {
+    /// The first of `later` is due.
+    Due,
     Read(Option<Result<Message, async_tungstenite::tungstenite::Error>>),
     Write(Out),
     TimeIsUp(SessionTimer),
@@ -291,6 +296,15 @@ impl LineTask<'_> {
                     }
                 }
                 Turn::Write(_) if self.black_hole => {}
+                Turn::Write(Out::Later(at, node)) => {
+                    self.later.push((at, node));
+                    self.later.sort_by_key(|(at, _)| *at);
+                }
+                Turn::Due if self.black_hole => drop(self.later.remove(0)),
+                Turn::Due => {
+                    let (_, node) = self.later.remove(0);
+                    self.write(Out::Node(node)).await?;
+                }
                 Turn::Write(out) => self.write(out).await?,
                 Turn::TimeIsUp(timer) => {
                     if let Some(code) = timer.error {
@@ -317,8 +331,18 @@ impl LineTask<'_> {
                 None => future::pending().await,
             }
         };
+        let due = self.later.first().map(|(at, _)| *at);
+        let is_due = async {
+            match due {
+                Some(at) => {
+                    Timer::at(at).await;
+                    Ok(Turn::Due)
+                }
+                None => future::pending().await,
+            }
+        };
         let read = async { Ok(Turn::Read(self.ws.next().await)) };
-        time_is_up.or(write).or(read).await
+        time_is_up.or(is_due).or(write).or(read).await
     }
 
     fn on_message(&mut self, message: Option<Result<Message, async_tungstenite::tungstenite::Error>>) -> Option<End> {
@@ -367,7 +391,7 @@ impl LineTask<'_> {
                 self.ws.close(Some(frame)).await.map_err(io::Error::other)?;
                 return Ok(());
             }
-            Out::Freeze(_) | Out::BlackHole(_) | Out::End(_) => return Ok(()),
+            Out::Later(..) | Out::Freeze(_) | Out::BlackHole(_) | Out::End(_) => return Ok(()),
         };
         self.ws.send(message).await.map_err(io::Error::other)
     }

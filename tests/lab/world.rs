@@ -97,6 +97,8 @@ pub struct AckKey {
 /// What the task that owns a socket is asked to do.
 pub enum Out {
     Node(Node),
+    /// The same, not before its time.
+    Later(Instant, Node),
     /// Encrypted as it is: not a stanza.
     Sealed(Vec<u8>),
     /// Framed as it is: not even encrypted.
@@ -197,6 +199,10 @@ pub struct World {
     pub stray_acks: BTreeSet<String>,
     pub next_line: u64,
     pub next_stanza: u64,
+    /// The server's part that gives out keys is busy until then.
+    pub keys_busy_until: Option<Instant>,
+    /// Keys that were asked for, one by one.
+    pub keys_asked: u64,
     /// Goes up with every change; see [`Shared::wait`].
     pub generation: u64,
 }
@@ -220,6 +226,8 @@ impl World {
             stray_acks: BTreeSet::new(),
             next_line: 1,
             next_stanza: 1,
+            keys_busy_until: None,
+            keys_asked: 0,
             generation: 0,
         }
     }

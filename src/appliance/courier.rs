@@ -476,6 +476,8 @@ impl Courier {
                 self.tell(Told::Paired { session });
                 return;
             }
+            Notice::Asking { message_id } => Input::Asking { message_id },
+            Notice::Incomplete { message_id, words } => Input::Incomplete { message_id, words },
             Notice::Written { message_id } => Input::Written { message_id },
             Notice::SendFailed {
                 message_id,

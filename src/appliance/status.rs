@@ -25,6 +25,9 @@ const OFFLINE_TOLERATED: Duration = Duration::from_secs(300);
 /// An alert that waits this long has a reason, whatever the session says of itself.
 const STUCK_AFTER: Duration = Duration::from_secs(900);
 
+/// An alert that was tried and has a reason why it was not sent is told of after this.
+const TRIED_LONG_ENOUGH: Duration = Duration::from_secs(2 * 60);
+
 /// A session that is logged in and not ready yet.
 const COMING_IN: &str = "logged in; what waited at the server is coming in";
 
@@ -298,9 +301,10 @@ fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipi
 
 /// Whether alerts get away: how many wait, and since when the oldest does.
 fn outbox_health(courier: &Courier) -> Option<HealthEntry> {
-    let (pending, oldest) = {
+    let (pending, oldest, note) = {
         let outbox = courier.outbox();
-        (outbox.pending_len(), outbox.oldest_pending())
+        let note = outbox.oldest_pending_note().to_owned();
+        (outbox.pending_len(), outbox.oldest_pending(), note)
     };
     let entry = |code: &str, severity: &str, text| HealthEntry {
         code: code.to_owned(),
@@ -313,11 +317,20 @@ fn outbox_health(courier: &Courier) -> Option<HealthEntry> {
     }
     // By the wall clock, which is good enough for a hint and moves nothing.
     let waited = Duration::from_millis(clock::wall_ms().saturating_sub(oldest?.0));
-    (waited >= STUCK_AFTER).then(|| {
-        let minutes = waited.as_secs() / 60;
-        let text = format!("{pending} alert(s) wait to be sent, the oldest for {minutes} min; see `tautline queue`");
-        entry("outbox-stuck", "error", text)
-    })
+    let minutes = waited.as_secs() / 60;
+    let why = if note.is_empty() {
+        String::new()
+    } else {
+        format!(" ({note})")
+    };
+    let text = format!("{pending} alert(s) wait to be sent, the oldest for {minutes} min{why}; see `tautline queue`");
+    if waited >= STUCK_AFTER {
+        Some(entry("outbox-stuck", "error", text))
+    } else if waited >= TRIED_LONG_ENOUGH && !note.is_empty() {
+        Some(entry("outbox-stuck", "warning", text))
+    } else {
+        None
+    }
 }
 
 /// A short absence is routine; a long one is what a monitor is for.

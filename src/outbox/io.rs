@@ -27,8 +27,13 @@ pub enum Input {
     SessionUp(SessionName),
     /// The line is gone. Whatever was not acked waits, and goes out again under the same id.
     SessionDown(SessionName),
+    /// The send has not come as far as the stanza: it asks the server for what it needs, and gets answers. To be told
+    /// again with every sign of that.
+    Asking { message_id: MessageId },
     /// The library's send returned without an error. Not sent yet: the ack decides.
     Written { message_id: MessageId },
+    /// Sent, but not to every device of the recipient; `words` say so to people.
+    Incomplete { message_id: MessageId, words: String },
     /// The send failed. `permanent`: it would fail the same way for ever.
     SendFailed {
         message_id: MessageId,

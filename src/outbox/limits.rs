@@ -8,8 +8,11 @@ pub struct Limits {
     /// Recipients of one session that may have a message under way at once. Eight hide a slow recipient; more only
     /// makes a burst look like a spammer's.
     pub in_flight_max: usize,
-    /// From handing a message to the session to the server's ack. The server answers within a second or two when it
-    /// answers; a slow board needs some for encryption.
+    /// Beside those, recipients whose sends still ask the server whom to encrypt for: a large group takes a minute for
+    /// that, and others shall not wait. Bounded, because each holds a message and asks questions.
+    pub asking_max: usize,
+    /// From handing a message to the session to the server's ack, or from the last sign that a send which asks is alive.
+    /// The server answers within a second or two when it answers; a slow board needs some for encryption.
     pub ack: Duration,
     /// Acks missed in a row before the line is called suspect.
     pub ack_strikes: u32,
@@ -38,6 +41,7 @@ impl Default for Limits {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
             in_flight_max: 8,
+            asking_max: 16,
             ack: Duration::from_secs(30),
             ack_strikes: 2,
             retry_first: Duration::from_secs(1),

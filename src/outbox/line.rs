@@ -34,6 +34,8 @@ enum Phase {
         leg: Leg,
         leased_at: Instant,
         ack_by: Instant,
+        /// It still asks the server whom to encrypt for, and holds no slot.
+        asks: bool,
     },
     Paused {
         leg: Leg,
@@ -67,6 +69,8 @@ pub(super) enum Due {
 pub(super) struct Line {
     up: bool,
     in_flight: usize,
+    /// Leases that ask, which are not counted above.
+    asking: usize,
     lanes: BTreeMap<Recipient, Lane>,
     ready: BTreeSet<(Leg, Recipient)>,
     deadlines: BTreeSet<(Instant, Recipient)>,
@@ -132,9 +136,50 @@ impl Line {
                 leg,
                 leased_at: now,
                 ack_by,
+                asks: false,
             },
         );
         Some((recipient, leg))
+    }
+
+    /// The send of this leg asks the server first, and gets answers: it has until `ack_by`, and its slot goes to another
+    /// recipient meanwhile, if not too many ask already.
+    pub fn asking(&mut self, recipient: &Recipient, leg: Leg, ack_by: Instant, asking_max: usize) {
+        if let Some((leased_at, asks)) = self.lease_of(recipient, leg) {
+            let asks = asks || self.asking < asking_max;
+            let phase = Phase::Flying {
+                leg,
+                leased_at,
+                ack_by,
+                asks,
+            };
+            self.set_phase(recipient, phase);
+        }
+    }
+
+    /// Its stanza was written: now an ack is due. It counts as under way from here, over the bound if need be.
+    pub fn written(&mut self, recipient: &Recipient, leg: Leg, now: Instant, ack_by: Instant) {
+        if self.lease_of(recipient, leg).is_some() {
+            let phase = Phase::Flying {
+                leg,
+                leased_at: now,
+                ack_by,
+                asks: false,
+            };
+            self.set_phase(recipient, phase);
+        }
+    }
+
+    fn lease_of(&self, recipient: &Recipient, leg: Leg) -> Option<(Instant, bool)> {
+        match self.lanes.get(recipient)?.phase {
+            Phase::Flying {
+                leg: flying,
+                leased_at,
+                ack_by: _,
+                asks,
+            } if flying == leg => Some((leased_at, asks)),
+            Phase::Flying { .. } | Phase::Idle | Phase::Ready(_) | Phase::Paused { .. } => None,
+        }
     }
 
     /// How often the first leg of this lane has failed in a row, this time included.
@@ -253,6 +298,10 @@ impl Line {
         }
     }
 
+    fn slots(&mut self, asks: bool) -> &mut usize {
+        if asks { &mut self.asking } else { &mut self.in_flight }
+    }
+
     fn set_phase(&mut self, recipient: &Recipient, phase: Phase) {
         let Some(lane) = self.lanes.get_mut(recipient) else {
             return;
@@ -262,8 +311,8 @@ impl Line {
             Phase::Ready(leg) => {
                 self.ready.remove(&(leg, recipient.clone()));
             }
-            Phase::Flying { ack_by: at, .. } => {
-                self.in_flight -= 1;
+            Phase::Flying { ack_by: at, asks, .. } => {
+                *self.slots(asks) -= 1;
                 self.deadlines.remove(&(at, recipient.clone()));
             }
             Phase::Paused { until: at, .. } => {
@@ -275,8 +324,8 @@ impl Line {
             Phase::Ready(leg) => {
                 self.ready.insert((leg, recipient.clone()));
             }
-            Phase::Flying { ack_by: at, .. } => {
-                self.in_flight += 1;
+            Phase::Flying { ack_by: at, asks, .. } => {
+                *self.slots(asks) += 1;
                 self.deadlines.insert((at, recipient.clone()));
             }
             Phase::Paused { until: at, .. } => {

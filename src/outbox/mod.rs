@@ -135,6 +135,16 @@ impl Outbox {
         Some(first.record.accepted_at)
     }
 
+    /// Why that alert was not sent when it was last tried; empty when it was not, or nobody said.
+    pub fn oldest_pending_note(&self) -> &str {
+        let first = self.pending.first().and_then(|seq| self.entries.get(seq));
+        let deliveries = first.map_or(&[][..], |entry| &entry.record.deliveries);
+        let mut waiting = deliveries.iter().filter(|delivery| delivery.step == Step::Accepted);
+        waiting
+            .find(|delivery| !delivery.note.is_empty())
+            .map_or("", |delivery| &delivery.note)
+    }
+
     /// Alerts that still have something to send.
     pub fn pending_len(&self) -> usize {
         self.pending.len()

@@ -43,8 +43,15 @@ impl Outbox {
             Input::NotDurable { seq } => self.on_not_durable(seq),
             Input::SessionUp(session) => self.lines.entry(session).or_default().up(),
             Input::SessionDown(session) => self.on_down(&session),
-            // The ack's time runs from the lease, so that a write that never ends is seen too.
-            Input::Written { message_id: _ } => {}
+            // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and gets
+            // answers, has more of it.
+            Input::Asking { message_id } => self.on_asking(now, &message_id),
+            Input::Written { message_id } => self.on_written(now, &message_id),
+            Input::Incomplete { message_id, words } => {
+                if let Some(leg) = self.by_message.get(&message_id).copied() {
+                    self.note(leg, &words);
+                }
+            }
             Input::SendFailed {
                 message_id,
                 error,
@@ -118,6 +125,20 @@ impl Outbox {
                 by,
             }),
             Step::Accepted | Step::Failed => {}
+        }
+    }
+
+    fn on_asking(&mut self, now: Now, message_id: &MessageId) {
+        let (ack_by, asking_max) = (now.mono + self.limits.ack, self.limits.asking_max);
+        if let Some(leg) = self.by_message.get(message_id).copied() {
+            self.on_line(leg, |line, recipient| line.asking(recipient, leg, ack_by, asking_max));
+        }
+    }
+
+    fn on_written(&mut self, now: Now, message_id: &MessageId) {
+        let ack_by = now.mono + self.limits.ack;
+        if let Some(leg) = self.by_message.get(message_id).copied() {
+            self.on_line(leg, |line, recipient| line.written(recipient, leg, now.mono, ack_by));
         }
     }
 
@@ -299,9 +320,13 @@ impl Outbox {
         };
         self.counts[delivery.step as usize] -= 1;
         self.counts[step as usize] += 1;
+        // A receipt of one device does not take back that another could not be given it.
+        let keeps_note = note.is_empty() && matches!(delivery.step, Step::Sent | Step::Delivered);
         delivery.step = step;
         delivery.since = now.wall;
-        delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
+        if !keeps_note {
+            delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
+        }
         if let Some(line) = self.lines.get_mut(&entry.record.session) {
             if step == Step::Accepted {
                 line.enqueue(&delivery.recipient, leg, entry.durable);

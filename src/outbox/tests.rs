@@ -1,5 +1,6 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
+mod asking;
 mod history;
 mod names;
 mod receipts;

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use async_trait::async_trait;
 use futures_lite::future;
 use smol::Executor;
 use wacore::net::HttpClient;
 use wacore::store::DevicePropsOverride;
+use wacore::store::cache::CacheStore;
 use waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
-use whatsapp_rust::{Client, RawNodeLease};
+use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
 
 use super::directory::Directory;
 use super::events::{LineEvent, Sorter};
@@ -198,6 +200,7 @@ impl LiveClient {
             .with_transport_factory_arc(factory.clone())
             .with_http_client_arc(Arc::clone(&parts.http))
             .with_version_override((primary, secondary, tertiary))
+            .with_cache_config(caches())
             .with_inbound_durability_hook(recorder)
             // Alerts go out, a few replies come in: years of chat history are of no use here.
             .with_skip_history_sync(true)
@@ -366,6 +369,37 @@ impl Unread {
             self.said = Some(now);
         }
         !too_soon
+    }
+}
+
+/// Who has which device, and which of them our sender key, is read from the store at every send: what
+/// [`Credentials::leave_out`] hides there, a copy in memory would show.
+fn caches() -> CacheConfig {
+    let mut caches = CacheConfig::default();
+    caches.sender_key_devices_cache.capacity = 0;
+    caches.cache_stores.device_registry_cache = Some(Arc::new(NoCache));
+    caches
+}
+
+/// Keeps nothing.
+struct NoCache;
+
+#[async_trait]
+impl CacheStore for NoCache {
+    async fn get(&self, _namespace: &str, _key: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    async fn set(&self, _namespace: &str, _key: &str, _value: &[u8], _ttl: Option<Duration>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn delete(&self, _namespace: &str, _key: &str) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    async fn clear(&self, _namespace: &str) -> anyhow::Result<()> {
+        Ok(())
     }
 }
 

@@ -15,8 +15,9 @@ use wacore_binary::{Jid, OwnedNodeRef};
 
 use super::again::Asked;
 use super::quiet::QuietName;
+use super::written::{Flight, Worth, Written};
 use crate::line::Cause;
-use crate::outbox::ReceiptKind;
+use crate::outbox::{MessageId, ReceiptKind};
 
 /// More than the server sends in a burst of receipts after a long absence, by a wide margin.
 pub const EVENTS_MAX: usize = 16_384;
@@ -88,6 +89,11 @@ pub enum LineEvent {
     },
     /// A send has waited for an answer of the server for as long as it may.
     SendStuck,
+    /// The server knows of other devices than the ones that this message was made for.
+    DevicesDiffer {
+        message_id: MessageId,
+        flight: Flight,
+    },
     /// The name that others see was changed, here or on the phone.
     NameChanged {
         name: String,
@@ -103,6 +109,10 @@ pub(super) struct Sorter {
     dropped: AtomicU64,
     line: AtomicU64,
     quiet: Arc<QuietName>,
+    /// What was sent and waits for its ack.
+    pub(super) written: Written,
+    /// The hash of devices in the ack that comes next as an event, with its message's id.
+    hash: Mutex<Option<(String, String)>>,
 }
 
 impl Sorter {
@@ -116,6 +126,8 @@ impl Sorter {
             dropped: AtomicU64::new(0),
             line: AtomicU64::new(0),
             quiet,
+            written: Written::default(),
+            hash: Mutex::default(),
         };
         (Arc::new(sorter), receiver)
     }
@@ -151,6 +163,31 @@ impl Sorter {
         }
     }
 
+    fn on_ack(&self, id: &str, error: Option<String>) {
+        let message_id = MessageId(id.to_owned());
+        let hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let worth = if error.is_some() {
+            self.written.end(&message_id);
+            Worth::Taken
+        } else {
+            let hash = hash.filter(|(of, _)| of == id).map(|(_, hash)| hash);
+            self.written.acked(&message_id, hash.as_deref())
+        };
+        let ack = LineEvent::Ack {
+            message_id: id.to_owned(),
+            error,
+        };
+        match worth {
+            Worth::Taken => self.forward(ack),
+            // Whoever sent it says so.
+            Worth::Nothing => log::debug!("an ack is not counted: nobody can read what was taken"),
+            Worth::DevicesDiffer(flight) => {
+                self.forward(ack);
+                self.forward(LineEvent::DevicesDiffer { message_id, flight });
+            }
+        }
+    }
+
     fn on_stanza(&self, node: &OwnedNodeRef) {
         self.stanzas.fetch_add(1, Ordering::Relaxed);
         let now = Some(Instant::now());
@@ -164,6 +201,10 @@ impl Sorter {
                 self.forward(LineEvent::LoggedIn);
             }
             "iq" => self.quiet.on_answer(),
+            "ack" => {
+                let hash = attribute(node, "id").zip(attribute(node, "phash"));
+                *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = hash;
+            }
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.quiet.on_answer();
                 self.forward(LineEvent::Ready);
@@ -220,10 +261,7 @@ impl EventHandler for Sorter {
             Event::PairingQrCodesExhausted(_) => self.forward(LineEvent::QrCodesExhausted),
             Event::Connected(_) => self.forward(LineEvent::Ready),
             Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
-                self.forward(LineEvent::Ack {
-                    message_id: ack.id.clone(),
-                    error: ack.error.clone(),
-                });
+                self.on_ack(&ack.id, ack.error.clone());
             }
             Event::Receipt(receipt) => {
                 if let Some(kind) = receipt_kind(&receipt.r#type) {

@@ -16,7 +16,8 @@ pub(super) const COMMANDS_MAX: usize = 256;
 
 /// What a session can be asked to do.
 pub enum Command {
-    /// Send `text`. A [`Notice::Written`] or [`Notice::SendFailed`] follows, unless the line goes down first.
+    /// Send `text`. Perhaps some [`Notice::Asking`], then a [`Notice::Written`] or [`Notice::SendFailed`] follows, unless
+    /// the line goes down first.
     Send {
         recipient: Recipient,
         message_id: MessageId,
@@ -58,6 +59,15 @@ pub enum Notice {
     },
     /// The phone has linked it. For the journal.
     Paired,
+    /// The send asks the server for what it needs, and gets answers. The first comes before the first question.
+    Asking {
+        message_id: MessageId,
+    },
+    /// It was sent, and not every device of the recipient can read it; `words` for people.
+    Incomplete {
+        message_id: MessageId,
+        words: String,
+    },
     /// The bytes left for the socket. No proof of anything.
     Written {
         message_id: MessageId,

@@ -4,6 +4,7 @@
 //! means is decided by [`line::Supervisor`](crate::line::Supervisor), which [`session`] drives.
 
 mod again;
+mod catch_up;
 mod chats;
 mod client;
 mod directory;
@@ -12,8 +13,10 @@ mod handle;
 mod http_client;
 mod inbound;
 mod numbers;
+mod patience;
 mod questions;
 mod quiet;
+mod recipients;
 mod runtime;
 mod send;
 pub mod session;
@@ -21,6 +24,7 @@ mod steady;
 mod timers;
 mod transport;
 mod version;
+mod written;
 
 pub use again::Again;
 pub use directory::Directory;

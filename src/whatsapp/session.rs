@@ -17,12 +17,15 @@ use futures_lite::future;
 use smol::{Executor, Task};
 
 use super::again::{Again, Repairs};
+use super::catch_up::catch_up;
 use super::client::{ClientParts, LiveClient};
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
+use super::recipients::Asking;
 use super::runtime::lab_minute;
 use super::steady::{self, NoJumps};
-use super::{chats, questions, send};
+use super::written::Flight;
+use super::{chats, patience, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
@@ -263,9 +266,9 @@ impl Session {
                 text,
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
-                    let (sender, sorter) = (Arc::clone(&client.client), Arc::clone(&client.sorter));
+                    let (asking, sorter) = (self.asking(client, &message_id), Arc::clone(&client.sorter));
                     let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
-                    let outcome = send::deliver(sender, sorter, directory, timers, recipient, message_id, text);
+                    let outcome = send::deliver(asking, sorter, directory, timers, recipient, message_id, text);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
@@ -386,6 +389,7 @@ impl Session {
             }
             LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail).await,
             LineEvent::SendStuck => self.on_send_stuck(),
+            LineEvent::DevicesDiffer { message_id, flight } => self.on_devices_differ(message_id, flight),
             LineEvent::NameChanged { name } => self.parts.keep_name(name),
         }
     }
@@ -456,9 +460,37 @@ impl Session {
     fn on_send_stuck(&mut self) {
         let now = Instant::now();
         let upgraded_at = self.client.as_ref().and_then(LiveClient::upgraded_at);
-        if upgraded_at.is_some_and(|at| at + send::SEND_DEADLINE <= now) {
+        if upgraded_at.is_some_and(|at| at + patience::SILENCE_MAX <= now) {
             self.supervisor.handle(now, Input::Suspect(Cause::AckTimeout));
         }
+    }
+
+    /// What a send asks with, and where it says that it does.
+    fn asking(&self, client: &LiveClient, message_id: &MessageId) -> Asking {
+        let (notices, name, message_id) = (self.notices.clone(), self.name.clone(), message_id.clone());
+        let progress = move || {
+            let message_id = message_id.clone();
+            // One that does not fit is followed by others.
+            drop(notices.try_send((name.clone(), Notice::Asking { message_id })));
+        };
+        Asking {
+            client: Arc::clone(&client.client),
+            credentials: self.parts.credentials.clone(),
+            executor: Arc::clone(&self.parts.executor),
+            progress: Arc::new(progress),
+        }
+    }
+
+    fn on_devices_differ(&self, message_id: MessageId, flight: Flight) {
+        let Some(client) = &self.client else { return };
+        let asking = self.asking(client, &message_id);
+        let (notices, name) = (self.notices.clone(), self.name.clone());
+        let catching_up = async move {
+            if let Some(words) = catch_up(&asking, &message_id, flight).await {
+                let _ = notices.send((name, Notice::Incomplete { message_id, words })).await;
+            }
+        };
+        self.parts.executor.spawn(catching_up).detach();
     }
 
     fn said_first(&mut self, cause: Cause, detail: String) {

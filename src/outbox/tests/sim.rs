@@ -186,6 +186,12 @@ impl World {
         let Some((seq, to, message_id)) = self.outward.pop_front() else {
             return;
         };
+        // Some ask the server first, a few so long that they are forgotten meanwhile.
+        for _ in 0..self.random.below(3) {
+            self.inward.push(Input::Asking {
+                message_id: message_id.clone(),
+            });
+        }
         if self.random.one_in(6) && !self.calm {
             let error = format!("broken {}", self.random.below(3));
             return self.inward.push(Input::SendFailed {

@@ -18,6 +18,7 @@ mod app_sync;
 mod device;
 mod forms;
 mod leap;
+mod left_out;
 mod message_secrets;
 mod protocol;
 mod quarantine;
@@ -35,6 +36,7 @@ pub use age::Ticks;
 #[doc(hidden)]
 pub use forms::{FORMS, Rewrite};
 pub(super) use leap::Leap;
+pub use left_out::LeavingOut;
 pub use quarantine::Quarantined;
 pub(super) use rows::{after_a_restore, check_row, is_paired, session_of};
 
@@ -50,6 +52,7 @@ use super::{Store, StoreError, Tree, join, record, split};
 use crate::alert::SessionName;
 use age::Age;
 use device::StoredDevice;
+use left_out::LeftOut;
 use sent::SinceCount;
 use transaction::{SWEEP_ROWS_MAX, Transaction, VERSION, in_pieces};
 
@@ -63,6 +66,7 @@ pub struct Credentials {
     /// Stores of sent messages, to look at how many there are now and then.
     sent: Arc<SinceCount>,
     age: Arc<Age>,
+    left_out: LeftOut,
 }
 
 /// The WhatsApp account that a session is linked to.
@@ -91,6 +95,7 @@ impl Credentials {
             session,
             sent: Arc::default(),
             age,
+            left_out: LeftOut::default(),
         }
     }
 

@@ -78,12 +78,15 @@ impl ProtocolStore for Credentials {
     async fn get_sender_key_devices(&self, group_jid: &str) -> Backing<Vec<(String, bool)>> {
         let prefix = self.key(&[group_jid.as_bytes()]);
         let rows = self.list::<bool>(Tree::SenderKeyDevice, &prefix, SENDER_KEY_DEVICE_PARTS)?;
-        Ok(rows.into_iter().map(|(key, has)| (last_part(&key), has)).collect())
+        let mut rows = rows.into_iter().map(|(key, has)| (last_part(&key), has)).collect();
+        self.left_out.show_sender_keys(group_jid, &mut rows);
+        Ok(rows)
     }
 
     async fn set_sender_key_status(&self, group_jid: &str, entries: &[(&str, bool)]) -> Backing<()> {
         let rows = entries
             .iter()
+            .filter(|(device, has)| !has || !self.left_out.lacks_sender_key(group_jid, device))
             .map(|(device, has)| (self.key(&[group_jid.as_bytes(), device.as_bytes()]), *has))
             .collect();
         Ok(self.put_all(Tree::SenderKeyDevice, rows).await?)
@@ -190,7 +193,11 @@ impl ProtocolStore for Credentials {
     async fn get_devices(&self, user: &str) -> Backing<Option<DeviceListRecord>> {
         let key = self.key(&[user.as_bytes()]);
         let row = self.get::<StoredDeviceList>(Tree::DeviceList, key).await?;
-        Ok(row.map(DeviceListRecord::from))
+        Ok(row.map(|row| {
+            let mut record = DeviceListRecord::from(row);
+            self.left_out.show_devices(&mut record);
+            record
+        }))
     }
 
     async fn delete_devices(&self, user: &str) -> Backing<()> {

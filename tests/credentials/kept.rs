@@ -96,6 +96,18 @@ fn the_count_goes_on_over_restarts_also_with_nothing_to_send() {
 }
 
 #[test]
+fn with_nothing_kept_nothing_is_written() {
+    let (place, clock) = (Place::new(), Clock::new());
+    let store = place.open();
+    let credentials = clock.of(&store);
+    assert_eq!(run(&clock, &credentials, 3 * DAY), 0);
+    assert_eq!(store.view().scan(Tree::Meta, b"").count(), 0);
+    smol::block_on(credentials.store_sent_message("c", "m", b"text")).unwrap();
+    run(&clock, &credentials, DAY);
+    assert_eq!(store.view().scan(Tree::Meta, b"").count(), 1);
+}
+
+#[test]
 fn what_came_in_and_was_not_taken_is_kept_by_the_same_clock() {
     let (place, clock) = (Place::new(), Clock::new());
     let store = place.open();

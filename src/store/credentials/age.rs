@@ -130,14 +130,16 @@ impl Credentials {
         if !self.age.sweep_is_due(tree) {
             return Ok(0);
         }
-        let age = Arc::clone(&self.age);
+        let (age, ours) = (Arc::clone(&self.age), self.key(&[]));
         let seconds = self
             .transact(move |transaction| {
                 let seconds = age.now(transaction)?;
+                // With nothing to count for, a box that sends nothing writes nothing.
+                let any = transaction.keys(tree, &ours, parts).next().is_some();
                 let unwritten = age.with(|state| {
                     let count = state.as_mut()?;
                     count.sweep_at[place(tree)] = seconds.saturating_add(SWEEP_EVERY_S);
-                    let due = seconds.saturating_sub(count.written) >= SWEEP_EVERY_S;
+                    let due = any && seconds.saturating_sub(count.written) >= SWEEP_EVERY_S;
                     due.then(|| count.written = seconds)
                 });
                 if unwritten.is_some() {

@@ -151,7 +151,7 @@ fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
 struct State {
     /// By the number as written.
     known: BTreeMap<String, Known>,
-    /// Written numbers whose messages wait for an answer.
+    /// Written numbers whose messages wait for an answer, and are not in the question that is under way.
     wanted: BTreeSet<String>,
     /// Until when nothing is asked, after so many questions without an answer.
     silence: Option<(Instant, u32)>,
@@ -236,15 +236,22 @@ impl Numbers {
         {
             let _turn = self.asking.lock().await;
             if self.settled(written).is_none() {
-                let wanted = self.state().wanted.iter().take(ASKED_AT_ONCE).cloned().collect();
+                let wanted = self.take_wanted(written);
                 self.ask(client, wanted).await;
             }
         }
-        self.state().wanted.remove(written);
         match self.look(written) {
             Look::Ask(instead) => Look::Send(instead),
             known => known,
         }
+    }
+
+    /// Those that a question about `written` can take along: whoever else waits.
+    fn take_wanted(&self, written: &str) -> Vec<String> {
+        let mut others = std::mem::take(&mut self.state().wanted);
+        others.remove(written);
+        let all = std::iter::once(written.to_owned()).chain(others);
+        all.take(ASKED_AT_ONCE).collect()
     }
 
     /// Asks about those of `written` that are to be asked about, in one question.

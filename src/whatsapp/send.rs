@@ -68,6 +68,7 @@ async fn send(
     message_id: &MessageId,
     text: String,
 ) -> Result<(), SendError> {
+    let message = Arc::new(timers.message(&asking.client, to, text).await);
     let afresh = sorter.written.take_stale(to);
     let prepared = asking.prepare(to, afresh).await;
     if prepared.is_err() && afresh {
@@ -75,7 +76,6 @@ async fn send(
     }
     // Held until the library has done its part.
     let _prepared = prepared?;
-    let message = Arc::new(timers.message(&asking.client, to, text).await);
     let own = Own::of(&asking.client)?;
     let flight = Flight::new(&asking.client, to, own, Arc::clone(&message), message_id);
     sorter.written.begin(message_id, flight);

@@ -223,10 +223,14 @@ impl Way {
                     outbox::put(&mut batch, &record).expect("it fits");
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }
-                Output::Forget { seq, happened } => {
+                Output::Forget { seq, key, happened } => {
                     outbox::forget(&mut batch, seq);
+                    if let Some(key) = key {
+                        outbox::put_key(&mut batch, &key).expect("it fits");
+                    }
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }
+                Output::ForgetKey { seq } => outbox::forget_key(&mut batch, seq),
                 Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }

@@ -295,6 +295,10 @@ fn what_needs_the_socket_file_is_refused_on_tcp() {
     assert_eq!(dropped.state, Step::Failed);
     bench.local("DELETE", &format!("/v1/alerts/{id}"), "").error(409);
     bench.local("DELETE", "/v1/alerts/AAAAAAAA9999", "").error(404);
+    let forgotten = bench
+        .local("GET", &format!("/v1/alerts/{}", gate::FORGOTTEN), "")
+        .error(410);
+    assert!(forgotten.error.contains("is forgotten"), "{forgotten:?}");
     let chats: Vec<Chat> = bench.local("GET", "/v1/chats?session=default", "").json();
     assert_eq!(chats.len(), 1);
     bench.local("GET", "/v1/chats?session=other", "").error(404);

@@ -20,6 +20,7 @@ use super::clock;
 use super::ids;
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::config::RoutePlan;
+use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
 use crate::store::journal::Event as Told;
@@ -47,7 +48,6 @@ pub(super) struct Courier {
     /// Held over a write of these, so that whoever wants them on disk also waits for the write that is under way.
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
-    pending_max: usize,
     refused_write: Mutex<Option<(StoreError, Instant)>>,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
@@ -83,8 +83,8 @@ impl Courier {
         routes: Vec<RoutePlan>,
     ) -> Result<(Arc<Self>, Vec<String>), StoreError> {
         let loaded = outbox_store::load(store.view())?;
-        let pending_max = limits.pending_max;
         let mut outbox = Outbox::new(limits, ids::seed());
+        outbox.restore_keys(clock::now(), loaded.keys.into_iter());
         outbox.restore(clock::now(), loaded.alerts.into_iter());
         outbox.skip_to(loaded.seq_max);
         let courier = Self {
@@ -102,7 +102,6 @@ impl Courier {
             persist_due: Event::new(),
             persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
-            pending_max,
             refused_write: Mutex::default(),
             collect,
         };
@@ -145,11 +144,6 @@ impl Courier {
         self.routes.values().filter(names).map(|plan| &plan.name).collect()
     }
 
-    /// How many alerts may wait to be sent.
-    pub(super) fn pending_max(&self) -> usize {
-        self.pending_max
-    }
-
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,6 +180,17 @@ impl Courier {
         };
         if !accepted.duplicate {
             self.write_first(accepted.record.clone());
+        }
+        if let Some(state) = accepted.forgotten {
+            let alert = AlertView {
+                state,
+                ..AlertView::from(&accepted.record)
+            };
+            return Ok(Accepted {
+                alert,
+                duplicate: true,
+                warning: None,
+            });
         }
         let (seq, id) = (accepted.record.seq, &accepted.record.id);
         loop {
@@ -373,7 +378,8 @@ impl Courier {
                     }
                 }
                 Some(Output::Persist { record, happened }) => self.persist_later(record, happened),
-                Some(Output::Forget { seq, happened }) => self.forget_later(seq, happened),
+                Some(Output::Forget { seq, key, happened }) => self.forget_later(seq, key, happened),
+                Some(Output::ForgetKey { seq }) => self.forget_key_later(seq),
                 Some(Output::Changed { .. }) => {
                     self.changed.notify(usize::MAX);
                 }

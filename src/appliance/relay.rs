@@ -34,6 +34,14 @@ impl Appliance {
             .ok_or_else(|| Refusal::UnknownSession(name.to_string()))
     }
 
+    /// What was there once is told from what never was.
+    fn known(&self, refusal: &Refusal) -> Refusal {
+        match refusal {
+            Refusal::UnknownAlert(id) if self.is_forgotten(id) => Refusal::ForgottenAlert(id.clone()),
+            other => other.clone(),
+        }
+    }
+
     /// An alert can be shown without it, so what cannot be read is left out.
     fn history(&self, id: &str) -> Vec<HistoryView> {
         let found = journal::of_alert(self.facts.store.view(), id).unwrap_or_else(|error| {
@@ -99,6 +107,10 @@ impl Relay for Appliance {
         Some(view)
     }
 
+    fn is_forgotten(&self, id: &str) -> bool {
+        self.courier.outbox().is_forgotten(id) || !self.history(id).is_empty()
+    }
+
     fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
         let found = journal::after(self.facts.store.view(), since, limit).map_err(|error| storage_refusal(&error))?;
         Ok(found.into_iter().map(EventView::from).collect())
@@ -109,20 +121,19 @@ impl Relay for Appliance {
     }
 
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
-        self.courier
-            .retry(id)
+        let retried = self.courier.retry(id);
+        retried
             .as_ref()
             .map(AlertView::from)
-            .map_err(Clone::clone)
+            .map_err(|refusal| self.known(refusal))
     }
 
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
-        self.courier
-            .drop_alert(id)
-            .await
+        let dropped = self.courier.drop_alert(id).await;
+        dropped
             .as_ref()
             .map(AlertView::from)
-            .map_err(Clone::clone)
+            .map_err(|refusal| self.known(refusal))
     }
 
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {

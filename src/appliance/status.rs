@@ -301,18 +301,22 @@ fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipi
 
 /// Whether alerts get away: how many wait, and since when the oldest does.
 fn outbox_health(courier: &Courier) -> Option<HealthEntry> {
-    let (pending, oldest, note) = {
+    let (pending, full, oldest, note) = {
         let outbox = courier.outbox();
         let note = outbox.oldest_pending_note().to_owned();
-        (outbox.pending_len(), outbox.oldest_pending(), note)
+        (outbox.pending_len(), outbox.full(), outbox.oldest_pending(), note)
     };
     let entry = |code: &str, severity: &str, text| HealthEntry {
         code: code.to_owned(),
         severity: severity.to_owned(),
         text,
     };
-    if pending >= courier.pending_max() {
-        let text = format!("{pending} alerts wait to be sent; new ones are refused until some are through");
+    if let Some(full) = full {
+        let text = format!(
+            "{} alerts of {} KiB wait to be sent; new ones are refused until some are through",
+            full.pending,
+            full.pending_bytes / 1024
+        );
         return Some(entry("outbox-full", "error", text));
     }
     // By the wall clock, which is good enough for a hint and moves nothing.

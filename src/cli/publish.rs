@@ -211,6 +211,10 @@ async fn report_when(
         let text = format!("accepted and kept, but nothing goes out: {warning}");
         return Err(Failure::new(Exit::NotPaired, text));
     }
+    // The first alert with this key may be forgotten, and then nothing more can be asked about it.
+    if published.duplicate && published.state != Step::Failed && published.state >= wait.step() {
+        return if global.json { print_json(published) } else { Ok(()) };
+    }
     let alert = wait_for(client, &published.id, wait, timeout).await?;
     if global.json {
         print_json(&alert)?;

@@ -142,6 +142,7 @@ impl From<Refusal> for Problem {
         let http = match &refusal {
             Refusal::UnknownRoute(_) | Refusal::UnknownAlert(_) | Refusal::UnknownSession(_) => 404,
             Refusal::Conflict(_) => 409,
+            Refusal::ForgottenAlert(_) => 410,
             // Never 429: Alertmanager gives up on a 4xx and comes again after a 503.
             Refusal::Unavailable(_) | Refusal::Full(_) | Refusal::StorageFailed(_) => 503,
             Refusal::Storage(_) => 507,

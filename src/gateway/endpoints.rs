@@ -299,6 +299,7 @@ async fn alert(shared: &Shared, door: Door, conn: &mut Request<'_>, id: &str) ->
     };
     match found {
         Some(view) => Ok(Answer::json(200, &view)),
+        None if shared.relay.is_forgotten(id) => Err(Refusal::ForgottenAlert(id.to_owned()).into()),
         None => Err(Refusal::UnknownAlert(id.to_owned()).into()),
     }
 }

@@ -46,6 +46,9 @@ pub enum Refusal {
     UnknownRoute(String),
     #[error("no alert has the id {0:?}")]
     UnknownAlert(String),
+    /// It was there: it was settled, and its record is gone.
+    #[error("alert {0:?} is forgotten: it was through, and others have taken its place since")]
+    ForgottenAlert(String),
     #[error("no session is named {0:?}")]
     UnknownSession(String),
     /// The state does not allow it: a delivered alert cannot be dropped, a paired session cannot be paired.
@@ -83,6 +86,9 @@ pub trait Relay: Send + Sync + 'static {
 
     /// With its history.
     fn alert(&self, id: &str) -> Option<AlertView>;
+
+    /// Whether `id` was an alert's that is forgotten, as far as that is still known.
+    fn is_forgotten(&self, id: &str) -> bool;
 
     /// What the journal has after number `since`, oldest first, at most `limit`.
     ///

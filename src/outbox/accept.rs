@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::keys::Fingerprint;
 use super::record::{AlertRecord, Delivery, MessageId, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
@@ -29,6 +30,9 @@ pub struct Accepted {
     /// False for a new alert, and for a duplicate whose first is still being written: its sender must not be told
     /// anything before the shell has reported on that `seq` either, and is refused with it if the disk refuses.
     pub durable: bool,
+    /// For a duplicate whose first is forgotten: how far that had come. The record then has that one's number, id and time,
+    /// the text that was handed over now, and no deliveries.
+    pub forgotten: Option<Step>,
 }
 
 /// The outbox takes no more. Nothing was kept.
@@ -52,8 +56,8 @@ impl Outbox {
         if let Some(first) = self.duplicate_of(now, &request) {
             return Ok(first);
         }
-        if self.pending.len() >= self.limits.pending_max {
-            return Err(self.full());
+        if let Some(full) = self.full() {
+            return Err(full);
         }
         let deliveries = request.to.into_iter().map(|(recipient, message_id)| Delivery {
             recipient,
@@ -72,14 +76,12 @@ impl Outbox {
             alert: request.alert,
             deliveries: deliveries.collect(),
         };
-        if self.pending_bytes + super::keep::size_of(&record) > self.limits.pending_bytes_max {
-            return Err(self.full());
-        }
         self.insert(now, record.clone(), false);
         Ok(Accepted {
             record,
             duplicate: false,
             durable: false,
+            forgotten: None,
         })
     }
 
@@ -132,19 +134,41 @@ impl Outbox {
 
     fn duplicate_of(&self, now: Now, request: &AcceptRequest) -> Option<Accepted> {
         let key = (request.route.clone(), request.alert.key.clone()?);
-        let first = self.entries.get(self.by_key.get(&key)?)?;
-        let counts = first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key();
-        counts.then(|| Accepted {
-            record: first.record.clone(),
+        let first = self.by_key.get(&key).and_then(|seq| self.entries.get(seq));
+        let first =
+            first.filter(|first| first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key());
+        if let Some(first) = first {
+            return Some(Accepted {
+                record: first.record.clone(),
+                duplicate: true,
+                durable: first.durable,
+                forgotten: None,
+            });
+        }
+        let first = self.keys.find(now, Fingerprint::of(&key.0, &key.1))?;
+        Some(Accepted {
+            record: AlertRecord {
+                seq: first.seq,
+                id: first.id,
+                route: request.route.clone(),
+                session: request.session.clone(),
+                accepted_at: first.accepted_at,
+                alert: request.alert.clone(),
+                deliveries: Vec::new(),
+            },
             duplicate: true,
-            durable: first.durable,
+            durable: true,
+            forgotten: Some(first.step),
         })
     }
 
-    fn full(&self) -> OutboxFull {
-        OutboxFull {
+    /// Whether the next new alert is refused. Its own size does not count, so that health and every sender are told the
+    /// same; the bound in bytes can be passed by one alert.
+    pub fn full(&self) -> Option<OutboxFull> {
+        let full = self.pending.len() >= self.limits.pending_max || self.pending_bytes >= self.limits.pending_bytes_max;
+        full.then_some(OutboxFull {
             pending: self.pending.len(),
             pending_bytes: self.pending_bytes,
-        }
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Instant;
 
 use super::history::Happened;
+use super::keys::KeyRecord;
 use super::record::{AlertRecord, MessageId, Step, Timestamp};
 use crate::alert::{Recipient, SessionName};
 
@@ -111,8 +112,14 @@ pub enum Output {
     /// Sends go out and no ack comes back: the line looks alive and is not. Recycle it.
     Suspect { session: SessionName },
     /// The record may be deleted, with the next write that is worth one: it comes back, and is forgotten again, if that
-    /// is lost. `happened` goes into the journal with it.
-    Forget { seq: u64, happened: Vec<Happened> },
+    /// is lost. `happened` goes into the journal with it, and `key` takes its place where that still counts.
+    Forget {
+        seq: u64,
+        key: Option<KeyRecord>,
+        happened: Vec<Happened>,
+    },
+    /// The key of this forgotten alert may be deleted, with the next write that is worth one.
+    ForgetKey { seq: u64 },
 }
 
 /// Why a deadline stands.
@@ -122,8 +129,6 @@ pub enum Reason {
     Ack { seq: u64 },
     /// The pause after a failed send of this alert ends.
     Retry { seq: u64 },
-    /// The key of this alert stops counting.
-    KeyEnds { seq: u64 },
     /// This alert has been kept long enough.
     KeepEnds { seq: u64 },
 }
@@ -133,7 +138,6 @@ impl fmt::Display for Reason {
         match self {
             Self::Ack { seq } => write!(f, "the server's ack for alert {seq} is due"),
             Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
-            Self::KeyEnds { seq } => write!(f, "the key of alert {seq} stops counting"),
             Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
         }
     }

@@ -20,13 +20,10 @@ pub(super) struct Entry {
     pub keep_until: Option<Instant>,
 }
 
-/// The settled alerts, in two orders of forgetting.
+/// The settled alerts, by the end of their time: in the order in which they are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// Those whose key still counts, by the end of that. Forgetting one of them early could send an alert twice.
-    pub keyed: BTreeSet<(Instant, u64)>,
-    /// All others, by the end of their time.
-    pub plain: BTreeSet<(Instant, u64)>,
+    pub ends: BTreeSet<(Instant, u64)>,
     pub bytes: usize,
 }
 
@@ -124,10 +121,7 @@ impl Outbox {
             (true, Some(until)) => {
                 entry.keep_until = None;
                 let bytes = entry.bytes;
-                self.kept.plain.remove(&(until, seq));
-                if let Some(dedup_until) = entry.dedup_until {
-                    self.kept.keyed.remove(&(dedup_until, seq));
-                }
+                self.kept.ends.remove(&(until, seq));
                 self.kept.bytes -= bytes;
                 self.pending.insert(seq);
                 self.pending_bytes += bytes;
@@ -136,10 +130,7 @@ impl Outbox {
                 let settled_at = entry.record.deliveries.iter().map(|delivery| delivery.since).max();
                 let until = ends(now, settled_at.unwrap_or(entry.record.accepted_at), keep);
                 entry.keep_until = Some(until);
-                match entry.dedup_until {
-                    Some(dedup_until) if dedup_until > now.mono => self.kept.keyed.insert((dedup_until, seq)),
-                    Some(_) | None => self.kept.plain.insert((until, seq)),
-                };
+                self.kept.ends.insert((until, seq));
                 self.kept.bytes += entry.bytes;
                 self.pending_bytes -= entry.bytes;
                 self.pending.remove(&seq);
@@ -151,45 +142,33 @@ impl Outbox {
 
     /// Forgets the settled alerts that are over a limit, those first that would be forgotten first anyway.
     fn trim(&mut self, now: Now) {
-        loop {
-            let plain = self.kept.plain.first().map(|(_, seq)| *seq);
-            let keyed = self.kept.keyed.first().map(|(_, seq)| *seq);
-            let seq = if self.kept.plain.len() > self.limits.settled_max {
-                plain
-            } else if self.kept.keyed.len() > self.limits.dedup_max {
-                keyed
-            } else if self.kept.bytes > self.limits.settled_bytes_max {
-                plain.or(keyed)
-            } else {
-                None
+        while self.kept.ends.len() > self.limits.settled_max || self.kept.bytes > self.limits.settled_bytes_max {
+            let Some(&(_, seq)) = self.kept.ends.first() else {
+                return;
             };
-            let Some(seq) = seq else { return };
             self.forget(now, seq);
         }
     }
 
-    /// Deletes a settled alert here and asks the shell to do so on the disk.
+    /// Deletes a settled alert here and asks the shell to do so on the disk. Its key stays for its day: whatever else comes,
+    /// its sender's next try is not sent again.
     fn forget(&mut self, now: Now, seq: u64) {
         // What was not fetched yet has happened all the same.
         let mut happened = self.dirty.remove(&seq).unwrap_or_default();
         let record = self.entries.get(&seq).map(|entry| &entry.record);
         happened.extend(record.map(|record| Happened::to_all(record, now.wall, Happening::Forgotten)));
+        let kept = self.key_of(now, seq);
         self.remove(seq);
-        self.outputs.push_back(Output::Forget { seq, happened });
+        let key = kept.as_ref().map(|(key, _)| key.clone());
+        self.outputs.push_back(Output::Forget { seq, key, happened });
+        if let Some((key, until)) = kept {
+            self.keep_key(now, key, until);
+        }
     }
 
-    /// Ends the time of keys and of settled alerts that have passed.
+    /// Forgets the settled alerts whose time is over.
     pub(super) fn expire(&mut self, now: Now) {
-        while let Some((at, seq)) = self.kept.keyed.first().copied() {
-            if at > now.mono {
-                break;
-            }
-            self.kept.keyed.remove(&(at, seq));
-            if let Some(until) = self.entries.get(&seq).and_then(|entry| entry.keep_until) {
-                self.kept.plain.insert((until, seq));
-            }
-        }
-        while let Some((at, seq)) = self.kept.plain.first().copied() {
+        while let Some((at, seq)) = self.kept.ends.first().copied() {
             if at > now.mono {
                 break;
             }
@@ -203,14 +182,11 @@ impl Outbox {
         let Some(entry) = self.entries.remove(&seq) else { return };
         let record = &entry.record;
         if let Some(until) = entry.keep_until {
-            self.kept.plain.remove(&(until, seq));
+            self.kept.ends.remove(&(until, seq));
             self.kept.bytes -= entry.bytes;
         } else {
             self.pending.remove(&seq);
             self.pending_bytes -= entry.bytes;
-        }
-        if let Some(until) = entry.dedup_until {
-            self.kept.keyed.remove(&(until, seq));
         }
         if self.by_id.get(&record.id) == Some(&seq) {
             self.by_id.remove(&record.id);

@@ -22,6 +22,7 @@ mod accept;
 mod history;
 mod io;
 mod keep;
+mod keys;
 mod limits;
 mod line;
 mod record;
@@ -33,6 +34,7 @@ mod timers;
 pub use accept::{AcceptRequest, Accepted, OutboxFull};
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind};
+pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 
@@ -40,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::alert::{RouteName, SessionName};
 use keep::{Entry, Kept};
+use keys::Keys;
 use line::{Leg, Line};
 
 /// The whole state: every alert kept, who waits for what, and what the shell has still to fetch.
@@ -57,6 +60,7 @@ pub struct Outbox {
     pending: BTreeSet<u64>,
     pending_bytes: usize,
     kept: Kept,
+    keys: Keys,
     /// Deliveries by [`Step`].
     counts: [u64; 5],
     lines: BTreeMap<SessionName, Line>,
@@ -82,6 +86,7 @@ impl Outbox {
             pending: BTreeSet::new(),
             pending_bytes: 0,
             kept: Kept::default(),
+            keys: Keys::default(),
             counts: [0; 5],
             lines: BTreeMap::new(),
             outputs: VecDeque::new(),

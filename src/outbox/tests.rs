@@ -2,10 +2,12 @@
 
 mod asking;
 mod history;
+mod keys;
 mod names;
 mod receipts;
 mod sim;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -27,6 +29,8 @@ struct Bench {
     /// Message, text and device of what was sent again to one device.
     again: Vec<(String, String, String)>,
     forgotten: Vec<u64>,
+    /// What is on the disk of forgotten alerts.
+    keys: BTreeMap<u64, KeyRecord>,
     happened: Vec<Happened>,
 }
 
@@ -44,6 +48,7 @@ impl Bench {
             suspects: 0,
             again: Vec::new(),
             forgotten: Vec::new(),
+            keys: BTreeMap::new(),
             happened: Vec::new(),
         }
     }
@@ -67,10 +72,12 @@ impl Bench {
                 Output::SendAgain {
                     message_id, text, by, ..
                 } => self.again.push((message_id.0, text, by)),
-                Output::Forget { seq, happened } => {
+                Output::Forget { seq, key, happened } => {
                     self.forgotten.push(seq);
+                    self.keys.extend(key.map(|key| (seq, key)));
                     self.happened.extend(happened);
                 }
+                Output::ForgetKey { seq } => assert!(self.keys.remove(&seq).is_some()),
             }
         }
     }
@@ -442,29 +449,6 @@ fn a_key_counts_for_a_day_on_its_route_and_is_answered_with_the_first() {
 }
 
 #[test]
-fn a_key_survives_restart_and_the_limit_of_settled_alerts() {
-    let mut bench = Bench::new(Limits {
-        settled_max: 1,
-        ..Limits::default()
-    });
-    bench.handle(Input::SessionUp(session()));
-    let seq = bench.try_accept(&["1"], Some("k")).unwrap().record.seq;
-    bench.handle(Input::Durable { seq });
-    bench.ack("M11", None);
-    for seq in 2..6 {
-        bench.accept(&["1"]);
-        bench.ack(&format!("M{seq}1"), None);
-    }
-    assert_eq!(bench.forgotten, [2, 3, 4]);
-    let records: Vec<AlertRecord> = bench.outbox.list(false, 10).into_iter().cloned().collect();
-    let mut after = Bench::new(Limits::default());
-    after.now = bench.now;
-    after.outbox.restore(after.now, records.into_iter());
-    assert!(after.try_accept(&["1"], Some("k")).unwrap().duplicate);
-    assert!(after.try_accept(&["1"], Some("l")).unwrap().record.seq > 5);
-}
-
-#[test]
 fn settled_alerts_are_forgotten_in_time_and_take_receipts_until_then() {
     let mut bench = Bench::up();
     bench.accept(&["1"]);
@@ -501,7 +485,7 @@ fn a_full_outbox_says_so_and_keeps_nothing() {
         ..Limits::default()
     };
     let by_bytes = Limits {
-        pending_bytes_max: 2500,
+        pending_bytes_max: 1800,
         ..Limits::default()
     };
     for limits in [by_count, by_bytes] {
@@ -512,11 +496,13 @@ fn a_full_outbox_says_so_and_keeps_nothing() {
         }
         let full = bench.try_accept(&["1"], None).unwrap_err();
         assert_eq!(full.pending, 2);
+        assert_eq!(bench.outbox.full(), Some(full), "health says what senders are told");
         assert!(
             bench.try_accept(&["1"], Some("k0")).unwrap().duplicate,
             "a duplicate needs no room"
         );
         bench.handle(Input::NotDurable { seq: 1 });
+        assert_eq!(bench.outbox.full(), None);
         bench.try_accept(&["1"], None).unwrap();
     }
 }

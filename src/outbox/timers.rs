@@ -24,9 +24,8 @@ impl Outbox {
                     },
                 )
             });
-        let keyed = self.kept.keyed.first().map(|&(at, seq)| (at, Reason::KeyEnds { seq }));
-        let plain = self.kept.plain.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
-        lines.chain(keyed).chain(plain).min()
+        let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
+        lines.chain(kept).min()
     }
 
     /// Carries out every deadline that has passed. Early and repeated calls do nothing.

@@ -24,7 +24,7 @@ use super::log::{CommitError, Disk, ExportFault, Exporter, Limits, Log, LogError
 use super::{
     Batch, Lock, Store, StoreError, Tree, check, create_private, credentials, history, journal, outbox, writer,
 };
-use crate::outbox::{AlertRecord, Happened, Happening, Step, Timestamp};
+use crate::outbox::{AlertRecord, Happened, Happening, KeyRecord, Step, Timestamp};
 
 /// What a held alert says for itself.
 const HELD: &str =
@@ -45,7 +45,7 @@ pub fn goes_along(tree: Tree) -> bool {
         | Tree::PnMapping
         | Tree::TcToken => true,
         // What was promised, and what was received.
-        Tree::Outbox | Tree::Inbound | Tree::InboundIdentity | Tree::Journal | Tree::LineEnd => true,
+        Tree::Outbox | Tree::AlertKey | Tree::Inbound | Tree::InboundIdentity | Tree::Journal | Tree::LineEnd => true,
         // Ratchets, keys that are good for one use, and what is only true together with them.
         Tree::Session
         | Tree::PreKey
@@ -291,6 +291,10 @@ impl Backup {
             ours.insert((alert.id.clone(), alert.seq), alert);
         }
         let kept: BTreeSet<String> = ours.keys().map(|(id, _)| id.clone()).collect();
+        let our_keys: Vec<KeyRecord> = under(&present, Tree::AlertKey)
+            .map(|(key, value)| outbox::decode_key(key, value))
+            .collect::<Result<_, _>>()?;
+        let forgotten: BTreeSet<&str> = our_keys.iter().map(|key| key.id.as_str()).collect();
         let run = raw_key(Tree::Meta, history::RUN_KEY);
         for (raw, value) in self.state.into_iter().filter(|(raw, _)| *raw != run) {
             let row = match tree_of(&raw) {
@@ -298,6 +302,10 @@ impl Backup {
                 Some(Tree::Outbox) => {
                     let mut alert = outbox::decode(&raw[1..], &value)?;
                     seq_max = seq_max.max(alert.seq);
+                    // The state has seen it through.
+                    if forgotten.contains(alert.id.as_str()) {
+                        continue;
+                    }
                     match take(&mut ours, &alert.id) {
                         // The state that the backup was made of, or a copy: it knows what became of this one.
                         Some(own) => alert = AlertRecord { seq: alert.seq, ..own },
@@ -310,16 +318,31 @@ impl Backup {
                     }
                     outbox::encode(&alert)?
                 }
+                Some(Tree::AlertKey) => {
+                    let key = outbox::decode_key(&raw[1..], &value)?;
+                    seq_max = seq_max.max(key.seq);
+                    if forgotten.contains(key.id.as_str()) {
+                        continue;
+                    }
+                    value
+                }
                 _ => value,
             };
             next.insert(raw, row);
         }
-        for mut alert in ours.into_values() {
-            let Some(seq) = alert.seq.checked_add(seq_max) else {
+        let beyond = |seq: u64| {
+            seq.checked_add(seq_max).ok_or_else(|| {
                 let text = "the numbers of the alerts in the backup leave none for those of the state";
-                return Err(BackupError::Refused(text.into()));
-            };
-            alert.seq = seq;
+                BackupError::Refused(text.into())
+            })
+        };
+        for mut key in our_keys {
+            key.seq = beyond(key.seq)?;
+            let raw = raw_key(Tree::AlertKey, &key.seq.to_be_bytes());
+            next.insert(raw, outbox::encode_key(&key)?);
+        }
+        for mut alert in ours.into_values() {
+            alert.seq = beyond(alert.seq)?;
             let raw = raw_key(Tree::Outbox, &alert.seq.to_be_bytes());
             next.insert(raw, outbox::encode(&alert)?);
         }
@@ -424,4 +447,63 @@ fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Happened> {
         }
     }
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Alert;
+    use crate::outbox::{Delivery, Fingerprint, MessageId};
+
+    fn waiting(seq: u64, id: &str) -> (Vec<u8>, Vec<u8>) {
+        let record = AlertRecord {
+            seq,
+            id: id.into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            accepted_at: Timestamp(1),
+            alert: Alert::default(),
+            deliveries: vec![Delivery {
+                recipient: "+15550100002".parse().unwrap(),
+                message_id: MessageId(format!("M{id}")),
+                step: Step::Accepted,
+                since: Timestamp(1),
+                attempts: 1,
+                note: String::new(),
+            }],
+        };
+        let value = outbox::encode(&record).unwrap();
+        (raw_key(Tree::Outbox, &seq.to_be_bytes()), value)
+    }
+
+    fn forgotten(seq: u64, id: &str) -> (Vec<u8>, Vec<u8>) {
+        let key = KeyRecord {
+            seq,
+            fingerprint: Fingerprint::of(&"family".parse().unwrap(), id),
+            id: id.into(),
+            accepted_at: Timestamp(1),
+            step: Step::Sent,
+        };
+        let value = outbox::encode_key(&key).unwrap();
+        (raw_key(Tree::AlertKey, &seq.to_be_bytes()), value)
+    }
+
+    /// An alert that waited when the backup was made and has been through since is not held, and every key goes on counting.
+    #[test]
+    fn keys_of_forgotten_alerts_stay_under_numbers_of_their_own() {
+        let state = State::from([waiting(1, "X"), waiting(2, "W"), forgotten(3, "Y"), forgotten(4, "Z")]);
+        let draft = Draft { made_at_ms: 1, state };
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        let backup = Backup::read(&bytes).unwrap();
+        let present = State::from([forgotten(1, "X"), forgotten(2, "Z"), waiting(3, "V")]);
+        let (next, held) = backup.merged_into(present, Pending::Send, 2, Leap::of(0)).unwrap();
+        assert_eq!(held, 0);
+        let alerts = under(&next, Tree::Outbox).map(|(key, value)| outbox::decode(key, value).unwrap());
+        let alerts: Vec<(u64, String)> = alerts.map(|alert| (alert.seq, alert.id)).collect();
+        assert_eq!(alerts, [(2, "W".to_owned()), (7, "V".to_owned())]);
+        let keys = under(&next, Tree::AlertKey).map(|(key, value)| outbox::decode_key(key, value).unwrap());
+        let keys: Vec<(u64, String)> = keys.map(|key| (key.seq, key.id)).collect();
+        assert_eq!(keys, [(3, "Y".to_owned()), (5, "X".to_owned()), (6, "Z".to_owned())]);
+    }
 }

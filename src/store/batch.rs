@@ -38,6 +38,8 @@ pub enum Tree {
     Journal = 35,
     /// What ended each line, and how each run began.
     LineEnd = 36,
+    /// Keys of alerts that are forgotten, by the place of the alert.
+    AlertKey = 37,
 }
 
 impl Tree {
@@ -66,7 +68,7 @@ impl Tree {
 
     /// The tree with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
-        const OTHERS: [Tree; 7] = [
+        const OTHERS: [Tree; 8] = [
             Tree::Meta,
             Tree::Quarantine,
             Tree::Outbox,
@@ -74,6 +76,7 @@ impl Tree {
             Tree::InboundIdentity,
             Tree::Journal,
             Tree::LineEnd,
+            Tree::AlertKey,
         ];
         let mut all = Self::CREDENTIALS.into_iter().chain(OTHERS);
         all.find(|tree| *tree as u8 == number)
@@ -108,6 +111,7 @@ impl Tree {
             Self::InboundIdentity => "inbound-identity",
             Self::Journal => "journal",
             Self::LineEnd => "line-end",
+            Self::AlertKey => "alert-key",
         }
     }
 }

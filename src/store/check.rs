@@ -156,6 +156,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
     match tree {
         Tree::Meta => record::version(tree, value).map(drop),
         Tree::Outbox => outbox::decode(key, value).map(drop),
+        Tree::AlertKey => outbox::decode_key(key, value).map(drop),
         Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
         Tree::Journal => journal::check_row(key, value),
         Tree::LineEnd => history::decode(value).map(drop),

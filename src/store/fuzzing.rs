@@ -7,17 +7,19 @@ use serde::de::DeserializeOwned;
 use super::credentials::{FORMS, Rewrite};
 use super::import::{self, Imported, Refusal};
 use super::inbound::InboundRecord;
+use super::outbox::AlertKeyV1;
 use super::{StoreError, Tree, history, journal, outbox, record};
 
 pub use super::backup::fuzz::{backup, is_whole_backup};
 pub use super::log::fuzz::log as frames;
 
 /// Records of trees that are not credentials.
-const OTHERS: [(Tree, Rewrite); 4] = [
+const OTHERS: [(Tree, Rewrite); 5] = [
     (Tree::Outbox, |bytes| outbox::encode(&outbox::decode_value(bytes)?)),
     (Tree::Inbound, |bytes| again::<InboundRecord>(Tree::Inbound, bytes)),
     (Tree::Journal, |bytes| journal::encode(&journal::decode(bytes)?)),
     (Tree::LineEnd, |bytes| history::encode(&history::decode(bytes)?)),
+    (Tree::AlertKey, |bytes| again::<AlertKeyV1>(Tree::AlertKey, bytes)),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {

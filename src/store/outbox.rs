@@ -2,12 +2,27 @@
 
 mod v1;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::VALUE_BYTES_MAX;
 use super::{Batch, Store, StoreError, Tree, View, journal, record};
-use crate::outbox::{AlertRecord, Happened, Happening};
-use v1::{AlertRecordV1, Notes};
+use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
+use v1::{AlertRecordV1, Notes, StepV1};
 
 const VERSION: u8 = 1;
+
+const KEY_VERSION: u8 = 1;
+
+/// What stays of a forgotten alert whose key still counts. Its number is the row's key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AlertKeyV1 {
+    /// The first bytes of a SHA-256: see [`Fingerprint`].
+    fingerprint: [u8; 16],
+    id: String,
+    /// Unix milliseconds.
+    accepted_at: u64,
+    step: StepV1,
+}
 
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
 /// five, the time of its step from one (a clock that was not set) to ten.
@@ -58,6 +73,46 @@ pub fn forget(batch: &mut Batch, seq: u64) {
     batch.delete(Tree::Outbox, &seq.to_be_bytes());
 }
 
+/// Adds the write of a forgotten alert's key to `batch`.
+///
+/// # Errors
+/// It is too large for the store.
+pub fn put_key(batch: &mut Batch, key: &KeyRecord) -> Result<(), StoreError> {
+    batch.put(Tree::AlertKey, &key.seq.to_be_bytes(), encode_key(key)?)
+}
+
+/// Adds the removal of the key of the alert numbered `seq` to `batch`.
+pub fn forget_key(batch: &mut Batch, seq: u64) {
+    batch.delete(Tree::AlertKey, &seq.to_be_bytes());
+}
+
+/// The value that stands under the number of a forgotten alert.
+pub(super) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
+    let kept = AlertKeyV1 {
+        fingerprint: key.fingerprint.0,
+        id: key.id.clone(),
+        accepted_at: key.accepted_at.0,
+        step: key.step.into(),
+    };
+    record::encode(Tree::AlertKey, KEY_VERSION, &kept)
+}
+
+/// The key of a row of forgotten alerts.
+pub(super) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreError> {
+    let seq = key.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Record {
+        tree: Tree::AlertKey.name(),
+        cause: "its key is no number".to_owned(),
+    })?;
+    let kept: AlertKeyV1 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
+    Ok(KeyRecord {
+        seq,
+        fingerprint: Fingerprint(kept.fingerprint),
+        id: kept.id,
+        accepted_at: Timestamp(kept.accepted_at),
+        step: kept.step.into(),
+    })
+}
+
 /// Writes a newly accepted alert, and that it was accepted; but not into the last room there is: that is for the line, and
 /// for what becomes of the alerts before it.
 ///
@@ -84,6 +139,8 @@ pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError
 pub struct Loaded {
     /// In the order of acceptance.
     pub alerts: Vec<AlertRecord>,
+    /// Of alerts that are forgotten.
+    pub keys: Vec<KeyRecord>,
     /// Records that could not be read. They stay where they are: a later version may have written them.
     pub damaged: Vec<StoreError>,
     /// The highest number in use, damaged records included: no new alert may take the place of one.
@@ -104,6 +161,17 @@ pub fn load(view: &View) -> Result<Loaded, StoreError> {
         match decode_value(&value) {
             Ok(alert) => loaded.alerts.push(alert),
             Err(error) => loaded.damaged.push(error),
+        }
+    }
+    for entry in view.scan(Tree::AlertKey, b"") {
+        let (key, value) = entry?;
+        if let Some(seq) = key.first_chunk::<8>() {
+            loaded.seq_max = loaded.seq_max.max(u64::from_be_bytes(*seq));
+        }
+        match decode_key(&key, &value) {
+            Ok(key) => loaded.keys.push(key),
+            // One key less may let one alert through twice; that is no reason to be called damaged for days.
+            Err(error) => log::warn!("the key of a forgotten alert is left out: {error}"),
         }
     }
     Ok(loaded)
@@ -238,6 +306,22 @@ mod tests {
         alert.alert.text.truncate(1000);
         let value = encode(&alert).unwrap();
         assert_eq!(decode(&1u64.to_be_bytes(), &value).unwrap(), alert);
+    }
+
+    /// The form of version 1, which must stay readable.
+    #[test]
+    fn a_key_on_disk_is_as_version_1_wrote_it() {
+        let key = KeyRecord {
+            seq: 7,
+            fingerprint: Fingerprint::of(&"family".parse().unwrap(), "backup-2026-01-01"),
+            id: "AAAAAAAAAAAA".into(),
+            accepted_at: Timestamp(1_767_225_600_000),
+            step: Step::Delivered,
+        };
+        let written = "013c544e5459ecb618fa450c948caa18770c41414141414141414141414180d0eab6b73302";
+        assert_eq!(record::hex(&encode_key(&key).unwrap()), written);
+        let read = decode_key(&7u64.to_be_bytes(), &record::from_hex(written)).unwrap();
+        assert_eq!(read, key);
     }
 
     #[test]

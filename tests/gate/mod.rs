@@ -20,6 +20,9 @@ use tautline::gateway::{Accepted, Gateway, Limits, Refusal, Relay};
 use tautline::outbox::{Happening, Step};
 
 /// A test that waits longer than this has failed.
+/// An alert that was there once.
+pub const FORGOTTEN: &str = "AAAAAAAAfrgt";
+
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
@@ -256,6 +259,10 @@ impl Relay for FakeRelay {
                 Ok(lines[lines.len().saturating_sub(limit)..].to_vec())
             }
         }
+    }
+
+    fn is_forgotten(&self, id: &str) -> bool {
+        id == FORGOTTEN
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {

@@ -1,7 +1,7 @@
 //! What the courier writes later: changed alerts, the end of old ones, and what the journal is told, each in one transaction
 //! with what it tells of.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use futures_lite::future;
 
 use super::Courier;
 use crate::appliance::clock;
-use crate::outbox::{AlertRecord, Happened};
+use crate::outbox::{AlertRecord, Happened, KeyRecord};
 use crate::store::journal::{self, Entry, Event};
 use crate::store::{Batch, StoreError, outbox as outbox_store};
 
@@ -33,7 +33,9 @@ pub(super) struct PutOff {
     /// By the alert's number. The latest record of each counts.
     changed: BTreeMap<u64, Change>,
     /// Alerts to be deleted. They wait for a write that is worth it: an idle box must not write for them.
-    forgotten: BTreeMap<u64, Vec<Happened>>,
+    forgotten: BTreeMap<u64, Forgotten>,
+    /// Alerts whose keys are to be deleted. They wait likewise, and until those before have been deleted.
+    keys_ended: BTreeSet<u64>,
     sessions: VecDeque<Entry>,
     /// When an entry about a session was last written.
     sessions_written: Option<Instant>,
@@ -47,10 +49,17 @@ struct Change {
     happened: Vec<(u64, Happened)>,
 }
 
+struct Forgotten {
+    /// What takes the alert's place.
+    key: Option<KeyRecord>,
+    happened: Vec<Happened>,
+}
+
 /// One transaction out of what is put off, to be put back if it is refused.
 struct Taken {
     changed: Vec<(u64, Change)>,
-    forgotten: Vec<(u64, Vec<Happened>)>,
+    forgotten: Vec<(u64, Forgotten)>,
+    keys_ended: Vec<u64>,
     sessions: Vec<Entry>,
     /// One transaction did not hold all.
     more: bool,
@@ -82,7 +91,7 @@ impl PutOff {
         }
     }
 
-    fn forget(&mut self, seq: u64, happened: Vec<Happened>) {
+    fn forget(&mut self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
         let before = self.changed.remove(&seq);
         let mut all: Vec<Happened> = before
             .into_iter()
@@ -90,7 +99,12 @@ impl PutOff {
             .map(|(_, it)| it)
             .collect();
         all.extend(happened);
-        self.forgotten.insert(seq, all);
+        self.forgotten.insert(seq, Forgotten { key, happened: all });
+    }
+
+    fn forget_key(&mut self, seq: u64) {
+        // It may be on its way to the disk at this moment, and be refused there and put back.
+        self.keys_ended.insert(seq);
     }
 
     fn tell(&mut self, entry: Entry) {
@@ -104,6 +118,7 @@ impl PutOff {
         let mut taken = Taken {
             changed: Vec::new(),
             forgotten: Vec::new(),
+            keys_ended: Vec::new(),
             sessions: self.sessions.drain(..).collect(),
             more: false,
         };
@@ -117,16 +132,23 @@ impl PutOff {
         {
             taken.forgotten.push(forgotten);
         }
-        taken.more = !self.changed.is_empty() || !self.forgotten.is_empty();
+        // None before its alert.
+        while self.forgotten.is_empty()
+            && taken.changed.len() + taken.forgotten.len() + taken.keys_ended.len() < BATCH_MAX
+            && let Some(seq) = self.keys_ended.pop_first()
+        {
+            taken.keys_ended.push(seq);
+        }
+        taken.more = !self.changed.is_empty() || !self.forgotten.is_empty() || !self.keys_ended.is_empty();
         taken
     }
 
     /// What was refused waits again. What has come meanwhile is newer.
     fn put_back(&mut self, taken: Taken) {
         for (seq, mut older) in taken.changed {
-            if let Some(happened) = self.forgotten.get_mut(&seq) {
+            if let Some(forgotten) = self.forgotten.get_mut(&seq) {
                 let older = older.happened.into_iter().map(|(_, it)| it);
-                happened.splice(0..0, older);
+                forgotten.happened.splice(0..0, older);
                 continue;
             }
             if let Some(newer) = self.changed.remove(&seq) {
@@ -136,6 +158,7 @@ impl PutOff {
             self.changed.insert(seq, older);
         }
         self.forgotten.extend(taken.forgotten);
+        self.keys_ended.extend(taken.keys_ended);
         for entry in taken.sessions.into_iter().rev() {
             if self.sessions.len() < SESSION_ENTRIES_MAX {
                 self.sessions.push_front(entry);
@@ -165,9 +188,17 @@ impl Taken {
         told.sort_by_key(|(order, _)| *order);
         let mut entries = self.sessions.clone();
         entries.extend(told.into_iter().map(|(_, entry)| entry));
-        for (seq, happened) in &self.forgotten {
+        for (seq, Forgotten { key, happened }) in &self.forgotten {
             outbox_store::forget(&mut batch, *seq);
+            if let Some(key) = key
+                && let Err(error) = outbox_store::put_key(&mut batch, key)
+            {
+                log::error!("the key of alert {} cannot be written: {error}", key.id);
+            }
             entries.extend(happened.iter().cloned().map(Entry::from));
+        }
+        for seq in &self.keys_ended {
+            outbox_store::forget_key(&mut batch, *seq);
         }
         (batch, entries)
     }
@@ -183,8 +214,12 @@ impl Courier {
         self.persist_due.notify(usize::MAX);
     }
 
-    pub(super) fn forget_later(&self, seq: u64, happened: Vec<Happened>) {
-        self.put_off().forget(seq, happened);
+    pub(super) fn forget_later(&self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
+        self.put_off().forget(seq, key, happened);
+    }
+
+    pub(super) fn forget_key_later(&self, seq: u64) {
+        self.put_off().forget_key(seq);
     }
 
     /// Something about a session for the journal.
@@ -253,7 +288,7 @@ impl Courier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::{Happening, Timestamp};
+    use crate::outbox::{Fingerprint, Happening, Step, Timestamp};
 
     fn online(at: u64) -> Entry {
         let session = "default".parse().unwrap();
@@ -305,7 +340,7 @@ mod tests {
             delivery: None,
         };
         for seq in 0..1000 {
-            put_off.forget(seq, vec![forgotten.clone()]);
+            put_off.forget(seq, None, vec![forgotten.clone()]);
         }
         assert_eq!(put_off.due(Instant::now()), None);
         // The next write takes along what one transaction may hold.
@@ -314,5 +349,40 @@ mod tests {
         assert_eq!(taken.batch().1.len(), BATCH_MAX);
         put_off.put_back(taken);
         assert_eq!(put_off.forgotten.len(), 1000);
+    }
+
+    #[test]
+    fn a_key_is_written_with_the_end_of_its_alert_and_deleted_after_it() {
+        let key = |seq: u64| KeyRecord {
+            seq,
+            fingerprint: Fingerprint([seq as u8; 16]),
+            id: format!("A{seq}"),
+            accepted_at: Timestamp(1),
+            step: Step::Sent,
+        };
+        let mut put_off = PutOff::default();
+        for seq in 0..200 {
+            put_off.forget(seq, Some(key(seq)), Vec::new());
+        }
+        put_off.forget_key(150);
+        let first = put_off.take();
+        assert_eq!((first.forgotten.len(), first.keys_ended.len()), (BATCH_MAX, 0));
+        let second = put_off.take();
+        assert_eq!(
+            (second.forgotten.len(), second.keys_ended),
+            (200 - BATCH_MAX, vec![150])
+        );
+        assert!(!second.more);
+        assert!(
+            second
+                .forgotten
+                .iter()
+                .all(|(seq, forgotten)| forgotten.key == Some(key(*seq)))
+        );
+        // An end that comes while its alert's is refused by the disk.
+        put_off.forget_key(3);
+        put_off.put_back(first);
+        assert_eq!(put_off.take().forgotten.len(), BATCH_MAX);
+        assert_eq!(put_off.take().keys_ended, [3]);
     }
 }

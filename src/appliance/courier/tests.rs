@@ -21,7 +21,7 @@ const LOG: LogLimits = LogLimits {
 fn limits() -> Limits {
     Limits {
         settled_max: 200,
-        dedup_max: 100,
+        keys_max: 100,
         settled_bytes_max: 256 * 1024,
         ..Limits::default()
     }
@@ -174,6 +174,29 @@ fn the_history_is_written_with_each_step_and_survives_a_restart() {
     assert_eq!(bench.history(&id), expected);
 }
 
+#[test]
+fn a_key_counts_after_its_alert_is_forgotten_and_the_relay_has_started_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(directory.path());
+    let keyed = |number: usize| Alert {
+        key: Some(format!("key {number}")),
+        ..alert(&"x".repeat(10_000))
+    };
+    let ids = bench.publish((0..60).map(keyed).collect());
+    for message in ids.iter().flat_map(|id| bench.messages(id)) {
+        bench.ack(message, None);
+    }
+    bench.persist();
+    for _ in 0..2 {
+        let forgotten = ids.iter().filter(|id| bench.courier.outbox().get(id).is_none()).count();
+        assert!(forgotten > 30, "{forgotten}");
+        assert_eq!(bench.rows(Tree::AlertKey).0, forgotten);
+        assert_eq!(bench.publish((0..60).map(keyed).collect()), ids, "each is its first");
+        drop(bench);
+        bench = Bench::open(directory.path());
+    }
+}
+
 /// Whatever passes through, what stays is bounded: rows, bytes, the log and the index.
 #[test]
 fn thousands_of_alerts_leave_a_bounded_state() {
@@ -210,8 +233,10 @@ fn thousands_of_alerts_leave_a_bounded_state() {
         }
         let (alerts, bytes) = bench.rows(Tree::Outbox);
         let (entries, told) = bench.rows(Tree::Journal);
-        // What waits, what is kept for one reason or the other, and what a write has not taken away yet.
-        assert!(alerts <= 20 + 300 + TOGETHER, "{alerts} alerts");
+        let (keys, _) = bench.rows(Tree::AlertKey);
+        // What waits, what is kept, and what a write has not taken away yet.
+        assert!(alerts <= 20 + 200 + TOGETHER, "{alerts} alerts");
+        assert!(keys <= 100 + TOGETHER, "{keys} keys");
         assert!(entries as u64 <= journal::ENTRIES_MAX, "{entries} entries");
         let log = std::fs::metadata(newest_log(directory.path())).unwrap().len();
         let live = (bytes + told) as u64;

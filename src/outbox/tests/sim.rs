@@ -45,12 +45,17 @@ struct World {
     /// Records on the disk. Changes reach it late or, with a restart in between, never.
     disk: BTreeMap<u64, AlertRecord>,
     unwritten: VecDeque<AlertRecord>,
+    /// What stands there of forgotten alerts, and what is to be forgotten there: late, and with a restart in between never.
+    disk_keys: BTreeMap<u64, KeyRecord>,
+    forgets: VecDeque<(u64, Option<KeyRecord>)>,
+    /// The messages of alerts with a key, by the key.
+    keyed: BTreeMap<String, Vec<MessageId>>,
     /// Accepted, told to the disk, not reported yet.
     writing: Vec<AlertRecord>,
     /// On the line towards the server, and what comes back.
     outward: VecDeque<(u64, Recipient, MessageId)>,
     inward: Vec<Input>,
-    durable: BTreeMap<u64, Vec<Recipient>>,
+    durable: BTreeMap<u64, Vec<(Recipient, MessageId)>>,
     /// Messages the server refuses for good.
     refused: BTreeSet<MessageId>,
     steps: BTreeMap<MessageId, Step>,
@@ -62,6 +67,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let limits = Limits {
             in_flight_max: 2,
+            settled_max: 3,
             ..Limits::default()
         };
         Self {
@@ -76,6 +82,9 @@ impl World {
             phone: Phone::default(),
             disk: BTreeMap::new(),
             unwritten: VecDeque::new(),
+            disk_keys: BTreeMap::new(),
+            forgets: VecDeque::new(),
+            keyed: BTreeMap::new(),
             writing: Vec::new(),
             outward: VecDeque::new(),
             inward: Vec::new(),
@@ -120,7 +129,11 @@ impl World {
                     }
                     self.unwritten.push_back(record);
                 }
-                Output::Forget { .. } => unreachable!("nothing is old enough here"),
+                Output::Forget { seq, key, .. } => {
+                    self.unwritten.retain(|record| record.seq != seq);
+                    self.forgets.push_back((seq, key));
+                }
+                Output::ForgetKey { .. } => unreachable!("no day is over here"),
                 Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }
@@ -134,12 +147,14 @@ impl World {
         let to = to
             .iter()
             .map(|to| (recipient(&to.to_string()), MessageId(format!("M{number}-{to}"))));
+        let key = self.random.one_in(2).then(|| format!("k{}", self.random.below(12)));
         let request = AcceptRequest {
             route: "family".parse().unwrap(),
             session: session(),
             to: to.collect(),
             alert: Alert {
                 text: format!("text {number}"),
+                key: key.clone(),
                 ..Alert::default()
             },
             alert_id: format!("A{number}"),
@@ -150,6 +165,16 @@ impl World {
             }
         }
         let accepted = self.outbox.accept(self.now, request).unwrap();
+        if accepted.duplicate {
+            return self.drain();
+        }
+        if let Some(key) = key {
+            let before = self.keyed.entry(key.clone()).or_default();
+            let shown = before.iter().any(|message| self.phone.seen.contains(message));
+            assert!(!shown, "{key} is accepted again, and was shown");
+            let messages = accepted.record.deliveries.iter();
+            before.extend(messages.map(|delivery| delivery.message_id.clone()));
+        }
         self.writing.push(accepted.record);
         self.drain();
     }
@@ -167,7 +192,7 @@ impl World {
             let to = record
                 .deliveries
                 .iter()
-                .map(|delivery| delivery.recipient.clone())
+                .map(|delivery| (delivery.recipient.clone(), delivery.message_id.clone()))
                 .collect();
             self.durable.insert(seq, to);
             self.disk.insert(seq, record);
@@ -178,6 +203,9 @@ impl World {
     fn write_one(&mut self) {
         if let Some(record) = self.unwritten.pop_front() {
             self.disk.insert(record.seq, record);
+        } else if let Some((seq, key)) = self.forgets.pop_front() {
+            self.disk.remove(&seq);
+            self.disk_keys.extend(key.map(|key| (seq, key)));
         }
     }
 
@@ -283,12 +311,13 @@ impl World {
             self.write_one();
         }
         self.unwritten.clear();
+        self.forgets.clear();
         for record in std::mem::take(&mut self.writing) {
             if self.random.one_in(2) {
                 let to = record
                     .deliveries
                     .iter()
-                    .map(|delivery| delivery.recipient.clone())
+                    .map(|delivery| (delivery.recipient.clone(), delivery.message_id.clone()))
                     .collect();
                 self.durable.insert(record.seq, to);
                 self.disk.insert(record.seq, record);
@@ -297,6 +326,7 @@ impl World {
         self.steps.clear();
         let seed = self.random.below(u64::MAX);
         self.outbox = Outbox::new(self.limits.clone(), seed);
+        self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
         self.outbox.restore(self.now, self.disk.values().cloned());
         self.drain();
     }
@@ -357,8 +387,14 @@ impl World {
                 .list(false, usize::MAX)
                 .into_iter()
                 .find(|record| record.seq == *seq);
-            let record = record.expect("an accepted alert is gone");
-            for (delivery, to) in record.deliveries.iter().zip(to) {
+            let Some(record) = record else {
+                // It is forgotten, and has been through before.
+                for (to, _) in to.iter().filter(|(_, message_id)| !self.refused.contains(message_id)) {
+                    expected.entry(to.clone()).or_default().push(*seq);
+                }
+                continue;
+            };
+            for (delivery, (to, _)) in record.deliveries.iter().zip(to) {
                 if self.refused.contains(&delivery.message_id) {
                     assert_eq!(delivery.step, Step::Failed);
                 } else {

@@ -48,7 +48,7 @@ struct DeliveryV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-enum StepV1 {
+pub(super) enum StepV1 {
     Accepted,
     Sent,
     Delivered,

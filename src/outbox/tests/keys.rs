@@ -1,0 +1,117 @@
+//! A key counts for its day, whatever becomes of its alert's record.
+
+use super::*;
+
+/// One settled alert is kept, and no more.
+fn bench(limits: Limits) -> Bench {
+    let mut bench = Bench::new(Limits {
+        settled_max: 1,
+        ..limits
+    });
+    bench.handle(Input::SessionUp(session()));
+    bench
+}
+
+/// Accepts an alert with `key`, and sends it. Its number.
+fn send(bench: &mut Bench, key: Option<&str>) -> u64 {
+    let accepted = bench.try_accept(&["1"], key).unwrap();
+    assert!(!accepted.duplicate);
+    let seq = accepted.record.seq;
+    bench.handle(Input::Durable { seq });
+    bench.ack(&format!("M{seq}1"), None);
+    seq
+}
+
+/// What a restart makes of it.
+fn restarted(bench: &Bench) -> Bench {
+    let records: Vec<AlertRecord> = bench.outbox.list(false, 1000).into_iter().cloned().collect();
+    let mut after = Bench::new(bench.outbox.limits.clone());
+    after.now = bench.now;
+    after.keys = bench.keys.clone();
+    after.outbox.restore_keys(after.now, bench.keys.values().cloned());
+    after.outbox.restore(after.now, records.into_iter());
+    after.drain();
+    after
+}
+
+#[test]
+fn a_forgotten_alert_answers_for_its_key_until_the_day_is_over() {
+    let mut bench = bench(Limits::default());
+    let first = send(&mut bench, Some("k"));
+    let at = bench.now.wall;
+    bench.receipt("M11", ReceiptKind::Delivered);
+    for other in 0..300 {
+        send(&mut bench, Some(&format!("other {other}")));
+    }
+    assert!(bench.outbox.get("A1").is_none() && bench.outbox.is_forgotten("A1"));
+    assert!(!bench.outbox.is_forgotten("A999"));
+    bench.pass(DAY - SECOND);
+    // A step of the wall clock does not move the end.
+    bench.now.wall.0 += 400 * DAY.as_millis() as u64;
+    let again = bench.try_accept(&["1"], Some("k")).unwrap();
+    assert!(again.duplicate && again.durable);
+    assert_eq!(again.forgotten, Some(Step::Delivered));
+    assert_eq!(
+        (again.record.seq, again.record.id.as_str(), again.record.accepted_at),
+        (first, "A1", at)
+    );
+    bench.pass(SECOND);
+    send(&mut bench, Some("k"));
+}
+
+#[test]
+fn the_key_of_a_forgotten_alert_survives_a_restart_and_its_number_is_not_used_again() {
+    let mut bench = bench(Limits::default());
+    for key in ["k", "l"] {
+        send(&mut bench, Some(key));
+    }
+    let newest = send(&mut bench, Some("m"));
+    bench.outbox.remove(newest);
+    bench.pass(DAY / 2);
+    let mut after = restarted(&bench);
+    for key in ["k", "l"] {
+        assert!(after.try_accept(&["1"], Some(key)).unwrap().duplicate, "{key}");
+    }
+    assert_eq!(after.try_accept(&["1"], None).unwrap().record.seq, 3);
+    after.pass(DAY / 2);
+    let mut after = restarted(&after);
+    assert!(after.keys.is_empty(), "their day is over: {:?}", after.keys);
+    assert!(!after.try_accept(&["1"], Some("k")).unwrap().duplicate);
+}
+
+#[test]
+fn a_key_is_of_its_route_alone() {
+    let (one, other) = ("family".parse().unwrap(), "famil".parse().unwrap());
+    assert_ne!(Fingerprint::of(&one, "k"), Fingerprint::of(&one, "l"));
+    assert_ne!(Fingerprint::of(&one, "k"), Fingerprint::of(&other, "k"));
+    assert_ne!(Fingerprint::of(&one, "k"), Fingerprint::of(&other, "yk"));
+}
+
+#[test]
+fn an_alert_that_reached_nobody_leaves_no_key_and_one_without_a_key_neither() {
+    let mut bench = bench(Limits::default());
+    bench.try_accept(&["1"], Some("k")).unwrap();
+    bench.handle(Input::Durable { seq: 1 });
+    bench.ack("M11", Some("404"));
+    for _ in 0..3 {
+        send(&mut bench, None);
+    }
+    assert_eq!((bench.forgotten.as_slice(), bench.keys.len()), (&[1, 2, 3][..], 0));
+    assert!(!bench.try_accept(&["1"], Some("k")).unwrap().duplicate);
+}
+
+#[test]
+fn the_oldest_keys_go_when_there_are_too_many() {
+    let mut bench = bench(Limits {
+        keys_max: 10,
+        ..Limits::default()
+    });
+    for key in 0..30 {
+        send(&mut bench, Some(&format!("k{key}")));
+    }
+    // The newest alert is kept whole.
+    let kept: Vec<u64> = bench.keys.keys().copied().collect();
+    assert_eq!(kept, (20..30).collect::<Vec<u64>>());
+    assert!(bench.try_accept(&["1"], Some("k19")).unwrap().duplicate);
+    assert!(!bench.try_accept(&["1"], Some("k18")).unwrap().duplicate);
+}

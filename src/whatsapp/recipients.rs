@@ -32,9 +32,9 @@ const KEYS_AT_ONCE: usize = 50;
 /// Users whose devices one question asks for.
 const USERS_AT_ONCE: usize = 256;
 
-/// Questions under way at once. A server that takes its time over each is not waited for sixteen times for a group of
-/// 800; more at once would look like a flood.
-const QUESTIONS_AT_ONCE: usize = 8;
+/// Questions under way at once: a server that takes its time over each is waited for once for a group of 800. The library
+/// asks for all of that in one question.
+const QUESTIONS_AT_ONCE: usize = 16;
 
 /// Times that a question which got no list is asked again in halves: enough to find two devices in a batch, and an end
 /// where the server gives nobody's keys.

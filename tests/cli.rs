@@ -114,12 +114,15 @@ fn publish_reads_standard_input() {
     assert_eq!(feed(b"two\nlines\n\n").code, 0);
     assert_eq!(bench.relay.taken()[0].1.text, "two\nlines");
     assert_eq!(feed(b" \n").code, 2);
-    let refused = feed(&vec![b'x'; 65 * 1024]);
+    // What is too long is cut, and it is said; only what no text is long enough for is refused.
+    let cut = feed(&vec![b'x'; 65 * 1024]);
+    assert_eq!(cut.code, 0);
+    assert!(cut.err.contains("was cut to"), "{}", cut.err);
+    let refused = feed(&vec![b'x'; 1024 * 1024 + 1]);
     assert_eq!(refused.code, 4);
     assert!(refused.err.contains("larger"), "{}", refused.err);
-    assert_eq!(feed(&vec![b'x'; 1024 * 1024 + 1]).code, 4);
-    assert_eq!(feed(b"\xff\xfe").code, 4);
-    assert_eq!(bench.relay.taken().len(), 1);
+    assert_eq!(feed(b"disk \xff full").code, 0);
+    assert_eq!(bench.relay.taken().len(), 3);
 }
 
 #[test]

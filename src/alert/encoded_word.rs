@@ -1,7 +1,9 @@
 //! RFC 2047 encoded words, as mail programs and scripts write them into header values: `=?UTF-8?B?w7w=?=`.
 //!
-//! Decodes UTF-8, US-ASCII and ISO-8859-1, as ntfy does. Anything that is not a whole, valid word stays as it was: a
+//! Decodes every charset that browsers know. Anything that is not a whole, valid word stays as it was: a
 //! title that looks odd is better than an alert that is refused.
+
+use encoding_rs::Encoding;
 
 /// `value` with its encoded words decoded. White space between two of them is dropped, as the RFC wants.
 pub(super) fn decode(value: &str) -> String {
@@ -40,13 +42,10 @@ fn word(text: &str) -> Option<(String, usize)> {
         _ => return None,
     };
     // RFC 2231 lets a language follow: UTF-8*en.
-    let charset = charset.split('*').next().unwrap_or_default().to_ascii_lowercase();
-    let decoded = match charset.as_str() {
-        "utf-8" | "us-ascii" => String::from_utf8(bytes).ok()?,
-        "iso-8859-1" => bytes.into_iter().map(char::from).collect(),
-        _ => return None,
-    };
-    Some((decoded, length))
+    let charset = charset.split('*').next().unwrap_or_default();
+    let encoding = Encoding::for_label_no_replacement(charset.as_bytes())?;
+    let decoded = encoding.decode_without_bom_handling_and_without_replacement(&bytes)?;
+    Some((decoded.into_owned(), length))
 }
 
 fn quoted(payload: &str) -> Option<Vec<u8>> {
@@ -107,7 +106,8 @@ mod tests {
             ("=?UTF-8?Q?=F?=", "=?UTF-8?Q?=F?="),
             ("=?UTF-8?Q?=FF?=", "=?UTF-8?Q?=FF?="),
             ("=?UTF-8?X?a?=", "=?UTF-8?X?a?="),
-            ("=?KOI8-R?Q?a?=", "=?KOI8-R?Q?a?="),
+            ("=?KOI8-R?B?0NLJ18XU?=", "привет"),
+            ("=?x-nothing?Q?a?=", "=?x-nothing?Q?a?="),
             ("=?UTF-8?B?!!!?=", "=?UTF-8?B?!!!?="),
             ("what =? =?", "what =? =?"),
             ("=?", "=?"),

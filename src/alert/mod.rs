@@ -1,7 +1,9 @@
 //! What an alert is, how each sender's dialect becomes one, and what is sent for it. Pure: no clock, no socket.
 
+pub mod charset;
 mod emoji;
 mod encoded_word;
+pub mod hygiene;
 mod names;
 pub mod ntfy;
 pub mod render;
@@ -36,6 +38,15 @@ pub struct Alert {
     pub click: Option<String>,
     /// The sender's de-duplication key: the same key on the same route within a day is the same alert.
     pub key: Option<String>,
+}
+
+/// What a dialect makes of a request: what stands beside the text never costs the text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parsed {
+    pub alert: Alert,
+    /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text says
+    /// so too.
+    pub warnings: Vec<String>,
 }
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.

@@ -11,93 +11,67 @@
 //! | click | `x-click` `click` | a link on a line of its own |
 //! | key (ours) | `idempotency-key` `x-key` `key` | the same key on the same route within a day is the same alert |
 //! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
-//! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | refused: it says *when*, and now would be wrong |
-//! | attach, filename | `x-attach` `attach` `a`; `x-filename` `filename` `file` `f` | refused: no attachments yet |
-//! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | refused, as ntfy does without them |
+//! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | sent at once, and the text says when it was meant for |
+//! | filename | `x-filename` `filename` `file` `f` | the body is a file: its text is sent, of anything else its name and size |
+//! | attach | `x-attach` `attach` `a` | the link is sent in the text |
+//! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
 //! | actions, icon, cache, firebase, template, sequence id | | ignored: the alert is worth more than they are |
 //!
-//! Unlike ntfy, a body over 4096 bytes is a long text and no attachment.
+//! Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or left
+//! out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
-use super::{Alert, Priority, encoded_word};
-
-/// Limits of the fields: characters, and for the text bytes. WhatsApp takes 65 536 characters in all.
-const TITLE_CHARS_MAX: usize = 1024;
-const TAGS_MAX: usize = 32;
-const TAG_CHARS_MAX: usize = 64;
-const CLICK_CHARS_MAX: usize = 2048;
-const KEY_CHARS_MAX: usize = 256;
-/// Largest text of an alert, in bytes.
-pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+use super::hygiene::{
+    self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, clean, one_line,
+};
+use super::{Alert, Parsed, Priority, charset, encoded_word, render};
 
 /// What ntfy says when a message is empty.
 const TEXT_EMPTY: &str = "triggered";
+/// Characters of a value that is quoted in a warning or a note.
+const QUOTED_CHARS_MAX: usize = 64;
+/// Characters of a file's name in a note.
+const FILENAME_CHARS_MAX: usize = 128;
 
 const DELAY: &[&str] = &["x-delay", "delay", "x-at", "at", "x-in", "in"];
-const ATTACH: &[&str] = &["x-attach", "attach", "a", "x-filename", "filename", "file", "f"];
+const ATTACH: &[&str] = &["x-attach", "attach", "a"];
+const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
 const EMAIL: &[&str] = &["x-email", "x-e-mail", "email", "e-mail", "mail", "e"];
 const CALL: &[&str] = &["x-call", "call"];
 
 /// A publish request without its transport.
 #[derive(Debug, Clone, Default)]
 pub struct NtfyRequest<'a> {
-    /// Names in any case, values as they came.
+    /// Names in any case, values decoded by [`charset::value`].
     pub headers: Vec<(&'a str, &'a str)>,
     /// Decoded.
     pub query: Vec<(&'a str, &'a str)>,
+    /// The start of the body: all of it, or more than [`TEXT_BYTES_MAX`] of text.
     pub body: &'a [u8],
+    /// The whole body's length in bytes.
+    pub body_bytes: u64,
+    /// A body that is a text and longer than this is refused, in bytes.
+    pub text_bytes_max: u64,
 }
 
 /// Why a request is no alert. The text is one line for the sender.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NtfyError {
-    #[error("invalid request: priority {0:?} invalid, use 1 to 5 or min, low, default, high, max, urgent")]
-    Priority(String),
-    #[error("invalid message: the body must be UTF-8 text, attachments are not supported yet")]
-    NotUtf8,
-    #[error("invalid request: delayed delivery is not supported yet, send it when it is due")]
-    Delay,
-    #[error("invalid request: attachments are not supported yet, send text only")]
-    Attachment,
-    #[error("invalid request: e-mail notifications are not supported")]
-    Email,
-    #[error("invalid request: phone calls are not supported")]
-    Call,
-    #[error("invalid request: {field} too long, at most {max} {unit}")]
-    TooLong {
-        field: &'static str,
-        max: usize,
-        unit: &'static str,
-    },
-    #[error("message too large, at most {TEXT_BYTES_MAX} bytes")]
-    TextTooLarge,
+    #[error("the message is larger than {0} bytes: no text is as long as that")]
+    TextTooLarge(u64),
 }
 
 impl NtfyError {
-    /// ntfy's own number where it has one, else the HTTP status followed by 00.
+    /// ntfy's own number.
     pub fn code(&self) -> u32 {
         match self {
-            Self::Email => 40001,
-            Self::Delay => 40004,
-            Self::Priority(_) => 40007,
-            Self::NotUtf8 => 40011,
-            Self::Attachment => 40014,
-            Self::Call => 40032,
-            Self::TooLong { .. } => 40000,
-            Self::TextTooLarge => 41301,
+            Self::TextTooLarge(_) => 41301,
         }
     }
 
     /// The HTTP status.
     pub fn http(&self) -> u16 {
         match self {
-            Self::TextTooLarge => 413,
-            Self::Email
-            | Self::Delay
-            | Self::Priority(_)
-            | Self::NotUtf8
-            | Self::Attachment
-            | Self::Call
-            | Self::TooLong { .. } => 400,
+            Self::TextTooLarge(_) => 413,
         }
     }
 }
@@ -105,53 +79,220 @@ impl NtfyError {
 /// Reads an alert out of a publish request.
 ///
 /// # Errors
-/// A field has no meaning as it stands, is over its limit, or asks for what would change when or whether the alert
-/// arrives.
-pub fn parse(request: &NtfyRequest<'_>) -> Result<Alert, NtfyError> {
-    for (names, refusal) in [
-        (DELAY, NtfyError::Delay),
-        (ATTACH, NtfyError::Attachment),
-        (EMAIL, NtfyError::Email),
-        (CALL, NtfyError::Call),
-    ] {
-        if request.param(names).is_some() {
-            return Err(refusal);
-        }
-    }
-    let title = one_line(&request.param(&["x-title", "title", "t"]).unwrap_or_default());
-    let click = request.param(&["x-click", "click"]).map(|click| one_line(&click));
-    let key = request
-        .param(&["idempotency-key", "x-key", "key"])
-        .map(|key| one_line(&key));
-    limit("title", &title, TITLE_CHARS_MAX)?;
-    limit("click", click.as_deref().unwrap_or_default(), CLICK_CHARS_MAX)?;
-    limit("key", key.as_deref().unwrap_or_default(), KEY_CHARS_MAX)?;
-    Ok(Alert {
-        title,
-        text: request.text()?,
-        priority: request.priority()?,
-        tags: request.tags()?,
-        click: click.filter(|click| !click.is_empty()),
-        key: key.filter(|key| !key.is_empty()),
+/// The body is a text of a size that no text has.
+pub fn parse(request: &NtfyRequest<'_>) -> Result<Parsed, NtfyError> {
+    let mut reading = Reading::default();
+    let mut alert = Alert {
+        title: reading.title(request),
+        text: String::new(),
+        priority: reading.priority(request),
+        tags: reading.tags(request),
+        click: reading.click(request),
+        key: reading.key(request),
+    };
+    let text = reading.text(request)?;
+    reading.undone(request);
+    alert.text = reading.finish(text, request, &alert);
+    Ok(Parsed {
+        alert,
+        warnings: reading.warnings,
     })
 }
 
-/// A priority as senders write it.
-///
-/// # Errors
-/// It is none of 1 to 5, min, low, default, high, max, urgent.
-pub fn priority(text: &str) -> Result<Priority, NtfyError> {
-    Ok(match text.trim().to_ascii_lowercase().as_str() {
+/// A priority as senders write it; `None` if it is none.
+pub fn priority(text: &str) -> Option<Priority> {
+    Some(match text.trim().to_ascii_lowercase().as_str() {
         "1" | "min" => Priority::Min,
         "2" | "low" => Priority::Low,
         "3" | "default" | "" => Priority::Default,
         "4" | "high" => Priority::High,
         "5" | "max" | "urgent" => Priority::Max,
-        _ => return Err(NtfyError::Priority(one_line(text).chars().take(40).collect())),
+        _ => return None,
     })
 }
 
+/// One request being read: what is told to the sender, and what the person reads behind the text.
+#[derive(Default)]
+struct Reading {
+    warnings: Vec<String>,
+    /// Each becomes a line in brackets behind the text.
+    notes: Vec<String>,
+}
+
+impl Reading {
+    fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    fn title(&mut self, request: &NtfyRequest<'_>) -> String {
+        let given = request.param(&["x-title", "title", "t"]).unwrap_or_default();
+        let (title, cut) = hygiene::shortened(&given, TITLE_CHARS_MAX);
+        if cut {
+            self.warn(format!("the title was cut to {TITLE_CHARS_MAX} characters"));
+        }
+        title
+    }
+
+    fn priority(&mut self, request: &NtfyRequest<'_>) -> Priority {
+        let given = request
+            .param(&["x-priority", "priority", "prio", "p"])
+            .unwrap_or_default();
+        priority(&given).unwrap_or_else(|| {
+            let given = quoted(&given);
+            self.warn(format!(
+                "the priority {given:?} is none of 1 to 5, min, low, default, high, max, urgent: default was taken"
+            ));
+            Priority::Default
+        })
+    }
+
+    fn tags(&mut self, request: &NtfyRequest<'_>) -> Vec<String> {
+        let list = request.param(&["x-tags", "tags", "tag", "ta"]).unwrap_or_default();
+        let mut tags: Vec<String> = list.split(',').map(one_line).filter(|tag| !tag.is_empty()).collect();
+        if tags.len() > TAGS_MAX {
+            self.warn(format!("of {} tags {TAGS_MAX} were taken", tags.len()));
+            tags.truncate(TAGS_MAX);
+        }
+        let mut any_cut = false;
+        for tag in &mut tags {
+            let (short, cut) = hygiene::shortened(tag, TAG_CHARS_MAX);
+            *tag = short;
+            any_cut |= cut;
+        }
+        if any_cut {
+            self.warn(format!("a tag was cut to {TAG_CHARS_MAX} characters"));
+        }
+        tags
+    }
+
+    /// Half a link leads somewhere else: one that is too long is left out.
+    fn click(&mut self, request: &NtfyRequest<'_>) -> Option<String> {
+        let click = one_line(&request.param(&["x-click", "click"])?);
+        if click.chars().nth(CLICK_CHARS_MAX).is_some() {
+            self.warn(format!(
+                "the link is longer than {CLICK_CHARS_MAX} characters and was left out"
+            ));
+            self.notes.push("a link was too long and is left out".into());
+            return None;
+        }
+        Some(click).filter(|click| !click.is_empty())
+    }
+
+    fn key(&mut self, request: &NtfyRequest<'_>) -> Option<String> {
+        let given = request.param(&["idempotency-key", "x-key", "key"])?;
+        let key = hygiene::key(&given);
+        if given.chars().nth(hygiene::KEY_CHARS_MAX).is_some() {
+            self.warn("the key is long and is kept as its hash; it counts as any other");
+        }
+        Some(key).filter(|key| !key.is_empty())
+    }
+
+    /// The text before it is cut; empty when there is none.
+    fn text(&mut self, request: &NtfyRequest<'_>) -> Result<String, NtfyError> {
+        let message = request.param(&["x-message", "message", "m"]).unwrap_or_default();
+        let message = clean(&message.replace("\\n", "\n")).trim().to_owned();
+        let filename = request.param(FILENAME);
+        let body = request.body_text();
+        let size = hygiene::size(request.body_bytes);
+        match (body, filename) {
+            (Body::Empty, _) => Ok(message),
+            (Body::Text(body), None) if request.body_bytes <= request.text_bytes_max => {
+                Ok(if body.is_empty() { message } else { body })
+            }
+            (Body::Text(_), None) => Err(NtfyError::TextTooLarge(request.text_bytes_max)),
+            // A file that can be read is part of what was said.
+            (Body::Text(body), Some(name)) if request.body_bytes <= request.text_bytes_max => {
+                let name = base_name(&name);
+                self.warn(format!("attachments are not supported yet: {name:?} was sent as text"));
+                let both = [message, body];
+                let both: Vec<&str> = both
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|text| !text.is_empty())
+                    .collect();
+                Ok(both.join("\n"))
+            }
+            (Body::Text(_) | Body::Binary, name) => {
+                let name = name.map(|name| base_name(&name)).unwrap_or_else(|| "a file".into());
+                self.warn(format!(
+                    "attachments are not supported yet: {name} ({size}) was left out"
+                ));
+                self.notes.push(format!("left out: {name}, {size}"));
+                Ok(message)
+            }
+        }
+    }
+
+    /// What was asked for beside the text and is not done.
+    fn undone(&mut self, request: &NtfyRequest<'_>) {
+        if let Some(link) = request.param(ATTACH) {
+            let (link, _) = hygiene::shortened(&link, CLICK_CHARS_MAX);
+            self.warn("attachments are not supported yet: the link of it was sent in the text");
+            self.notes.push(format!("attachment: {link}"));
+        }
+        if let Some(delay) = request.param(DELAY) {
+            let delay = quoted(&delay);
+            self.warn(format!(
+                "delayed delivery is not supported yet: it is sent at once, not at {delay:?}"
+            ));
+            self.notes.push(format!("meant for later: {delay}"));
+        }
+        if request.param(EMAIL).is_some() {
+            self.warn("e-mail notifications are not supported");
+        }
+        if request.param(CALL).is_some() {
+            self.warn("phone calls are not supported");
+        }
+    }
+
+    /// The text with its notes, cut so that the whole message fits.
+    fn finish(&mut self, text: String, request: &NtfyRequest<'_>, alert: &Alert) -> String {
+        let mut notes = String::new();
+        for note in &self.notes {
+            notes.push_str(&format!("\n[{note}]"));
+        }
+        if text.is_empty() && notes.is_empty() {
+            return TEXT_EMPTY.to_owned();
+        }
+        let whole = hygiene::size(request.body_bytes.max(text.len() as u64));
+        let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len());
+        // A note has at most as many units as bytes.
+        let units = render::room(alert).saturating_sub(notes.len());
+        let text = match hygiene::cut(&text, bytes, units, &format!("… [cut, it was {whole} long]")) {
+            None => text,
+            Some(cut) => {
+                self.warn(format!(
+                    "the message of {whole} was cut to {}",
+                    hygiene::size(cut.len() as u64)
+                ));
+                cut
+            }
+        };
+        format!("{text}{notes}").trim_start().to_owned()
+    }
+}
+
+/// What a body is.
+enum Body {
+    Empty,
+    /// Clean; empty if only white space came.
+    Text(String),
+    Binary,
+}
+
 impl NtfyRequest<'_> {
+    fn body_text(&self) -> Body {
+        if self.body.is_empty() {
+            return Body::Empty;
+        }
+        let charset = value_of(&self.headers, "content-type").and_then(charset_of);
+        let unicode = charset.is_some_and(|charset| charset.to_ascii_lowercase().contains("utf-16"));
+        if !unicode && charset::is_binary(self.body) {
+            return Body::Binary;
+        }
+        Body::Text(clean(&charset::text(self.body, charset)).trim().to_owned())
+    }
+
     /// The first of these names that has a value: headers, then the query.
     fn param(&self, names: &[&str]) -> Option<String> {
         let header = names.iter().find_map(|name| self.header(name));
@@ -169,40 +310,6 @@ impl NtfyRequest<'_> {
         }
         Some(encoded_word::decode(value).trim().to_owned())
     }
-
-    fn text(&self) -> Result<String, NtfyError> {
-        let body = std::str::from_utf8(self.body).map_err(|_| NtfyError::NotUtf8)?;
-        let mut text = clean(body).trim().to_owned();
-        if text.is_empty() {
-            let message = self.param(&["x-message", "message", "m"]).unwrap_or_default();
-            text = clean(&message.replace("\\n", "\n")).trim().to_owned();
-        }
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(NtfyError::TextTooLarge);
-        }
-        Ok(if text.is_empty() { TEXT_EMPTY.to_owned() } else { text })
-    }
-
-    fn priority(&self) -> Result<Priority, NtfyError> {
-        let value = self.param(&["x-priority", "priority", "prio", "p"]);
-        priority(&value.unwrap_or_default())
-    }
-
-    fn tags(&self) -> Result<Vec<String>, NtfyError> {
-        let list = self.param(&["x-tags", "tags", "tag", "ta"]).unwrap_or_default();
-        let tags: Vec<String> = list.split(',').map(one_line).filter(|tag| !tag.is_empty()).collect();
-        if tags.len() > TAGS_MAX {
-            return Err(NtfyError::TooLong {
-                field: "list of tags",
-                max: TAGS_MAX,
-                unit: "tags",
-            });
-        }
-        for tag in &tags {
-            limit("tag", tag, TAG_CHARS_MAX)?;
-        }
-        Ok(tags)
-    }
 }
 
 /// The trimmed value of the first pair of this name.
@@ -217,30 +324,23 @@ fn is_transfer_priority(value: &str) -> bool {
         .all(|item| matches!(item.trim(), "i") || item.trim().starts_with("u="))
 }
 
-fn limit(field: &'static str, value: &str, max: usize) -> Result<(), NtfyError> {
-    if value.chars().count() > max {
-        return Err(NtfyError::TooLong {
-            field,
-            max,
-            unit: "characters",
-        });
-    }
-    Ok(())
+/// The `charset` parameter of a content type.
+fn charset_of(content_type: &str) -> Option<&str> {
+    content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then_some(value.trim())
+    })
 }
 
-/// Without control characters other than newline and tab: they would forge or hide what a person reads.
-fn clean(text: &str) -> String {
-    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
-    text.replace("\r\n", "\n")
-        .replace('\r', "\n")
-        .chars()
-        .filter(kept)
-        .collect()
+/// A file's name without where it was.
+fn base_name(path: &str) -> String {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or_default();
+    let (name, _) = hygiene::shortened(name, FILENAME_CHARS_MAX);
+    if name.is_empty() { "a file".into() } else { name }
 }
 
-/// The same on one line.
-fn one_line(text: &str) -> String {
-    clean(text).replace(['\n', '\t'], " ").trim().to_owned()
+fn quoted(value: &str) -> String {
+    hygiene::shortened(value, QUOTED_CHARS_MAX).0
 }
 
 #[cfg(test)]

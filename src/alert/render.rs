@@ -22,10 +22,15 @@ const ELLIPSIS: &str = "…";
 /// link and tags stay.
 pub fn text(alert: &Alert) -> String {
     let (head, tail) = (head(alert), tail(alert));
-    let room = MESSAGE_UNITS_MAX.saturating_sub(units(&head) + units(&tail));
-    let text = cut(&alert.text, room);
+    // Dialects leave this room, and say what they cut for it; this is for alerts that an earlier version has kept.
+    let text = cut(&alert.text, room(alert));
     // Dialects bound title, link and tags; this holds for an alert from anywhere.
     cut(&format!("{head}{text}{tail}"), MESSAGE_UNITS_MAX)
+}
+
+/// UTF-16 units that the text of `alert` may have beside its title, link and tags.
+pub fn room(alert: &Alert) -> usize {
+    MESSAGE_UNITS_MAX.saturating_sub(units(&head(alert)) + units(&tail(alert)))
 }
 
 /// Everything before the text, with what separates it.

@@ -203,7 +203,11 @@ async fn report_when(
     if !global.json {
         print(&published.id)?;
     }
-    if let Some(warning) = &published.warning {
+    if let Some(warning) = &published.warning
+        && !published.needs_person
+    {
+        say(format_args!("tautline: warning: {warning}"));
+    } else if let Some(warning) = &published.warning {
         if global.json {
             print_json(published)?;
         }

@@ -116,7 +116,7 @@ pub struct HealthEntry {
     pub text: String,
 }
 
-/// The answer to an ntfy publish: ntfy's fields, and three of ours.
+/// The answer to an ntfy publish: ntfy's fields, and four of ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub id: String,
@@ -134,9 +134,12 @@ pub struct Published {
     pub click: Option<String>,
     /// The furthest step that every delivery has reached.
     pub state: Step,
-    /// Set when nothing will go out until a person acts, as for a session that is not paired.
+    /// What could not be kept or done of the request, and whether somebody must act; several are joined by `; `.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// Nothing will go out until a person acts, as for a session that is not paired; `warning` says what.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_person: bool,
     /// The same key was accepted before: this is the first one's id, nothing was added.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -191,8 +194,8 @@ pub struct EventView {
     /// From 1, without gaps. Ask for what comes after it with `since`.
     pub number: u64,
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `retried`, `forgotten` of an alert; `recorded` of a
-    /// received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `retried`, `forgotten` of an alert; `recorded`
+    /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     pub session: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

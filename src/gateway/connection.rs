@@ -1,9 +1,9 @@
 //! One accepted connection: whole heads and bounded bodies come in, answers go out, and each has its deadline.
 //!
-//! What one connection holds is bounded however slowly, in however small pieces, and in whatever order its bytes come: a
-//! head by [`Limits::head_bytes`], a body by [`Limits::kept_bytes`], and beside them one read. Deadlines count for a whole
-//! head (a byte now and then buys no time), and for a body from its last byte, because a job's output comes when the job
-//! has some.
+//! What one connection holds is bounded however slowly, in however small pieces, and in whatever order its bytes
+//! come: a head by [`Limits::head_bytes`], a body by [`Limits::kept_bytes`], and beside them one read. Deadlines
+//! count for a whole head (a byte now and then buys no time), and for a body from its last byte, because a job's
+//! output comes when the job has some.
 
 use std::future::{Future, poll_fn};
 use std::io::{Error, ErrorKind, Result as IoResult};
@@ -22,7 +22,8 @@ use super::socket::Socket;
 
 /// Largest single read.
 const READ_BYTES: usize = 8 * 1024;
-/// What a client may send ahead while it waits for an answer. More would hide its leaving behind bytes that nobody reads.
+/// What a client may send ahead while it waits for an answer. More would hide its leaving behind bytes that nobody
+/// reads.
 const AHEAD_MAX_BYTES: usize = 16 * 1024;
 /// The size line of one chunk with its extensions.
 const CHUNK_LINE_MAX_BYTES: usize = 1024;
@@ -31,8 +32,8 @@ const CHUNK_LINE_MAX_BYTES: usize = 1024;
 const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 /// Reads of one body between two turns of everybody else.
 const READS_PER_TURN: u32 = 16;
-/// Reading off what a client still sends after its last answer, so that a reset does not eat the answer: until nothing has
-/// come for this long, and no longer and no more than that in all.
+/// Reading off what a client still sends after its last answer, so that a reset does not eat the answer: until
+/// nothing has come for this long, and no longer and no more than that in all.
 const LINGER_QUIET: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -436,8 +437,8 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// Reads the whole body. `slow` gives a place to one that takes its time. A length that is too large is refused before
-    /// anything is read, and before a client that waits for `100 Continue` gets it.
+    /// Reads the whole body. `slow` gives a place to one that takes its time. A length that is too large is refused
+    /// before anything is read, and before a client that waits for `100 Continue` gets it.
     ///
     /// # Errors
     /// It is larger than [`Limits::upload_bytes`], did not come in time or whole, or there is no place for a slow one.

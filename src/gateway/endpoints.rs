@@ -60,9 +60,10 @@ pub(super) async fn handle(shared: &Shared, door: Door, request: &mut Request<'_
 
 async fn dispatch(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Outcome {
     let path = conn.head.path.clone();
-    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
+    // A base address that ends with a slash makes `//family`, a careful one `/family/`: they mean the same.
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
-        [""] => on(conn, READ).map(|()| page::page(shared)),
+        [] => on(conn, READ).map(|()| page::page(shared)),
         ["web", name] => on(conn, READ).and_then(|()| page::asset(name)),
         ["v1", "status"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.status())),
         ["v1", "routes"] => on(conn, READ).map(|()| Answer::json(200, &shared.relay.routes())),
@@ -93,21 +94,19 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Outcom
         }
         ["v1", ..] => Err(Problem::new(404, format!("there is nothing at {path}"))),
         [name] => {
-            on(conn, "POST, PUT")?;
             let route = route(shared, name)?;
-            let body = read_body(shared, door, conn).await?;
-            let form = form(conn, body)?;
-            publish::publish(shared, route, &form).await
+            on(conn, "POST, PUT")?;
+            let body = conn.body(&|| shared.slow_slot(door)).await?;
+            publish::publish(shared, route, &publish::Form::new(&conn.head, body)).await
         }
         // No HEAD here: it would publish.
         [name, "publish" | "send" | "trigger"] => {
+            let route = route(shared, name)?;
             on(conn, "GET")?;
             if let Door::Tcp(_) = door {
                 guard::check_acting_get(&conn.head)?;
             }
-            let route = route(shared, name)?;
-            let form = form(conn, Received::default())?;
-            publish::publish(shared, route, &form).await
+            publish::publish(shared, route, &publish::Form::new(&conn.head, Received::default())).await
         }
         _ => Err(Problem::new(404, format!("there is nothing at {path}"))),
     }
@@ -149,7 +148,8 @@ fn on(conn: &Request<'_>, allow: &'static str) -> Result<(), Problem> {
     Err(Problem::method(allow))
 }
 
-/// TCP has no tokens yet: what reveals contacts, links accounts or loses alerts needs the right to open the socket file.
+/// TCP has no tokens yet: what reveals contacts, links accounts or loses alerts needs the right to open the socket
+/// file.
 fn control_only(door: Door, what: &str) -> Result<(), Problem> {
     match door {
         Door::Control => Ok(()),
@@ -160,8 +160,13 @@ fn control_only(door: Door, what: &str) -> Result<(), Problem> {
     }
 }
 
+/// A query of ours is read strictly: what it asks for must not be guessed.
 fn pairs(conn: &Request<'_>) -> Result<Vec<(String, String)>, Problem> {
-    query::decode(&conn.head.query).map_err(|error| Problem::new(400, error))
+    let query::Decoded { pairs, mut faults } = query::decode(&conn.head.query);
+    match faults.pop() {
+        None => Ok(pairs),
+        Some(fault) => Err(Problem::new(400, fault)),
+    }
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -180,32 +185,6 @@ fn route(shared: &Shared, name: &str) -> Result<RouteName, Problem> {
             routes.iter().map(ToString::to_string).collect(),
         )),
     }
-}
-
-/// The body of a message, at most [`Limits::body_bytes`](super::Limits::body_bytes).
-async fn read_body(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Result<Received, Problem> {
-    let received = conn.body(&|| shared.slow_slot(door)).await?;
-    let max = shared.limits.body_bytes;
-    if received.bytes > max {
-        return Err(Problem::new(413, format!("the message is larger than {max} bytes")));
-    }
-    Ok(received)
-}
-
-/// Headers, query and body for a dialect.
-fn form(conn: &Request<'_>, body: Received) -> Result<publish::Form, Problem> {
-    let mut headers = Vec::new();
-    for (name, value) in conn.head.headers() {
-        let Ok(value) = std::str::from_utf8(value) else {
-            return Err(Problem::new(400, format!("the header {name} is not UTF-8")));
-        };
-        headers.push((name.to_owned(), value.to_owned()));
-    }
-    Ok(publish::Form {
-        headers,
-        query: pairs(conn)?,
-        body: body.kept,
-    })
 }
 
 /// ntfy's `{"healthy":true}`; when not, with what is wrong.

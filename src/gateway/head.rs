@@ -1,8 +1,9 @@
 //! A request's head: from bytes to a method, an address and headers. Pure.
 //!
-//! It reads more than RFC 9112 asks for, because what an old script writes around a text must not cost the text: folded
-//! lines (RFC 822), header values in any encoding, header lines that are none, spaces and raw characters in the query. It
-//! is strict in what decides where a request ends and whom it is for: two meanings of one byte stream help nobody.
+//! It reads more than RFC 9112 asks for, because what an old script writes around a text must not cost the text:
+//! folded lines (RFC 822), header values in any encoding, header lines that are none, spaces and raw characters in
+//! the query. It is strict in what decides where a request ends and whom it is for: two meanings of one byte stream
+//! help nobody.
 
 /// Header lines of one request; more is nobody's honest request.
 const HEADERS_MAX: usize = 128;

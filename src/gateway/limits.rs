@@ -9,8 +9,8 @@ const CONNECTIONS_MAX: usize = 128;
 const CONTROL_CONNECTIONS_MAX: usize = 32;
 /// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
-/// No text is as long as this. WhatsApp takes 65 536 characters, and the rest is cut with a mark; what is larger still is
-/// refused, because it is a mistake that its sender should hear of.
+/// No text is as long as this. WhatsApp takes 65 536 characters, and the rest is cut with a mark; what is larger
+/// still is refused, because it is a mistake that its sender should hear of.
 const BODY_MAX_BYTES: u64 = 1024 * 1024;
 /// A body that is no text, as a camera's picture. Its bytes are read off and not kept.
 const UPLOAD_MAX_BYTES: u64 = 32 * 1024 * 1024;

@@ -1,8 +1,8 @@
 //! The ways in: HTTP on loopback and on the control socket, the same code for both.
 //!
-//! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1 means)
-//! → `guard` (is this a web page from elsewhere?) → `endpoints` → [`Relay`]. Deliberately absent: TLS, CORS, cookies, and any listen address that
-//! is not loopback, until publish tokens exist.
+//! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what
+//! HTTP/1.1 means) → `guard` (is this a web page from elsewhere?) → `endpoints` → [`Relay`]. Deliberately absent:
+//! TLS, CORS, cookies, and any listen address that is not loopback, until publish tokens exist.
 
 mod answer;
 pub mod api;

@@ -1,49 +1,70 @@
 //! `POST /<route>` and its kin: a sender's words become an [`Alert`], the relay keeps it, the sender is told.
 
-use crate::alert::{Alert, RouteName, ntfy};
+use crate::alert::{Parsed, RouteName, charset, ntfy};
 
 use super::Accepted;
 use super::answer::{Answer, Problem};
 use super::api::Published;
+use super::connection::Received;
+use super::head::Head;
+use super::query;
 use super::server::Shared;
 
 /// What a sender gave, as ntfy's plain form has it. Header names are in lower case; query names as sent.
 pub(super) struct Form {
-    pub headers: Vec<(String, String)>,
-    pub query: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    headers: Vec<(String, String)>,
+    query: query::Decoded,
+    body: Received,
 }
 
-/// The one place where the ntfy dialect is called.
-fn parse(form: &Form) -> Result<Alert, Problem> {
-    fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect()
+impl Form {
+    pub fn new(head: &Head, body: Received) -> Self {
+        let decoded = |(name, value): (&str, &[u8])| (name.to_owned(), charset::value(value).into_owned());
+        Self {
+            headers: head.headers().map(decoded).collect(),
+            query: query::decode(&head.query),
+            body,
+        }
     }
-    let request = ntfy::NtfyRequest {
-        headers: borrowed(&form.headers),
-        query: borrowed(&form.query),
-        body: &form.body,
-    };
-    ntfy::parse(&request).map_err(|error| Problem::with_code(error.code(), error.http(), error.to_string()))
+
+    /// The one place where the ntfy dialect is called.
+    fn parse(&self, text_bytes_max: u64) -> Result<Parsed, Problem> {
+        fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect()
+        }
+        let request = ntfy::NtfyRequest {
+            headers: borrowed(&self.headers),
+            query: borrowed(&self.query.pairs),
+            body: &self.body.kept,
+            body_bytes: self.body.bytes,
+            text_bytes_max,
+        };
+        let mut parsed =
+            ntfy::parse(&request).map_err(|error| Problem::with_code(error.code(), error.http(), error.to_string()))?;
+        parsed.warnings.extend(self.query.faults.iter().cloned());
+        Ok(parsed)
+    }
 }
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success.
 pub(super) async fn publish(shared: &Shared, route: RouteName, form: &Form) -> Result<Answer, Problem> {
-    let alert = parse(form)?;
+    let Parsed { alert, warnings } = form.parse(shared.limits.body_bytes)?;
     let click = alert.click.clone();
     let accepted = shared.relay.publish(route, alert).await?;
-    Ok(Answer::json(200, &published(accepted, click)))
+    Ok(Answer::json(200, &published(accepted, click, warnings)))
 }
 
-fn published(accepted: Accepted, click: Option<String>) -> Published {
+fn published(accepted: Accepted, click: Option<String>, warnings: Vec<String>) -> Published {
     let Accepted {
         alert,
         duplicate,
         warning,
     } = accepted;
+    let needs_person = warning.is_some();
+    let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
     Published {
         id: alert.id,
         time: alert.accepted_at / 1000,
@@ -55,7 +76,8 @@ fn published(accepted: Accepted, click: Option<String>) -> Published {
         tags: alert.tags,
         click,
         state: alert.state,
-        warning,
+        warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
+        needs_person,
         duplicate,
     }
 }

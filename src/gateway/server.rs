@@ -29,8 +29,8 @@ use super::socket::Socket;
 use crate::line::TcpSchedule;
 use crate::net;
 
-/// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and publishing
-/// must go on.
+/// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
+/// publishing must go on.
 const WAITERS_SHARE: usize = 2;
 /// The same for bodies that come slowly.
 const SLOW_SHARE: usize = 2;

@@ -5,16 +5,32 @@ fn request<'a>(headers: &[(&'a str, &'a str)], query: &[(&'a str, &'a str)], bod
         headers: headers.to_vec(),
         query: query.to_vec(),
         body,
+        body_bytes: body.len() as u64,
+        text_bytes_max: 1024 * 1024,
     }
 }
 
-fn with_header<'a>(name: &'a str, value: &'a str) -> Result<Alert, NtfyError> {
-    parse(&request(&[(name, value)], &[], b"text"))
+/// The alert of a request that has nothing wrong with it.
+fn right(request: &NtfyRequest<'_>) -> Alert {
+    let Parsed { alert, warnings } = super::parse(request).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    alert
+}
+
+/// The alert, and all warnings in one string.
+fn warned(request: &NtfyRequest<'_>) -> (Alert, String) {
+    let Parsed { alert, warnings } = super::parse(request).unwrap();
+    assert!(warnings.iter().all(|warning| !warning.contains('\n')), "{warnings:?}");
+    (alert, warnings.join("; "))
+}
+
+fn with_header(name: &str, value: &str) -> Alert {
+    right(&request(&[(name, value)], &[], b"text"))
 }
 
 #[test]
 fn the_body_is_the_message_and_nothing_else_is_needed() {
-    let alert = parse(&request(&[], &[], b"  disk full\r\nreally \n")).unwrap();
+    let alert = right(&request(&[], &[], b"  disk full\r\nreally \n"));
     assert_eq!(
         alert,
         Alert {
@@ -42,29 +58,23 @@ fn every_alias_of_every_field_is_read_from_headers_and_query() {
     ];
     for (names, value, get) in fields {
         for name in *names {
-            assert_eq!(get(&with_header(name, value).unwrap()), *value, "header {name}");
-            let query = parse(&request(&[], &[(name, value)], b"text")).unwrap();
+            assert_eq!(get(&with_header(name, value)), *value, "header {name}");
+            let query = right(&request(&[], &[(name, value)], b"text"));
             assert_eq!(get(&query), *value, "query {name}");
         }
     }
     for name in ["X-Message", "message", "m"] {
-        assert_eq!(
-            parse(&request(&[(name, r"one\ntwo")], &[], b"")).unwrap().text,
-            "one\ntwo"
-        );
-        assert_eq!(
-            parse(&request(&[], &[(name, r"one\ntwo")], b" ")).unwrap().text,
-            "one\ntwo"
-        );
+        assert_eq!(right(&request(&[(name, r"one\ntwo")], &[], b"")).text, "one\ntwo");
+        assert_eq!(right(&request(&[], &[(name, r"one\ntwo")], b" ")).text, "one\ntwo");
     }
 }
 
 #[test]
 fn a_header_wins_over_the_query_and_the_body_over_both() {
     let both = request(&[("t", "header"), ("m", "header")], &[("x-title", "query")], b"body");
-    let alert = parse(&both).unwrap();
+    let alert = right(&both);
     assert_eq!((alert.title.as_str(), alert.text.as_str()), ("header", "body"));
-    let empty = parse(&request(&[("title", " ")], &[("title", "query")], b"")).unwrap();
+    let empty = right(&request(&[("title", " ")], &[("title", "query")], b""));
     assert_eq!((empty.title.as_str(), empty.text.as_str()), ("query", "triggered"));
 }
 
@@ -83,24 +93,24 @@ fn priorities() {
         (" max ", Priority::Max),
         ("Urgent", Priority::Max),
     ] {
-        assert_eq!(with_header("priority", text).unwrap().priority, expected, "{text}");
+        assert_eq!(with_header("priority", text).priority, expected, "{text}");
     }
     for text in ["0", "6", "loud", "-1"] {
-        let error = with_header("priority", text).unwrap_err();
-        assert_eq!((error.code(), error.http()), (40007, 400), "{text}");
-        assert!(error.to_string().contains(text));
+        let (alert, warnings) = warned(&request(&[("priority", text)], &[], b"text"));
+        assert_eq!((alert.priority, alert.text.as_str()), (Priority::Default, "text"));
+        assert!(warnings.contains(text), "{warnings}");
     }
     // What a browser adds on its own says nothing about the alert, and does not hide what the sender said.
     for transfer in ["u=1", "u=3, i", "i"] {
-        assert_eq!(with_header("priority", transfer).unwrap().priority, Priority::Default);
+        assert_eq!(with_header("priority", transfer).priority, Priority::Default);
         let asked = request(&[("priority", transfer)], &[("p", "5")], b"x");
-        assert_eq!(parse(&asked).unwrap().priority, Priority::Max);
+        assert_eq!(right(&asked).priority, Priority::Max);
     }
 }
 
 #[test]
 fn tags_are_split_and_trimmed() {
-    let alert = with_header("tags", " warning, , backup host,ü ").unwrap();
+    let alert = with_header("tags", " warning, , backup host,ü ");
     assert_eq!(alert.tags, ["warning", "backup host", "ü"]);
 }
 
@@ -111,27 +121,92 @@ fn titles_come_encoded_or_raw_and_stay_on_one_line() {
         ("Über", "Über"),
         ("=?UTF-8?Q?two=0Alines=1B[2J?=", "two lines[2J"),
     ] {
-        assert_eq!(with_header("title", value).unwrap().title, expected, "{value:?}");
+        assert_eq!(with_header("title", value).title, expected, "{value:?}");
     }
 }
 
 #[test]
 fn control_characters_never_reach_the_text() {
-    let alert = parse(&request(&[], &[], "a\u{0}b\u{1b}[31mc\td\u{85}\ne".as_bytes())).unwrap();
+    let alert = right(&request(&[], &[], "a\u{0}b\u{1b}[31mc\td\u{85}\ne".as_bytes()));
     assert_eq!(alert.text, "ab[31mc\td\ne");
-    assert_eq!(parse(&request(&[], &[], b"\x00\x07")).unwrap().text, "triggered");
+    assert_eq!(right(&request(&[], &[], b"\x1b\x1b ")).text, "triggered");
 }
 
 #[test]
-fn what_would_change_when_or_whether_is_refused() {
-    for (names, code) in [(DELAY, 40004), (ATTACH, 40014), (EMAIL, 40001), (CALL, 40032)] {
+fn what_is_not_done_is_said_and_costs_nothing_else() {
+    for (names, note, warning) in [
+        (DELAY, "\n[meant for later: tomorrow, 10am]", "at once"),
+        (ATTACH, "\n[attachment: tomorrow, 10am]", "attachments"),
+        (EMAIL, "", "e-mail"),
+        (CALL, "", "phone"),
+    ] {
         for name in names {
-            let error = with_header(name, "1").unwrap_err();
-            assert_eq!((error.code(), error.http()), (code, 400), "{name}");
-            assert!(!error.to_string().contains('\n'));
-            assert_eq!(parse(&request(&[], &[(name, "1")], b"x")).unwrap_err(), error);
+            let value = (*name, "tomorrow, 10am");
+            for asked in [request(&[value], &[], b"text"), request(&[], &[value], b"text")] {
+                let (alert, warnings) = warned(&asked);
+                assert_eq!(alert.text, format!("text{note}"), "{name}");
+                assert!(warnings.contains(warning), "{name}: {warnings}");
+            }
         }
     }
+}
+
+#[test]
+fn a_file_is_named_and_its_text_is_kept() {
+    let jpeg = b"\xff\xd8\xff\xe0\x00\x10JFIF";
+    let camera = [
+        ("x-filename", "C:\\cam\\snapshot.jpg"),
+        ("x-title", "Door"),
+        ("x-message", r"person\nleft"),
+    ];
+    let (alert, warnings) = warned(&request(&camera, &[], jpeg));
+    assert_eq!(
+        (alert.title.as_str(), alert.text.as_str()),
+        ("Door", "person\nleft\n[left out: snapshot.jpg, 10 bytes]")
+    );
+    assert!(warnings.contains("snapshot.jpg (10 bytes) was left out"), "{warnings}");
+    // Nothing but the picture, and no name either.
+    let (alert, _) = warned(&request(&[], &[], jpeg));
+    assert_eq!(alert.text, "[left out: a file, 10 bytes]");
+    // A file may be as large as it likes: nothing is kept of it.
+    let mut large = request(&camera, &[], jpeg);
+    large.body_bytes = 20_000_000;
+    assert!(warned(&large).0.text.ends_with("[left out: snapshot.jpg, 20.0 MB]"));
+    // Apprise makes a file of a long text.
+    for headers in [&[("filename", "a/log.txt")][..], &[("f", "log.txt"), ("m", "see:")]] {
+        let (alert, warnings) = warned(&request(headers, &[], b"line one\nline two\n"));
+        assert!(alert.text.ends_with("line one\nline two"), "{alert:?}");
+        assert_eq!(alert.text.starts_with("see:\n"), headers.len() > 1);
+        assert!(warnings.contains("log.txt"), "{warnings}");
+    }
+}
+
+#[test]
+fn a_body_is_read_in_its_charset() {
+    for (charset, body) in [
+        ("text/plain; charset=iso-8859-1", &b"Gr\xfc\xdfe"[..]),
+        ("text/plain; format=flowed; Charset=\"windows-1252\"", b"Gr\xfc\xdfe"),
+        ("text/plain", b"Gr\xfc\xdfe"),
+        ("text/plain;charset=utf-16le", b"G\0r\0\xfc\0\xdf\0e\0"),
+        ("application/x-www-form-urlencoded", "Grüße".as_bytes()),
+    ] {
+        let alert = right(&request(&[("content-type", charset)], &[], body));
+        assert_eq!(alert.text, "Grüße", "{charset}");
+    }
+}
+
+#[test]
+fn what_a_person_reads_is_not_forged() {
+    let forged = request(
+        &[("title", "a\u{202E}b"), ("tags", "x\u{2066}y")],
+        &[],
+        "c\u{202D}d\u{200B}".as_bytes(),
+    );
+    let alert = right(&forged);
+    assert_eq!(
+        (alert.title.as_str(), alert.text.as_str(), alert.tags),
+        ("ab", "cd", vec!["xy".to_owned()])
+    );
 }
 
 #[test]
@@ -147,7 +222,7 @@ fn what_only_decorates_is_ignored() {
         "x-whatever",
     ] {
         assert_eq!(
-            with_header(name, "1").unwrap(),
+            with_header(name, "1"),
             Alert {
                 text: "text".into(),
                 ..Alert::default()
@@ -157,27 +232,73 @@ fn what_only_decorates_is_ignored() {
 }
 
 #[test]
-fn a_body_that_is_no_text_is_refused() {
-    let error = parse(&request(&[], &[], b"\xff\xd8\xff")).unwrap_err();
-    assert_eq!((error.code(), error.http()), (40011, 400));
-}
-
-#[test]
-fn limits_are_kept_to_the_character() {
+fn what_is_too_long_is_cut_with_a_mark() {
     for (name, max) in [
         ("title", TITLE_CHARS_MAX),
         ("click", CLICK_CHARS_MAX),
-        ("key", KEY_CHARS_MAX),
-        ("tags", 64),
+        ("key", hygiene::KEY_CHARS_MAX),
+        ("tags", TAG_CHARS_MAX),
     ] {
-        with_header(name, &"ü".repeat(max)).unwrap();
-        let error = with_header(name, &"ü".repeat(max + 1)).unwrap_err();
-        assert_eq!((error.code(), error.http()), (40000, 400), "{name}");
+        with_header(name, &"ü".repeat(max));
+        let long = "ü".repeat(max + 1);
+        let (_, warnings) = warned(&request(&[(name, &long)], &[], b"text"));
+        assert!(!warnings.is_empty(), "{name}");
     }
-    with_header("tags", &"a,".repeat(TAGS_MAX)).unwrap();
-    with_header("tags", &"a,".repeat(TAGS_MAX + 1)).unwrap_err();
-    let text = "x".repeat(TEXT_BYTES_MAX + 1);
-    parse(&request(&[], &[], &text.as_bytes()[1..])).unwrap();
-    let error = parse(&request(&[], &[], text.as_bytes())).unwrap_err();
+    let long = "ü".repeat(1100);
+    let (alert, _) = warned(&request(&[("title", &long)], &[], b"text"));
+    assert_eq!(alert.title.chars().count(), TITLE_CHARS_MAX);
+    assert!(alert.title.ends_with('…') && alert.text == "text", "{alert:?}");
+    let tags = "a,".repeat(40);
+    assert_eq!(warned(&request(&[("tags", &tags)], &[], b"x")).0.tags.len(), TAGS_MAX);
+    with_header("tags", &"a,".repeat(TAGS_MAX));
+    let link = format!("http://x.test/{}", "x".repeat(CLICK_CHARS_MAX));
+    let (alert, _) = warned(&request(&[("click", &link)], &[], b"text"));
+    assert_eq!(
+        (alert.click, alert.text.as_str()),
+        (None, "text\n[a link was too long and is left out]")
+    );
+    let key = |end: &str| {
+        let key = format!("{}{end}", "x".repeat(300));
+        warned(&request(&[("key", &key)], &[], b"x")).0.key.unwrap()
+    };
+    assert_ne!(key("a"), key("b"));
+    assert_eq!(key("a"), key("a"));
+}
+
+#[test]
+fn a_long_text_is_cut_so_that_the_whole_message_fits() {
+    let title = "t".repeat(TITLE_CHARS_MAX);
+    for filling in ["x", "ü", "🔥"] {
+        let body = filling.repeat(70_000 / filling.len());
+        let whole = request(
+            &[("title", &title), ("attach", "http://x.test/a.jpg")],
+            &[],
+            body.as_bytes(),
+        );
+        let (alert, warnings) = warned(&whole);
+        assert!(alert.text.len() <= TEXT_BYTES_MAX);
+        assert!(
+            alert
+                .text
+                .ends_with("… [cut, it was 70 KB long]\n[attachment: http://x.test/a.jpg]"),
+            "{warnings}"
+        );
+        assert!(warnings.contains("was cut to"), "{warnings}");
+        // Nothing is cut again without a word when it is sent.
+        assert!(render::text(&alert).contains(&alert.text));
+    }
+    let exact = "x".repeat(TEXT_BYTES_MAX);
+    assert_eq!(right(&request(&[], &[], exact.as_bytes())).text, exact);
+    let (alert, _) = warned(&request(&[("t", "title")], &[], exact.as_bytes()));
+    assert!(alert.text.ends_with("long]") && render::text(&alert).contains(&alert.text));
+}
+
+#[test]
+fn a_text_beyond_all_measure_is_refused() {
+    let mut huge = request(&[("m", "message")], &[], b"start");
+    huge.body_bytes = huge.text_bytes_max;
+    warned(&huge);
+    huge.body_bytes += 1;
+    let error = super::parse(&huge).unwrap_err();
     assert_eq!((error.code(), error.http()), (41301, 413));
 }

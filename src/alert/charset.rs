@@ -1,0 +1,196 @@
+//! From bytes to text, in whatever encoding a sender writes. Nothing here fails: a text with a wrong character in it is
+//! worth more than none.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+/// How files begin that are sent as a body and are no text (pictures, archives, documents). Most others have a NUL.
+const SIGNATURES: &[&[u8]] = &[
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"%PDF-",
+    b"PK\x03\x04",
+    b"\x1f\x8b",
+    b"BZh9",
+    b"7z\xbc\xaf\x27\x1c",
+    b"\xfd7zXZ\x00",
+    b"\x28\xb5\x2f\xfd",
+    b"OggS",
+    b"\x7fELF",
+];
+
+/// A header's or a query's value: UTF-8 where it is, else windows-1252, which is what PowerShell 5, Node's fetch and
+/// old boxes write. Every byte has a character there.
+pub fn value(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+    }
+}
+
+/// A body as text: by the charset that its sender names, if it is a known one and fits, else by what the bytes look
+/// like.
+pub fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
+    let named = charset.map(|label| label.trim().trim_matches('"')).filter(|label| {
+        // What calls itself ASCII and has other bytes is something else.
+        !label.eq_ignore_ascii_case("us-ascii") && !label.eq_ignore_ascii_case("ascii")
+    });
+    let named = named.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
+    match named.filter(|encoding| *encoding != UTF_8) {
+        None => guessed(bytes),
+        Some(encoding) => {
+            let (text, _, malformed) = encoding.decode(bytes);
+            match malformed {
+                true => std::str::from_utf8(bytes).map_or(text, Cow::Borrowed),
+                false => text,
+            }
+        }
+    }
+}
+
+/// Is a body no text, whatever its encoding?
+pub fn is_binary(bytes: &[u8]) -> bool {
+    let brand = |at: usize, name: &[u8]| bytes.get(at..at + name.len()) == Some(name);
+    if SIGNATURES.iter().any(|signature| bytes.starts_with(signature))
+        // MP4, HEIC and their kin; WebP, WAV and AVI.
+        || brand(4, b"ftyp")
+        || (brand(0, b"RIFF") && [b"WEBP", b"WAVE", b"AVI "].iter().any(|kind| brand(8, *kind)))
+    {
+        return true;
+    }
+    if utf16(bytes).is_some() {
+        return false;
+    }
+    // A text has hardly a control character besides line ends, tabs and the escapes of terminals. What is UTF-8 may
+    // have more, and NULs: names from `find -print0` are a text.
+    let odd = |byte: &&u8| matches!(**byte, 0x00..=0x08 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f);
+    let percent = bytes.iter().filter(odd).count() * 100 / bytes.len().max(1);
+    match std::str::from_utf8(bytes) {
+        Ok(_) => percent > 30,
+        // Only the end of it is missing, as where a long body is kept in part.
+        Err(error) if error.error_len().is_none() => percent > 30,
+        Err(_) => bytes.contains(&0) || percent > 10,
+    }
+}
+
+fn guessed(bytes: &[u8]) -> Cow<'_, str> {
+    if let Some(encoding) = utf16(bytes) {
+        return encoding.decode(bytes).0;
+    }
+    if std::str::from_utf8(bytes).is_ok() {
+        return UTF_8.decode(bytes).0;
+    }
+    // One broken character, as where somebody cut a text to a number of bytes, does not make a text windows-1252.
+    let (mut whole, mut broken) = (0, 0);
+    for chunk in bytes.utf8_chunks() {
+        whole += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
+    }
+    let cut_at_the_end = broken == 1 && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+    match cut_at_the_end || whole > broken {
+        true => UTF_8.decode(bytes).0,
+        false => WINDOWS_1252.decode(bytes).0,
+    }
+}
+
+/// By its mark, or by every second byte being NUL, as Windows writes files and PowerShell pipes.
+fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
+    match Encoding::for_bom(bytes) {
+        Some((encoding, _)) if encoding != UTF_8 => return Some(encoding),
+        Some(_) | None => {}
+    }
+    let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let (pairs, even, odd) = (bytes.len() / 2, zeros(0), zeros(1));
+    let mostly = |count: usize| pairs >= 2 && count * 10 >= pairs * 7;
+    match (even, odd) {
+        (0, odd) if mostly(odd) => Some(UTF_16LE),
+        (even, 0) if mostly(even) => Some(UTF_16BE),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_utf_8_or_windows_1252() {
+        for (bytes, expected) in [
+            (&b"plain"[..], "plain"),
+            ("Grüße 🔥".as_bytes(), "Grüße 🔥"),
+            (b"Gr\xfc\xdfe", "Grüße"),
+            (b"5 \x80 \x96 \x93x\x94", "5 € – “x”"),
+        ] {
+            assert_eq!(value(bytes), expected);
+        }
+        assert_eq!(value(&(0..=255).collect::<Vec<u8>>()).chars().count(), 256);
+    }
+
+    #[test]
+    fn bodies_are_read_by_their_charset_or_by_their_looks() {
+        let utf16 = |text: &str, mark: bool| -> Vec<u8> {
+            let mark = mark.then_some(0xfeff).into_iter();
+            mark.chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+        };
+        let swapped: Vec<u8> = "disk".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (bytes, charset, expected) in [
+            (&b"Gr\xfc\xdfe"[..], Some("iso-8859-1"), "Grüße"),
+            (b"Gr\xfc\xdfe", Some("\"ISO-8859-15\""), "Grüße"),
+            (b"Gr\xfc\xdfe", None, "Grüße"),
+            (b"Gr\xfc\xdfe", Some("utf-8"), "Grüße"),
+            (b"Gr\xfc\xdfe", Some("no-such-charset"), "Grüße"),
+            ("Grüße".as_bytes(), None, "Grüße"),
+            ("Grüße".as_bytes(), Some("us-ascii"), "Grüße"),
+            ("\u{feff}Grüße".as_bytes(), None, "Grüße"),
+            (b"\xd0\xd2\xc9\xd7\xc5\xd4", Some("koi8-r"), "привет"),
+            (b"\x93\xfa\x96\x7b", Some("shift_jis"), "日本"),
+            (b"disk \xff full", None, "disk ÿ full"),
+            (b"Gr\xc3\xbc\xc3\x9fe \xff", None, "Grüße \u{fffd}"),
+            (b"half \xc3", None, "half \u{fffd}"),
+            (b"half \xf0\x9f\x94", None, "half \u{fffd}"),
+            (&utf16("disk voll ü", true), None, "disk voll ü"),
+            (&utf16("disk full", false), None, "disk full"),
+            (&swapped, None, "disk"),
+            (&utf16("日本", false), Some("utf-16le"), "日本"),
+            (b"", Some("utf-16"), ""),
+        ] {
+            assert_eq!(text(bytes, charset), expected, "{bytes:?} {charset:?}");
+            assert!(!is_binary(bytes) || charset.is_some(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_from_texts() {
+        for bytes in [
+            &b"\xff\xd8\xff\xe0\x00\x10JFIF"[..],
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"GIF89a",
+            b"%PDF-1.7",
+            b"PK\x03\x04",
+            b"\x1f\x8b\x08",
+            b"\0\0\0\x20ftypheic",
+            b"RIFF\x10\x20\x30\x40WEBP",
+            b"abc\0def\xff",
+            b"\0\0\0",
+            b"\x01\x02\x03\x80\x81",
+        ] {
+            assert!(is_binary(bytes), "{bytes:?}");
+        }
+        for bytes in [
+            &b""[..],
+            b"PK is a text",
+            b"RIFF raff",
+            b"./one file\0./another\0",
+            b"\x1b[31mred\x1b[0m",
+            b"Gr\xfc\xdfe",
+            b"\xff\xfeo\0k\0",
+            "日本".as_bytes(),
+        ] {
+            assert!(!is_binary(bytes), "{bytes:?}");
+        }
+    }
+}

@@ -19,8 +19,8 @@ use super::{clock, ids, notify};
 use crate::alert::SessionName;
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
-use crate::gateway::Gateway;
 use crate::gateway::api::{BoardStatus, PairEvent};
+use crate::gateway::{ControlPlaces, Gateway};
 use crate::outbox::Limits;
 use crate::store::{Store, StoreError, history};
 use crate::whatsapp::session::NOTICES_MAX;
@@ -45,14 +45,16 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What a run is told.
 pub struct RunOptions {
     pub plan: Plan,
-    /// One line each, for health.
+    /// Unknown keys, one line each, for health.
     pub config_warnings: Vec<String>,
+    /// What of the environment was left aside, likewise.
+    pub environment: Vec<String>,
     pub board: &'static Board,
     /// Why that board.
     pub board_why: String,
     pub state: PathBuf,
     /// Where the control socket goes.
-    pub control: PathBuf,
+    pub control: ControlPlaces,
     /// Told what a person in front of the terminal wants to see.
     pub console: Box<dyn Console>,
 }
@@ -113,6 +115,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let RunOptions {
         plan,
         config_warnings,
+        environment,
         board,
         board_why,
         state,
@@ -122,7 +125,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (started, started_at) = started();
     let mut signals = super::signals::watch().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
-    let gateway = Gateway::bind(&plan.gateway.listen, &control)
+    let gateway = Gateway::bind_among(&plan.gateway.listen, &control)
         .map_err(RunError::Listen)?
         .with_tcp(board.schedule().tcp);
     let console: Arc<dyn Console> = Arc::from(console);
@@ -153,10 +156,11 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         },
         schedule: board.schedule(),
         state,
-        listen: gateway.addresses().iter().map(ToString::to_string).collect(),
+        listening: gateway.listening(),
         store: store.clone(),
         senses: Arc::clone(&senses),
         config_warnings,
+        environment,
         damaged,
         withheld: withheld.clone(),
     };

@@ -10,6 +10,7 @@ use super::courier::Courier;
 use super::senses::Senses;
 use super::watchdog::Withheld;
 use crate::alert::Recipient;
+use crate::gateway::Listening;
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
@@ -40,7 +41,10 @@ pub const HEALTH_CODES: &[&str] = &[
     "ack-owed",
     "clock-unset",
     "config-unknown-key",
+    "control-socket",
+    "environment-ignored",
     "lab-build",
+    "listen-partial",
     "not-on-whatsapp",
     "outbox-damaged",
     "outbox-full",
@@ -65,11 +69,13 @@ pub(super) struct Facts {
     pub(super) board: BoardStatus,
     pub(super) schedule: Schedule,
     pub(super) state: PathBuf,
-    pub(super) listen: Vec<String>,
+    pub(super) listening: Arc<Listening>,
     pub(super) store: Store,
     pub(super) senses: Arc<Senses>,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
+    /// Variables of the environment that were left aside, one line each.
+    pub(super) environment: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
     pub(super) damaged: Vec<String>,
     pub(super) withheld: Withheld,
@@ -89,7 +95,7 @@ impl Facts {
             uptime_ms: millis(now - self.started),
             board: self.board.clone(),
             state: self.state.display().to_string(),
-            listen: self.listen.clone(),
+            listen: self.listening.addresses().iter().map(ToString::to_string).collect(),
             sessions: views
                 .iter()
                 .map(|(handle, view)| self.session(now, handle, view))
@@ -226,6 +232,14 @@ impl Facts {
                 .iter()
                 .map(|text| entry("config-unknown-key", "warning", text.clone())),
         );
+        let ignored = self.environment.iter().cloned();
+        health.extend(ignored.map(|text| entry("environment-ignored", "warning", text)));
+        let missing = self.listening.missing().into_iter();
+        health.extend(missing.map(|text| entry("listen-partial", "warning", text)));
+        health.extend(self.listening.control_trouble().map(|(is_error, text)| match is_error {
+            true => entry("control-socket", "error", text),
+            false => entry("control-socket", "warning", text),
+        }));
         if cfg!(feature = "lab") {
             let text =
                 "built with feature `lab`: certificate chains are not checked, only loopback endpoints are dialled";

@@ -37,6 +37,10 @@ impl Client {
     pub async fn find(global: &Global) -> Result<Self, Failure> {
         let mut tried = Vec::new();
         for path in paths::control_candidates(global)? {
+            if let Err(why) = paths::check_owner(&path) {
+                tried.push(format!("{} ({why})", path.display()));
+                continue;
+            }
             match UnixStream::connect(&path).await {
                 Ok(_) => return Ok(Self { path }),
                 Err(error) => tried.push(format!("{} ({})", path.display(), reason(&error))),

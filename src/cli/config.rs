@@ -24,17 +24,24 @@ pub enum ConfigCommand {
 /// # Errors
 /// `out` or `err` cannot be written to.
 pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    let (file, faults) = match load(config, env) {
-        Ok(loaded) => (loaded.file, loaded.warnings),
-        Err(ConfigErrors(faults)) => (None, faults),
+    let (file, faults, environment) = match load(config, env) {
+        Ok(loaded) => (loaded.file, loaded.warnings, loaded.environment),
+        Err(ConfigErrors(faults)) => (None, faults, Vec::new()),
     };
+    // No fault of the file, and the relay may run in another environment than this command.
+    let warnings: Vec<_> = environment.iter().map(Fault::to_json).collect();
+    if !json {
+        for warning in &environment {
+            writeln!(err, "warning: {warning}")?;
+        }
+    }
     if json {
         let list: Vec<_> = faults.iter().map(Fault::to_json).collect();
         let file = file.map(|path| path.display().to_string());
         writeln!(
             out,
             "{:#}",
-            json!({"ok": faults.is_empty(), "file": file, "faults": list})
+            json!({"ok": faults.is_empty(), "file": file, "faults": list, "warnings": warnings})
         )?;
     } else if faults.is_empty() {
         match file {
@@ -58,6 +65,7 @@ pub fn print(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, 
     let Loaded {
         file,
         warnings,
+        environment,
         provenance,
         ..
     } = match load(config, env) {
@@ -67,7 +75,7 @@ pub fn print(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, 
             return Ok(Exit::BadConfig as u8);
         }
     };
-    for warning in &warnings {
+    for warning in warnings.iter().chain(&environment) {
         writeln!(err, "{warning}")?;
     }
     if json {

@@ -2,12 +2,22 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Global};
+use crate::config::Env;
+use crate::gateway::ControlPlaces;
 
 const SOCKET: &str = "control.sock";
+/// In the state: the way to the control socket where the state's own file system cannot hold one.
+const POINTER: &str = "control.path";
+/// The longest path that is read from there, in bytes; no socket has a longer one.
+const POINTER_BYTES_MAX: u64 = 256;
 /// Where systemd puts the unit's `RuntimeDirectory=`; commands typed in a shell do not get `$RUNTIME_DIRECTORY`.
 const RUNTIME_OF_THE_UNIT: &str = "/run/tautline";
 
@@ -18,7 +28,8 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// # Errors
 /// None of them is given, not even a home directory.
 pub fn state_directory(global: &Global) -> Result<PathBuf, Failure> {
-    state_in(global, &|name| env::var_os(name))
+    let env = Env::process();
+    state_in(global, &|name| env.get(name).map(Into::into))
 }
 
 /// Refuses to write into the state of another user: what is made there would be ours, and its relay could not open it.
@@ -41,16 +52,67 @@ pub(super) fn refuse_anothers(state: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory.
+/// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory; where neither can hold a
+/// socket, in a directory of this user's alone.
 ///
 /// # Errors
 /// As for [`state_directory`].
-pub fn control_socket(global: &Global) -> Result<PathBuf, Failure> {
-    let lookup: Lookup<'_> = &|name| env::var_os(name);
-    match directory(lookup, "RUNTIME_DIRECTORY") {
-        Some(runtime) => Ok(runtime.join(SOCKET)),
-        None => Ok(state_in(global, lookup)?.join(SOCKET)),
+pub fn control_places(global: &Global) -> Result<ControlPlaces, Failure> {
+    let env = Env::process();
+    places_in(
+        global,
+        &|name| env.get(name).map(Into::into),
+        rustix::process::geteuid().as_raw(),
+    )
+}
+
+fn places_in(global: &Global, lookup: Lookup<'_>, user: u32) -> Result<ControlPlaces, Failure> {
+    let state = state_in(global, lookup)?;
+    let mut paths: Vec<PathBuf> = directory(lookup, "RUNTIME_DIRECTORY").into_iter().collect();
+    paths.push(state.clone());
+    paths.dedup();
+    // Two states of one user must not meet there.
+    let mut hash = DefaultHasher::new();
+    std::path::absolute(&state)
+        .unwrap_or_else(|_| state.clone())
+        .hash(&mut hash);
+    let name = format!("{:016x}.sock", hash.finish());
+    let runtime = directory(lookup, "XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{user}").into());
+    Ok(ControlPlaces {
+        paths: paths.iter().map(|directory| directory.join(SOCKET)).collect(),
+        spare: vec![
+            runtime.join("tautline").join(&name),
+            PathBuf::from(format!("/tmp/tautline-{user}")).join(&name),
+        ],
+        pointer: Some(state.join(POINTER)),
+    })
+}
+
+/// The way to a control socket that is not in the state itself, as its relay wrote it down.
+fn pointed_to(state: &Path) -> Option<PathBuf> {
+    let mut bytes = Vec::new();
+    let file = File::open(state.join(POINTER)).ok()?;
+    file.take(POINTER_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let path = PathBuf::from(OsString::from_vec(bytes));
+    path.is_absolute().then_some(path)
+}
+
+/// Whether the socket at `path` is the relay's, as far as its owner tells: ours, root's, or that of the directory's owner.
+/// Who may write into somebody's directory could put a socket of his own there, and take the alerts.
+///
+/// # Errors
+/// Whose it is, in words.
+pub(super) fn check_owner(path: &Path) -> Result<(), String> {
+    let owner = |path: &Path| std::fs::metadata(path).map(|file| file.uid());
+    let Ok(socket) = owner(path) else { return Ok(()) };
+    let us = rustix::process::geteuid().as_raw();
+    let parent = path.parent().and_then(|parent| owner(parent).ok());
+    if socket == us || socket == 0 || parent == Some(socket) {
+        return Ok(());
     }
+    Err(format!(
+        "belongs to user {socket}, who does not own the directory: not trusted"
+    ))
 }
 
 /// Where a command looks for the relay, in order.
@@ -58,7 +120,10 @@ pub fn control_socket(global: &Global) -> Result<PathBuf, Failure> {
 /// # Errors
 /// As for [`state_directory`].
 pub(super) fn control_candidates(global: &Global) -> Result<Vec<PathBuf>, Failure> {
-    candidates_in(global, &|name| env::var_os(name))
+    let env = Env::process();
+    let mut found = candidates_in(global, &|name| env.get(name).map(Into::into))?;
+    found.extend(state_directory(global).ok().and_then(|state| pointed_to(&state)));
+    Ok(found)
 }
 
 fn candidates_in(global: &Global, lookup: Lookup<'_>) -> Result<Vec<PathBuf>, Failure> {
@@ -115,6 +180,30 @@ mod tests {
         };
         let found = candidates_in(&global, &lookup).unwrap_or_default();
         found.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_socket_goes_where_the_commands_look_and_else_into_a_private_place() {
+        let places = |vars: &[(&str, &str)]| {
+            let lookup = |name: &str| {
+                let found = vars.iter().find(|(given, _)| *given == name);
+                found.map(|(_, value)| value.into())
+            };
+            places_in(&Global::default(), &lookup, 1000).unwrap()
+        };
+        let plain = places(&[("HOME", "/home/a")]);
+        assert_eq!(plain.paths, [Path::new("/home/a/.local/state/tautline/control.sock")]);
+        assert!(plain.spare[0].starts_with("/run/user/1000/tautline"));
+        assert!(plain.spare[1].starts_with("/tmp/tautline-1000"));
+        let unit = places(&[
+            ("STATE_DIRECTORY", "/s"),
+            ("RUNTIME_DIRECTORY", "/r"),
+            ("XDG_RUNTIME_DIR", "/x"),
+        ]);
+        assert_eq!(unit.paths, [Path::new("/r/control.sock"), Path::new("/s/control.sock")]);
+        assert!(unit.spare[0].starts_with("/x/tautline"));
+        assert_ne!(plain.spare[1], unit.spare[1]);
+        assert_eq!(places(&[("HOME", "/h"), ("RUNTIME_DIRECTORY", "odd")]).paths.len(), 1);
     }
 
     #[test]

@@ -45,15 +45,19 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    for warning in &loaded.environment {
+        log::warn!("{warning}");
+    }
     let (board, board_why) = board_in_force(loaded.plan.board.as_deref(), Path::new("/"));
     Ok(RunOptions {
         plan: loaded.plan,
         config_warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        environment: loaded.environment.iter().map(ToString::to_string).collect(),
         board,
         board_why,
         // Status shows it to people who are elsewhere.
         state: absolute(paths::state_directory(global)?),
-        control: paths::control_socket(global)?,
+        control: paths::control_places(global)?,
         console: Box::new(Terminal {
             screen: Mutex::new(Screen::new(false, Form::Drawn)),
         }),

@@ -79,8 +79,10 @@ impl FromStr for Proxy {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
         let (kind, usual) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (ProxyKind::Http, 80),
-            "socks5" | "socks5h" => (ProxyKind::Socks5, 1080),
+            // Desktop tools write `socks://` into the environment and mean version 5.
+            "socks5" | "socks5h" | "socks" => (ProxyKind::Socks5, 1080),
             "https" => return Err(wrong("asks for TLS to the proxy, which is not supported")),
+            "socks4" | "socks4a" => return Err(wrong("asks for SOCKS version 4, which is not supported")),
             _ => return Err(wrong("has another scheme")),
         };
         // The last @ ends the user part: people write passwords with an unencoded @ in them.
@@ -88,7 +90,9 @@ impl FromStr for Proxy {
             Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
-        let place = place.strip_suffix('/').unwrap_or(place);
+        let place = place.trim_end_matches('/');
+        // `host:` is a host with the usual port.
+        let place = place.strip_suffix(':').unwrap_or(place);
         if place.contains(['/', '?', '#']) {
             return Err(wrong("has a path"));
         }
@@ -122,6 +126,24 @@ impl FromStr for Proxy {
 }
 
 impl Proxy {
+    /// Reads a proxy as programs write it into the environment: without a scheme it means an HTTP proxy, by custom;
+    /// `direct` and its like mean none.
+    ///
+    /// # Errors
+    /// It is none that can be used; never with a user or password in it.
+    pub(super) fn from_environment(text: &str) -> Result<Option<Self>, String> {
+        let text = text.trim();
+        let word = text.trim_end_matches([':', '/']).to_ascii_lowercase();
+        if ["", "none", "direct", "no", "off"].contains(&word.as_str()) {
+            return Ok(None);
+        }
+        if text.contains("://") {
+            text.parse().map(Some)
+        } else {
+            format!("http://{}", text.trim_start_matches('/')).parse().map(Some)
+        }
+    }
+
     /// The URL, without its password: `***` stands for it.
     pub fn url_redacted(&self) -> String {
         let scheme = match self.kind {
@@ -231,12 +253,17 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// Whether `no_proxy` names the endpoint: `*`, a domain with or without leading dot (its subdomains too), an address, a
-/// CIDR block; each but `*` and the block optionally with a port.
+/// CIDR block; each but `*` and the block optionally with a port. Entries are separated as one tool or the other does it;
+/// a scheme, quotes and a slash or dot at the end mean nothing.
 pub(super) fn no_proxy_names(no_proxy: &str, endpoint: &Endpoint) -> bool {
+    let host = endpoint.host.strip_suffix('.').unwrap_or(&endpoint.host);
     no_proxy
-        .split([',', ' ', '\t'])
+        .split(|c: char| c.is_whitespace() || [',', ';', '|'].contains(&c))
+        .map(|entry| entry.trim_matches(['"', '\'']))
+        .map(|entry| entry.split_once("://").map_or(entry, |(_, rest)| rest))
+        .map(|entry| entry.trim_end_matches('/'))
         .filter(|entry| !entry.is_empty())
-        .any(|entry| entry_names(entry, &endpoint.host, endpoint.port))
+        .any(|entry| entry_names(entry, host, endpoint.port))
 }
 
 fn entry_names(entry: &str, host: &str, port: u16) -> bool {
@@ -253,13 +280,15 @@ fn entry_names(entry: &str, host: &str, port: u16) -> bool {
     if let (Some(ip), Ok(named)) = (ip, entry.trim_matches(['[', ']']).parse::<IpAddr>()) {
         return ip == named;
     }
-    let Ok((name, named_port)) = host_and_port(entry.trim_start_matches("*.").trim_start_matches('.')) else {
+    let Ok((name, named_port)) = host_and_port(entry.trim_start_matches("*.").trim_start_matches(['.', '*'])) else {
         return false;
     };
+    let name = name.strip_suffix('.').unwrap_or(&name);
     let same_port = named_port.is_none_or(|named| named == port);
     let subdomain = || {
-        host.strip_suffix(name.as_str())
-            .is_some_and(|front| front.ends_with('.'))
+        host.strip_suffix(name)
+            // `*whatsapp.com` asks for no dot.
+            .is_some_and(|front| front.ends_with('.') || (entry.starts_with('*') && !entry.starts_with("*.")))
     };
     same_port && (host == name || (ip.is_none() && subdomain()))
 }
@@ -363,6 +392,13 @@ mod tests {
             "*.whatsapp.com",
             "a, web.whatsapp.com:443",
             "WHATSAPP.com",
+            "whatsapp.com.",
+            "a;b|.whatsapp.com",
+            "a\nwhatsapp.com\n",
+            "https://web.whatsapp.com/",
+            "\"whatsapp.com\"",
+            "*whatsapp.com",
+            "*.whatsapp.com:443",
         ] {
             assert!(no_proxy_names(list, &endpoint), "{list}");
         }
@@ -373,6 +409,11 @@ mod tests {
             "x.web.whatsapp.com",
             "10.0.0.0/8",
             "com.whatsapp",
+            ",;|",
+            "<local>",
+            "*x.com",
+            "::1",
+            "[",
         ] {
             assert!(!no_proxy_names(list, &endpoint), "{list}");
         }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::Place;
-
 /// A copy of the environment variables that the configuration looks at.
 #[derive(Debug, Clone, Default)]
 pub struct Env(BTreeMap<OsString, OsString>);
@@ -19,9 +17,19 @@ pub(super) struct Candidate {
 }
 
 impl Env {
-    /// The process's own environment, as it is now.
+    /// The process's own environment, as it is now. Where `HOME` says nothing that could be a directory, as in a unit of
+    /// systemd's without `User=`, it is what the list of users says.
     pub fn process() -> Self {
-        Self(std::env::vars_os().collect())
+        let mut vars: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        let said = vars.get(OsStr::new("HOME"));
+        if !said.is_some_and(|home| Path::new(home).is_absolute())
+            && let Some(home) = std::fs::read_to_string("/etc/passwd")
+                .ok()
+                .and_then(|users| home_in(&users, rustix::process::geteuid().as_raw()))
+        {
+            vars.insert("HOME".into(), home.into());
+        }
+        Self(vars)
     }
 
     /// An environment of nothing but `pairs`.
@@ -63,17 +71,16 @@ impl Env {
             })
             .collect()
     }
+}
 
-    /// The first of `names` that is set, as text, with its name. `Err` names one that is not UTF-8.
-    pub(super) fn first(&self, names: &[&str]) -> Result<Option<(String, &str)>, Place> {
-        for name in names {
-            if let Some((key, value)) = self.0.get_key_value(OsStr::new(name)).filter(|(_, v)| !v.is_empty()) {
-                let text = || Some((key.to_str()?.to_owned(), value.to_str()?));
-                return text().map(Some).ok_or_else(|| Place::Env((*name).to_owned()));
-            }
-        }
-        Ok(None)
-    }
+/// The home directory of user `uid` in the text of a passwd(5) file.
+fn home_in(users: &str, uid: u32) -> Option<String> {
+    users.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let ours = fields.get(2)?.parse() == Ok(uid);
+        let home = *fields.get(5).filter(|home| ours && home.starts_with('/'))?;
+        Some(home.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -109,6 +116,16 @@ mod tests {
         );
         let relative = Env::of([("XDG_CONFIG_HOME", "x")]);
         assert_eq!(places(&relative), ["/etc/tautline/tautline.toml"]);
+    }
+
+    #[test]
+    fn a_home_is_found_in_the_list_of_users() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nbroken\nodd:x:7:7::relative:/bin/sh\na:x:1000:1000:A B:/home/a:/bin/sh\n";
+        assert_eq!(home_in(users, 0).as_deref(), Some("/root"));
+        assert_eq!(home_in(users, 1000).as_deref(), Some("/home/a"));
+        assert_eq!(home_in(users, 7), None);
+        assert_eq!(home_in(users, 8), None);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! From the command line, the environment, the file and the defaults to one plan.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
@@ -16,8 +18,9 @@ use crate::alert::{Recipient, SessionName};
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// Loopback alone: without publish tokens nobody else may publish.
-const LISTEN_DEFAULT: &str = "127.0.0.1:7373";
+/// Loopback alone: without publish tokens nobody else may publish. Both of them, because many clients take `localhost` for
+/// `::1` first.
+const LISTEN_DEFAULT: [&str; 2] = ["127.0.0.1:7373", "[::1]:7373"];
 const SESSION_DEFAULT: &str = "default";
 const ROUTE_DEFAULT: &str = "me";
 
@@ -30,6 +33,9 @@ pub struct Loaded {
     /// Unknown keys. `config check` fails on them; a run warns and goes on, so that no upgrade or downgrade leaves a box
     /// dark.
     pub warnings: Vec<Fault>,
+    /// Variables of the environment that cannot be used and were left aside. Nobody need have written them for Tautline,
+    /// so they are no fault of the configuration.
+    pub environment: Vec<Fault>,
     /// Every value of the plan with where it came from, in the order of the file format.
     pub provenance: Vec<Setting>,
 }
@@ -39,8 +45,8 @@ pub struct Loaded {
 /// The first file that exists is the whole configuration; files are not merged. Without one the defaults hold.
 ///
 /// # Errors
-/// Everything that is wrong, at once: the file cannot be read or was asked for and is not there, values of the file or of
-/// the environment's proxy variables are not valid.
+/// Everything that is wrong, at once: the file cannot be read or was asked for and is not there, values of the file are not
+/// valid. What the environment brings is never an error.
 pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> {
     let found = find(explicit, env).map_err(|fault| ConfigErrors(vec![fault]))?;
     let (file, parsed) = match found {
@@ -61,17 +67,21 @@ pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> 
         env,
         file: file.clone(),
         provenance: Vec::new(),
-        faults: parsed.faults,
+        environment: Vec::new(),
     };
     let plan = builder.plan(parsed.draft);
     let Builder {
-        provenance, mut faults, ..
+        provenance,
+        environment,
+        ..
     } = builder;
+    let mut faults = parsed.faults;
     match plan {
         Some(plan) if faults.is_empty() => Ok(Loaded {
             plan,
             file,
             warnings: parsed.unknown,
+            environment,
             provenance,
         }),
         _ => {
@@ -118,13 +128,25 @@ fn read(path: &Path) -> Result<String, Unread> {
     let refused = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Unread::Absent("there is no such file".into()),
         ErrorKind::IsADirectory => Unread::Refused("is a directory".into()),
+        // How the kernel refuses to open one.
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+            Unread::Refused("is a socket and no file".into())
+        }
         ErrorKind::PermissionDenied => Unread::Refused("may not be read by this user".into()),
         _ => Unread::Refused(format!("cannot be read: {error}")),
     };
     let mut bytes = Vec::new();
-    // One byte more than allowed shows that there is more, also of a pipe or a device without a length.
-    File::open(path)
-        .and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut bytes))
+    // Opening a pipe or a terminal must not wait for its other end.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(flags.bits() as i32).open(path);
+    let file = file.map_err(refused)?;
+    if let Some(what) = no_file(&file.metadata().map_err(refused)?) {
+        return Err(Unread::Refused(format!("is {what} and no file")));
+    }
+    // One byte more than allowed shows that there is more, also where a file system knows no length.
+    file.take(CONFIG_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
         .map_err(refused)?;
     if bytes.len() as u64 > CONFIG_BYTES_MAX {
         return Err(Unread::Refused(format!("is larger than {CONFIG_BYTES_MAX} bytes")));
@@ -137,11 +159,26 @@ fn read(path: &Path) -> Result<String, Unread> {
     })
 }
 
+/// What stands in a file's place and may have no end, or no beginning. `/dev/null` is how people write "no file".
+fn no_file(found: &std::fs::Metadata) -> Option<&'static str> {
+    let kind = found.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_fifo() {
+        Some("a pipe")
+    } else {
+        let null = rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == found.rdev());
+        (!null).then_some("a device")
+    }
+}
+
 struct Builder<'e> {
     env: &'e Env,
     file: Option<PathBuf>,
     provenance: Vec<Setting>,
-    faults: Vec<Fault>,
+    environment: Vec<Fault>,
 }
 
 impl Builder<'_> {
@@ -186,7 +223,10 @@ impl Builder<'_> {
         let (listen, line) = split(draft.listen);
         let listen = match listen {
             Some(listen) => listen,
-            None => vec![LISTEN_DEFAULT.parse().ok()?],
+            None => LISTEN_DEFAULT
+                .iter()
+                .map(|text| text.parse().ok())
+                .collect::<Option<_>>()?,
         };
         let source = self.source(line);
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
@@ -269,51 +309,49 @@ impl Builder<'_> {
         })
     }
 
-    /// The proxy that the environment names for `endpoint`, and the variable. As curl reads them, lower case first.
+    /// The proxy that the environment names for `endpoint`, and the variable. As curl reads them, lower case first; one
+    /// that cannot be used is said and passed over.
     ///
     /// A loopback endpoint never goes through the environment's proxy; nobody who sets one means that.
     fn proxy_of_environment(&mut self, endpoint: &Endpoint) -> Option<(String, Proxy)> {
         if endpoint.is_loopback() {
             return None;
         }
-        let read = |names: &[&str]| {
-            self.env.first(names).map_err(|place| Fault {
-                place,
-                key: String::new(),
-                text: "is not UTF-8; expected a proxy's URL or a list of hosts".into(),
-            })
-        };
-        let proxy = || -> Result<Option<(String, Proxy)>, Fault> {
-            let Some((variable, url)) = read(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])? else {
-                return Ok(None);
+        // curl takes the lower case first, and many tools write both. The first list that is set is the list.
+        let set = |name: &&str| self.env.get(name);
+        let exempt = ["no_proxy", "NO_PROXY"].iter().find_map(set);
+        if exempt.is_some_and(|list| no_proxy_names(&list.to_string_lossy(), endpoint)) {
+            return None;
+        }
+        let mut unusable = Vec::new();
+        let mut found = None;
+        for name in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
+            let Some(value) = self.env.get(name) else { continue };
+            let read = match value.to_str() {
+                Some(text) => Proxy::from_environment(text),
+                None => Err("is not UTF-8".into()),
             };
-            if let Some((_, list)) = read(&["no_proxy", "NO_PROXY"])?
-                && no_proxy_names(list, endpoint)
-            {
-                return Ok(None);
-            }
-            // Without a scheme these variables mean an HTTP proxy, by custom.
-            let url = if url.contains("://") {
-                url.to_owned()
-            } else {
-                format!("http://{url}")
-            };
-            let hint = "unset it, or set proxy = \"none\" or another one in the session";
-            match url.parse() {
-                Ok(proxy) => Ok(Some((variable, proxy))),
-                Err(error) => Err(Fault::env(variable, format!("{error}; or {hint}"))),
-            }
-        };
-        match proxy() {
-            Ok(found) => found,
-            // Several sessions may stumble over the same variable.
-            Err(fault) => {
-                if !self.faults.contains(&fault) {
-                    self.faults.push(fault);
+            match read {
+                Ok(proxy) => {
+                    found = proxy.map(|proxy| (name.to_owned(), proxy));
+                    break;
                 }
-                None
+                Err(error) => unusable.push((name, error)),
             }
         }
+        let instead = match &found {
+            Some((name, _)) => format!("${name} is taken instead"),
+            None => "the line is dialled without a proxy".into(),
+        };
+        for (name, error) in unusable {
+            let hint = "set proxy in the session (\"none\" for no proxy), or unset the variable";
+            let fault = Fault::env(name, format!("{error}; {instead}: {hint}"));
+            // Several sessions may stumble over the same variable.
+            if !self.environment.contains(&fault) {
+                self.environment.push(fault);
+            }
+        }
+        found
     }
 }
 

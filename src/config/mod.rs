@@ -74,7 +74,7 @@ pub struct Proxy {
 pub enum ProxyKind {
     /// `http://`: CONNECT.
     Http,
-    /// `socks5://` and `socks5h://`; names are resolved by the proxy in both.
+    /// `socks5://`, `socks5h://` and `socks://`; names are resolved by the proxy in all of them.
     Socks5,
 }
 

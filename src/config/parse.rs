@@ -497,7 +497,9 @@ impl FromStr for ListenAddress {
                 "{text:?} is no address and port; expected one like 127.0.0.1:7373 or [::1]:7373"
             ));
         };
-        if !address.ip().to_canonical().is_loopback() {
+        // `[::ffff:127.0.0.1]` is 127.0.0.1 in other words, and a zone says nothing about a loopback address.
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        if !address.ip().is_loopback() {
             return Err(format!(
                 "{text:?} is reachable from the network, and there are no publish tokens yet to keep strangers out; \
                  expected 127.0.0.1 or [::1]"

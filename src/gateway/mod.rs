@@ -12,6 +12,7 @@ mod guard;
 mod head;
 mod history;
 mod limits;
+mod listen;
 mod page;
 mod publish;
 pub mod query;
@@ -19,6 +20,7 @@ mod server;
 mod socket;
 
 pub use limits::Limits;
+pub use listen::{ControlPlaces, Listening};
 pub use page::span;
 pub use server::Gateway;
 

@@ -1,11 +1,9 @@
 //! Listening, accepting, and the limits that keep one client from being everybody's trouble.
 
 use std::future::Future;
-use std::io::{self, Error, ErrorKind};
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,11 +11,10 @@ use std::time::Duration;
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::future;
-use smol::Executor;
 use smol::lock::Mutex;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
-use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+use smol::{Executor, Task};
 
 use super::Relay;
 use super::answer::{Answer, Problem};
@@ -25,6 +22,7 @@ use super::api::TOO_MANY_CONNECTIONS;
 use super::connection::{Connection, Request};
 use super::endpoints;
 use super::limits::Limits;
+use super::listen::{ControlFile, ControlPlaces, Listening};
 use super::socket::Socket;
 use crate::line::TcpSchedule;
 use crate::net;
@@ -38,6 +36,12 @@ const SLOW_SHARE: usize = 2;
 const REFUSALS_MAX: usize = 16;
 /// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// The first and the longest pause between two tries to open what is missing: an address that is taken or has no family
+/// here, the control socket. The longest one costs a wake-up a minute.
+const REOPEN_FIRST: Duration = Duration::from_secs(2);
+const REOPEN_MAX: Duration = Duration::from_secs(60);
+/// Between two looks at the control socket, however often its directory changes.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Accepted sockets, until a board says otherwise.
 const TCP: TcpSchedule = TcpSchedule {
@@ -49,8 +53,9 @@ const TCP: TcpSchedule = TcpSchedule {
 
 /// The gateway with its sockets open and nobody served yet. Dropped or done, it removes the control socket.
 pub struct Gateway {
-    tcp: Vec<TcpListener>,
+    tcp: Vec<(TcpListener, SocketAddr)>,
     addresses: Vec<SocketAddr>,
+    listening: Arc<Listening>,
     control: UnixListener,
     control_file: ControlFile,
     limits: Limits,
@@ -86,23 +91,31 @@ pub(super) struct Shared {
 
 impl Gateway {
     /// Opens the TCP addresses and the control socket at `control` (mode 0600). A port 0 becomes a real one, see
-    /// [`addresses`](Self::addresses). A socket file that nobody answers on is replaced.
+    /// [`addresses`](Self::addresses). An address that cannot be opened is told by [`listening`](Self::listening) and tried
+    /// again while it serves. A socket file that nobody answers on is replaced.
     ///
     /// # Errors
-    /// An address is not loopback or in use; another process answers on the control socket; the file cannot be made.
-    /// The text names the address or the file.
+    /// An address is not loopback, or none of them can be opened; another process answers on the control socket; the file
+    /// cannot be made. The text names the addresses or the file.
     pub fn bind(listen: &[SocketAddr], control: &Path) -> io::Result<Self> {
+        Self::bind_among(listen, &control.into())
+    }
+
+    /// [`bind`](Self::bind) with several places for the control socket.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bind_among(listen: &[SocketAddr], places: &ControlPlaces) -> io::Result<Self> {
+        let listening = Arc::new(Listening::default());
         let mut tcp = Vec::new();
-        let mut addresses = Vec::new();
-        for &address in listen {
-            let listener = listen_tcp(address)?;
-            addresses.push(listener.local_addr()?);
-            tcp.push(TcpListener::try_from(listener)?);
+        for (listener, address) in listening.open(listen)? {
+            tcp.push((TcpListener::try_from(listener)?, address));
         }
-        let (listener, control_file) = listen_control(control)?;
+        let (listener, control_file) = listening.open_control(places)?;
         Ok(Self {
             tcp,
-            addresses,
+            addresses: listening.addresses(),
+            listening,
             control: UnixListener::try_from(listener)?,
             control_file,
             limits: Limits::default(),
@@ -123,9 +136,14 @@ impl Gateway {
         self
     }
 
-    /// Where it listens, with the real ports.
+    /// Where it listened at once, with the real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens now, and what is wrong with the rest; it goes on telling while the gateway serves.
+    pub fn listening(&self) -> Arc<Listening> {
+        Arc::clone(&self.listening)
     }
 
     /// Serves `relay` until `stop` is ready, then lets what is under way end (2 s at most), closes every connection and
@@ -136,18 +154,21 @@ impl Gateway {
         let (going_on, stopping) = async_channel::bounded::<()>(1);
         let (open, ended) = async_channel::bounded::<()>(1);
         let shared = Arc::new(Shared::new(relay, self.limits, stopping, open));
-        let mut accepting = Vec::new();
-        for (listener, &address) in self.tcp.into_iter().zip(&self.addresses) {
-            let listener = Listener::Tcp(listener, address, self.keepalive);
-            accepting.push(executor.spawn(accept(listener, executor.clone(), shared.clone(), closed.clone())));
-        }
-        let control = Listener::Control(self.control);
-        accepting.push(executor.spawn(accept(control, executor.clone(), shared, closed)));
-
-        stop.await;
-        drop(accepting);
-        drop(self.control_file);
-        drop(going_on);
+        let accepting = Accepting {
+            executor,
+            shared,
+            closed,
+            keepalive: self.keepalive,
+        };
+        let opened = self.tcp.into_iter();
+        let tcp = opened
+            .map(|(listener, address)| accepting.tcp(listener, address))
+            .collect();
+        let control = accepting.start(Listener::Control(self.control));
+        let keeping = keep_open(&accepting, &self.listening, tcp, control, self.control_file);
+        // Ends the listeners too, and takes the control socket away.
+        future::or(stop, keeping).await;
+        drop((accepting, going_on));
         let ended = async {
             // Nothing is ever sent: this returns when the last connection has ended.
             let _ = ended.recv().await;
@@ -159,92 +180,63 @@ impl Gateway {
     }
 }
 
-fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
-    if !address.ip().is_loopback() {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!(
-                "the listen address {address} is not loopback: only 127.0.0.1 and [::1] are served, until publish tokens exist"
-            ),
-        ));
+/// What every listener's loop is made of.
+struct Accepting {
+    executor: Arc<Executor<'static>>,
+    shared: Arc<Shared>,
+    closed: async_channel::Receiver<()>,
+    keepalive: TcpSchedule,
+}
+
+impl Accepting {
+    fn tcp(&self, listener: TcpListener, address: SocketAddr) -> Task<()> {
+        self.start(Listener::Tcp(listener, address, self.keepalive))
     }
-    StdTcpListener::bind(address)
-        .map_err(|error| Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
-}
 
-/// The socket file, as this process made it; removed on drop unless somebody else has put another in its place.
-struct ControlFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl Drop for ControlFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
-            log::debug!("the control socket {} stays behind: {error}", self.path.display());
-        }
+    fn start(&self, listener: Listener) -> Task<()> {
+        let (executor, shared, closed) = (self.executor.clone(), self.shared.clone(), self.closed.clone());
+        self.executor.spawn(accept(listener, executor, shared, closed))
     }
 }
 
-/// Binds beside the final name, sets the mode, listens, and only then renames: at no moment can somebody without the
-/// right to it connect, and at no moment is there no file.
-fn listen_control(path: &Path) -> io::Result<(StdUnixListener, ControlFile)> {
-    let failed = |error: Error| {
-        Error::new(
-            error.kind(),
-            format!("cannot open the control socket {}: {error}", path.display()),
-        )
-    };
-    check_stale(path).map_err(failed)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let open = || {
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
+/// Holds the listeners, opens those that are missing as soon as that can be done, and makes the control socket again when
+/// its file has gone. Never ends.
+async fn keep_open(
+    accepting: &Accepting,
+    listening: &Listening,
+    mut tcp: Vec<Task<()>>,
+    mut control: Task<()>,
+    mut file: ControlFile,
+) {
+    let mut pause = REOPEN_FIRST;
+    loop {
+        if listening.is_in_trouble() {
+            Timer::after(pause).await;
+            pause = (pause * 2).min(REOPEN_MAX);
+        } else {
+            pause = REOPEN_FIRST;
+            file.changed().await;
+            Timer::after(LOOK_PAUSE).await;
         }
-        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(&beside)?)?;
-        std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o600))?;
-        socket.listen(128)?;
-        std::fs::rename(&beside, path)?;
-        let file = std::fs::symlink_metadata(path)?;
-        Ok((
-            StdUnixListener::from(socket),
-            ControlFile {
-                path: path.to_owned(),
-                device: file.dev(),
-                inode: file.ino(),
+        for (listener, address) in listening.open_missing() {
+            match TcpListener::try_from(listener) {
+                Ok(listener) => tcp.push(accepting.tcp(listener, address)),
+                Err(error) => log::error!("{address} is not served: {error}"),
+            }
+        }
+        match file.make_again().await {
+            None => listening.control_is_there(),
+            Some(made) => match made.and_then(UnixListener::try_from) {
+                Ok(listener) => {
+                    listening.control_made_again();
+                    drop(std::mem::replace(
+                        &mut control,
+                        accepting.start(Listener::Control(listener)),
+                    ));
+                }
+                Err(error) => listening.control_gone(&error),
             },
-        ))
-    };
-    open().map_err(|error| {
-        let _ = std::fs::remove_file(&beside);
-        failed(error)
-    })
-}
-
-/// What is at `path` may be replaced only if it is a socket that nobody answers on.
-fn check_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                "something that is no socket has its name",
-            ));
         }
-        Ok(_) => {}
-    }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(Error::new(ErrorKind::AddrInUse, "another relay answers on it")),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, Step};
+use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, SendFailure, Step};
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
@@ -339,23 +339,21 @@ impl Courier {
                     recipient,
                     message_id,
                     text,
+                    fresh,
                 }) => {
                     let command = Command::Send {
                         recipient,
                         message_id: message_id.clone(),
                         text,
+                        fresh,
                     };
                     let handed = self
                         .sessions
                         .get(&session)
                         .is_some_and(|handle| handle.try_command(command));
                     if !handed {
-                        let error = "the session takes no commands".to_owned();
-                        let failed = Input::SendFailed {
-                            message_id,
-                            error,
-                            permanent: false,
-                        };
+                        let failure = SendFailure::Path("the session takes no commands".to_owned());
+                        let failed = Input::SendFailed { message_id, failure };
                         self.outbox().handle(clock::now(), failed);
                     }
                 }
@@ -485,15 +483,8 @@ impl Courier {
             Notice::Asking { message_id } => Input::Asking { message_id },
             Notice::Incomplete { message_id, words } => Input::Incomplete { message_id, words },
             Notice::Written { message_id } => Input::Written { message_id },
-            Notice::SendFailed {
-                message_id,
-                error,
-                permanent,
-            } => Input::SendFailed {
-                message_id,
-                error,
-                permanent,
-            },
+            Notice::SendFailed { message_id, failure } => Input::SendFailed { message_id, failure },
+            Notice::Heard { from } => Input::Heard { session, from },
             Notice::Ack { message_id, error } => Input::ServerAck {
                 session,
                 message_id,

@@ -1,6 +1,7 @@
 //! How the relay stands, for `tautline status`, the page and the health check. Every health code here has a paragraph in
 //! `docs/operations.md`; a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,13 +10,13 @@ use super::clock;
 use super::courier::Courier;
 use super::senses::Senses;
 use super::watchdog::Withheld;
-use crate::alert::Recipient;
+use crate::alert::{Recipient, SessionName};
 use crate::gateway::Listening;
 use crate::gateway::api::{
     BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
 };
 use crate::line::{Cause, Schedule, State, Stop};
-use crate::outbox::Step;
+use crate::outbox::{Hold, Step};
 use crate::store::{Store, StoreError, inbound};
 use crate::whatsapp::session::masked;
 use crate::whatsapp::{SessionHandle, SessionView};
@@ -44,7 +45,9 @@ pub const HEALTH_CODES: &[&str] = &[
     "control-socket",
     "environment-ignored",
     "lab-build",
+    "limited",
     "listen-partial",
+    "new-chats-capped",
     "not-on-whatsapp",
     "outbox-damaged",
     "outbox-full",
@@ -60,6 +63,7 @@ pub const HEALTH_CODES: &[&str] = &[
     "store-read-only",
     "tcp-setting-refused",
     "watchdog-withheld",
+    "write-first",
 ];
 
 /// What does not change while the relay runs, and where to look for the rest.
@@ -223,6 +227,7 @@ impl Facts {
             }
         }
         health.extend(outbox_health(courier));
+        health.extend(held_health(courier));
         let damaged = self.damaged.iter().cloned();
         health.extend(damaged.map(|text| entry("outbox-damaged", "error", text)));
         let orphaned = courier.orphaned().into_iter();
@@ -349,6 +354,39 @@ fn outbox_health(courier: &Courier) -> Option<HealthEntry> {
     } else {
         None
     }
+}
+
+/// Whom the server lets nothing through to for now, an entry for each session and reason. Numbers are for `tautline queue`.
+fn held_health(courier: &Courier) -> Vec<HealthEntry> {
+    let mut held: BTreeMap<(SessionName, Hold), usize> = BTreeMap::new();
+    for (session, _, hold) in courier.outbox().held() {
+        *held.entry((session.clone(), hold)).or_default() += 1;
+    }
+    let entry = |((session, hold), count): ((SessionName, Hold), usize)| {
+        let (code, severity, words) = match hold {
+            Hold::RateLimited => (
+                "limited",
+                "warning",
+                "WhatsApp is limiting us; they are tried again after pauses that grow",
+            ),
+            Hold::NotWritten => (
+                "write-first",
+                "warning",
+                "they must write to this account first; what waits goes out at once when they do",
+            ),
+            Hold::NewChatsCapped => (
+                "new-chats-capped",
+                "warning",
+                "WhatsApp lets this account begin no more new chats; it goes out when they write, or the cap ends",
+            ),
+        };
+        HealthEntry {
+            code: code.to_owned(),
+            severity: severity.to_owned(),
+            text: format!("session {session}: alerts to {count} recipient(s) wait: {words}; see `tautline queue`"),
+        }
+    };
+    held.into_iter().map(entry).collect()
 }
 
 /// A short absence is routine; a long one is what a monitor is for.

@@ -1,7 +1,7 @@
 //! What goes into the outbox and what comes out.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::history::Happened;
 use super::keys::KeyRecord;
@@ -35,11 +35,10 @@ pub enum Input {
     Written { message_id: MessageId },
     /// Sent, but not to every device of the recipient; `words` say so to people.
     Incomplete { message_id: MessageId, words: String },
-    /// The send failed. `permanent`: it would fail the same way for ever.
+    /// The send failed, and why.
     SendFailed {
         message_id: MessageId,
-        error: String,
-        permanent: bool,
+        failure: SendFailure,
     },
     /// The server's ack, or with `error` its refusal: the code as it stood in the stanza. May come before `Written`.
     ServerAck {
@@ -68,6 +67,21 @@ pub enum Input {
         /// Comes back in [`Output::SendAgain`] as it is.
         by: String,
     },
+    /// Somebody has written to the account, or has given it leave to write: what was held until then may go. `from` are all
+    /// their names.
+    Heard { session: SessionName, from: Vec<Recipient> },
+}
+
+/// Why a send came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendFailure {
+    /// No line, no answer in time, or our own trouble, in words. A new line is a new chance.
+    Path(String),
+    /// It would fail the same way for ever, in words.
+    Permanent(String),
+    /// The server has answered a question that the send begins with by this code. `backoff` is how long it wants not to be
+    /// asked again, where it says so.
+    Refused { code: u16, backoff: Option<Duration> },
 }
 
 /// How far a receipt says that the message has come.
@@ -90,6 +104,9 @@ pub enum Output {
         recipient: Recipient,
         message_id: MessageId,
         text: String,
+        /// Ask the server anew for all that is known of the recipient before: it may be out of date, and the message was
+        /// refused.
+        fresh: bool,
     },
     /// Send `text` once more under `message_id`, to the device `by` alone. Nothing follows from it: a device that cannot read
     /// this either asks again.

@@ -20,6 +20,18 @@ pub struct Limits {
     pub retry_first: Duration,
     /// Longest pause. An alert a minute late is still an alert.
     pub retry_max: Duration,
+    /// First pause after the server has answered a question with "too much"; it doubles. Ten seconds leave five questions
+    /// in the first three minutes.
+    pub limited_first: Duration,
+    /// Longest pause of that kind. The limits that are known end after minutes or hours; more than this would only make
+    /// alerts late when they do.
+    pub limited_max: Duration,
+    /// Longest pause while the recipient would have to write first. Nothing but that, or a day, is known to help, and what
+    /// helps ends the pause.
+    pub closed_max: Duration,
+    /// After the recipient has written, refusals count as trouble that passes for so long: what opens the chat may reach
+    /// the server and us a moment later than their message.
+    pub opened: Duration,
     /// Alerts waiting to be sent.
     pub pending_max: usize,
     /// The same in bytes: 10 000 alerts of 64 KiB do not fit a Pi. One alert may pass it.
@@ -47,6 +59,10 @@ impl Default for Limits {
             ack_strikes: 2,
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
+            limited_first: Duration::from_secs(10),
+            limited_max: Duration::from_secs(15 * 60),
+            closed_max: Duration::from_secs(4 * 60 * 60),
+            opened: Duration::from_secs(2 * 60),
             pending_max: 10_000,
             pending_bytes_max: 32 << 20,
             keep: DAY * 7,

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::refusal::Hold;
 use crate::alert::Recipient;
 
 /// One delivery of one alert: its place in the order, and which of the alert's deliveries it is.
@@ -23,6 +24,17 @@ pub(super) enum Pause {
     Path,
     /// The server asked us, in its way, to go slower. A new line changes nothing about that.
     Server,
+    /// It lets nothing through for long. Neither a new line nor a person's drop changes anything about that.
+    Hold(Hold),
+}
+
+/// Whether a leg has to go out with all that is known of its recipient asked anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fresh {
+    /// At its next attempt; when it flies, at this one.
+    Wanted,
+    /// It has, and was refused in a way that nobody knows.
+    Tried,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +63,21 @@ struct Lane {
     phase: Phase,
     /// Failures of the first leg in a row.
     failures: u32,
+    /// What the server last held this lane for, until it answers otherwise, and how often in a row it has.
+    hold: Option<Hold>,
+    holds: u32,
+    fresh: Option<(Leg, Fresh)>,
+    /// When the recipient last wrote.
+    heard_at: Option<Instant>,
+}
+
+impl Lane {
+    /// The server has let something through, or has refused it for good.
+    fn answered(&mut self) {
+        self.failures = 0;
+        self.hold = None;
+        self.holds = 0;
+    }
 }
 
 /// A deadline that has passed.
@@ -85,6 +112,10 @@ impl Line {
             queue: BTreeMap::new(),
             phase: Phase::Idle,
             failures: 0,
+            hold: None,
+            holds: 0,
+            fresh: None,
+            heard_at: None,
         });
         lane.queue.insert(leg, durable);
         self.refresh(recipient);
@@ -99,14 +130,123 @@ impl Line {
         }
     }
 
-    /// Takes a leg out: it is sent, refused for good, or dropped. The next one may go.
+    /// Takes a leg out: it is sent, or refused for good. The next one may go.
     pub fn remove(&mut self, recipient: &Recipient, leg: Leg) {
         let Some(lane) = self.lanes.get_mut(recipient) else {
             return;
         };
         if lane.queue.remove(&leg).is_some() {
-            lane.failures = 0;
+            lane.answered();
             self.refresh(recipient);
+        }
+    }
+
+    /// Takes a leg out that a person gave up. That says nothing about the recipient: what holds the lane holds the next
+    /// one.
+    pub fn give_up(&mut self, recipient: &Recipient, leg: Leg) {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
+        if lane.queue.remove(&leg).is_none() {
+            return;
+        }
+        lane.failures = 0;
+        if let Phase::Paused {
+            leg: paused,
+            until,
+            pause: pause @ Pause::Hold(_),
+        } = lane.phase
+            && paused == leg
+            && let Some((&next, true)) = lane.queue.first_key_value()
+        {
+            self.set_phase(
+                recipient,
+                Phase::Paused {
+                    leg: next,
+                    until,
+                    pause,
+                },
+            );
+        }
+        self.refresh(recipient);
+    }
+
+    /// The recipient has written: what was held until then may go.
+    pub fn heard(&mut self, recipient: &Recipient, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
+        lane.heard_at = Some(now);
+        if lane.hold.is_some_and(Hold::ends_when_they_write) {
+            lane.answered();
+        }
+        if matches!(lane.phase, Phase::Paused { pause: Pause::Hold(hold), .. } if hold.ends_when_they_write()) {
+            self.set_phase(recipient, Phase::Idle);
+            self.refresh(recipient);
+        }
+    }
+
+    /// Whether the recipient has written within `span`.
+    pub fn has_heard(&self, recipient: &Recipient, now: Instant, span: Duration) -> bool {
+        let heard_at = self.lanes.get(recipient).and_then(|lane| lane.heard_at);
+        heard_at.is_some_and(|at| now.saturating_duration_since(at) < span)
+    }
+
+    /// The lanes that the server holds.
+    pub fn held(&self) -> impl Iterator<Item = (&Recipient, Hold)> {
+        self.lanes
+            .iter()
+            .filter_map(|(recipient, lane)| Some((recipient, lane.hold?)))
+    }
+
+    /// How often in a row this lane has been held for this, this time included.
+    pub fn count_hold(&mut self, recipient: &Recipient, hold: Hold) -> u32 {
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return 0;
+        };
+        if lane.hold.replace(hold) != Some(hold) {
+            lane.holds = 0;
+        }
+        lane.holds = lane.holds.saturating_add(1);
+        lane.holds
+    }
+
+    /// The server has refused it in a way that tells of no hold.
+    pub fn end_hold(&mut self, recipient: &Recipient) {
+        if let Some(lane) = self.lanes.get_mut(recipient) {
+            lane.hold = None;
+            lane.holds = 0;
+        }
+    }
+
+    /// A refusal that looks final. True when it answers an attempt for which everything was asked anew; if not, the next
+    /// attempt is one.
+    pub fn is_final(&mut self, recipient: &Recipient, leg: Leg) -> bool {
+        let flying = self.is_flying(recipient, leg);
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return true;
+        };
+        if lane.fresh == Some((leg, Fresh::Wanted)) {
+            return flying;
+        }
+        lane.fresh = Some((leg, Fresh::Wanted));
+        false
+    }
+
+    /// A refusal that nobody knows: one of the attempts after it asks everything anew.
+    pub fn try_fresh_once(&mut self, recipient: &Recipient, leg: Leg) {
+        let flying = self.is_flying(recipient, leg);
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
+        match lane.fresh {
+            Some((of, Fresh::Wanted)) if of == leg => {
+                if flying {
+                    lane.fresh = Some((leg, Fresh::Tried));
+                }
+            }
+            Some((of, Fresh::Tried)) if of == leg => {}
+            Some(_) | None => lane.fresh = Some((leg, Fresh::Wanted)),
         }
     }
 
@@ -124,8 +264,8 @@ impl Line {
         self.release(|phase| matches!(phase, Phase::Flying { .. }));
     }
 
-    /// Leases the oldest leg that may go, if there is room.
-    pub fn lease(&mut self, in_flight_max: usize, now: Instant, ack_by: Instant) -> Option<(Recipient, Leg)> {
+    /// Leases the oldest leg that may go, if there is room, and tells whether everything is to be asked anew for it.
+    pub fn lease(&mut self, in_flight_max: usize, now: Instant, ack_by: Instant) -> Option<(Recipient, Leg, bool)> {
         if !self.up || self.in_flight >= in_flight_max {
             return None;
         }
@@ -139,7 +279,9 @@ impl Line {
                 asks: false,
             },
         );
-        Some((recipient, leg))
+        let fresh = self.lanes.get(&recipient).and_then(|lane| lane.fresh);
+        let fresh = fresh == Some((leg, Fresh::Wanted));
+        Some((recipient, leg, fresh))
     }
 
     /// The send of this leg asks the server first, and gets answers: it has until `ack_by`, and its slot goes to another

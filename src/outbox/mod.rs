@@ -14,7 +14,8 @@
 //!   acknowledged (or for good refused) the one before. Recipients do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
 //! - A step is never taken back. Two things lift [`Step::Failed`]: a person's retry, and proof that it arrived after all.
-//! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery.
+//! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery, and that only
+//!   after one more try with all that is known of the recipient asked anew.
 //!
 //! Deliberately absent: the text of a delivery (rendered when it is leased), the disk, and any wall-clock deadline.
 
@@ -26,6 +27,7 @@ mod keys;
 mod limits;
 mod line;
 mod record;
+mod refusal;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -33,14 +35,15 @@ mod timers;
 
 pub use accept::{AcceptRequest, Accepted, OutboxFull};
 pub use history::{Happened, Happening};
-pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind};
+pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+pub use refusal::Hold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::alert::{RouteName, SessionName};
+use crate::alert::{Recipient, RouteName, SessionName};
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
@@ -148,6 +151,14 @@ impl Outbox {
         waiting
             .find(|delivery| !delivery.note.is_empty())
             .map_or("", |delivery| &delivery.note)
+    }
+
+    /// The recipients of each session that the server holds up for the time being, and why. One that lasts until an answer
+    /// to a later try has come, over any number of lines.
+    pub fn held(&self) -> impl Iterator<Item = (&SessionName, &Recipient, Hold)> {
+        self.lines
+            .iter()
+            .flat_map(|(session, line)| line.held().map(move |(recipient, hold)| (session, recipient, hold)))
     }
 
     /// Alerts that still have something to send.

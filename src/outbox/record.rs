@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 
+/// A note is one line for people.
+pub(super) const NOTE_CHARS_MAX: usize = 200;
+
 /// Wall-clock milliseconds since 1970, for records and people. No deadline is ever computed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
@@ -59,7 +62,7 @@ pub struct Delivery {
     pub since: Timestamp,
     /// Sends handed to the session so far.
     pub attempts: u32,
-    /// The last refusal or the reason of a failure, in words.
+    /// The last refusal or the reason of a failure, in words that tell what a person can do.
     pub note: String,
 }
 

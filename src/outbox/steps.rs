@@ -1,38 +1,25 @@
 //! The way of a delivery: what each input makes of its step.
 
+use std::time::Duration;
+
 use super::history::{Happened, Happening};
-use super::io::{CommandError, Input, Output, ReceiptKind};
+use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::line::{Leg, Pause};
-use super::record::{AlertRecord, Step};
+use super::record::{AlertRecord, NOTE_CHARS_MAX, Step};
+use super::refusal::{self, Hold, Judgement, Refused};
 use super::{MessageId, Now, Outbox};
 use crate::alert::{Recipient, SessionName, render};
 
-/// A note is one line for people.
-const NOTE_CHARS_MAX: usize = 200;
+/// The longest pause that the server can ask for by name. A wrong number of its must not silence a recipient for days.
+const BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What a refusal code of the server means for the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    /// It would be refused the same way for ever.
-    Permanent,
-    /// Worth trying soon.
-    Passing,
-    /// Not before the longest pause: the account is told to slow down.
-    Slow,
-}
-
-/// 400 malformed, 403 not in the group, 404 no such recipient, 405/406/410 not possible there, 413 too large, 479 a
-/// field has the wrong form (`SmaxInvalid`), 487 to 491 not understood. 429, 463 (`MissingTcToken`, a reach-out
-/// timelock) and 475 (`NewChatMessagesCapped`) pass with time. Anything unknown is retried: trying once too often
-/// does less harm than a lost alert.
-fn classify(code: &str) -> Refusal {
-    match code.trim() {
-        "400" | "403" | "404" | "405" | "406" | "410" | "413" | "479" | "487" | "488" | "489" | "490" | "491" => {
-            Refusal::Permanent
-        }
-        "429" | "463" | "475" => Refusal::Slow,
-        _ => Refusal::Passing,
-    }
+/// What was said of an attempt that came to nothing.
+struct Refusal {
+    note: String,
+    judgement: Judgement,
+    refused: Refused,
+    /// What the server asks for.
+    backoff: Duration,
 }
 
 impl Outbox {
@@ -52,17 +39,11 @@ impl Outbox {
                     self.note(leg, &words);
                 }
             }
-            Input::SendFailed {
-                message_id,
-                error,
-                permanent,
-            } => {
-                let refusal = if permanent {
-                    Refusal::Permanent
-                } else {
-                    Refusal::Passing
-                };
-                self.on_refused(now, &message_id, &error, refusal, Pause::Path);
+            Input::SendFailed { message_id, failure } => self.on_send_failed(now, &message_id, failure),
+            Input::Heard { session, from } => {
+                if let Some(line) = self.lines.get_mut(&session) {
+                    from.iter().for_each(|name| line.heard(name, now.mono));
+                }
             }
             Input::ServerAck {
                 session,
@@ -232,8 +213,38 @@ impl Outbox {
         if let Some(line) = self.lines.get_mut(session) {
             line.forgive();
         }
-        let note = format!("refused by the server with code {code}");
-        self.on_refused(now, message_id, &note, classify(&code), Pause::Server);
+        let refusal = Refusal {
+            note: refusal::note(&code, Refused::Message),
+            judgement: refusal::judge(&code, Refused::Message),
+            refused: Refused::Message,
+            backoff: Duration::ZERO,
+        };
+        self.on_refused(now, message_id, refusal);
+    }
+
+    fn on_send_failed(&mut self, now: Now, message_id: &MessageId, failure: SendFailure) {
+        match failure {
+            SendFailure::Path(words) => {
+                if let Some(leg) = self.by_message.get(message_id).copied() {
+                    self.pause(now, leg, &words, Pause::Path);
+                }
+            }
+            SendFailure::Permanent(words) => {
+                if let Some(leg) = self.waiting_leg(message_id) {
+                    self.fail(now, leg, &words);
+                }
+            }
+            SendFailure::Refused { code, backoff } => {
+                let code = code.to_string();
+                let refusal = Refusal {
+                    note: refusal::note(&code, Refused::Question),
+                    judgement: refusal::judge(&code, Refused::Question),
+                    refused: Refused::Question,
+                    backoff: backoff.unwrap_or_default().min(BACKOFF_MAX),
+                };
+                self.on_refused(now, message_id, refusal);
+            }
+        }
     }
 
     /// An ack or a receipt: the message has come at least as far as `proof` says, whatever was thought of it before.
@@ -251,44 +262,83 @@ impl Outbox {
         }
     }
 
-    fn on_refused(&mut self, now: Now, message_id: &MessageId, error: &str, refusal: Refusal, pause: Pause) {
-        let Some(leg) = self.by_message.get(message_id).copied() else {
+    fn on_refused(&mut self, now: Now, message_id: &MessageId, refusal: Refusal) {
+        let Some(leg) = self.waiting_leg(message_id) else {
             return;
         };
-        if self.step_of(leg) != Some(Step::Accepted) {
-            return;
+        let Refusal {
+            note,
+            judgement,
+            refused,
+            backoff,
+        } = refusal;
+        // What was answered is no trouble of the line; a question may well be.
+        let pause = match refused {
+            Refused::Message => Pause::Server,
+            Refused::Question => Pause::Path,
+        };
+        if !matches!(judgement, Judgement::Hold(_)) {
+            self.on_line(leg, |line, recipient| line.end_hold(recipient));
         }
-        match refusal {
-            Refusal::Permanent => {
-                self.set_step(now, leg, Happening::Failed, error);
-                self.settle(now, leg.seq);
+        match judgement {
+            Judgement::Final => {
+                if self.on_line(leg, |line, recipient| line.is_final(recipient, leg)) == Some(true) {
+                    self.fail(now, leg, &note);
+                } else {
+                    self.pause(now, leg, &note, pause);
+                }
             }
-            Refusal::Passing => self.pause(now, leg, error, pause, false),
-            Refusal::Slow => self.pause(now, leg, error, pause, true),
+            Judgement::Passing => self.pause(now, leg, &note, pause),
+            Judgement::Unknown => {
+                self.on_line(leg, |line, recipient| line.try_fresh_once(recipient, leg));
+                self.pause(now, leg, &note, pause);
+            }
+            Judgement::Hold(hold) => self.hold(now, leg, &note, hold, (refused, backoff)),
         }
     }
 
+    fn fail(&mut self, now: Now, leg: Leg, note: &str) {
+        self.set_step(now, leg, Happening::Failed, note);
+        self.settle(now, leg.seq);
+    }
+
     /// Ends a lease with a pause. Late words about a lease that is over change nothing.
-    pub(super) fn pause(&mut self, now: Now, leg: Leg, error: &str, pause: Pause, slow: bool) {
+    pub(super) fn pause(&mut self, now: Now, leg: Leg, note: &str, pause: Pause) {
         let flying = self.on_line(leg, |line, recipient| {
             line.is_flying(recipient, leg).then(|| line.count_failure(recipient))
         });
         let Some(Some(failures)) = flying else { return };
-        let until = now.mono
-            + if slow {
-                self.jitter(self.limits.retry_max)
-            } else {
-                self.backoff(failures)
-            };
+        let until = now.mono + self.backoff(failures);
         self.on_line(leg, |line, recipient| line.pause(recipient, leg, until, pause));
-        self.note(leg, error);
+        self.note(leg, note);
+    }
+
+    /// Ends a lease with the long pause that the server's word asks for.
+    fn hold(&mut self, now: Now, leg: Leg, note: &str, hold: Hold, (refused, backoff): (Refused, Duration)) {
+        let opened = self.limits.opened;
+        let counted = self.on_line(leg, |line, recipient| {
+            let opened = hold.ends_when_they_write() && line.has_heard(recipient, now.mono, opened);
+            let flying = line.is_flying(recipient, leg);
+            flying.then(|| (!opened).then(|| line.count_hold(recipient, hold)))
+        });
+        match counted.flatten() {
+            Some(Some(holds)) => {
+                let until = now.mono + self.hold_pause(hold, refused, holds).max(backoff);
+                self.on_line(leg, |line, recipient| {
+                    line.pause(recipient, leg, until, Pause::Hold(hold))
+                });
+                self.note(leg, note);
+            }
+            Some(None) => self.pause(now, leg, note, Pause::Server),
+            None => {}
+        }
     }
 
     /// Leases what may go now.
     pub(super) fn fill(&mut self, now: Now) {
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
         for (session, line) in &mut self.lines {
-            while let Some((recipient, leg)) = line.lease(in_flight_max, now.mono, ack_by) {
+            while let Some((recipient, leg, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {
                 let Some(entry) = self.entries.get_mut(&leg.seq) else {
                     continue;
                 };
@@ -304,6 +354,7 @@ impl Outbox {
                     recipient,
                     message_id: delivery.message_id.clone(),
                     text,
+                    fresh,
                 });
             }
         }
@@ -328,10 +379,12 @@ impl Outbox {
             delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
         }
         if let Some(line) = self.lines.get_mut(&entry.record.session) {
-            if step == Step::Accepted {
-                line.enqueue(&delivery.recipient, leg, entry.durable);
-            } else {
-                line.remove(&delivery.recipient, leg);
+            match what {
+                Happening::Accepted | Happening::Retried => line.enqueue(&delivery.recipient, leg, entry.durable),
+                Happening::Dropped => line.give_up(&delivery.recipient, leg),
+                Happening::Sent | Happening::Delivered | Happening::Read | Happening::Failed | Happening::Forgotten => {
+                    line.remove(&delivery.recipient, leg)
+                }
             }
         }
         let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
@@ -382,6 +435,12 @@ impl Outbox {
 
     fn step_of(&self, leg: Leg) -> Option<Step> {
         Some(self.entries.get(&leg.seq)?.record.deliveries.get(leg.index)?.step)
+    }
+
+    /// The delivery with this message id, while it still has to be sent.
+    fn waiting_leg(&self, message_id: &MessageId) -> Option<Leg> {
+        let leg = self.by_message.get(message_id).copied()?;
+        (self.step_of(leg) == Some(Step::Accepted)).then_some(leg)
     }
 
     /// The delivery with this message id, if it belongs to this session: two accounts must not ack for each other.

@@ -5,6 +5,7 @@ mod history;
 mod keys;
 mod names;
 mod receipts;
+mod refusals;
 mod sim;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ struct Bench {
     outbox: Outbox,
     now: Now,
     sends: Vec<(u64, String)>,
+    /// Those of them for which everything was asked anew.
+    fresh: Vec<String>,
     persisted: Vec<AlertRecord>,
     changes: Vec<(String, Step)>,
     suspects: usize,
@@ -43,6 +46,7 @@ impl Bench {
                 wall: Timestamp(WALL),
             },
             sends: Vec::new(),
+            fresh: Vec::new(),
             persisted: Vec::new(),
             changes: Vec::new(),
             suspects: 0,
@@ -62,7 +66,14 @@ impl Bench {
     fn drain(&mut self) {
         while let Some(output) = self.outbox.poll_output() {
             match output {
-                Output::Send { seq, message_id, .. } => self.sends.push((seq, message_id.0)),
+                Output::Send {
+                    seq, message_id, fresh, ..
+                } => {
+                    if fresh {
+                        self.fresh.push(message_id.0.clone());
+                    }
+                    self.sends.push((seq, message_id.0));
+                }
                 Output::Persist { record, happened } => {
                     self.persisted.push(record);
                     self.happened.extend(happened);
@@ -157,12 +168,29 @@ impl Bench {
     }
 
     fn fail(&mut self, message: &str, permanent: bool) {
-        let error = "no line".to_owned();
-        self.handle(Input::SendFailed {
-            message_id: MessageId(message.into()),
-            error,
-            permanent,
-        });
+        let words = "no line".to_owned();
+        self.fail_with(
+            message,
+            match permanent {
+                true => SendFailure::Permanent(words),
+                false => SendFailure::Path(words),
+            },
+        );
+    }
+
+    fn fail_with(&mut self, message: &str, failure: SendFailure) {
+        let message_id = MessageId(message.into());
+        self.handle(Input::SendFailed { message_id, failure });
+    }
+
+    /// Refused for good: with what was known, and with all of it asked anew.
+    fn refuse(&mut self, message: &str, code: &str) {
+        let fresh = self.fresh.len();
+        self.ack(message, Some(code));
+        while self.fresh.len() == fresh {
+            self.next();
+        }
+        self.ack(message, Some(code));
     }
 
     fn step(&self, id: &str) -> Step {
@@ -324,37 +352,6 @@ fn a_new_line_ends_the_pause_that_the_old_one_caused_but_not_one_that_the_server
         bench.handle(Input::SessionDown(session()));
         bench.handle(Input::SessionUp(session()));
         assert_eq!(bench.take_sends().len(), sends_at_up, "{refuse:?}");
-    }
-}
-
-#[test]
-fn refusal_codes() {
-    for (code, step, pause_seconds) in [
-        ("400", Step::Failed, 0),
-        ("403", Step::Failed, 0),
-        ("404", Step::Failed, 0),
-        ("479", Step::Failed, 0),
-        ("500", Step::Accepted, 1),
-        ("503", Step::Accepted, 1),
-        ("421", Step::Accepted, 1),
-        ("nonsense", Step::Accepted, 1),
-        ("429", Step::Accepted, 60),
-        ("463", Step::Accepted, 60),
-    ] {
-        let mut bench = Bench::up();
-        bench.accept(&["1"]);
-        bench.accept(&["1"]);
-        bench.take_sends();
-        bench.ack("M11", Some(code));
-        assert_eq!(bench.step("A1"), step, "{code}");
-        assert!(bench.outbox.get("A1").unwrap().deliveries[0].note.contains(code));
-        if step == Step::Failed {
-            assert_eq!(bench.take_sends(), ["M21"], "one that failed does not block the next");
-        } else {
-            let (at, _) = bench.outbox.poll_timeout().unwrap();
-            assert!(at - bench.now.mono >= SECOND * pause_seconds * 4 / 5, "{code}");
-            assert!(bench.sends.is_empty());
-        }
     }
 }
 
@@ -618,7 +615,7 @@ fn an_alert_that_reached_nobody_frees_its_key() {
     let mut bench = Bench::up();
     bench.try_accept(&["1"], Some("k")).unwrap();
     bench.handle(Input::Durable { seq: 1 });
-    bench.ack("M11", Some("404"));
+    bench.refuse("M11", "404");
     let again = bench.try_accept(&["1"], Some("k")).unwrap();
     assert!(!again.duplicate, "its sender's next try must not be taken for done");
     let third = bench.try_accept(&["1"], Some("k")).unwrap();
@@ -629,7 +626,7 @@ fn an_alert_that_reached_nobody_frees_its_key() {
 fn one_recipient_who_will_not_get_it_makes_the_alert_failed() {
     let mut bench = Bench::up();
     bench.accept(&["1", "2"]);
-    bench.ack("M11", Some("404"));
+    bench.refuse("M11", "404");
     let step = |bench: &Bench| bench.outbox.list(false, 1)[0].step();
     assert_eq!(step(&bench), Step::Accepted, "the other one is still on its way");
     bench.ack("M12", None);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::io::{Output, Reason};
 use super::line::{Due, Pause};
+use super::refusal::{Hold, Refused};
 use super::{Now, Outbox};
 
 impl Outbox {
@@ -47,7 +48,7 @@ impl Outbox {
                         session: session.clone(),
                     });
                 }
-                self.pause(now, leg, "no ack from the server in time", Pause::Path, false);
+                self.pause(now, leg, "no ack from the server in time", Pause::Path);
             }
         }
         self.expire(now);
@@ -61,6 +62,17 @@ impl Outbox {
             .retry_first
             .saturating_mul(1 << failures.saturating_sub(1).min(20));
         self.jitter(doubled.min(self.limits.retry_max))
+    }
+
+    /// The pause after the server has held a recipient `holds` times in a row.
+    pub(super) fn hold_pause(&mut self, hold: Hold, refused: Refused, holds: u32) -> Duration {
+        let (first, longest) = match (hold, refused) {
+            (Hold::RateLimited, Refused::Question) => (self.limits.limited_first, self.limits.limited_max),
+            (Hold::RateLimited, Refused::Message) => (self.limits.retry_max, self.limits.limited_max),
+            (Hold::NotWritten | Hold::NewChatsCapped, _) => (self.limits.retry_max, self.limits.closed_max),
+        };
+        let doubled = first.saturating_mul(1 << holds.saturating_sub(1).min(20));
+        self.jitter(doubled.min(longest))
     }
 
     /// ±20 %, so that recipients that failed together do not come back together.

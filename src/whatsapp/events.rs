@@ -22,6 +22,9 @@ use crate::outbox::{MessageId, ReceiptKind};
 /// More than the server sends in a burst of receipts after a long absence, by a wide margin.
 pub const EVENTS_MAX: usize = 16_384;
 
+/// The code by which the server says that it is asked too much.
+pub(super) const TOO_MUCH: u16 = 429;
+
 /// What happened on a line.
 #[derive(Debug)]
 pub enum LineEvent {
@@ -72,6 +75,16 @@ pub enum LineEvent {
     },
     /// A device could not read a message and asks for it again.
     AskedAgain(Asked),
+    /// Somebody has written, or has given the account leave to write.
+    Heard {
+        from: Jid,
+        /// Their number, where the stanza names them by another name and tells it.
+        number: Option<Jid>,
+    },
+    /// A message passed, and the server says that what we know of the recipient's LID is out of date.
+    LidStale {
+        chat: Jid,
+    },
     /// A stanza that the library leaves without an ack: that is for the session to send.
     Unacked(Arc<OwnedNodeRef>),
     /// Messages came whose acks wait until they are on disk.
@@ -105,6 +118,8 @@ pub(super) struct Sorter {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
     last_content: Mutex<Option<Instant>>,
+    /// When a question was last answered with "too much", and for how long the server then wants to be left alone.
+    limited: Mutex<Option<(Instant, Option<Duration>)>>,
     stanzas: AtomicU64,
     dropped: AtomicU64,
     line: AtomicU64,
@@ -122,6 +137,7 @@ impl Sorter {
             events,
             last_stanza: Mutex::new(None),
             last_content: Mutex::new(None),
+            limited: Mutex::new(None),
             stanzas: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             line: AtomicU64::new(0),
@@ -140,6 +156,21 @@ impl Sorter {
     /// When a stanza last carried something: all but bare answers, such as a ping's, which a zombie gives too.
     pub(super) fn last_content(&self) -> Option<Instant> {
         *self.last_content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a question was answered with "too much" since `began`, and what the server said of the pause that it wants.
+    pub(super) fn limited_since(&self, began: Instant) -> Option<Option<Duration>> {
+        let limited = *self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        limited.filter(|(at, _)| *at >= began).map(|(_, backoff)| backoff)
+    }
+
+    fn on_answer(&self, node: &OwnedNodeRef) {
+        let error = node.get_optional_child("error");
+        let number = |name| error?.get_attr(name)?.as_str().parse::<u32>().ok();
+        if number("code") == Some(TOO_MUCH.into()) {
+            let backoff = number("backoff").map(|seconds| Duration::from_secs(seconds.into()));
+            *self.limited.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), backoff));
+        }
     }
 
     /// How many stanzas the library has made of the frames it was given.
@@ -200,10 +231,21 @@ impl Sorter {
                 self.quiet.on_success();
                 self.forward(LineEvent::LoggedIn);
             }
-            "iq" => self.quiet.on_answer(),
+            "iq" => {
+                self.quiet.on_answer();
+                self.on_answer(node);
+            }
+            "message" | "notification" => {
+                if let Some((from, number)) = writer_of(node) {
+                    self.forward(LineEvent::Heard { from, number });
+                }
+            }
             "ack" => {
                 let hash = attribute(node, "id").zip(attribute(node, "phash"));
                 *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = hash;
+                if let Some(chat) = stale_lid(node) {
+                    self.forward(LineEvent::LidStale { chat });
+                }
             }
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.quiet.on_answer();
@@ -315,6 +357,30 @@ fn receipt_kind(kind: &ReceiptType) -> Option<ReceiptKind> {
         // The library may add kinds; an unknown one says nothing about a person's phone.
         _ => None,
     }
+}
+
+/// The person from whom this comes, if it shows that they let this account write to them: a message in a chat of two, or a
+/// token of theirs.
+fn writer_of(node: &OwnedNodeRef) -> Option<(Jid, Option<Jid>)> {
+    let shows_it = match node.tag() {
+        "message" => attribute(node, "recipient").is_none() && attribute(node, "category").is_none(),
+        "notification" => attribute(node, "type").as_deref() == Some("privacy_token"),
+        _ => false,
+    };
+    let jid: Jid = attribute(node, "from").filter(|_| shows_it)?.parse().ok()?;
+    if !jid.is_pn() && !jid.is_lid() {
+        return None;
+    }
+    let number = attribute(node, "sender_pn").and_then(|number| number.parse().ok());
+    Some((jid, number))
+}
+
+/// The chat of a message that was taken, where the server says that its LID is another one now. One that was refused is
+/// sent again with everything asked anew.
+fn stale_lid(node: &OwnedNodeRef) -> Option<Jid> {
+    let taken = attribute(node, "class").as_deref() == Some("message") && attribute(node, "error").is_none();
+    let stale = attribute(node, "refresh_lid").is_some_and(|flag| flag != "false" && flag != "0");
+    attribute(node, "from").filter(|_| taken && stale)?.parse().ok()
 }
 
 /// The answer to a ping carries nothing, and what logs in or ends a line says nothing about delivery.

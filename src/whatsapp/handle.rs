@@ -9,7 +9,7 @@ use super::again::Again;
 use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, PairEvent, Sensed, State};
-use crate::outbox::{MessageId, ReceiptKind};
+use crate::outbox::{MessageId, ReceiptKind, SendFailure};
 
 /// Commands that wait at once; whoever sends one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -22,6 +22,8 @@ pub enum Command {
         recipient: Recipient,
         message_id: MessageId,
         text: String,
+        /// Ask the server anew for all that is known of the recipient before.
+        fresh: bool,
     },
     SendAgain(Again),
     /// Start or join pairing; with `phone` (digits) by code.
@@ -74,8 +76,7 @@ pub enum Notice {
     },
     SendFailed {
         message_id: MessageId,
-        error: String,
-        permanent: bool,
+        failure: SendFailure,
     },
     /// The server's word on a message; with `error` it refused.
     Ack {
@@ -95,6 +96,11 @@ pub enum Notice {
         from: Vec<Recipient>,
         /// The device's address, for [`Command::SendAgain`].
         by: String,
+    },
+    /// They have written to the account, or have given it leave to write.
+    Heard {
+        /// Every name that a route may have for them.
+        from: Vec<Recipient>,
     },
 }
 

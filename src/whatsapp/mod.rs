@@ -3,6 +3,7 @@
 //! The library speaks; it does not decide. Its own reconnect is off: when to dial, when a line is dead and what an end
 //! means is decided by [`line::Supervisor`](crate::line::Supervisor), which [`session`] drives.
 
+mod afresh;
 mod again;
 mod catch_up;
 mod chats;

@@ -1,21 +1,32 @@
 //! From an alert's text to a message on the wire.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_lite::future;
 use wacore_binary::Jid;
 use waproto::whatsapp::Message;
-use whatsapp_rust::{IqError, SendError, SendOptions};
+use whatsapp_rust::{ErrorChainExt as _, SendError, SendOptions};
 
+use super::afresh;
 use super::directory::Directory;
-use super::events::{LineEvent, Sorter};
+use super::events::{LineEvent, Sorter, TOO_MUCH};
 use super::handle::Notice;
 use super::patience;
 use super::recipients::{Asking, Own};
 use super::timers::Timers;
 use super::written::Flight;
 use crate::alert::Recipient;
-use crate::outbox::MessageId;
+use crate::outbox::{MessageId, SendFailure};
+
+/// One delivery, as the outbox wants it sent.
+pub(super) struct Outgoing {
+    pub recipient: Recipient,
+    pub message_id: MessageId,
+    pub text: String,
+    /// Ask the server anew for all that is known of the recipient before.
+    pub fresh: bool,
+}
 
 /// Sends, and says what came of it. The server's ack comes separately, perhaps before this returns.
 /// When it did not come to an end in time, `sorter` is told: pings may be answered on a line that carries nothing else,
@@ -25,16 +36,22 @@ pub(super) async fn deliver(
     sorter: Arc<Sorter>,
     directory: Arc<Directory>,
     timers: Arc<Timers>,
-    recipient: Recipient,
-    message_id: MessageId,
-    text: String,
+    outgoing: Outgoing,
 ) -> Notice {
+    let Outgoing {
+        recipient,
+        message_id,
+        text,
+        fresh,
+    } = outgoing;
+    let began = Instant::now();
     let sending = async {
         let to = match directory.way_to(&asking.client, &recipient, &message_id).await {
             Ok(to) => to,
             Err(no_way) => return Ok(Err(no_way)),
         };
-        send(&asking, &sorter, &timers, &to, &message_id, text).await.map(Ok)
+        let message = (&message_id, text, fresh);
+        send(&asking, &sorter, &timers, &to, message).await.map(Ok)
     };
     let late = async {
         let words = patience::runs_out(&asking.client, &sorter, || (asking.progress)()).await;
@@ -43,19 +60,18 @@ pub(super) async fn deliver(
     };
     match future::or(sending, late).await {
         Ok(Ok(())) => Notice::Written { message_id },
-        Ok(Err(no_way)) => Notice::SendFailed {
-            message_id,
-            error: no_way.to_string(),
-            permanent: no_way.is_permanent(),
-        },
+        Ok(Err(no_way)) => {
+            let words = no_way.to_string();
+            let failure = match no_way.is_permanent() {
+                true => SendFailure::Permanent(words),
+                false => SendFailure::Path(words),
+            };
+            Notice::SendFailed { message_id, failure }
+        }
         Err(error) => {
             sorter.written.end(&message_id);
-            let permanent = refused_for_good(&error);
-            Notice::SendFailed {
-                message_id,
-                error: error.to_string(),
-                permanent,
-            }
+            let failure = failure_of(&error, &sorter, began);
+            Notice::SendFailed { message_id, failure }
         }
     }
 }
@@ -65,11 +81,14 @@ async fn send(
     sorter: &Sorter,
     timers: &Timers,
     to: &Jid,
-    message_id: &MessageId,
-    text: String,
+    (message_id, text, fresh): (&MessageId, String, bool),
 ) -> Result<(), SendError> {
     let message = Arc::new(timers.message(&asking.client, to, text).await);
-    let afresh = sorter.written.take_stale(to);
+    if fresh && to.is_pn() {
+        let sid = asking.client.generate_message_id();
+        afresh::ask_for_lid(&asking.client, to, sid).await?;
+    }
+    let afresh = sorter.written.take_stale(to) || fresh;
     let prepared = asking.prepare(to, afresh).await;
     if prepared.is_err() && afresh {
         sorter.written.still_stale(to);
@@ -94,12 +113,20 @@ async fn send(
     Ok(())
 }
 
-/// An answer of the server to the questions that a send begins with (who is in the group, which devices, which keys) that
-/// will be the same every time: no such group or number, not a member, not allowed.
-fn refused_for_good(error: &SendError) -> bool {
-    match error {
-        SendError::InvalidRequest(_) => true,
-        SendError::Iq(IqError::ServerError { code, .. }) => matches!(code, 401 | 403 | 404 | 406 | 410),
-        _ => false,
+/// What a send that `began` then came to nothing for. The questions that it begins with are who is in the group, which devices
+/// there are, and which keys; the library does not always hand on how one was answered.
+fn failure_of(error: &SendError, sorter: &Sorter, began: Instant) -> SendFailure {
+    let refused = |code, backoff| SendFailure::Refused { code, backoff };
+    let seconds = |backoff: Option<u32>| backoff.map(|seconds| Duration::from_secs(seconds.into()));
+    match (error, error.server_rejection()) {
+        (SendError::InvalidRequest(_), _) => SendFailure::Permanent(error.to_string()),
+        (SendError::Iq(_), Some(said)) => refused(said.code, seconds(said.backoff)),
+        (_, Some(said)) if said.code == TOO_MUCH => refused(said.code, seconds(said.backoff)),
+        _ if error.is_transport_unavailable() => SendFailure::Path(error.to_string()),
+        // It was while this send asked, and most likely because of it. Another's pause would do no harm.
+        _ => match sorter.limited_since(began) {
+            Some(backoff) => refused(TOO_MUCH, backoff),
+            None => SendFailure::Path(error.to_string()),
+        },
     }
 }

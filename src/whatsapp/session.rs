@@ -29,7 +29,7 @@ use super::{chats, patience, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
-use crate::outbox::MessageId;
+use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
 use crate::store::last_time::wall_ms;
@@ -264,11 +264,18 @@ impl Session {
                 recipient,
                 message_id,
                 text,
+                fresh,
             } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
                     let (asking, sorter) = (self.asking(client, &message_id), Arc::clone(&client.sorter));
                     let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
-                    let outcome = send::deliver(asking, sorter, directory, timers, recipient, message_id, text);
+                    let outgoing = send::Outgoing {
+                        recipient,
+                        message_id,
+                        text,
+                        fresh,
+                    };
+                    let outcome = send::deliver(asking, sorter, directory, timers, outgoing);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts
@@ -279,13 +286,8 @@ impl Session {
                         .detach();
                 }
                 _ => {
-                    let error = "the line is down".to_owned();
-                    self.notify(Notice::SendFailed {
-                        message_id,
-                        error,
-                        permanent: false,
-                    })
-                    .await;
+                    let failure = SendFailure::Path("the line is down".to_owned());
+                    self.notify(Notice::SendFailed { message_id, failure }).await;
                 }
             },
             Command::SendAgain(again) => self.send_again(again),
@@ -372,6 +374,8 @@ impl Session {
                 let learning = async move { timers.on_group_changed(&group, seconds, at_s).await };
                 self.parts.executor.spawn(learning).detach();
             }
+            LineEvent::Heard { from, number } => self.on_heard(&from, number.as_ref()).await,
+            LineEvent::LidStale { chat } => self.ask_for_lid(chat),
             LineEvent::Unacked(stanza) => {
                 if let Some(client) = &self.client {
                     questions::acknowledge(client, &self.parts, stanza);

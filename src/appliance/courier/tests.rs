@@ -89,12 +89,18 @@ impl Bench {
         deliveries.into_iter().map(|delivery| delivery.message_id).collect()
     }
 
-    fn ack(&self, message_id: MessageId, error: Option<&str>) {
+    fn ack(&self, message_id: MessageId) {
         self.courier.input(Input::ServerAck {
             session: self.session.clone(),
             message_id,
-            error: error.map(str::to_owned),
+            error: None,
         });
+    }
+
+    /// It can never go out.
+    fn refuse(&self, message_id: MessageId) {
+        let failure = SendFailure::Permanent("no such recipient".to_owned());
+        self.courier.input(Input::SendFailed { message_id, failure });
     }
 
     fn receipt(&self, message_id: MessageId, kind: ReceiptKind) {
@@ -159,8 +165,8 @@ fn the_history_is_written_with_each_step_and_survives_a_restart() {
     let id = bench.publish(vec![alert("a")]).remove(0);
     assert_eq!(bench.history(&id), ["accepted"]);
     let messages = bench.messages(&id);
-    bench.ack(messages[0].clone(), None);
-    bench.ack(messages[1].clone(), Some("404"));
+    bench.ack(messages[0].clone());
+    bench.refuse(messages[1].clone());
     bench.receipt(messages[0].clone(), ReceiptKind::Delivered);
     assert_eq!(bench.history(&id), ["accepted"], "not on disk yet");
     bench.persist();
@@ -184,7 +190,7 @@ fn a_key_counts_after_its_alert_is_forgotten_and_the_relay_has_started_anew() {
     };
     let ids = bench.publish((0..60).map(keyed).collect());
     for message in ids.iter().flat_map(|id| bench.messages(id)) {
-        bench.ack(message, None);
+        bench.ack(message);
     }
     bench.persist();
     for _ in 0..2 {
@@ -217,10 +223,10 @@ fn thousands_of_alerts_leave_a_bounded_state() {
         for id in waiting.split_off(waiting.len().min(20)) {
             for message in bench.messages(&id) {
                 match random.u8(..10) {
-                    0 => bench.ack(message, Some("404")),
+                    0 => bench.refuse(message),
                     1 => bench.receipt(message, ReceiptKind::Read),
                     _ => {
-                        bench.ack(message.clone(), None);
+                        bench.ack(message.clone());
                         bench.receipt(message, ReceiptKind::Delivered);
                     }
                 }

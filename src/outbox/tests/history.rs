@@ -35,7 +35,8 @@ fn refusals_and_what_a_person_does_are_told_apart() {
     bench.accept(&["1"]);
     bench.ack("M11", Some("429"));
     assert_eq!(told(&mut bench), [], "a try that failed is no change of the step");
-    bench.ack("M11", Some("404"));
+    bench.next();
+    bench.refuse("M11", "404");
     bench.outbox.retry(bench.now, "A1").unwrap();
     bench.drain();
     bench.outbox.drop_alert(bench.now, "A1").unwrap();

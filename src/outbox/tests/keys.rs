@@ -92,7 +92,7 @@ fn an_alert_that_reached_nobody_leaves_no_key_and_one_without_a_key_neither() {
     let mut bench = bench(Limits::default());
     bench.try_accept(&["1"], Some("k")).unwrap();
     bench.handle(Input::Durable { seq: 1 });
-    bench.ack("M11", Some("404"));
+    bench.refuse("M11", "404");
     for _ in 0..3 {
         send(&mut bench, None);
     }

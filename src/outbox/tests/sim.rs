@@ -59,6 +59,8 @@ struct World {
     /// Messages the server refuses for good.
     refused: BTreeSet<MessageId>,
     steps: BTreeMap<MessageId, Step>,
+    /// Sent with everything asked anew, in this run.
+    fresh: BTreeSet<MessageId>,
     named: u64,
     calm: bool,
 }
@@ -91,6 +93,7 @@ impl World {
             durable: BTreeMap::new(),
             refused: BTreeSet::new(),
             steps: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             named: 0,
             calm: false,
         }
@@ -109,9 +112,13 @@ impl World {
                     recipient,
                     message_id,
                     text,
+                    fresh,
                     ..
                 } => {
                     assert!(self.up, "sent while down");
+                    if fresh {
+                        self.fresh.insert(message_id.clone());
+                    }
                     assert!(self.durable.contains_key(&seq), "sent before it was durable");
                     let known = self.phone.texts.entry(message_id.clone()).or_insert(text.clone());
                     assert_eq!(*known, text, "the same id with another text");
@@ -126,6 +133,11 @@ impl World {
                             assert_eq!(told, Some(delivery.step), "the journal is told another step");
                         }
                         assert!(before.is_none_or(|before| before <= delivery.step), "a step went back");
+                        let ended = happened
+                            .iter()
+                            .any(|it| it.delivery == Some(index as u32) && it.what == Happening::Failed);
+                        let asked = self.fresh.contains(&delivery.message_id);
+                        assert!(!ended || asked, "given up before everything was asked anew");
                     }
                     self.unwritten.push_back(record);
                 }
@@ -221,12 +233,18 @@ impl World {
             });
         }
         if self.random.one_in(6) && !self.calm {
-            let error = format!("broken {}", self.random.below(3));
-            return self.inward.push(Input::SendFailed {
-                message_id,
-                error,
-                permanent: false,
-            });
+            let failure = match self.random.below(8) {
+                0 => SendFailure::Refused {
+                    code: 429,
+                    backoff: Some(SECOND * 90).filter(|_| self.random.one_in(2)),
+                },
+                1 => SendFailure::Refused {
+                    code: 503,
+                    backoff: None,
+                },
+                _ => SendFailure::Path(format!("broken {}", self.random.below(3))),
+            };
+            return self.inward.push(Input::SendFailed { message_id, failure });
         }
         self.inward.push(Input::Written {
             message_id: message_id.clone(),
@@ -240,7 +258,8 @@ impl World {
             });
         }
         if self.random.one_in(8) && !self.calm {
-            let error = Some("503".to_owned());
+            let codes = ["503", "503", "421", "429", "463", "nonsense"];
+            let error = Some(codes[self.random.below(codes.len() as u64) as usize].to_owned());
             return self.inward.push(Input::ServerAck {
                 session: session(),
                 message_id,
@@ -324,6 +343,7 @@ impl World {
             }
         }
         self.steps.clear();
+        self.fresh.clear();
         let seed = self.random.below(u64::MAX);
         self.outbox = Outbox::new(self.limits.clone(), seed);
         self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
@@ -355,7 +375,12 @@ impl World {
             29..=32 => self.line_up(),
             33 => self.line_down(),
             34 => self.restart(),
-            35..=36 => self.write_one(),
+            35 => self.write_one(),
+            36 => {
+                let from = vec![recipient(&self.random.below(4).to_string())];
+                let session = session();
+                self.handle(Input::Heard { session, from });
+            }
             _ => self.time_passes(SECOND * 40),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use wacore_binary::Jid;
 
+use super::super::afresh;
 use super::super::again::{self, Again, Asked};
 use super::super::handle::Notice;
 use super::Session;
@@ -16,6 +17,33 @@ use crate::outbox::{MessageId, ReceiptKind};
 const AGAIN_WAITING_MAX: usize = 64;
 
 impl Session {
+    /// Somebody has written. What is held until they do may name them by any of their names.
+    pub(super) async fn on_heard(&self, from: &Jid, number: Option<&Jid>) {
+        let Some(client) = &self.client else { return };
+        let mut names = self.parts.directory.names_of(&client.client, from).await;
+        // The stanza may be the first to tell which number belongs to the one that wrote.
+        if let Some(number) = number {
+            names.extend(self.parts.directory.names_of(&client.client, number).await);
+        }
+        self.notify(Notice::Heard { from: names }).await;
+    }
+
+    /// The server let a message pass and says that what we know of the recipient's LID is out of date.
+    pub(super) fn ask_for_lid(&self, chat: Jid) {
+        let Some(client) = &self.client else { return };
+        let (client, directory) = (Arc::clone(&client.client), Arc::clone(&self.parts.directory));
+        let asking = async move {
+            let names = directory.names_of(&client, &chat).await;
+            if let Some(Recipient::Number(number)) = names.first() {
+                let sid = format!("lid-{number}");
+                if let Err(error) = afresh::ask_for_lid(&client, &Jid::pn(number.as_str()), sid).await {
+                    log::debug!("a LID that is out of date could not be asked for anew: {error}");
+                }
+            }
+        };
+        self.parts.executor.spawn(asking).detach();
+    }
+
     pub(super) async fn on_receipt(
         &self,
         message_ids: Vec<String>,

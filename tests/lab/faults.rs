@@ -79,6 +79,14 @@ pub struct KeyPace {
     pub each_key: Duration,
 }
 
+/// A refusal that ends with the question that cures it.
+#[derive(Clone, Copy, Debug)]
+pub struct UntilAsked {
+    pub code: u16,
+    /// It was given once: questions from now on count.
+    pub given: bool,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     pub keys: Vec<KeyFault>,
@@ -95,6 +103,8 @@ pub struct Standing {
     pub no_offline: bool,
     pub withhold_acks: bool,
     pub nack: Option<u16>,
+    /// Messages are refused with this until a client that was refused asks about groups or devices again.
+    pub nack_until_asked: Option<UntilAsked>,
     pub withhold_pongs: bool,
     pub zombie: bool,
     pub session_timer: Option<SessionTimer>,
@@ -188,6 +198,12 @@ impl Faults {
     /// Messages are not routed; their ack carries this error.
     pub fn nack(&self, error: Option<u16>) {
         self.stand(|s| s.nack = error);
+    }
+
+    /// Messages are not routed, and their ack carries this error, until the client asks about the group, or about devices,
+    /// after it got one: what it had cached was out of date.
+    pub fn nack_until_asked(&self, code: u16) {
+        self.stand(|s| s.nack_until_asked = Some(UntilAsked { code, given: false }));
     }
 
     /// The keys of `number` (of everybody, if none) are not to be had. Comes beside what stands already.

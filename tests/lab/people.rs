@@ -65,6 +65,10 @@ fn asks_for_contacts(node: &Node) -> bool {
 
 /// What becomes of a question instead of an answer: `Some(None)` is silence.
 pub fn withheld(world: &mut World, node: &Node) -> Option<Option<Node>> {
+    let asks_again = matches!(attr(node, "xmlns").as_deref(), Some("w:g2" | "usync"));
+    if asks_again && world.standing.nack_until_asked.is_some_and(|stale| stale.given) {
+        world.standing.nack_until_asked = None;
+    }
     if attr(node, "xmlns").as_deref() == Some("w:g2") && world.people.groups_refused > 0 {
         world.people.groups_refused -= 1;
         return Some(Some(iq_error(node, 429, "rate-overlimit")));

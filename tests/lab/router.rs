@@ -118,7 +118,11 @@ pub fn on_message(world: &mut World, line: u64, from: Device, node: &Node) {
         return;
     }
     let group = to.is_group().then(|| to.user.to_string());
-    let error = match (&group, world.standing.nack) {
+    let stale = world.standing.nack_until_asked.as_mut().map(|stale| {
+        stale.given = true;
+        stale.code
+    });
+    let error = match (&group, world.standing.nack.or(stale)) {
         (_, Some(error)) => Some(error),
         (Some(group), None) => match world.groups.get(group).filter(|g| g.members.contains(&from.account)) {
             Some(group) => group.kind.refuses(group.is_admin(from.account)),

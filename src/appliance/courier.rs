@@ -61,6 +61,7 @@ pub(super) fn storage_refusal(error: &StoreError) -> Refusal {
         | StoreError::Poisoned(_)
         | StoreError::Locked(_)
         | StoreError::Open { .. }
+        | StoreError::Unfit { .. }
         | StoreError::Damaged { .. }
         | StoreError::Newer { .. }
         | StoreError::Read(_)

@@ -72,6 +72,7 @@ fn absolute(path: PathBuf) -> PathBuf {
 pub(super) fn failure(error: RunError) -> Failure {
     let exit = match &error {
         RunError::Store(StoreError::Locked(_)) => Exit::StateInUse,
+        RunError::Store(StoreError::Unfit { .. }) => Exit::BadConfig,
         // It is the same after a restart, until a person has acted.
         RunError::Refused(_) | RunError::Store(StoreError::Damaged { .. } | StoreError::Newer { .. }) => Exit::Refused,
         RunError::Store(_)

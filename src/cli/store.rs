@@ -80,6 +80,7 @@ fn looked_at(global: &Global) -> Result<(), Failure> {
 pub(super) fn failure(error: StoreError) -> Failure {
     let exit = match &error {
         StoreError::Locked(_) => Exit::StateInUse,
+        StoreError::Unfit { .. } => Exit::BadConfig,
         StoreError::Open { .. }
         | StoreError::Damaged { .. }
         | StoreError::Newer { .. }

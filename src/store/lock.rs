@@ -97,10 +97,7 @@ fn take(file: &mut File, path: &Path) -> Result<(), super::StoreError> {
             };
             Err(error.into())
         }
-        Err(error) => Err(super::StoreError::Open {
-            path: path.to_owned(),
-            cause: io::Error::from(error).to_string(),
-        }),
+        Err(error) => Err(super::place::lock_failed(path, error)),
     }
 }
 

@@ -28,6 +28,7 @@ mod lock;
 pub mod log;
 pub mod numbers;
 pub mod outbox;
+mod place;
 pub mod record;
 pub mod timers;
 mod view;
@@ -54,6 +55,9 @@ pub enum StoreError {
     Locked(#[from] LockError),
     #[error("cannot open the state in {path}: {cause}")]
     Open { path: PathBuf, cause: String },
+    /// The directory can be no state's place, today or after a restart.
+    #[error("{path} cannot hold the state: it is on {cause}; name a directory on the system's own disk with --state", path = path.display())]
+    Unfit { path: PathBuf, cause: String },
     /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
     #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, then restore a backup or pair again", path = path.display())]
     Damaged { path: PathBuf, cause: String },
@@ -125,6 +129,7 @@ impl Store {
             path: path.to_owned(),
             cause: error.to_string(),
         })?;
+        place::close_to_others(path)?;
         let lock = Arc::new(Lock::acquire(path)?);
         let (writer, view) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
         let inner = Inner {

@@ -321,9 +321,11 @@ impl fmt::Debug for Account {
 impl From<StoreError> for wacore::store::error::StoreError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Locked(_) | StoreError::Open { .. } | StoreError::Damaged { .. } | StoreError::Newer { .. } => {
-                Self::Connection(Box::new(error))
-            }
+            StoreError::Locked(_)
+            | StoreError::Open { .. }
+            | StoreError::Unfit { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Newer { .. } => Self::Connection(Box::new(error)),
             StoreError::Read(_) | StoreError::Poisoned(_) | StoreError::Full(_) | StoreError::ReadOnly(_) => {
                 Self::Database(Box::new(error))
             }

@@ -1,0 +1,128 @@
+//! Whether a directory can be the place of a state: others may not write there, and one process can lock it.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::StoreError;
+
+/// The bits by which others may write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Takes the right to write into the state directory `path` from everybody but its owner: who may write there can put files
+/// of his own in the place of ours.
+///
+/// # Errors
+/// [`StoreError::Unfit`] where that cannot be done.
+pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
+    let mode = || std::fs::metadata(path).map(|found| found.mode());
+    let open = |error: io::Error| StoreError::Open {
+        path: path.to_owned(),
+        cause: error.to_string(),
+    };
+    let before = mode().map_err(open)?;
+    if before & OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    let set = std::fs::set_permissions(path, Permissions::from_mode(0o700));
+    // FAT and Windows' drives take a mode and keep another.
+    if mode().map_err(open)? & OTHERS_WRITE != 0 {
+        let why = match set {
+            Ok(()) => "it keeps no permissions".to_owned(),
+            Err(error) => format!("its mode cannot be changed: {error}"),
+        };
+        return Err(unfit(path, &format!("other users may write there, and {why}")));
+    }
+    log::warn!(
+        "{}: others could write into the state (mode {:o}); it is 700 now. If somebody untrusted has used this box, \
+         restore a backup",
+        path.display(),
+        before & 0o7777
+    );
+    Ok(())
+}
+
+/// What a failure to lock means for the place.
+pub(super) fn lock_failed(path: &Path, error: Errno) -> StoreError {
+    match error {
+        Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL => {
+            unfit(path, "it gives no locks, so two relays could send at once")
+        }
+        other => StoreError::Open {
+            path: path.to_owned(),
+            cause: io::Error::from(other).to_string(),
+        },
+    }
+}
+
+fn unfit(path: &Path, why: &str) -> StoreError {
+    let magic = rustix::fs::statfs(path).map_or(0, |found| found.f_type as u64);
+    StoreError::Unfit {
+        path: path.to_owned(),
+        cause: format!("{}: {why}", file_system(magic)),
+    }
+}
+
+/// statfs(2)'s number as a name.
+fn file_system(magic: u64) -> String {
+    let name = match magic & 0xffff_ffff {
+        0x4d44 => "FAT (vfat)",
+        0x2011_bab0 => "exFAT",
+        0x0102_1997 => "9p, as Windows' drives are in WSL",
+        0x6969 => "NFS",
+        0xfe53_4d42 | 0xff53_4d42 | 0x517b => "SMB (cifs)",
+        0x7366_746e | 0x5346_544e => "NTFS",
+        0x6573_5546 => "FUSE",
+        0xef53 => "ext4",
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlayfs",
+        other => return format!("a file system of type {other:#x}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_write_is_put_right() {
+        let state = tempfile::tempdir().unwrap();
+        let mode = || std::fs::metadata(state.path()).unwrap().mode() & 0o777;
+        for (before, after) in [
+            (0o777, 0o700),
+            (0o770, 0o700),
+            (0o702, 0o700),
+            (0o755, 0o755),
+            (0o700, 0o700),
+        ] {
+            std::fs::set_permissions(state.path(), Permissions::from_mode(before)).unwrap();
+            close_to_others(state.path()).unwrap();
+            assert_eq!(mode(), after, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_without_locks_is_named_with_what_to_do() {
+        let state = tempfile::tempdir().unwrap();
+        for error in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS] {
+            let said = lock_failed(state.path(), error);
+            assert!(matches!(said, StoreError::Unfit { .. }), "{said}");
+            let words = said.to_string();
+            assert!(words.contains("gives no locks") && words.contains("--state"), "{words}");
+        }
+        assert!(matches!(lock_failed(state.path(), Errno::IO), StoreError::Open { .. }));
+        for (magic, name) in [
+            (0x4d44, "vfat"),
+            (0x2011_bab0, "exFAT"),
+            (0x0102_1997, "9p"),
+            (0x6969, "NFS"),
+            (1, "0x1"),
+        ] {
+            assert!(file_system(magic).contains(name));
+        }
+    }
+}

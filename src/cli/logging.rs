@@ -5,6 +5,8 @@ use std::io::Write;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
+use super::output::harmless;
+
 /// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine
 /// disconnect an error, and announce reconnects that it does not make. What matters of it is said by the session.
 const DEFAULT: &str = "off,tautline=info";
@@ -32,13 +34,19 @@ pub(super) fn start(verbose: u8, relay: bool) {
         builder.format(|out, record| {
             let level = syslog_level(record.level());
             // A line without a level of its own would be filed as INFO.
-            for line in record.args().to_string().lines() {
+            for line in harmless(&record.args().to_string()).lines() {
                 writeln!(out, "<{level}>{}: {line}", record.target())?;
             }
             Ok(())
         });
     } else {
-        builder.format_timestamp_millis();
+        builder.format(|out, record| {
+            let (time, level, target) = (out.timestamp_millis(), record.level(), record.target());
+            // A second line stands apart from what begins a new entry.
+            let words = harmless(&record.args().to_string()).replace('\n', "\n    ");
+            let style = out.default_level_style(level);
+            writeln!(out, "[{time} {style}{level:<5}{style:#} {target}] {words}")
+        });
     }
     // Only a logger that is there already makes it fail, and then there is one.
     let _ = builder.try_init();

@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Failure;
 pub(super) use crate::gateway::span;
@@ -12,14 +14,47 @@ use crate::store::last_time::wall_ms;
 
 /// A line for people, on stderr. If nobody can read it, nobody misses it.
 pub(super) fn say(text: Arguments<'_>) {
-    let _ = writeln!(stderr().lock(), "{text}");
+    let _ = writeln!(stderr().lock(), "{}", harmless(&text.to_string()));
 }
 
-/// A result on stdout, with a newline.
+/// `text` without what could drive a terminal; lines and tabs stay. Whatever a server or a sender has given passes here on
+/// its way to a person.
+pub(super) fn harmless(text: &str) -> String {
+    let drives = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_bidi(c);
+    text.chars().map(|c| if drives(c) { ' ' } else { c }).collect()
+}
+
+/// `value` with all its texts made [`harmless`], for what is coloured before it is printed.
+pub(super) fn cleaned<T: Serialize + DeserializeOwned + Clone>(value: &T) -> T {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = harmless(text),
+            Value::Array(items) => items.iter_mut().for_each(clean),
+            Value::Object(fields) => fields.values_mut().for_each(clean),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let made = serde_json::to_value(value).and_then(|mut made| {
+        clean(&mut made);
+        serde_json::from_value(made)
+    });
+    // What came as JSON goes through JSON again.
+    made.unwrap_or_else(|_| value.clone())
+}
+
+/// A result on stdout, with a newline, without what could drive a terminal.
 ///
 /// # Errors
 /// stdout is closed (ends with 0) or cannot be written.
 pub(super) fn print(text: impl Display) -> Result<(), Failure> {
+    print_styled(harmless(&text.to_string()))
+}
+
+/// [`print`] for what has colours of ours in it: every foreign part of it must have been made [`harmless`] or [`plain`].
+///
+/// # Errors
+/// As there.
+pub(super) fn print_styled(text: impl Display) -> Result<(), Failure> {
     let mut out = stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()?;
@@ -32,7 +67,25 @@ pub(super) fn print(text: impl Display) -> Result<(), Failure> {
 /// As for [`print`].
 pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(std::io::Error::from)?;
-    print(line)
+    // serde_json escapes only what JSON has to; these mean something to terminals. They stand in strings alone.
+    let escaped = line.chars().fold(String::with_capacity(line.len()), |mut out, c| {
+        if c.is_control() || is_bidi(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+        out
+    });
+    print(escaped)
+}
+
+/// The deed is done: what cannot be printed of it is said on stderr, and the code does not ask for a second try.
+pub(super) fn after_the_deed(printed: Result<(), Failure>, what: &str) {
+    if let Err(failure) = printed
+        && !failure.text.is_empty()
+    {
+        say(format_args!("tautline: {what}; {}", failure.text));
+    }
 }
 
 /// Whether to write colours and move the cursor on stdout.
@@ -108,7 +161,8 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
             line.push_str(cell);
             line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 2));
         }
-        line.trim_end().to_owned()
+        // A cell is a part of one line.
+        plain(line.trim_end(), usize::MAX - 1)
     };
     let mut lines = vec![line(head.to_vec())];
     lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
@@ -127,6 +181,8 @@ mod tests {
     #[test]
     fn foreign_text_cannot_drive_the_terminal() {
         assert_eq!(plain("a\x1b[2Jb\nc\u{202e}d", 20), "a [2Jb c d");
+        assert_eq!(harmless("a\x1b[2J\tb\nc\u{9b}31m\u{202e}\r"), "a [2J\tb\nc 31m  ");
+        assert_eq!(table(&["a"], &[vec!["x\x1b\ny".into()]]), "a\nx  y");
         assert_eq!(plain("äöüß", 3), "äö…");
         assert_eq!(plain("äöü", 3), "äöü");
     }

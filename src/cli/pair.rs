@@ -9,7 +9,7 @@ use crate::appliance::pair_alone;
 use crate::gateway::api::PairEvent;
 
 use super::client::{Client, lost};
-use super::output::{is_fancy, print, print_json, say};
+use super::output::{after_the_deed, is_fancy, print, print_json, print_styled, say};
 use super::{Exit, Failure, Global};
 
 /// A QR payload has about 240 characters.
@@ -149,7 +149,14 @@ impl Screen {
     /// Shows one event; true when paired.
     pub(super) fn show(&mut self, event: &PairEvent) -> Result<bool, Failure> {
         if self.json {
-            print_json(event)?;
+            let printed = print_json(event);
+            match event {
+                PairEvent::Paired { account } => after_the_deed(printed, &format!("paired: {account}")),
+                PairEvent::Qr { .. }
+                | PairEvent::Code { .. }
+                | PairEvent::Waiting { .. }
+                | PairEvent::Failed { .. } => printed?,
+            }
         }
         match event {
             PairEvent::Qr { payload, .. } if !self.json && self.form != Form::Letters => self.draw(payload)?,
@@ -194,7 +201,7 @@ impl Screen {
             _ => String::new(),
         };
         self.drawn = code.lines().count();
-        print(format_args!("{up}{code}"))
+        print_styled(format_args!("{up}{code}"))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::alert::SessionName;
 use crate::gateway::api::{HistoryEntry, SessionState, SessionStatus, Status, utc};
 
 use super::client::{Client, PROMPT};
-use super::output::{Tone, ago, is_fancy, plain, print, print_json, say, span, tinted};
+use super::output::{Tone, ago, cleaned, is_fancy, plain, print, print_json, print_styled, say, span, tinted};
 use super::{Exit, Failure, Global};
 
 /// Between two looks of `--watch`.
@@ -69,7 +69,8 @@ async fn show(global: &Global, fancy: bool, before: &str) -> Result<(), Failure>
     if global.json {
         return print_json(&status);
     }
-    print(format_args!("{before}{}", describe(&status, fancy)))
+    // Coloured below: so what others have said is made harmless before.
+    print_styled(format_args!("{before}{}", describe(&cleaned(&status), fancy)))
 }
 
 async fn show_history(global: &Global, args: &StatusArgs) -> Result<(), Failure> {

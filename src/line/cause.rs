@@ -308,15 +308,39 @@ impl Cause {
             (code, child, _) => Self::Unclassified(format!(
                 "stream error {} {}",
                 code.map_or_else(String::new, |code| code.to_string()),
-                child.unwrap_or("without a child"),
+                printable(child.unwrap_or("without a child")),
             )),
         }
     }
 }
 
+/// Characters of the server's own words that are kept.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// A server's words as a part of one line: what could drive a terminal, begin another line or turn the text around is left
+/// out. They go into logs, status and records.
+pub fn printable(words: &str) -> String {
+    let drives = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    words.chars().filter(|c| !drives(*c)).take(WORDS_CHARS_MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_words_cannot_drive_a_terminal() {
+        let evil = "a\u{1b}[2J\r\nforged: line\u{9b}31m\u{202e}b\u{2028}c\u{7f}";
+        let cause = Cause::from_stream_error(Some(777), Some(evil), None);
+        assert_eq!(
+            cause.to_string(),
+            "the server said something unknown: stream error 777 a[2Jforged: line31mbc"
+        );
+        assert_eq!(printable(&"x".repeat(5000)).len(), WORDS_CHARS_MAX);
+    }
 
     #[test]
     fn stream_errors_as_the_field_saw_them() {

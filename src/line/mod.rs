@@ -19,7 +19,7 @@ mod watchdog;
 mod words;
 
 pub use cadence::{Flapping, Guess};
-pub use cause::{Cause, Origin, Stop, Verdict};
+pub use cause::{Cause, Origin, Stop, Verdict, printable};
 pub use io::{Input, Layer, Output, Reason, Sensed, State};
 pub use liveness::PROBE_PATIENCE;
 pub use pairing::PairEvent;

@@ -16,7 +16,7 @@ use wacore_binary::{Jid, OwnedNodeRef};
 use super::again::Asked;
 use super::quiet::QuietName;
 use super::written::{Flight, Worth, Written};
-use crate::line::Cause;
+use crate::line::{Cause, printable};
 use crate::outbox::{MessageId, ReceiptKind};
 
 /// More than the server sends in a burst of receipts after a long absence, by a wide margin.
@@ -293,12 +293,12 @@ impl EventHandler for Sorter {
             }
             Event::PairingCodeError(error) => {
                 self.forward(LineEvent::PairCodeFailed {
-                    reason: error.error.clone(),
+                    reason: printable(&error.error),
                 });
             }
             Event::PairSuccess(_) => self.forward(LineEvent::PairSuccess),
             Event::PairError(error) => self.forward(LineEvent::PairFailed {
-                reason: error.error.clone(),
+                reason: printable(&error.error),
             }),
             Event::PairingQrCodesExhausted(_) => self.forward(LineEvent::QrCodesExhausted),
             Event::Connected(_) => self.forward(LineEvent::Ready),
@@ -432,9 +432,4 @@ fn stream_error(node: &OwnedNodeRef) -> LineEvent {
         cause,
         detail: printable(&tag.unwrap_or_default()),
     }
-}
-
-/// A server's words go into one log line.
-fn printable(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(200).collect()
 }

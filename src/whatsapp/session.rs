@@ -28,7 +28,7 @@ use super::written::Flight;
 use super::{chats, patience, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
-use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor};
+use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
 use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
@@ -518,7 +518,8 @@ impl Session {
             (None, None) => self.cause_seen(was_up),
         };
         self.feed_proofs();
-        self.end_detail = detail;
+        // A proxy's words, a close frame's, a resolver's: whoever said them.
+        self.end_detail = printable(&detail);
         self.supervisor.handle(Instant::now(), Input::Ended { cause });
         if was_up {
             self.notify(Notice::Down).await;

@@ -268,6 +268,8 @@ impl ControlFile {
     pub(super) async fn changed(&self) {
         const BLIND: Duration = Duration::from_secs(60);
         match self.path.parent().and_then(|parent| watch(parent).ok()) {
+            // What happened before there was a watch is told by nobody.
+            Some(_) if !self.is_there() => {}
             Some(events) => drop(events.readable().await),
             None => {
                 Timer::after(BLIND).await;

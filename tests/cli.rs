@@ -121,8 +121,18 @@ fn publish_reads_standard_input() {
     let refused = feed(&vec![b'x'; 1024 * 1024 + 1]);
     assert_eq!(refused.code, 4);
     assert!(refused.err.contains("larger"), "{}", refused.err);
+    let before = bench.relay.taken().len();
+    assert_eq!(before, 2);
     assert_eq!(feed(b"disk \xff full").code, 0);
-    assert_eq!(bench.relay.taken().len(), 3);
+    assert_eq!(feed("half a ü".as_bytes().split_last().unwrap().1).code, 0);
+    let texts: Vec<_> = bench
+        .relay
+        .taken()
+        .into_iter()
+        .skip(before)
+        .map(|(_, alert)| alert.text)
+        .collect();
+    assert_eq!(texts, ["disk ÿ full", "half a \u{fffd}"]);
 }
 
 #[test]

@@ -21,8 +21,9 @@ mod queue;
 mod run;
 mod status;
 mod store;
+mod words;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -114,8 +115,10 @@ enum BoardsCommand {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    // clap prints its own words and ends with 2, or with 0 for --help and --version.
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse_from(words::marked::<Cli>(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return said_by_clap(&error),
+    };
     logging::start(cli.global.verbose, matches!(cli.command, None | Some(Command::Run)));
     let global = &cli.global;
     let outcome = match cli.command {
@@ -151,6 +154,27 @@ pub fn main() -> ExitCode {
         Some(Command::Man) => man::execute(),
     };
     exit::finish(outcome)
+}
+
+/// Prints clap's own words; the code is 2, or 0 for --help and --version.
+fn said_by_clap(error: &clap::Error) -> ExitCode {
+    let words = error.render();
+    let fancy = if error.use_stderr() {
+        io::stderr().is_terminal()
+    } else {
+        output::is_fancy()
+    };
+    let words = words::without_mark(&if fancy {
+        words.ansi().to_string()
+    } else {
+        words.to_string()
+    });
+    // Whoever cannot read them has the code.
+    let _ = match error.use_stderr() {
+        true => write!(io::stderr().lock(), "{words}"),
+        false => write!(io::stdout().lock(), "{words}"),
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
 }
 
 /// Runs a command that writes to the two streams and gives its own exit code.

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use crate::alert::hygiene;
 use crate::gateway::api::{AlertView, Published};
 use crate::gateway::query;
 use crate::outbox::Step;
 
 use super::client::{Client, PROMPT};
-use super::output::{print, print_json, say};
-use super::{Exit, Failure, Global};
+use super::output::{after_the_deed, print, print_json, say};
+use super::{Exit, Failure, Global, words};
 
 /// More than any alert may have; the relay says what its limit is.
 const STDIN_MAX_BYTES: u64 = 1024 * 1024;
@@ -27,19 +28,19 @@ pub(super) struct PublishArgs {
     #[arg(long, value_name = "ROUTE")]
     to: Option<String>,
     /// A title, shown above the text
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = words::text())]
     title: Option<String>,
     /// 1 to 5, or min, low, default, high, max, urgent
     #[arg(short, long, value_parser = parse_priority)]
     priority: Option<u8>,
     /// A tag; known emoji names become emoji. May be given several times
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", value_parser = words::text())]
     tags: Vec<String>,
     /// Not supported yet
     #[arg(long, value_name = "FILE")]
     attach: Option<PathBuf>,
     /// The same key on the same route within a day is the same alert, and is sent once
-    #[arg(long)]
+    #[arg(long, value_parser = words::text())]
     key: Option<String>,
     /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read
     #[arg(long, value_name = "STEP", num_args = 0..=1, require_equals = true, default_missing_value = "sent")]
@@ -47,8 +48,8 @@ pub(super) struct PublishArgs {
     /// How long --wait waits
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The text; several words are joined by spaces, - reads standard input
-    #[arg(required = true)]
+    /// The text; several words are joined by spaces, - reads standard input. After -- everything is text
+    #[arg(required = true, value_parser = words::text())]
     text: Vec<String>,
 }
 
@@ -94,6 +95,7 @@ pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure>
         return Err(Failure::new(Exit::Usage, text));
     }
     let body = text(&args.text)?;
+    let args = fitting(args);
     smol::block_on(async {
         let client = Client::find(global).await?;
         let route = route(&client, args.to.clone()).await?;
@@ -103,7 +105,10 @@ pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure>
             .await
             .map_err(perhaps_accepted)?;
         match args.wait {
-            None => report(global, &published),
+            None => {
+                report(global, &published);
+                Ok(())
+            }
             Some(wait) => report_when(global, &client, &published, wait, args.timeout).await,
         }
     })
@@ -181,15 +186,52 @@ fn parameters(args: &PublishArgs) -> String {
     }
 }
 
-fn report(global: &Global, published: &Published) -> Result<(), Failure> {
+/// Bytes of the query at the most: it has to fit the head of a request, with room for the rest of it.
+const QUERY_MAX_BYTES: usize = 12 * 1024;
+
+/// Cuts what is beside the text to what a request can carry, and says so: an alert without its whole title is better than
+/// none. A key and a title are cut as the relay cuts them.
+fn fitting(mut args: PublishArgs) -> PublishArgs {
+    let warn = |what: &str| say(format_args!("tautline: warning: {what}"));
+    args.key = args.key.map(|key| hygiene::key(&key));
+    let mut chars_max = hygiene::TITLE_CHARS_MAX;
+    if let Some(title) = &args.title
+        && let (short, true) = hygiene::shortened(title, chars_max)
+    {
+        warn(&format!("the title was cut to {chars_max} characters"));
+        args.title = Some(short);
+    }
+    let before = args.tags.len();
+    while parameters(&args).len() > QUERY_MAX_BYTES && args.tags.pop().is_some() {}
+    if args.tags.len() < before {
+        warn(&format!(
+            "only the first {} of {before} tags were kept",
+            args.tags.len()
+        ));
+    }
+    // A character takes 12 bytes there at the most.
+    while parameters(&args).len() > QUERY_MAX_BYTES && chars_max > 1 {
+        chars_max /= 2;
+        args.title = args.title.map(|title| hygiene::shortened(&title, chars_max).0);
+        warn(&format!("the title was cut to {chars_max} characters"));
+    }
+    args
+}
+
+fn report(global: &Global, published: &Published) {
     if let Some(warning) = &published.warning {
         say(format_args!("tautline: warning: {warning}"));
     }
-    if global.json {
+    let printed = if global.json {
         print_json(published)
     } else {
         print(&published.id)
-    }
+    };
+    after_the_deed(printed, &accepted(published));
+}
+
+fn accepted(published: &Published) -> String {
+    format!("the alert is accepted as {}", published.id)
 }
 
 /// Waits, then reports. The id is printed first: whatever comes, the alert is accepted.
@@ -201,7 +243,7 @@ async fn report_when(
     timeout: Duration,
 ) -> Result<(), Failure> {
     if !global.json {
-        print(&published.id)?;
+        after_the_deed(print(&published.id), &accepted(published));
     }
     if let Some(warning) = &published.warning
         && !published.needs_person
@@ -209,7 +251,7 @@ async fn report_when(
         say(format_args!("tautline: warning: {warning}"));
     } else if let Some(warning) = &published.warning {
         if global.json {
-            print_json(published)?;
+            after_the_deed(print_json(published), &accepted(published));
         }
         // Waiting would be in vain.
         let text = format!("accepted and kept, but nothing goes out: {warning}");
@@ -221,7 +263,7 @@ async fn report_when(
     }
     let alert = wait_for(client, &published.id, wait, timeout).await?;
     if global.json {
-        print_json(&alert)?;
+        after_the_deed(print_json(&alert), &accepted(published));
     }
     judge(&alert, wait, timeout)
 }

@@ -6,7 +6,7 @@ use crate::gateway::api::{AlertView, HistoryView};
 use crate::outbox::{Happening, Step};
 
 use super::client::{Client, PROMPT};
-use super::output::{ago, plain, print, print_json, say, table, utc};
+use super::output::{after_the_deed, ago, plain, print, print_json, say, table, utc};
 use super::{Exit, Failure, Global};
 
 const LIMIT_DEFAULT: u16 = 50;
@@ -188,10 +188,13 @@ fn happening_word(what: Happening) -> &'static str {
 
 async fn act(global: &Global, client: &Client, method: &str, id: &str, verb: &str) -> Result<(), Failure> {
     let alert = one(client, method, id, verb).await?;
-    if global.json {
-        return print_json(&alert);
-    }
-    print(format_args!("{} {}", alert.id, word(alert.state)))
+    let printed = if global.json {
+        print_json(&alert)
+    } else {
+        print(format_args!("{} {}", alert.id, word(alert.state)))
+    };
+    after_the_deed(printed, &format!("it is done: {} is {}", alert.id, word(alert.state)));
+    Ok(())
 }
 
 async fn one(client: &Client, method: &str, id: &str, verb: &str) -> Result<AlertView, Failure> {

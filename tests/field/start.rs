@@ -1,16 +1,22 @@
 //! What stands around the relay when it starts: addresses that cannot be bound, an environment that nobody wrote for it, a
 //! state directory and a control socket that others can reach, arguments and streams as scripts bring them.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write;
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::bench::FRIEND;
-use crate::support::{SOON, Site, tautline};
+use crate::bench::{Bench, FRIEND};
+use crate::lab::Lab;
+use crate::support::{Relay, SOON, Site, tautline};
 
 /// Where nobody listens: the session's line is no part of these tests.
 const NOWHERE: &str = "ws://127.0.0.1:1/ws/chat";
@@ -261,4 +267,255 @@ fn what_is_no_file_is_refused_as_a_configuration_and_never_waited_for() {
             assert!(began.elapsed() < SOON);
         }
     }
+}
+
+/// Runs `publish --to family` with these arguments and what is given on standard input; what became of it.
+fn publish(site: &Site, args: &[&OsStr], input: &[u8], out: Stdio) -> Output {
+    let mut child = site
+        .command(&["publish", "--to", "family"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(out)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("publish starts");
+    // It may not read it.
+    let _ = child.stdin.take().expect("stdin").write_all(input);
+    child.wait_with_output().expect("it ends")
+}
+
+/// The alert that a command has published, as the relay has it.
+fn alert_of(relay: &Relay, output: &Output) -> Value {
+    let id = text_of(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    relay.http("GET", &format!("/v1/alerts/{}", id.trim()), &[], b"").json()
+}
+
+#[test]
+fn a_text_is_sent_whatever_its_bytes_and_its_first_character() {
+    let site = listening_on("\"127.0.0.1:0\"");
+    let relay = site.start();
+    for (input, text) in [
+        (&b"disk \xff full"[..], "disk ÿ full"),
+        ("Grüße \u{1f525}".as_bytes(), "Grüße \u{1f525}"),
+        (b"half a \xc3", "half a \u{fffd}"),
+        (b"\xff", "ÿ"),
+    ] {
+        let output = publish(&site, &[OsStr::new("-")], input, Stdio::piped());
+        assert_eq!(alert_of(&relay, &output)["text"], text);
+    }
+    let output = publish(&site, &[OsStr::from_bytes(b"disk \xff full")], b"", Stdio::piped());
+    assert_eq!(alert_of(&relay, &output)["text"], "disk ÿ full");
+    let title = OsStr::from_bytes(b"\xfcber");
+    let output = publish(&site, &[OsStr::new("-t"), title, OsStr::new("x")], b"", Stdio::piped());
+    assert_eq!(alert_of(&relay, &output)["title"], "über");
+
+    for text in [
+        "- disk full",
+        "-5",
+        "--- x",
+        "---",
+        "-5 °C",
+        "-→ x",
+        "--5",
+        "--no such option",
+    ] {
+        let output = publish(&site, &[OsStr::new(text)], b"", Stdio::piped());
+        assert_eq!(alert_of(&relay, &output)["text"], text);
+        let output = publish(
+            &site,
+            &["-t", "- title", text, "-p", "5"].map(OsStr::new),
+            b"",
+            Stdio::piped(),
+        );
+        let alert = alert_of(&relay, &output);
+        assert_eq!((&alert["text"], &alert["title"]), (&text.into(), &"- title".into()));
+        assert_eq!(alert["priority"], 5);
+    }
+    let output = publish(
+        &site,
+        &["-t", "x", "--", "--to", "-x"].map(OsStr::new),
+        b"",
+        Stdio::piped(),
+    );
+    assert_eq!(alert_of(&relay, &output)["text"], "--to -x");
+    // What looks like an option is one, and a wrong one is told.
+    for wrong in ["--tilte", "-x", "--tilte=5"] {
+        let output = publish(&site, &[OsStr::new(wrong), OsStr::new("x")], b"", Stdio::piped());
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        // Without its value.
+        let name = wrong.split('=').next().unwrap_or_default();
+        has(&text_of(&output.stderr), &["unexpected argument", name]);
+    }
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn what_is_too_long_beside_the_text_is_cut_with_a_warning() {
+    let site = listening_on("\"127.0.0.1:0\"");
+    let relay = site.start();
+    let (title, wide) = ("t".repeat(64 * 1024), "\u{1f525}".repeat(1024));
+    for title in [title.as_str(), &wide] {
+        let mut args = vec!["-t", title];
+        args.extend(std::iter::repeat_n(["--tag", "ä-tag-of-some-length"], 64).flatten());
+        args.push("text");
+        let args: Vec<_> = args.into_iter().map(OsStr::new).collect();
+        let output = publish(&site, &args, b"", Stdio::piped());
+        let alert = alert_of(&relay, &output);
+        assert_eq!(alert["text"], "text");
+        assert!(
+            alert["title"].as_str().is_some_and(|title| title.chars().count() > 500),
+            "{alert:#}"
+        );
+        has(&text_of(&output.stderr), &["warning", "title"]);
+    }
+    let (one, two) = ("k".repeat(70_000), format!("{}x", "k".repeat(70_000)));
+    let ids: Vec<_> = [&one, &two, &one]
+        .iter()
+        .map(|key| publish(&site, &["--key", key, "text"].map(OsStr::new), b"", Stdio::piped()))
+        .map(|output| alert_of(&relay, &output)["id"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert!(ids[0] == ids[2] && ids[0] != ids[1], "{ids:?}");
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn what_is_done_is_not_called_failed_for_an_output_that_cannot_be_written() {
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").expect("it is there"));
+    let site = listening_on("\"127.0.0.1:0\"");
+    let relay = site.start();
+    let text = [OsStr::new("x")];
+    for args in [&text[..], &["--json", "x"].map(OsStr::new)] {
+        let output = publish(&site, args, b"", full());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        has(&text_of(&output.stderr), &["accepted as", "cannot write to stdout"]);
+    }
+    let alerts = relay.http("GET", "/v1/alerts", &[], b"").json();
+    assert_eq!(alerts.as_array().map(Vec::len), Some(2));
+    let id = alerts[0]["id"].as_str().expect("an id").to_owned();
+    for verb in ["retry", "drop"] {
+        let output = site
+            .command(&["queue", verb, &id])
+            .stdout(full())
+            .output()
+            .expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        has(&text_of(&output.stderr), &["it is done", &id]);
+    }
+    // Nothing is done by these.
+    let output = site.command(&["status"]).stdout(full()).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(1));
+
+    // Streams that are closed: nothing hangs or panics, and the alert is taken.
+    for (closed, code) in [(">&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 0)] {
+        let command = site.command(&["publish", "--to", "family", "closed"]);
+        let output = Command::new("sh")
+            .args(["-c", &format!("exec \"$0\" \"$@\" {closed}")])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .output()
+            .expect("sh starts");
+        assert_eq!(output.status.code(), Some(code), "{closed}: {output:?}");
+    }
+    let command = site.command(&["publish", "--to", "family", "-"]);
+    let output = Command::new("sh")
+        .args(["-c", "exec \"$0\" \"$@\" <&-"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output()
+        .expect("sh starts");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    has(&text_of(&output.stderr), &["empty"]);
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_control_socket_that_is_taken_away_comes_back() {
+    let site = listening_on("\"127.0.0.1:0\"");
+    let relay = site.start();
+    let socket = site.state().join("control.sock");
+    let away: [&dyn Fn(); 2] = [&|| std::fs::remove_file(&socket).expect("removed"), &|| {
+        std::fs::rename(&socket, site.state().join("away")).expect("renamed")
+    }];
+    for take in away {
+        take();
+        relay.wait_status("never made again", |status| {
+            health(status, "control-socket").contains("made again") && UnixStream::connect(&socket).is_ok()
+        });
+        assert!(site.run(&["status"]).status.success());
+        let mode = std::fs::metadata(&socket).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    assert_eq!(relay.stop(), 0);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_socket_of_another_user_in_the_state_is_not_talked_to_and_is_replaced() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("not tried: only root makes files of other users");
+    }
+    let site = listening_on("\"127.0.0.1:0\"");
+    std::fs::create_dir(site.state()).expect("the state");
+    let socket = site.state().join("control.sock");
+    let _theirs = UnixListener::bind(&socket).expect("a socket");
+    if chown(&socket, Some(1234), None).is_err() {
+        return println!("not tried: there is no other user here");
+    }
+    let output = site.run(&["publish", "--to", "family", "x"]);
+    assert_eq!(output.status.code(), Some(3));
+    has(&text_of(&output.stderr), &["belongs to user 1234", "not trusted"]);
+    let relay = site.start();
+    assert!(site.run(&["status"]).status.success());
+    assert_eq!(relay.stop(), 0);
+}
+
+#[test]
+fn a_state_that_others_may_write_is_put_right() {
+    let site = listening_on("\"127.0.0.1:0\"");
+    std::fs::create_dir(site.state()).expect("the state");
+    for mode in [0o777, 0o770, 0o1777] {
+        std::fs::set_permissions(site.state(), Permissions::from_mode(mode)).expect("a mode");
+        let relay = site.start();
+        let found = std::fs::metadata(site.state()).expect("it is there").mode();
+        assert_eq!(found & 0o7777, 0o700, "{mode:o}");
+        has(&relay.read_log(), &["others could write into the state"]);
+        assert_eq!(relay.stop(), 0);
+    }
+}
+
+/// One that answers nothing, as a dead server behind a switch; and another that answers.
+fn name_servers() {
+    let silent = UdpSocket::bind("127.0.0.1:53").expect("port 53 of a network of its own");
+    let good = UdpSocket::bind("127.0.0.2:53").expect("port 53 of a network of its own");
+    std::mem::forget(silent);
+    std::thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = good.recv_from(&mut question) {
+            let mut answer = question[..length].to_vec();
+            // The question alone, without what an EDNS option adds.
+            let name_end = 12 + answer[12..].iter().position(|byte| *byte == 0).unwrap_or(0) + 1;
+            answer.truncate(name_end + 4);
+            let is_a = answer[name_end..name_end + 2] == [0, 1];
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = good.send_to(&answer, from);
+        }
+    });
+}
+
+#[test]
+fn a_dead_first_name_server_costs_one_attempt() {
+    let prepare = "ip link set lo up\nd=$(mktemp -d)\nprintf 'nameserver 127.0.0.1\\nnameserver 127.0.0.2\\n' >$d/r\n\
+                   mount --bind $d/r /etc/resolv.conf\n: >$d/h\nmount --bind $d/h /etc/hosts";
+    apart("start::a_dead_first_name_server_costs_one_attempt", prepare, || {
+        name_servers();
+        let lab = Lab::start();
+        let endpoint = format!("ws://localhost:{}/ws/chat", lab.addr().port());
+        let (_bench, relay) = Bench::with(lab, &endpoint, "wsl2", None).go_online();
+        // One attempt that did not wait long enough, one to pair, and one after it; each look-up is as slow.
+        assert!(relay.lines() <= 6, "{:#}\n{}", relay.status(), relay.read_log());
+    });
 }

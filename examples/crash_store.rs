@@ -1,7 +1,7 @@
 //! Kills a writing process again and again and checks the store after each: `cargo run --features lab --example
 //! crash_store [-- KILLS [SEED]]`. The test command does some tens of these; the default here is 1000.
 
-#[path = "../tests/store/kills.rs"]
+#[path = "../tests/crash/kills.rs"]
 mod kills;
 
 use std::path::Path;

@@ -8,7 +8,7 @@
 //! a word where they are not allowed. Everything runs side by side; it is mostly waiting.
 
 #[allow(dead_code, reason = "the tests use the rest of it")]
-#[path = "../tests/faults/bench.rs"]
+#[path = "../tests/support/bench.rs"]
 mod bench;
 #[path = "../tests/lab/mod.rs"]
 mod lab;

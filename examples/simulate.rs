@@ -2,7 +2,7 @@
 //!
 //! Prints the seed and the commit of the first violated property, and how to run it again.
 
-#[path = "../tests/sim/mod.rs"]
+#[path = "../tests/parts/line/sim/mod.rs"]
 mod sim;
 
 use std::process::{Command, ExitCode};

@@ -463,10 +463,10 @@ fn the_tests_that_the_faults_name_are_there() {
     let named: Vec<_> = rows.flat_map(tests_named).collect();
     assert!(named.len() > 30, "{named:?}");
     let sources = [rust("src/"), rust("tests/")].concat();
-    // A case of `tests/nat.rs` goes by a word of its own.
+    // A case of `tests/it/nat.rs` goes by a word of its own.
     let is_there = |name: &str| {
         let (function, case) = (format!("fn {name}("), format!("\"{name}\",\n"));
-        let of_nat = |file: &str, text: &str| file == "tests/nat.rs" && text.contains(&case);
+        let of_nat = |file: &str, text: &str| file == "tests/it/nat.rs" && text.contains(&case);
         sources
             .iter()
             .any(|(file, text)| text.contains(&function) || of_nat(file, text))

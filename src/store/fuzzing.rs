@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` run, and `tests/corpus.rs` replays: bytes that may be anything go in, and a panic is
+//! What the fuzz targets in `fuzz/` run, and `tests/parts/corpus.rs` replays: bytes that may be anything go in, and a panic is
 //! a failure. Not for other use.
 
 use serde::Serialize;

@@ -1,0 +1,35 @@
+//! The built program as its users meet it: command line, HTTP, configuration, and whole sessions against the lab server.
+//!
+//! One binary, because each would compile the lab and link the protocol again. `cargo test --features lab --test it field::`
+//! runs one part. What needs no process of its own is in `tests/parts`.
+
+mod backup;
+mod bad_input;
+#[path = "../support/bench.rs"]
+mod bench;
+mod check;
+mod cli;
+mod clock;
+mod disk_trouble;
+mod faults;
+mod field;
+#[path = "../gate/mod.rs"]
+mod gate;
+mod http;
+mod import;
+#[path = "../lab/mod.rs"]
+mod lab;
+mod lab_server;
+#[path = "../support/middlebox.rs"]
+mod middlebox;
+mod nat;
+#[path = "../support/netns.rs"]
+mod netns;
+mod pairing;
+mod path;
+mod relay;
+#[path = "../lab/stock.rs"]
+mod stock;
+#[path = "../support/mod.rs"]
+mod support;
+mod watchdog;

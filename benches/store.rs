@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tautline::alert::{Alert, Recipient, SessionName};
 use tautline::outbox::{
-    AcceptRequest, AlertRecord, Input, Limits, MessageId, Now, Outbox, Output, ReceiptKind, Timestamp,
+    AcceptRequest, Input, Limits, MessageId, NewAlert, Now, Outbox, Output, ReceiptKind, Timestamp,
 };
 use tautline::store::{Batch, Store, Tree, journal, outbox};
 
@@ -153,7 +153,7 @@ struct Way {
 impl Way {
     fn new(store: Store) -> Self {
         let session: SessionName = "default".parse().expect("a name");
-        let mut outbox = Outbox::new(Limits::default(), 1);
+        let mut outbox = Outbox::new(Limits::default(), 1, |seq, _| MessageId(format!("3EB0{seq:016X}")));
         outbox.handle(now(), Input::SessionUp(session.clone()));
         Self {
             store,
@@ -165,20 +165,23 @@ impl Way {
 
     /// Takes `count` alerts, which come at the same time, from their acceptance to delivery.
     fn go(&mut self, count: u32) {
-        let accepted: Vec<AlertRecord> = (0..count).map(|_| self.accept()).collect();
+        let accepted: Vec<u64> = (0..count).map(|_| self.accept()).collect();
         let store = self.store.clone();
         let executor = smol::LocalExecutor::new();
-        let writes: Vec<_> = accepted
-            .iter()
-            .map(|record| executor.spawn(outbox::accept(&store, record)))
-            .collect();
+        let write = |seq: &u64| {
+            let mut new = outbox::New::default();
+            let record = self.outbox.record(*seq).expect("it was accepted");
+            new.add(record).expect("it fits");
+            new.write(&store)
+        };
+        let writes: Vec<_> = accepted.iter().map(|seq| executor.spawn(write(seq))).collect();
         smol::block_on(executor.run(async {
             for write in writes {
                 write.await.expect("it is accepted");
             }
         }));
-        for record in &accepted {
-            self.outbox.handle(now(), Input::Durable { seq: record.seq });
+        for seq in accepted {
+            self.outbox.handle(now(), Input::Durable { seq });
         }
         let mut sent = self.outputs();
         // Each step in turn of as many as may be under way: what the relay gathers in its window goes into one
@@ -196,20 +199,24 @@ impl Way {
         }
     }
 
-    fn accept(&mut self) -> AlertRecord {
+    /// Its number, which is also that of its message.
+    fn accept(&mut self) -> u64 {
         self.next += 1;
         let request = AcceptRequest {
             route: "ops".parse().expect("a name"),
             session: self.session.clone(),
-            to: vec![(recipient(self.next), MessageId(format!("3EB0{:016X}", self.next)))],
-            alert: Alert {
-                title: "A disk fills up".into(),
-                text: "/var is 91 % full on the machine in the cellar".into(),
-                ..Alert::default()
-            },
-            alert_id: format!("{:012}", self.next),
+            to: vec![recipient(self.next)],
+            alerts: vec![NewAlert {
+                id: format!("{:012}", self.next),
+                alert: Alert {
+                    title: "A disk fills up".into(),
+                    text: "/var is 91 % full on the machine in the cellar".into(),
+                    ..Alert::default()
+                },
+            }],
         };
-        self.outbox.accept(now(), request).expect("there is room").record
+        self.outbox.accept(now(), request).expect("there is room");
+        u64::from(self.next)
     }
 
     /// Writes what has changed, and returns the messages to be sent now.

@@ -22,7 +22,10 @@ use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{AcceptRequest, AlertRecord, CommandError, Input, Limits, Now, Outbox, Output, SendFailure, Step};
+use crate::outbox::{
+    self, AcceptRequest, AlertRecord, CommandError, Input, KeyRecord, Limits, NewAlert, Now, Outbox, Output,
+    SendFailure, Step,
+};
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store};
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
@@ -70,6 +73,24 @@ pub(super) fn storage_refusal(error: &StoreError) -> Refusal {
     }
 }
 
+/// What a sender is told of an alert whose first is forgotten: that one's name and how far it had come, with the text that was
+/// handed over now.
+fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView {
+    let record = AlertRecord {
+        seq: first.seq,
+        id: first.id,
+        route: plan.name.clone(),
+        session: plan.session.clone(),
+        accepted_at: first.accepted_at,
+        alert,
+        deliveries: Vec::new(),
+    };
+    AlertView {
+        state: first.step,
+        ..AlertView::from(&record)
+    }
+}
+
 impl Courier {
     /// Reads the outbox from the store. Also returns what was wrong with the alerts there, a line each.
     ///
@@ -84,7 +105,7 @@ impl Courier {
         routes: Vec<RoutePlan>,
     ) -> Result<(Arc<Self>, Vec<String>), StoreError> {
         let loaded = outbox_store::load(store.view())?;
-        let mut outbox = Outbox::new(limits, ids::seed());
+        let mut outbox = Outbox::new(limits, ids::seed(), |_, _| ids::message_id());
         outbox.restore_keys(clock::now(), loaded.keys.into_iter());
         outbox.restore(clock::now(), loaded.alerts.into_iter());
         outbox.skip_to(loaded.seq_max);
@@ -149,8 +170,13 @@ impl Courier {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Accepts an alert and returns once it is on disk. Dropping the future does not take it back.
-    pub(super) async fn publish(self: &Arc<Self>, route: &RouteName, alert: Alert) -> Result<Accepted, Refusal> {
+    /// Accepts the alerts of one request, all or none, and returns once they are on disk, with an answer for each. Dropping
+    /// the future does not take them back.
+    pub(super) async fn publish(
+        self: &Arc<Self>,
+        route: &RouteName,
+        alerts: Vec<Alert>,
+    ) -> Result<Vec<Accepted>, Refusal> {
         let plan = self
             .routes
             .get(route)
@@ -158,51 +184,67 @@ impl Courier {
         if let Some(reason) = self.store.poisoned() {
             return Err(storage_refusal(&StoreError::Poisoned(reason)));
         }
+        let named = |alert| NewAlert {
+            id: ids::alert_id(),
+            alert,
+        };
         let request = AcceptRequest {
             route: route.clone(),
             session: plan.session.clone(),
-            to: self
-                .each_once(plan)
-                .into_iter()
-                .map(|recipient| (recipient, ids::message_id()))
-                .collect(),
-            alert,
-            alert_id: ids::alert_id(),
+            to: self.each_once(plan),
+            alerts: alerts.into_iter().map(named).collect(),
         };
-        let accepted = {
-            let mut outbox = self.outbox();
-            let accepted = outbox
-                .accept(clock::now(), request)
-                .map_err(|full| Refusal::Full(full.to_string()))?;
-            if !accepted.durable {
-                self.writing().insert(accepted.record.seq);
-            }
-            accepted
-        };
-        if !accepted.duplicate {
-            self.write_first(accepted.record.clone());
-        }
-        if let Some(state) = accepted.forgotten {
-            let alert = AlertView {
-                state,
-                ..AlertView::from(&accepted.record)
+        let mut answers = Vec::new();
+        for accepted in self.accept(request)? {
+            let (alert, duplicate) = match accepted {
+                outbox::Accepted::New { seq } => (self.on_disk(seq).await?, false),
+                outbox::Accepted::Duplicate { seq, durable: _ } => (self.on_disk(seq).await?, true),
+                outbox::Accepted::Forgotten { first, alert } => (forgotten_view(plan, first, alert), true),
             };
-            return Ok(Accepted {
+            answers.push(Accepted {
                 alert,
-                duplicate: true,
-                warning: None,
+                duplicate,
+                warning: self.warning_for(&plan.session),
             });
         }
-        let (seq, id) = (accepted.record.seq, &accepted.record.id);
+        Ok(answers)
+    }
+
+    /// Takes alerts into the outbox and has those that are new written, in one transaction.
+    fn accept(self: &Arc<Self>, request: AcceptRequest) -> Result<Vec<outbox::Accepted>, Refusal> {
+        let mut outbox = self.outbox();
+        let accepted = outbox
+            .accept(clock::now(), request)
+            .map_err(|full| Refusal::Full(full.to_string()))?;
+        let new: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
+        let mut to_write = outbox_store::New::default();
+        let added = new
+            .iter()
+            .filter_map(|seq| outbox.record(*seq))
+            .try_for_each(|record| to_write.add(record));
+        if let Err(error) = added {
+            log::error!("an alert was refused because it could not be written: {error}");
+            for seq in new {
+                outbox.handle(clock::now(), Input::NotDurable { seq });
+            }
+            return Err(storage_refusal(&error));
+        }
+        if !new.is_empty() {
+            self.writing().extend(&new);
+            self.write_first(new, to_write);
+        }
+        Ok(accepted)
+    }
+
+    /// The alert numbered `seq` once its first write has ended well.
+    async fn on_disk(&self, seq: u64) -> Result<AlertView, Refusal> {
         loop {
             let change = self.changed.listen();
-            if let Some(record) = self.outbox().get(id) {
-                let alert = record.into();
-                return Ok(Accepted {
-                    alert,
-                    duplicate: accepted.duplicate,
-                    warning: self.warning_for(&plan.session),
-                });
+            {
+                let outbox = self.outbox();
+                if let Some(record) = outbox.record(seq).and_then(|record| outbox.get(&record.id)) {
+                    return Ok(record.into());
+                }
             }
             if !self.writing().contains(&seq) {
                 let poisoned = self.store.poisoned().map(StoreError::Poisoned);
@@ -223,23 +265,29 @@ impl Courier {
         }
     }
 
-    /// On a task of its own: a sender that hangs up must not leave the alert half accepted.
-    fn write_first(self: &Arc<Self>, record: AlertRecord) {
+    /// On a task of its own: a sender that hangs up must not leave its alerts half accepted.
+    fn write_first(self: &Arc<Self>, seqs: Vec<u64>, new: outbox_store::New) {
         let courier = Arc::clone(self);
         self.executor
             .spawn(async move {
-                let seq = record.seq;
-                let written = outbox_store::accept(&courier.store, &record).await;
+                let written = new.write(&courier.store).await;
                 if let Err(error) = &written {
-                    log::error!("an alert was refused because it could not be written: {error}");
+                    log::error!("alerts were refused because they could not be written: {error}");
                 }
                 courier.note_write(written.as_ref().err());
-                courier.input(if written.is_ok() {
-                    Input::Durable { seq }
-                } else {
-                    Input::NotDurable { seq }
-                });
-                courier.writing().remove(&seq);
+                for &seq in &seqs {
+                    courier.outbox().handle(
+                        clock::now(),
+                        match written {
+                            Ok(()) => Input::Durable { seq },
+                            Err(_) => Input::NotDurable { seq },
+                        },
+                    );
+                }
+                courier.carry_out();
+                for seq in &seqs {
+                    courier.writing().remove(seq);
+                }
                 courier.changed.notify(usize::MAX);
             })
             .detach();

@@ -71,8 +71,8 @@ impl Relay for Appliance {
         self.courier.routes().cloned().collect()
     }
 
-    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal> {
-        self.courier.publish(&route, alert).await
+    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
+        self.courier.publish(&route, alerts).await
     }
 
     fn status(&self) -> Status {

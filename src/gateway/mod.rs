@@ -75,8 +75,8 @@ pub enum Refusal {
 pub trait Relay: Send + Sync + 'static {
     fn routes(&self) -> Vec<RouteName>;
 
-    /// Returns once the alert is on disk.
-    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal>;
+    /// Takes all alerts of a request, or none. Returns once they are on disk, with an answer for each in their order.
+    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal>;
 
     fn status(&self) -> Status;
 

@@ -53,7 +53,10 @@ impl Form {
 pub(super) async fn publish(shared: &Shared, route: RouteName, form: &Form) -> Result<Answer, Problem> {
     let Parsed { alert, warnings } = form.parse(shared.limits.body_bytes)?;
     let click = alert.click.clone();
-    let accepted = shared.relay.publish(route, alert).await?;
+    let mut accepted = shared.relay.publish(route, vec![alert]).await?;
+    let Some(accepted) = accepted.pop() else {
+        return Err(Problem::new(500, "the relay says nothing about the alert"));
+    };
     Ok(Answer::json(200, &published(accepted, click, warnings)))
 }
 

@@ -2,37 +2,59 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::Fingerprint;
-use super::record::{AlertRecord, Delivery, MessageId, Step};
+use super::keys::{Fingerprint, KeyRecord};
+use super::record::{AlertRecord, Delivery, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 
-/// What the shell hands over: the alert, where it goes, and the ids, which are random and so are chosen outside.
+/// What the shell hands over: the alerts of one request, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptRequest {
     pub route: RouteName,
     pub session: SessionName,
-    /// At least one; each with the message id that this delivery keeps for all time.
-    pub to: Vec<(Recipient, MessageId)>,
-    pub alert: Alert,
-    /// What senders and people call it: 12 characters.
-    pub alert_id: String,
+    /// At least one.
+    pub to: Vec<Recipient>,
+    /// In the order in which they are to go out.
+    pub alerts: Vec<NewAlert>,
 }
 
-/// An alert that is in the outbox, but perhaps not yet on the disk.
+/// An alert with its name, which is random and so is chosen outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
-    /// For a new alert: make this durable, then report [`Input::Durable`](super::Input::Durable) with its `seq`.
-    /// For a duplicate: the first one as it now stands; there is nothing to write.
-    pub record: AlertRecord,
-    /// The key was seen on this route within the day.
-    pub duplicate: bool,
-    /// False for a new alert, and for a duplicate whose first is still being written: its sender must not be told
-    /// anything before the shell has reported on that `seq` either, and is refused with it if the disk refuses.
-    pub durable: bool,
-    /// For a duplicate whose first is forgotten: how far that had come. The record then has that one's number, id and time,
-    /// the text that was handed over now, and no deliveries.
-    pub forgotten: Option<Step>,
+pub struct NewAlert {
+    /// What senders and people call it: 12 characters.
+    pub id: String,
+    pub alert: Alert,
+}
+
+/// What has become of one alert of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is in the outbox and not yet on the disk: write its [`record`](Outbox::record), in one transaction with the others
+    /// that are new, then report [`Input::Durable`](super::Input::Durable) or
+    /// [`Input::NotDurable`](super::Input::NotDurable) for each.
+    New { seq: u64 },
+    /// Its key was seen on this route within the day, and `seq` is the first alert with it: there is nothing to write. With
+    /// `durable` false that one is still being written. Then the sender must not be told anything before the shell has reported
+    /// on `seq`, and is refused if the disk refuses.
+    Duplicate { seq: u64, durable: bool },
+    /// A duplicate as well, of an alert that is forgotten: what is left of that one, and the alert that was handed over now.
+    Forgotten { first: KeyRecord, alert: Alert },
+}
+
+impl Accepted {
+    /// The number of an alert that is new, and so is to be written.
+    pub fn new_seq(&self) -> Option<u64> {
+        match self {
+            Self::New { seq } => Some(*seq),
+            Self::Duplicate { .. } | Self::Forgotten { .. } => None,
+        }
+    }
+}
+
+/// The first alert with a key.
+enum First {
+    Kept { seq: u64, durable: bool },
+    Forgotten(KeyRecord),
 }
 
 /// The outbox takes no more. Nothing was kept.
@@ -47,42 +69,65 @@ pub struct OutboxFull {
 }
 
 impl Outbox {
-    /// Takes an alert in, or finds that it is here already. It is sent only after
-    /// [`Input::Durable`](super::Input::Durable).
+    /// Takes all alerts of a request in, or none; those that are here already are found. An answer for each, in their order.
+    /// They are sent only after [`Input::Durable`](super::Input::Durable).
     ///
     /// # Errors
-    /// Too many alerts, or too many bytes of them, wait to be sent. A duplicate is answered even then.
-    pub fn accept(&mut self, now: Now, request: AcceptRequest) -> Result<Accepted, OutboxFull> {
-        if let Some(first) = self.duplicate_of(now, &request) {
-            return Ok(first);
+    /// Too many alerts, or too many bytes of them, wait to be sent. Where all are duplicates they are answered even then.
+    pub fn accept(&mut self, now: Now, request: AcceptRequest) -> Result<Vec<Accepted>, OutboxFull> {
+        let AcceptRequest {
+            route,
+            session,
+            to,
+            alerts,
+        } = request;
+        let mut accepted = Vec::with_capacity(alerts.len());
+        for NewAlert { id, alert } in alerts {
+            // The first may be of this very request.
+            match self.find_first(now, &route, &alert) {
+                Some(First::Kept { seq, durable }) => {
+                    accepted.push(Accepted::Duplicate { seq, durable });
+                    continue;
+                }
+                Some(First::Forgotten(first)) => {
+                    accepted.push(Accepted::Forgotten { first, alert });
+                    continue;
+                }
+                None => {}
+            }
+            if self.full().is_some() {
+                for seq in accepted.iter().filter_map(Accepted::new_seq) {
+                    self.remove(seq);
+                }
+                return Err(self.waiting());
+            }
+            let seq = self.seq_next;
+            let deliveries = to.iter().map(|recipient| Delivery {
+                recipient: recipient.clone(),
+                message_id: (self.draw_id.0)(seq, recipient),
+                step: Step::Accepted,
+                since: now.wall,
+                attempts: 0,
+                note: String::new(),
+            });
+            let record = AlertRecord {
+                seq,
+                id,
+                route: route.clone(),
+                session: session.clone(),
+                accepted_at: now.wall,
+                alert,
+                deliveries: deliveries.collect(),
+            };
+            self.insert(now, record, false);
+            accepted.push(Accepted::New { seq });
         }
-        if let Some(full) = self.full() {
-            return Err(full);
-        }
-        let deliveries = request.to.into_iter().map(|(recipient, message_id)| Delivery {
-            recipient,
-            message_id,
-            step: Step::Accepted,
-            since: now.wall,
-            attempts: 0,
-            note: String::new(),
-        });
-        let record = AlertRecord {
-            seq: self.seq_next,
-            id: request.alert_id,
-            route: request.route,
-            session: request.session,
-            accepted_at: now.wall,
-            alert: request.alert,
-            deliveries: deliveries.collect(),
-        };
-        self.insert(now, record.clone(), false);
-        Ok(Accepted {
-            record,
-            duplicate: false,
-            durable: false,
-            forgotten: None,
-        })
+        Ok(accepted)
+    }
+
+    /// The alert numbered `seq` as it is to be written, also before it is durable. Nobody but the disk is to see that.
+    pub fn record(&self, seq: u64) -> Option<&AlertRecord> {
+        self.entries.get(&seq).map(|entry| &entry.record)
     }
 
     /// Brings back what the disk holds, once, before anything else. Deliveries that were not acked go out again under
@@ -132,43 +177,33 @@ impl Outbox {
         self.seq_next = self.seq_next.max(seq.saturating_add(1));
     }
 
-    fn duplicate_of(&self, now: Now, request: &AcceptRequest) -> Option<Accepted> {
-        let key = (request.route.clone(), request.alert.key.clone()?);
+    /// The first alert with the key of this one, while it counts.
+    fn find_first(&self, now: Now, route: &RouteName, alert: &Alert) -> Option<First> {
+        let key = (route.clone(), alert.key.clone()?);
         let first = self.by_key.get(&key).and_then(|seq| self.entries.get(seq));
         let first =
             first.filter(|first| first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key());
         if let Some(first) = first {
-            return Some(Accepted {
-                record: first.record.clone(),
-                duplicate: true,
+            return Some(First::Kept {
+                seq: first.record.seq,
                 durable: first.durable,
-                forgotten: None,
             });
         }
-        let first = self.keys.find(now, Fingerprint::of(&key.0, &key.1))?;
-        Some(Accepted {
-            record: AlertRecord {
-                seq: first.seq,
-                id: first.id,
-                route: request.route.clone(),
-                session: request.session.clone(),
-                accepted_at: first.accepted_at,
-                alert: request.alert.clone(),
-                deliveries: Vec::new(),
-            },
-            duplicate: true,
-            durable: true,
-            forgotten: Some(first.step),
-        })
+        let first = self.keys.find(now, Fingerprint::of(&key.0, &key.1));
+        first.map(First::Forgotten)
     }
 
     /// Whether the next new alert is refused. Its own size does not count, so that health and every sender are told the
     /// same; the bound in bytes can be passed by one alert.
     pub fn full(&self) -> Option<OutboxFull> {
         let full = self.pending.len() >= self.limits.pending_max || self.pending_bytes >= self.limits.pending_bytes_max;
-        full.then_some(OutboxFull {
+        full.then(|| self.waiting())
+    }
+
+    fn waiting(&self) -> OutboxFull {
+        OutboxFull {
             pending: self.pending.len(),
             pending_bytes: self.pending_bytes,
-        })
+        }
     }
 }

@@ -33,7 +33,7 @@ mod steps;
 mod tests;
 mod timers;
 
-pub use accept::{AcceptRequest, Accepted, OutboxFull};
+pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
@@ -42,18 +42,34 @@ pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 pub use refusal::Hold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use crate::alert::{Recipient, RouteName, SessionName};
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
 
+/// Where the ids of messages come from. They are random, and randomness is the shell's.
+struct DrawId(Box<dyn Draw>);
+
+/// The id for the message of the alert with this number to this recipient.
+trait Draw: FnMut(u64, &Recipient) -> MessageId + Send {}
+
+impl<F: FnMut(u64, &Recipient) -> MessageId + Send> Draw for F {}
+
+impl fmt::Debug for DrawId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DrawId")
+    }
+}
+
 /// The whole state: every alert kept, who waits for what, and what the shell has still to fetch.
 #[derive(Debug)]
 pub struct Outbox {
     limits: Limits,
-    /// State of the jitter's generator; the only randomness here.
+    /// State of the jitter's generator.
     seed: u64,
+    draw_id: DrawId,
     seq_next: u64,
     entries: BTreeMap<u64, Entry>,
     by_id: BTreeMap<String, u64>,
@@ -75,12 +91,14 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox. `seed` feeds the jitter of retries and nothing else.
-    pub fn new(limits: Limits, seed: u64) -> Self {
+    /// An empty outbox. `seed` feeds the jitter of retries and nothing else. `draw_id` is asked for the id of each new message,
+    /// of the alert with that number to that recipient; no id may come twice, also not after a restart.
+    pub fn new(limits: Limits, seed: u64, draw_id: impl FnMut(u64, &Recipient) -> MessageId + Send + 'static) -> Self {
         Self {
             limits,
             // xorshift stays at zero for ever.
             seed: seed | 1,
+            draw_id: DrawId(Box::new(draw_id)),
             seq_next: 1,
             entries: BTreeMap::new(),
             by_id: BTreeMap::new(),

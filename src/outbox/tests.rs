@@ -1,6 +1,7 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
 mod asking;
+mod batches;
 mod history;
 mod keys;
 mod names;
@@ -37,10 +38,41 @@ struct Bench {
     happened: Vec<Happened>,
 }
 
+/// What becomes of a request of one alert.
+#[derive(Debug)]
+struct Answer {
+    /// For a duplicate the first one as it now stands.
+    record: AlertRecord,
+    duplicate: bool,
+    durable: bool,
+    /// How far the first has come, where it is forgotten.
+    forgotten: Option<Step>,
+}
+
+/// The id of a message says what it is: `M12` is that of alert 1 to [`recipient`] 2.
+fn draw_id(seq: u64, to: &Recipient) -> MessageId {
+    let to = to.to_string();
+    let short = to.strip_prefix("+1555010").filter(|short| short.len() < 3);
+    MessageId(format!("M{seq}{}", short.unwrap_or(&to)))
+}
+
+/// A request of one alert named `A` and the number that it gets.
+fn request(outbox: &Outbox, to: Vec<Recipient>, alert: Alert) -> AcceptRequest {
+    AcceptRequest {
+        route: "family".parse().unwrap(),
+        session: session(),
+        to,
+        alerts: vec![NewAlert {
+            id: format!("A{}", outbox.seq_next),
+            alert,
+        }],
+    }
+}
+
 impl Bench {
     fn new(limits: Limits) -> Self {
         Self {
-            outbox: Outbox::new(limits, 7),
+            outbox: Outbox::new(limits, 7, draw_id),
             now: Now {
                 mono: Instant::now(),
                 wall: Timestamp(WALL),
@@ -112,26 +144,51 @@ impl Bench {
         reason
     }
 
-    fn try_accept(&mut self, to: &[&str], key: Option<&str>) -> Result<Accepted, OutboxFull> {
-        let name = format!("{}", self.outbox.seq_next);
-        let to = to
-            .iter()
-            .map(|to| (recipient(to), MessageId(format!("M{name}{to}"))))
-            .collect();
+    fn try_accept(&mut self, to: &[&str], key: Option<&str>) -> Result<Answer, OutboxFull> {
         let alert = Alert {
-            text: format!("text {name}"),
+            text: format!("text {}", self.outbox.seq_next),
             key: key.map(str::to_owned),
             ..Alert::default()
         };
-        let route = "family".parse().unwrap();
-        let request = AcceptRequest {
-            route,
-            session: session(),
-            to,
-            alert,
-            alert_id: format!("A{name}"),
+        let request = request(&self.outbox, to.iter().map(|to| recipient(to)).collect(), alert);
+        let accepted = self.outbox.accept(self.now, request)?.remove(0);
+        Ok(self.answer(accepted))
+    }
+
+    fn answer(&self, accepted: Accepted) -> Answer {
+        let of = |seq, duplicate, durable| Answer {
+            record: self.outbox.record(seq).unwrap().clone(),
+            duplicate,
+            durable,
+            forgotten: None,
         };
-        self.outbox.accept(self.now, request)
+        match accepted {
+            Accepted::New { seq } => of(seq, false, false),
+            Accepted::Duplicate { seq, durable } => of(seq, true, durable),
+            Accepted::Forgotten { first, alert } => Answer {
+                record: AlertRecord {
+                    seq: first.seq,
+                    id: first.id,
+                    route: "family".parse().unwrap(),
+                    session: session(),
+                    accepted_at: first.accepted_at,
+                    alert,
+                    deliveries: Vec::new(),
+                },
+                duplicate: true,
+                durable: true,
+                forgotten: Some(first.step),
+            },
+        }
+    }
+
+    /// Accepts and makes durable, to recipients by their whole names; the alert's number.
+    fn accept_to(&mut self, to: &[&str], alert: Alert) -> u64 {
+        let request = request(&self.outbox, to.iter().map(|to| to.parse().unwrap()).collect(), alert);
+        let accepted = self.outbox.accept(self.now, request).unwrap().remove(0);
+        let seq = accepted.new_seq().unwrap();
+        self.handle(Input::Durable { seq });
+        seq
     }
 
     /// Accepts and makes durable; the alert's number.

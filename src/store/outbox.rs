@@ -113,25 +113,42 @@ pub(super) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreErr
     })
 }
 
-/// Writes a newly accepted alert, and that it was accepted; but not into the last room there is: that is for the line, and
-/// for what becomes of the alerts before it.
-///
-/// # Errors
-/// It is not, or perhaps not, on disk: it must not be acknowledged. Or it is so large that its later steps might not fit.
-pub async fn accept(store: &Store, alert: &AlertRecord) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    let value = encode(alert)?;
-    let (size, growth) = (value.len(), GROWTH_BYTES * alert.deliveries.len());
-    if size + growth > VALUE_BYTES_MAX {
-        return Err(StoreError::TooLarge {
-            tree: Tree::Outbox.name(),
-            size: size + growth,
-            max: VALUE_BYTES_MAX,
-        });
+/// Newly accepted alerts in the form in which they are written, and that they were accepted.
+#[derive(Default)]
+pub struct New {
+    batch: Batch,
+    entries: Vec<journal::Entry>,
+}
+
+impl New {
+    /// Adds an alert. This is the one place where its text is copied on its way to the disk.
+    ///
+    /// # Errors
+    /// It is so large that its later steps might not fit.
+    pub fn add(&mut self, alert: &AlertRecord) -> Result<(), StoreError> {
+        let value = encode(alert)?;
+        let (size, growth) = (value.len(), GROWTH_BYTES * alert.deliveries.len());
+        if size + growth > VALUE_BYTES_MAX {
+            return Err(StoreError::TooLarge {
+                tree: Tree::Outbox.name(),
+                size: size + growth,
+                max: VALUE_BYTES_MAX,
+            });
+        }
+        self.batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), value)?;
+        let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
+        self.entries.push(accepted.into());
+        Ok(())
     }
-    batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), value)?;
-    let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
-    journal::commit_new(store, batch, vec![accepted.into()]).await
+
+    /// Writes all of them in one transaction; but not into the last room there is: that is for the line, and for what becomes of
+    /// the alerts before them.
+    ///
+    /// # Errors
+    /// They are not, or perhaps not, on disk: none may be acknowledged.
+    pub async fn write(self, store: &Store) -> Result<(), StoreError> {
+        journal::commit_new(store, self.batch, self.entries).await
+    }
 }
 
 /// What [`load`] found.
@@ -286,10 +303,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();
         let most = VALUE_BYTES_MAX - 200 * GROWTH_BYTES;
-        let refused = smol::block_on(accept(&store, &long(most + 1, 200)));
+        let mut new = New::default();
+        let refused = new.add(&long(most + 1, 200));
         assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
         let mut alert = long(most, 200);
-        smol::block_on(accept(&store, &alert)).unwrap();
+        new.add(&alert).unwrap();
+        smol::block_on(new.write(&store)).unwrap();
         for delivery in &mut alert.deliveries {
             delivery.step = Step::Failed;
             delivery.since = Timestamp(u64::MAX);

@@ -38,6 +38,27 @@ struct Inside {
     lines: Vec<HistoryEntry>,
 }
 
+impl Inside {
+    fn accept(&mut self, route: &RouteName, alert: Alert) -> Accepted {
+        let same = |(_, earlier): &(String, Alert)| alert.key.is_some() && earlier.key == alert.key;
+        let first = self.taken.iter().position(same);
+        let view = match first {
+            Some(index) => self.alerts[index].clone(),
+            None => {
+                let view = view(self.alerts.len(), route.as_str(), &alert, Step::Accepted);
+                self.alerts.push(view.clone());
+                self.taken.push((route.to_string(), alert));
+                view
+            }
+        };
+        Accepted {
+            alert: view,
+            duplicate: first.is_some(),
+            warning: self.warning.clone(),
+        }
+    }
+}
+
 pub struct FakeRelay {
     routes: Vec<RouteName>,
     inside: Mutex<Inside>,
@@ -161,32 +182,12 @@ impl Relay for FakeRelay {
         self.routes.clone()
     }
 
-    async fn publish(&self, route: RouteName, alert: Alert) -> Result<Accepted, Refusal> {
+    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
         let mut inside = self.inside.lock().unwrap();
         if let Some(refusal) = &inside.refusal {
             return Err(refusal.clone());
         }
-        let same = inside
-            .taken
-            .iter()
-            .position(|(_, earlier)| alert.key.is_some() && earlier.key == alert.key);
-        let warning = inside.warning.clone();
-        if let Some(index) = same {
-            let alert = inside.alerts[index].clone();
-            return Ok(Accepted {
-                alert,
-                duplicate: true,
-                warning,
-            });
-        }
-        let view = view(inside.alerts.len(), route.as_str(), &alert, Step::Accepted);
-        inside.alerts.push(view.clone());
-        inside.taken.push((route.to_string(), alert));
-        Ok(Accepted {
-            alert: view,
-            duplicate: false,
-            warning,
-        })
+        Ok(alerts.into_iter().map(|alert| inside.accept(&route, alert)).collect())
     }
 
     fn status(&self) -> Status {

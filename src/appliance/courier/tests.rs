@@ -68,7 +68,7 @@ impl Bench {
             .map(|alert| {
                 let (courier, route) = (Arc::clone(&self.courier), self.route.clone());
                 self.executor
-                    .spawn(async move { courier.publish(&route, alert).await.unwrap().alert.id })
+                    .spawn(async move { courier.publish(&route, vec![alert]).await.unwrap().remove(0).alert.id })
             })
             .collect();
         smol::block_on(self.executor.run(async {
@@ -201,6 +201,30 @@ fn a_key_counts_after_its_alert_is_forgotten_and_the_relay_has_started_anew() {
         drop(bench);
         bench = Bench::open(directory.path());
     }
+}
+
+#[test]
+fn the_alerts_of_one_request_are_on_disk_together_or_none_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let publish = |texts: &[usize]| {
+        let alerts = texts.iter().map(|bytes| alert(&"x".repeat(*bytes))).collect();
+        let published = bench.courier.publish(&bench.route, alerts);
+        smol::block_on(bench.executor.run(published))
+    };
+    let accepted = publish(&[10, 20, 30]).unwrap();
+    let bytes: Vec<usize> = accepted.iter().map(|accepted| accepted.alert.text.len()).collect();
+    assert_eq!(bytes, [10, 20, 30]);
+    assert_eq!(bench.rows(Tree::Outbox).0, 3);
+    // The second is larger than a row can be.
+    let refused = publish(&[10, 200 * 1024, 30]).unwrap_err();
+    assert!(matches!(refused, Refusal::StorageFailed(_)), "{refused:?}");
+    assert_eq!(
+        (bench.rows(Tree::Outbox).0, bench.courier.outbox().pending_len()),
+        (3, 3)
+    );
+    assert_eq!(publish(&[40]).unwrap().len(), 1, "the next is taken");
+    assert!(bench.history(&accepted[2].alert.id) == ["accepted"]);
 }
 
 /// Whatever passes through, what stays is bounded: rows, bytes, the log and the index.

@@ -3,21 +3,7 @@
 use super::*;
 
 fn accept(bench: &mut Bench, to: &[&str]) {
-    let number = bench.outbox.seq_next;
-    let request = AcceptRequest {
-        route: "family".parse().unwrap(),
-        session: session(),
-        to: to
-            .iter()
-            .map(|to| (to.parse().unwrap(), MessageId(format!("M{number}{to}"))))
-            .collect(),
-        alert: Alert::default(),
-        alert_id: format!("A{number}"),
-    };
-    let accepted = bench.outbox.accept(bench.now, request).unwrap();
-    bench.handle(Input::Durable {
-        seq: accepted.record.seq,
-    });
+    bench.accept_to(to, Alert::default());
 }
 
 #[test]

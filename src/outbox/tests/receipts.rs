@@ -10,23 +10,12 @@ fn names(names: &[&str]) -> Vec<Recipient> {
 }
 
 fn accept(bench: &mut Bench, to: &str) -> String {
-    let number = bench.outbox.seq_next;
-    let message = format!("M{number}{to}");
-    let request = AcceptRequest {
-        route: "family".parse().unwrap(),
-        session: session(),
-        to: vec![(to.parse().unwrap(), MessageId(message.clone()))],
-        alert: Alert {
-            text: "the text".into(),
-            ..Alert::default()
-        },
-        alert_id: format!("A{number}"),
+    let alert = Alert {
+        text: "the text".into(),
+        ..Alert::default()
     };
-    let accepted = bench.outbox.accept(bench.now, request).unwrap();
-    bench.handle(Input::Durable {
-        seq: accepted.record.seq,
-    });
-    message
+    let seq = bench.accept_to(&[to], alert);
+    format!("M{seq}{to}")
 }
 
 #[test]

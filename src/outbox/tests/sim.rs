@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::super::*;
 use super::{SECOND, WALL, recipient, session};
 use crate::alert::{Alert, Recipient};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SEEDS: u64 = 400;
@@ -35,6 +37,12 @@ struct Phone {
     texts: BTreeMap<MessageId, String>,
 }
 
+/// Ids that never come twice, whatever numbers a restart gives out again.
+fn draw_id(drawn: &Arc<AtomicU64>) -> impl FnMut(u64, &Recipient) -> MessageId + Send + 'static {
+    let drawn = Arc::clone(drawn);
+    move |_, to| MessageId(format!("M{}-{to}", drawn.fetch_add(1, Ordering::Relaxed)))
+}
+
 struct World {
     random: Random,
     outbox: Outbox,
@@ -50,8 +58,8 @@ struct World {
     forgets: VecDeque<(u64, Option<KeyRecord>)>,
     /// The messages of alerts with a key, by the key.
     keyed: BTreeMap<String, Vec<MessageId>>,
-    /// Accepted, told to the disk, not reported yet.
-    writing: Vec<AlertRecord>,
+    /// Accepted, told to the disk, not reported yet: the transactions.
+    writing: Vec<Vec<AlertRecord>>,
     /// On the line towards the server, and what comes back.
     outward: VecDeque<(u64, Recipient, MessageId)>,
     inward: Vec<Input>,
@@ -62,6 +70,7 @@ struct World {
     /// Sent with everything asked anew, in this run.
     fresh: BTreeSet<MessageId>,
     named: u64,
+    drawn: Arc<AtomicU64>,
     calm: bool,
 }
 
@@ -70,11 +79,13 @@ impl World {
         let limits = Limits {
             in_flight_max: 2,
             settled_max: 3,
+            pending_max: 25,
             ..Limits::default()
         };
+        let drawn = Arc::default();
         Self {
             random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-            outbox: Outbox::new(limits.clone(), seed),
+            outbox: Outbox::new(limits.clone(), seed, draw_id(&drawn)),
             now: Now {
                 mono: Instant::now(),
                 wall: Timestamp(WALL),
@@ -95,6 +106,7 @@ impl World {
             steps: BTreeMap::new(),
             fresh: BTreeSet::new(),
             named: 0,
+            drawn,
             calm: false,
         }
     }
@@ -151,64 +163,91 @@ impl World {
         }
     }
 
+    /// A request of some alerts: all of them are taken, or none.
     fn accept(&mut self) {
-        self.named += 1;
-        let number = self.named;
         let mut to: BTreeSet<u64> = (0..=self.random.below(2)).map(|_| self.random.below(4)).collect();
         to.insert(self.random.below(4));
-        let to = to
-            .iter()
-            .map(|to| (recipient(&to.to_string()), MessageId(format!("M{number}-{to}"))));
-        let key = self.random.one_in(2).then(|| format!("k{}", self.random.below(12)));
+        let alerts = (0..self.random.below(3) + 1).map(|_| {
+            self.named += 1;
+            NewAlert {
+                id: format!("A{}", self.named),
+                alert: Alert {
+                    text: format!("text {}", self.named),
+                    key: self.random.one_in(2).then(|| format!("k{}", self.random.below(12))),
+                    ..Alert::default()
+                },
+            }
+        });
         let request = AcceptRequest {
             route: "family".parse().unwrap(),
             session: session(),
-            to: to.collect(),
-            alert: Alert {
-                text: format!("text {number}"),
-                key: key.clone(),
-                ..Alert::default()
-            },
-            alert_id: format!("A{number}"),
+            alerts: alerts.collect(),
+            to: to.iter().map(|to| recipient(&to.to_string())).collect(),
         };
-        for (_, message_id) in &request.to {
-            if self.random.one_in(20) {
-                self.refused.insert(message_id.clone());
+        let (waiting, asked) = (self.outbox.pending_len(), request.alerts.len());
+        let Ok(accepted) = self.outbox.accept(self.now, request) else {
+            assert_eq!(
+                self.outbox.pending_len(),
+                waiting,
+                "some of a refused request are there"
+            );
+            return self.drain();
+        };
+        assert_eq!(accepted.len(), asked, "an answer for each");
+        let new: Vec<AlertRecord> = accepted
+            .iter()
+            .filter_map(Accepted::new_seq)
+            .map(|seq| self.outbox.record(seq).unwrap().clone())
+            .collect();
+        for record in &new {
+            for delivery in &record.deliveries {
+                if self.random.one_in(20) {
+                    self.refused.insert(delivery.message_id.clone());
+                }
+            }
+            if let Some(key) = &record.alert.key {
+                let before = self.keyed.entry(key.clone()).or_default();
+                let shown = before.iter().any(|message| self.phone.seen.contains(message));
+                assert!(!shown, "{key} is accepted again, and was shown");
+                let messages = record.deliveries.iter();
+                before.extend(messages.map(|delivery| delivery.message_id.clone()));
             }
         }
-        let accepted = self.outbox.accept(self.now, request).unwrap();
-        if accepted.duplicate {
-            return self.drain();
+        if !new.is_empty() {
+            self.writing.push(new);
         }
-        if let Some(key) = key {
-            let before = self.keyed.entry(key.clone()).or_default();
-            let shown = before.iter().any(|message| self.phone.seen.contains(message));
-            assert!(!shown, "{key} is accepted again, and was shown");
-            let messages = accepted.record.deliveries.iter();
-            before.extend(messages.map(|delivery| delivery.message_id.clone()));
-        }
-        self.writing.push(accepted.record);
         self.drain();
     }
 
+    /// A transaction is on the disk, or all of it is refused.
     fn disk_answers(&mut self) {
         if self.writing.is_empty() {
             return;
         }
         let index = self.random.below(self.writing.len() as u64) as usize;
-        let record = self.writing.swap_remove(index);
-        let seq = record.seq;
-        if self.random.one_in(10) && !self.calm {
-            self.handle(Input::NotDurable { seq });
-        } else {
+        let records = self.writing.swap_remove(index);
+        let refused = self.random.one_in(10) && !self.calm;
+        let seqs: Vec<u64> = records.iter().map(|record| record.seq).collect();
+        if !refused {
+            self.written(records);
+        }
+        for seq in seqs {
+            self.handle(match refused {
+                true => Input::NotDurable { seq },
+                false => Input::Durable { seq },
+            });
+        }
+    }
+
+    fn written(&mut self, records: Vec<AlertRecord>) {
+        for record in records {
             let to = record
                 .deliveries
                 .iter()
                 .map(|delivery| (delivery.recipient.clone(), delivery.message_id.clone()))
                 .collect();
-            self.durable.insert(seq, to);
-            self.disk.insert(seq, record);
-            self.handle(Input::Durable { seq });
+            self.durable.insert(record.seq, to);
+            self.disk.insert(record.seq, record);
         }
     }
 
@@ -331,21 +370,15 @@ impl World {
         }
         self.unwritten.clear();
         self.forgets.clear();
-        for record in std::mem::take(&mut self.writing) {
+        for records in std::mem::take(&mut self.writing) {
             if self.random.one_in(2) {
-                let to = record
-                    .deliveries
-                    .iter()
-                    .map(|delivery| (delivery.recipient.clone(), delivery.message_id.clone()))
-                    .collect();
-                self.durable.insert(record.seq, to);
-                self.disk.insert(record.seq, record);
+                self.written(records);
             }
         }
         self.steps.clear();
         self.fresh.clear();
         let seed = self.random.below(u64::MAX);
-        self.outbox = Outbox::new(self.limits.clone(), seed);
+        self.outbox = Outbox::new(self.limits.clone(), seed, draw_id(&self.drawn));
         self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
         self.outbox.restore(self.now, self.disk.values().cloned());
         self.drain();

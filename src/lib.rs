@@ -3,9 +3,10 @@
 //!
 //! # The rooms
 //!
-//! Three rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//! Four rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
-//! - [`alert`]: what an alert is, how a sender's dialect becomes an [`Alert`](alert::Alert), what text is sent for it.
+//! - [`alert`]: what an [`Alert`](alert::Alert) is, what is done to every sender's text, what is sent for it.
+//! - [`dialect`]: how each kind of sender speaks: a function from a [`Request`](dialect::Request) to alerts.
 //! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
 //! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
@@ -40,6 +41,7 @@ pub mod appliance;
 pub mod board;
 pub mod cli;
 pub mod config;
+pub mod dialect;
 pub mod gateway;
 pub mod line;
 pub mod net;

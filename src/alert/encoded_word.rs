@@ -3,10 +3,15 @@
 //! Decodes every charset that browsers know. Anything that is not a whole, valid word stays as it was: a
 //! title that looks odd is better than an alert that is refused.
 
+use std::borrow::Cow;
+
 use encoding_rs::Encoding;
 
 /// `value` with its encoded words decoded. White space between two of them is dropped, as the RFC wants.
-pub(super) fn decode(value: &str) -> String {
+pub fn decode(value: &str) -> Cow<'_, str> {
+    if !value.contains("=?") {
+        return Cow::Borrowed(value);
+    }
     let mut decoded = String::with_capacity(value.len());
     let mut rest = value;
     let mut after_word = false;
@@ -27,7 +32,7 @@ pub(super) fn decode(value: &str) -> String {
         after_word = true;
     }
     decoded.push_str(rest);
-    decoded
+    decoded.into()
 }
 
 /// The encoded word that `text` starts with, and its length in bytes.

@@ -1,14 +1,15 @@
-//! What an alert is, how each sender's dialect becomes one, and what is sent for it. Pure: no clock, no socket.
+//! What an alert is, what is done to every sender's text, and what is sent for it. Pure: no clock, no socket.
 
 pub mod charset;
 mod emoji;
-mod encoded_word;
+pub mod encoded_word;
 pub mod hygiene;
 mod names;
-pub mod ntfy;
 pub mod render;
 
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
+
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,15 +39,6 @@ pub struct Alert {
     pub click: Option<String>,
     /// The sender's de-duplication key: the same key on the same route within a day is the same alert.
     pub key: Option<String>,
-}
-
-/// What a dialect makes of a request: what stands beside the text never costs the text.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Parsed {
-    pub alert: Alert,
-    /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text says
-    /// so too.
-    pub warnings: Vec<String>,
 }
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.
@@ -90,6 +82,24 @@ impl TryFrom<u8> for Priority {
             4 => Self::High,
             5 => Self::Max,
             other => return Err(NameError(format!("a priority is 1 to 5, not {other}"))),
+        })
+    }
+}
+
+/// A priority as senders write it: a number or ntfy's word, in any case.
+impl FromStr for Priority {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.trim().to_ascii_lowercase().as_str() {
+            "1" | "min" => Self::Min,
+            "2" | "low" => Self::Low,
+            "3" | "default" => Self::Default,
+            "4" | "high" => Self::High,
+            "5" | "max" | "urgent" => Self::Max,
+            _ => {
+                let error = "a priority is 1 to 5, or min, low, default, high, max, urgent";
+                return Err(NameError(error.into()));
+            }
         })
     }
 }

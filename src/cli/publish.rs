@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::alert::hygiene;
+use crate::alert::{NameError, Priority, hygiene};
 use crate::gateway::api::{AlertView, Published};
 use crate::gateway::query;
 use crate::outbox::Step;
@@ -78,15 +78,8 @@ impl Wait {
     }
 }
 
-fn parse_priority(text: &str) -> Result<u8, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "min" => Ok(1),
-        "2" | "low" => Ok(2),
-        "3" | "default" => Ok(3),
-        "4" | "high" => Ok(4),
-        "5" | "max" | "urgent" => Ok(5),
-        _ => Err("a priority is 1 to 5, or min, low, default, high, max, urgent".into()),
-    }
+fn parse_priority(text: &str) -> Result<u8, NameError> {
+    text.parse::<Priority>().map(u8::from)
 }
 
 pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure> {

@@ -88,21 +88,23 @@ pub(super) struct Problem {
 
 impl Problem {
     pub fn new(http: u16, error: impl Into<String>) -> Self {
-        Self::with_code(code_of(http), http, error)
-    }
-
-    /// With ntfy's own code, where the fault has one.
-    pub fn with_code(code: u32, http: u16, error: impl Into<String>) -> Self {
         let body = ErrorBody {
-            code,
+            code: code_of(http),
             http,
             error: error.into(),
+            field: None,
             routes: Vec::new(),
         };
         Self {
             body: Box::new(body),
             allow: None,
         }
+    }
+
+    /// Names the part of the request that is at fault.
+    pub fn at(mut self, field: &str) -> Self {
+        self.body.field = Some(field.to_owned());
+        self
     }
 
     pub fn method(allow: &'static str) -> Self {

@@ -223,6 +223,9 @@ pub struct ErrorBody {
     pub code: u32,
     pub http: u16,
     pub error: String,
+    /// The part of a sender's request that is at fault, as `body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// For an unknown route: the ones that exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,

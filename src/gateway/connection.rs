@@ -483,7 +483,7 @@ impl<'c> Request<'c> {
 }
 
 fn too_large(max: u64) -> Problem {
-    Problem::new(413, format!("the message is larger than {max} bytes"))
+    Problem::new(413, format!("the message is larger than {max} bytes")).at("body")
 }
 
 fn bad_chunks() -> Problem {

@@ -97,7 +97,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Outcom
             let route = route(shared, name)?;
             on(conn, "POST, PUT")?;
             let body = conn.body(&|| shared.slow_slot(door)).await?;
-            publish::publish(shared, route, &publish::Form::new(&conn.head, body)).await
+            publish::publish(shared, route, &conn.head, &body).await
         }
         // No HEAD here: it would publish.
         [name, "publish" | "send" | "trigger"] => {
@@ -106,7 +106,7 @@ async fn dispatch(shared: &Shared, door: Door, conn: &mut Request<'_>) -> Outcom
             if let Door::Tcp(_) = door {
                 guard::check_acting_get(&conn.head)?;
             }
-            publish::publish(shared, route, &publish::Form::new(&conn.head, Received::default())).await
+            publish::publish(shared, route, &conn.head, &Received::default()).await
         }
         _ => Err(Problem::new(404, format!("there is nothing at {path}"))),
     }

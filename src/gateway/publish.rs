@@ -1,6 +1,8 @@
-//! `POST /<route>` and its kin: a sender's words become an [`Alert`], the relay keeps it, the sender is told.
+//! `POST /<route>` and its kin: a sender's words become an [`Alert`](crate::alert::Alert), the relay keeps it, the sender is
+//! told.
 
-use crate::alert::{Parsed, RouteName, charset, ntfy};
+use crate::alert::RouteName;
+use crate::dialect::{Fields, Parsed, Rejection, RejectionKind, Request, ntfy};
 
 use super::Accepted;
 use super::answer::{Answer, Problem};
@@ -10,48 +12,46 @@ use super::head::Head;
 use super::query;
 use super::server::Shared;
 
-/// What a sender gave, as ntfy's plain form has it. Header names are in lower case; query names as sent.
-pub(super) struct Form {
-    headers: Vec<(String, String)>,
-    query: query::Decoded,
-    body: Received,
+/// Lets ntfy's dialect read the request.
+fn parse(head: &Head, body: &Received, route: &RouteName, text_bytes_max: u64) -> Result<Parsed, Problem> {
+    let query::Decoded { pairs, faults } = query::decode(&head.query);
+    let headers = Fields::from_headers(head.headers());
+    let content_type = headers.get("content-type").map(str::to_owned);
+    let request = Request {
+        route: Some(route.as_str()),
+        headers,
+        query: pairs.into_iter().collect(),
+        content_type: content_type.as_deref(),
+        body: &body.kept,
+        body_bytes: body.bytes,
+        text_bytes_max,
+    };
+    let mut parsed = ntfy::parse(&request)?;
+    parsed.warnings.extend(faults);
+    Ok(parsed)
 }
 
-impl Form {
-    pub fn new(head: &Head, body: Received) -> Self {
-        let decoded = |(name, value): (&str, &[u8])| (name.to_owned(), charset::value(value).into_owned());
-        Self {
-            headers: head.headers().map(decoded).collect(),
-            query: query::decode(&head.query),
-            body,
-        }
-    }
-
-    /// The one place where the ntfy dialect is called.
-    fn parse(&self, text_bytes_max: u64) -> Result<Parsed, Problem> {
-        fn borrowed(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
-            pairs
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect()
-        }
-        let request = ntfy::NtfyRequest {
-            headers: borrowed(&self.headers),
-            query: borrowed(&self.query.pairs),
-            body: &self.body.kept,
-            body_bytes: self.body.bytes,
-            text_bytes_max,
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let http = match rejection.kind {
+            RejectionKind::TooLarge => 413,
         };
-        let mut parsed =
-            ntfy::parse(&request).map_err(|error| Problem::with_code(error.code(), error.http(), error.to_string()))?;
-        parsed.warnings.extend(self.query.faults.iter().cloned());
-        Ok(parsed)
+        Self::new(http, rejection.why).at(rejection.field)
     }
 }
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success.
-pub(super) async fn publish(shared: &Shared, route: RouteName, form: &Form) -> Result<Answer, Problem> {
-    let Parsed { alert, warnings } = form.parse(shared.limits.body_bytes)?;
+pub(super) async fn publish(
+    shared: &Shared,
+    route: RouteName,
+    head: &Head,
+    body: &Received,
+) -> Result<Answer, Problem> {
+    let Parsed { alerts, warnings } = parse(head, body, &route, shared.limits.body_bytes)?;
+    // ntfy's form has one alert a request, and its answer is about one.
+    let Some(alert) = alerts.into_iter().next() else {
+        return Err(Problem::new(400, "there is no alert in the request"));
+    };
     let click = alert.click.clone();
     let mut accepted = shared.relay.publish(route, vec![alert]).await?;
     let Some(accepted) = accepted.pop() else {

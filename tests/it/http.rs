@@ -1,5 +1,6 @@
 //! The HTTP API over real sockets: every address, bad input, and what web pages may not do.
 
+mod dialects;
 mod journal;
 mod messages;
 

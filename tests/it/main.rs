@@ -7,6 +7,8 @@ mod backup;
 mod bad_input;
 #[path = "../support/bench.rs"]
 mod bench;
+#[path = "../support/captured.rs"]
+mod captured;
 mod check;
 mod cli;
 mod clock;

@@ -1,25 +1,36 @@
 use super::*;
+use crate::alert::hygiene::{TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX};
+use crate::alert::{Alert, Priority, render};
+use crate::dialect::Fields;
 
-fn request<'a>(headers: &[(&'a str, &'a str)], query: &[(&'a str, &'a str)], body: &'a [u8]) -> NtfyRequest<'a> {
-    NtfyRequest {
-        headers: headers.to_vec(),
-        query: query.to_vec(),
+fn request<'a>(headers: &[(&'a str, &'a str)], query: &[(&'a str, &'a str)], body: &'a [u8]) -> Request<'a> {
+    Request {
+        headers: Fields::from_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes()))),
+        query: query.iter().copied().collect(),
         body,
         body_bytes: body.len() as u64,
         text_bytes_max: 1024 * 1024,
+        ..Request::default()
     }
 }
 
+/// The one alert and the warnings.
+fn parsed(request: &Request<'_>) -> (Alert, Vec<String>) {
+    let Parsed { mut alerts, warnings } = parse(request).unwrap();
+    assert_eq!(alerts.len(), 1);
+    (alerts.remove(0), warnings)
+}
+
 /// The alert of a request that has nothing wrong with it.
-fn right(request: &NtfyRequest<'_>) -> Alert {
-    let Parsed { alert, warnings } = super::parse(request).unwrap();
+fn right(request: &Request<'_>) -> Alert {
+    let (alert, warnings) = parsed(request);
     assert_eq!(warnings, Vec::<String>::new());
     alert
 }
 
 /// The alert, and all warnings in one string.
-fn warned(request: &NtfyRequest<'_>) -> (Alert, String) {
-    let Parsed { alert, warnings } = super::parse(request).unwrap();
+fn warned(request: &Request<'_>) -> (Alert, String) {
+    let (alert, warnings) = parsed(request);
     assert!(warnings.iter().all(|warning| !warning.contains('\n')), "{warnings:?}");
     (alert, warnings.join("; "))
 }
@@ -190,7 +201,10 @@ fn a_body_is_read_in_its_charset() {
         ("text/plain;charset=utf-16le", b"G\0r\0\xfc\0\xdf\0e\0"),
         ("application/x-www-form-urlencoded", "Grüße".as_bytes()),
     ] {
-        let alert = right(&request(&[("content-type", charset)], &[], body));
+        let alert = right(&Request {
+            content_type: Some(charset),
+            ..request(&[], &[], body)
+        });
         assert_eq!(alert.text, "Grüße", "{charset}");
     }
 }
@@ -299,6 +313,6 @@ fn a_text_beyond_all_measure_is_refused() {
     huge.body_bytes = huge.text_bytes_max;
     warned(&huge);
     huge.body_bytes += 1;
-    let error = super::parse(&huge).unwrap_err();
-    assert_eq!((error.code(), error.http()), (41301, 413));
+    let rejection = parse(&huge).unwrap_err();
+    assert_eq!((rejection.kind, rejection.field), (RejectionKind::TooLarge, "body"));
 }

@@ -1,0 +1,144 @@
+//! An alert while a dialect puts it together. What is done here is done for every dialect.
+
+use crate::alert::hygiene::{
+    self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, one_line,
+};
+use crate::alert::{Alert, Priority, render};
+
+/// Characters of a value that is quoted in a warning or a note.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// What a dialect makes of a request: what stands beside the text never costs the text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parsed {
+    /// In the order in which the sender gave them; all of them are kept, or none is.
+    pub alerts: Vec<Alert>,
+    /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text of the alert
+    /// says so too.
+    pub warnings: Vec<String>,
+}
+
+/// An alert that is being read: takes the fields as the sender wrote them, keeps what can be kept, and collects what is to
+/// be said about the rest.
+#[derive(Debug, Default)]
+pub struct Draft {
+    alert: Alert,
+    warnings: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Draft {
+    /// Tells the sender that something was not kept or done. One line.
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Tells the person who reads the alert: becomes a line in brackets behind the text. One line.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// Takes the title; one that is too long is cut.
+    pub fn title(&mut self, given: &str) {
+        let (title, cut) = hygiene::shortened(given, TITLE_CHARS_MAX);
+        if cut {
+            self.warn(format!("the title was cut to {TITLE_CHARS_MAX} characters"));
+        }
+        self.alert.title = title;
+    }
+
+    /// Takes a priority on ntfy's scale, as a number or a word; what is neither becomes the default one.
+    pub fn priority(&mut self, given: &str) {
+        match given.parse() {
+            _ if given.trim().is_empty() => {}
+            Ok(priority) => self.alert.priority = priority,
+            Err(_) => {
+                let given = quoted(given);
+                self.warn(format!(
+                    "the priority {given:?} is none of 1 to 5, min, low, default, high, max, urgent: default was taken"
+                ));
+                self.alert.priority = Priority::Default;
+            }
+        }
+    }
+
+    /// Takes the tags; empty ones and those that are too many are left out.
+    pub fn tags<'t>(&mut self, given: impl IntoIterator<Item = &'t str>) {
+        let mut tags: Vec<String> = given.into_iter().map(one_line).filter(|tag| !tag.is_empty()).collect();
+        if tags.len() > TAGS_MAX {
+            self.warn(format!("of {} tags {TAGS_MAX} were taken", tags.len()));
+            tags.truncate(TAGS_MAX);
+        }
+        let mut any_cut = false;
+        for tag in &mut tags {
+            let (short, cut) = hygiene::shortened(tag, TAG_CHARS_MAX);
+            *tag = short;
+            any_cut |= cut;
+        }
+        if any_cut {
+            self.warn(format!("a tag was cut to {TAG_CHARS_MAX} characters"));
+        }
+        self.alert.tags = tags;
+    }
+
+    /// Takes the link to open. Half a link leads somewhere else: one that is too long is left out.
+    pub fn click(&mut self, given: &str) {
+        let click = one_line(given);
+        if click.chars().nth(CLICK_CHARS_MAX).is_some() {
+            self.warn(format!(
+                "the link is longer than {CLICK_CHARS_MAX} characters and was left out"
+            ));
+            self.note("a link was too long and is left out");
+            return;
+        }
+        self.alert.click = Some(click).filter(|click| !click.is_empty());
+    }
+
+    /// Takes the sender's de-duplication key.
+    pub fn key(&mut self, given: &str) {
+        if given.chars().nth(hygiene::KEY_CHARS_MAX).is_some() {
+            self.warn("the key is long and is kept as its hash; it counts as any other");
+        }
+        self.alert.key = Some(hygiene::key(given)).filter(|key| !key.is_empty());
+    }
+
+    /// The alert with this text and the notes behind it, cut so that the whole message fits. `given_bytes` is how long the
+    /// text was when it came, `empty` what an alert says that has neither text nor notes.
+    pub fn finish(mut self, text: String, given_bytes: u64, empty: &str) -> Parsed {
+        self.alert.text = self.text(text, given_bytes, empty);
+        Parsed {
+            alerts: vec![self.alert],
+            warnings: self.warnings,
+        }
+    }
+
+    fn text(&mut self, text: String, given_bytes: u64, empty: &str) -> String {
+        let mut notes = String::new();
+        for note in &self.notes {
+            notes.push_str(&format!("\n[{note}]"));
+        }
+        if text.is_empty() && notes.is_empty() {
+            return empty.to_owned();
+        }
+        let whole = hygiene::size(given_bytes.max(text.len() as u64));
+        let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len());
+        // A note has at most as many units as bytes.
+        let units = render::room(&self.alert).saturating_sub(notes.len());
+        let text = match hygiene::cut(&text, bytes, units, &format!("… [cut, it was {whole} long]")) {
+            None => text,
+            Some(cut) => {
+                self.warn(format!(
+                    "the message of {whole} was cut to {}",
+                    hygiene::size(cut.len() as u64)
+                ));
+                cut
+            }
+        };
+        format!("{text}{notes}").trim_start().to_owned()
+    }
+}
+
+/// A value as it may stand in a warning or a note: on one line, and short.
+pub(super) fn quoted(value: &str) -> String {
+    hygiene::shortened(value, QUOTED_CHARS_MAX).0
+}

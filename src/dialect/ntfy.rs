@@ -1,0 +1,151 @@
+//! ntfy's plain form: the body is the message, everything else stands in headers or in the query.
+//!
+//! Names are case-insensitive. A header wins over the query, and an earlier alias over a later one, as in ntfy.
+//!
+//! | field | names | here |
+//! |---|---|---|
+//! | message | the body, else `x-message` `message` `m` | the text; in the latter three a literal `\n` is a newline |
+//! | title | `x-title` `title` `t` | the title; RFC 2047 words are decoded, as in every header |
+//! | priority | `x-priority` `priority` `prio` `p` | 1 to 5 or `min` `low` `default` `high` `max` `urgent` |
+//! | tags | `x-tags` `tags` `tag` `ta` | comma separated |
+//! | click | `x-click` `click` | a link on a line of its own |
+//! | key (ours) | `idempotency-key` `x-key` `key` | the same key on the same route within a day is the same alert |
+//! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
+//! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | sent at once, and the text says when it was meant for |
+//! | filename | `x-filename` `filename` `file` `f` | the body is a file: its text is sent, of anything else its name and size |
+//! | attach | `x-attach` `attach` `a` | the link is sent in the text |
+//! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
+//! | actions, icon, cache, firebase, template, sequence id | | ignored: the alert is worth more than they are |
+//!
+//! Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or left
+//! out becomes a warning in the answer; nothing but a text beyond all measure is refused.
+
+use super::draft::quoted;
+use super::{Body, Draft, Parsed, Rejection, RejectionKind, Request};
+use crate::alert::hygiene::{self, CLICK_CHARS_MAX, clean};
+
+/// What ntfy says when a message is empty.
+const TEXT_EMPTY: &str = "triggered";
+/// Characters of a file's name in a note.
+const FILENAME_CHARS_MAX: usize = 128;
+
+const MESSAGE: &[&str] = &["x-message", "message", "m"];
+const TITLE: &[&str] = &["x-title", "title", "t"];
+const PRIORITY: &[&str] = &["x-priority", "priority", "prio", "p"];
+const TAGS: &[&str] = &["x-tags", "tags", "tag", "ta"];
+const CLICK: &[&str] = &["x-click", "click"];
+const KEY: &[&str] = &["idempotency-key", "x-key", "key"];
+const DELAY: &[&str] = &["x-delay", "delay", "x-at", "at", "x-in", "in"];
+const ATTACH: &[&str] = &["x-attach", "attach", "a"];
+const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
+const EMAIL: &[&str] = &["x-email", "x-e-mail", "email", "e-mail", "mail", "e"];
+const CALL: &[&str] = &["x-call", "call"];
+
+/// Reads an alert out of a publish request.
+///
+/// # Errors
+/// The body is a text of a size that no text has.
+pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
+    let mut draft = Draft::default();
+    draft.title(param(request, TITLE).unwrap_or_default());
+    draft.priority(priority(request).unwrap_or_default());
+    draft.tags(param(request, TAGS).unwrap_or_default().split(','));
+    draft.click(param(request, CLICK).unwrap_or_default());
+    draft.key(param(request, KEY).unwrap_or_default());
+    let text = text(request, &mut draft)?;
+    undone(request, &mut draft);
+    Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
+}
+
+/// The value of the first of these names that has one: headers, then the query.
+fn param<'r>(request: &'r Request<'_>, names: &[&str]) -> Option<&'r str> {
+    let header = request.headers.first(names);
+    header.or_else(|| request.query.first(names))
+}
+
+/// The priority of the alert. RFC 9218's `Priority: u=1, i` is about the transfer, and browsers and proxies add it.
+fn priority<'r>(request: &'r Request<'_>) -> Option<&'r str> {
+    let mut headers = PRIORITY.iter().filter_map(|name| {
+        let value = request.headers.get(name)?;
+        (*name != "priority" || !is_transfer_priority(value)).then_some(value)
+    });
+    headers.next().or_else(|| request.query.first(PRIORITY))
+}
+
+fn is_transfer_priority(value: &str) -> bool {
+    value
+        .split(',')
+        .all(|item| matches!(item.trim(), "i") || item.trim().starts_with("u="))
+}
+
+/// The text before it is cut; empty when there is none.
+fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
+    let message = param(request, MESSAGE).unwrap_or_default();
+    let message = clean(&message.replace("\\n", "\n")).trim().to_owned();
+    let filename = param(request, FILENAME);
+    match (request.read_body(), filename) {
+        (Body::Empty, _) => Ok(message),
+        (Body::Text(_), None) if request.is_beyond_text() => Err(Rejection {
+            kind: RejectionKind::TooLarge,
+            field: "body",
+            why: format!(
+                "the message is larger than {} bytes: no text is as long as that",
+                request.text_bytes_max
+            ),
+        }),
+        (Body::Text(body), None) => Ok(if body.is_empty() { message } else { body }),
+        // A file that can be read is part of what was said.
+        (Body::Text(body), Some(name)) if !request.is_beyond_text() => {
+            let name = base_name(name);
+            draft.warn(format!("attachments are not supported yet: {name:?} was sent as text"));
+            let both = [message, body];
+            let both: Vec<&str> = both
+                .iter()
+                .map(String::as_str)
+                .filter(|text| !text.is_empty())
+                .collect();
+            Ok(both.join("\n"))
+        }
+        (Body::Text(_) | Body::Binary, name) => {
+            let name = name.map_or_else(|| "a file".into(), base_name);
+            let size = hygiene::size(request.body_bytes);
+            draft.warn(format!(
+                "attachments are not supported yet: {name} ({size}) was left out"
+            ));
+            draft.note(format!("left out: {name}, {size}"));
+            Ok(message)
+        }
+    }
+}
+
+/// What was asked for beside the text and is not done.
+fn undone(request: &Request<'_>, draft: &mut Draft) {
+    if let Some(link) = param(request, ATTACH) {
+        let (link, _) = hygiene::shortened(link, CLICK_CHARS_MAX);
+        draft.warn("attachments are not supported yet: the link of it was sent in the text");
+        draft.note(format!("attachment: {link}"));
+    }
+    if let Some(delay) = param(request, DELAY) {
+        let delay = quoted(delay);
+        draft.warn(format!(
+            "delayed delivery is not supported yet: it is sent at once, not at {delay:?}"
+        ));
+        draft.note(format!("meant for later: {delay}"));
+    }
+    if param(request, EMAIL).is_some() {
+        draft.warn("e-mail notifications are not supported");
+    }
+    if param(request, CALL).is_some() {
+        draft.warn("phone calls are not supported");
+    }
+}
+
+/// A file's name without where it was.
+fn base_name(path: &str) -> String {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or_default();
+    let (name, _) = hygiene::shortened(name, FILENAME_CHARS_MAX);
+    if name.is_empty() { "a file".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Every dialect has its file, its line in the table and its captured requests, and makes of these what it must.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use tautline::dialect::{DIALECTS, Fields, Parsed, Request};
+use tautline::gateway::query;
+
+use crate::captured::{self, Captured};
+
+/// The files of the room that are no dialect.
+const COMMON: [&str; 3] = ["mod", "draft", "request"];
+
+/// The names of what lies in a folder, without extensions.
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let stem = |path: &Path| path.file_stem().unwrap().to_string_lossy().into_owned();
+    entries.map(|entry| stem(&entry.unwrap().path())).collect()
+}
+
+#[test]
+fn every_dialect_has_its_file_its_line_and_its_captured_requests() {
+    let table: BTreeSet<String> = DIALECTS.iter().map(|dialect| dialect.name.to_owned()).collect();
+    assert_eq!(table.len(), DIALECTS.len(), "a name is there twice");
+    let mut files = names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dialect"));
+    for common in COMMON {
+        assert!(files.remove(common), "there is no {common}.rs");
+    }
+    assert_eq!(table, files, "the table of dialects and the files of src/dialect");
+    assert_eq!(
+        table,
+        names(&captured::folder()),
+        "the table of dialects and the folders of fixtures"
+    );
+    for dialect in DIALECTS {
+        assert!(!dialect.summary.is_empty());
+        assert!(
+            captured::requests(dialect.name).len() >= 3,
+            "{} has too few requests",
+            dialect.name
+        );
+    }
+}
+
+fn request(captured: &Captured, read: impl FnOnce(&Request<'_>)) {
+    let parts = captured.parts();
+    let headers = Fields::from_headers(parts.headers);
+    let content_type = headers.get("content-type").map(str::to_owned);
+    read(&Request {
+        route: Some("family"),
+        headers,
+        query: query::decode(parts.query).pairs.into_iter().collect(),
+        content_type: content_type.as_deref(),
+        body: parts.body,
+        body_bytes: parts.body.len() as u64,
+        text_bytes_max: 1024 * 1024,
+    });
+}
+
+#[test]
+fn captured_requests_give_the_alerts_that_they_must() {
+    for dialect in DIALECTS {
+        for captured in captured::requests(dialect.name) {
+            let name = format!("{}/{}", dialect.name, captured.name);
+            request(&captured, |request| {
+                let Parsed { alerts, warnings } =
+                    (dialect.parse)(request).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!(alerts, captured.alerts, "{name}");
+                assert_eq!(warnings, captured.warnings, "{name}");
+            });
+        }
+    }
+}

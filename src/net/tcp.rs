@@ -14,6 +14,7 @@ use smol::net::TcpStream;
 use smol::{Async, Timer};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::suspects::Candidates;
 use super::{Attempt, DialError, Fault};
 use crate::line::TcpSchedule;
 
@@ -205,12 +206,30 @@ pub async fn connect(
     schedule: &TcpSchedule,
     deadline: Duration,
 ) -> Result<Dialed, DialError> {
+    let all = Candidates {
+        first: addrs.to_vec(),
+        later: Vec::new(),
+    };
+    connect_in_turn(&all, at, proxy, schedule, deadline).await
+}
+
+/// [`connect`] where some addresses wait for the others: until those have failed, or for half of `deadline`, which is
+/// long enough for a lost SYN or two and leaves as much to those that waited.
+pub(super) async fn connect_in_turn(
+    candidates: &Candidates,
+    at: &str,
+    proxy: bool,
+    schedule: &TcpSchedule,
+    deadline: Duration,
+) -> Result<Dialed, DialError> {
     let race = Race {
-        waiting: addrs.iter().copied().collect(),
+        waiting: candidates.first.iter().copied().collect(),
+        later: candidates.later.iter().copied().collect(),
         pending: Vec::new(),
         failed: Vec::new(),
         schedule: *schedule,
         stagger: Timer::after(STAGGER),
+        head_start: Timer::after(deadline / 2),
         after: deadline,
         deadline: Timer::after(deadline),
     };
@@ -225,10 +244,13 @@ type Connecting = Pin<Box<dyn Future<Output = io::Result<Dialed>> + Send>>;
 
 struct Race {
     waiting: VecDeque<SocketAddr>,
+    /// They become `waiting` when all others have failed, or at `head_start`.
+    later: VecDeque<SocketAddr>,
     pending: Vec<(SocketAddr, Connecting)>,
     failed: Vec<Attempt>,
     schedule: TcpSchedule,
     stagger: Timer,
+    head_start: Timer,
     after: Duration,
     deadline: Timer,
 }
@@ -263,6 +285,7 @@ impl Race {
         let waiting = self
             .waiting
             .drain(..)
+            .chain(self.later.drain(..))
             .map(|addr| (addr, "not tried in time".to_owned()));
         attempts.extend(pending.chain(waiting).map(|(addr, detail)| Attempt {
             addr,
@@ -281,6 +304,11 @@ impl Future for Race {
             let failed_before = self.failed.len();
             if let Poll::Ready(dialed) = self.poll_pending(cx) {
                 return Poll::Ready(Ok(dialed));
+            }
+            let all_failed = self.pending.is_empty() && self.waiting.is_empty();
+            if !self.later.is_empty() && (all_failed || Pin::new(&mut self.head_start).poll(cx).is_ready()) {
+                let later = std::mem::take(&mut self.later);
+                self.waiting.extend(later);
             }
             if self.pending.is_empty() && self.waiting.is_empty() {
                 return Poll::Ready(Err(std::mem::take(&mut self.failed)));

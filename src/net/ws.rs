@@ -10,6 +10,7 @@ use async_tungstenite::tungstenite::{self, Error as WsError};
 use async_tungstenite::{WebSocketStream, client_async_with_config};
 use smol::net::TcpStream;
 
+use super::suspects::Trial;
 use super::{DialError, LineTap, Link, Progress, Step, Stream, authority, bare_host, open, within};
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
@@ -30,6 +31,8 @@ pub struct WsConn {
     /// The same socket once more, see [`Link::socket`].
     pub socket: TcpStream,
     pub tap: Arc<LineTap>,
+    /// Whether the address works, which the first message shows.
+    pub(crate) trial: Trial,
 }
 
 /// Brings a WebSocket up: resolve, dial, proxy, TLS and upgrade, each with its own deadline from `schedule.steps`.
@@ -50,11 +53,30 @@ pub async fn dial_reporting(
     schedule: &Schedule,
     progress: &Progress,
 ) -> Result<WsConn, DialError> {
+    // Judged before anything is dialled.
+    request(target)?;
+    let link = open(target, proxy, schedule, progress).await?;
+    upgrade(link, target, proxy, schedule, progress).await
+}
+
+/// Makes a WebSocket of a connection to `target`.
+pub(super) async fn upgrade(
+    link: Link,
+    target: &Endpoint,
+    proxy: Option<&Proxy>,
+    schedule: &Schedule,
+    progress: &Progress,
+) -> Result<WsConn, DialError> {
+    let Link {
+        stream,
+        socket,
+        tap,
+        trial,
+    } = link;
     let request = request(target)?;
-    let Link { stream, socket, tap } = open(target, proxy, schedule, progress).await?;
     progress.enter(Step::Upgrade);
-    let at = authority(&target.host, target.port);
-    let ws = within(Step::Upgrade, &at, schedule.steps.upgrade, async {
+    let at = progress.place(target, proxy);
+    let upgraded = within(Step::Upgrade, &at, schedule.steps.upgrade, async {
         match client_async_with_config(request, stream, Some(limits())).await {
             Ok((ws, _)) => Ok(ws),
             Err(WsError::Http(answer)) => Err(refusal(&at, &answer)),
@@ -64,9 +86,17 @@ pub async fn dial_reporting(
             }),
         }
     })
-    .await?;
-    tap.on_upgrade();
-    Ok(WsConn { ws, socket, tap })
+    .await;
+    match upgraded {
+        Ok(ws) => {
+            tap.on_upgrade();
+            Ok(WsConn { ws, socket, tap, trial })
+        }
+        Err(error) => {
+            trial.failed(&error);
+            Err(error)
+        }
+    }
 }
 
 fn limits() -> WebSocketConfig {

@@ -70,6 +70,7 @@ impl SmolHttp {
         let answer = exchange(link.stream, &request, BODY_BYTES_MAX)
             .await
             .with_context(|| format!("http: {} from {authority}", request.method))?;
+        link.trial.worked();
         Ok(HttpResponse {
             status_code: answer.status,
             body: answer.body,

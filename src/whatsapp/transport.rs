@@ -25,7 +25,7 @@ use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory}
 
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
-use crate::net::{self, DialError, Ended, LineTap, Progress, Stream, WsConn};
+use crate::net::{self, DialError, Ended, LineTap, Progress, Stream, Trial, WsConn};
 
 /// Messages that wait for the library. When they are full the reader stops reading, and TCP slows the server down.
 const EVENTS_MAX: usize = 64;
@@ -112,10 +112,10 @@ struct Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if !self.over {
-            let at = net::authority(&self.factory.target.host, self.factory.target.port);
-            self.factory.seen().error = Some(DialError::Abandoned {
-                step: self.progress.step(),
-                at,
+            let Self { factory, progress, .. } = self;
+            factory.seen().error = Some(DialError::Abandoned {
+                step: progress.step(),
+                at: progress.place(&factory.target, factory.proxy.as_ref()),
             });
         }
     }
@@ -124,7 +124,7 @@ impl Drop for Attempt<'_> {
 #[async_trait]
 impl TransportFactory for LineFactory {
     async fn create_transport(&self) -> anyhow::Result<(Arc<dyn Transport>, Receiver<TransportEvent>)> {
-        let WsConn { ws, socket, tap } = self.dial().await?;
+        let WsConn { ws, socket, tap, trial } = self.dial().await?;
         log::debug!("line up to {}: {}", tap.peer, tap.tuning);
         let (sink, messages) = ws.split();
         let line = Arc::new(Line {
@@ -141,7 +141,7 @@ impl TransportFactory for LineFactory {
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
         // The queue is new and has room.
         let _ = events.try_send(TransportEvent::Connected);
-        let reader = self.executor.spawn(read(Arc::clone(&line), messages, events));
+        let reader = self.executor.spawn(read(Arc::clone(&line), trial, messages, events));
         Ok((Arc::new(WsTransport { line, _reader: reader }), receiver))
     }
 }
@@ -259,8 +259,8 @@ impl Drop for WsTransport {
 }
 
 /// Reads until the end, and says last why it ended.
-async fn read(line: Arc<Line>, mut messages: WebSocketReceiver<Stream>, events: Sender<TransportEvent>) {
-    let how = read_until_end(&line.tap, &mut messages, &events).await;
+async fn read(line: Arc<Line>, trial: Trial, mut messages: WebSocketReceiver<Stream>, events: Sender<TransportEvent>) {
+    let how = read_until_end(&line.tap, trial, &mut messages, &events).await;
     if matches!(how, Ended::ServerClose { .. }) {
         // One more look lets the answering close frame out.
         let _ = future::poll_once(messages.next()).await;
@@ -272,13 +272,18 @@ async fn read(line: Arc<Line>, mut messages: WebSocketReceiver<Stream>, events: 
 
 async fn read_until_end(
     tap: &LineTap,
+    trial: Trial,
     messages: &mut WebSocketReceiver<Stream>,
     events: &Sender<TransportEvent>,
 ) -> Ended {
     let mut this_turn = 0;
+    let mut trial = Some(trial);
     while let Some(message) = messages.next().await {
         match message {
             Ok(Message::Binary(data)) => {
+                if let Some(trial) = trial.take() {
+                    trial.worked();
+                }
                 if !deliver(tap, events, data).await {
                     return Ended::Hangup;
                 }

@@ -2,6 +2,7 @@
 //! built program is driven from outside; the lab server is WhatsApp.
 
 mod chats;
+mod family;
 mod keys;
 mod refusals;
 mod resend;

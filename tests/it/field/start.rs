@@ -50,7 +50,7 @@ fn text_of(bytes: &[u8]) -> String {
 
 /// Runs the test `name` again with networks and mounts of its own, where `prepare` (a shell's lines) has been run; `body`
 /// is what it does there. Where the machine does not allow that, it says so.
-fn apart(name: &str, prepare: &str, body: impl FnOnce()) {
+pub(super) fn apart(name: &str, prepare: &str, body: impl FnOnce()) {
     const INSIDE: &str = "TAUTLINE_TEST_APART";
     if std::env::var_os(INSIDE).is_some() {
         return body();

@@ -3,13 +3,14 @@
 //!
 //! # The rooms
 //!
-//! Four rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//! Five rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
 //! - [`alert`]: what an [`Alert`](alert::Alert) is, what is done to every sender's text, what is sent for it.
 //! - [`dialect`]: how each kind of sender speaks: a function from a [`Request`](dialect::Request) to alerts.
 //! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
 //! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
+//! - [`health`]: the table of everything that can be wrong, and what of it a person is shown.
 //!
 //! The numbers they run on come from a [`board`], a named profile for one kind of host, and from the site's file, which
 //! [`config`] turns into a [`Plan`](config::Plan).
@@ -43,6 +44,7 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod gateway;
+pub mod health;
 pub mod line;
 pub mod net;
 pub mod outbox;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tautline::appliance::status::HEALTH_CODES;
 use tautline::board::{Board, faults, recovery_worst};
+use tautline::health::{CONDITIONS, Condition, Grade};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -74,6 +74,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("alert", &[]),
     ("dialect", &["alert"]),
     ("line", &["alert"]),
+    ("health", &["alert", "line"]),
     ("outbox", &["alert", "line"]),
     ("board", &["line"]),
     ("config", &["alert", "line", "outbox", "board"]),
@@ -90,7 +91,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "appliance",
         &[
-            "alert", "line", "outbox", "board", "config", "store", "net", "whatsapp", "gateway",
+            "alert", "line", "health", "outbox", "board", "config", "store", "net", "whatsapp", "gateway",
         ],
     ),
     (
@@ -249,7 +250,7 @@ fn impure(name: &str, text: &str) -> Vec<String> {
 #[test]
 fn the_pure_rooms_are_pure() {
     let mut broken = Vec::new();
-    for pure in ["alert", "dialect", "line", "outbox"] {
+    for pure in ["alert", "dialect", "line", "health", "outbox"] {
         for (name, text) in rust("src/") {
             let test = name.ends_with("tests.rs") || name.contains("/tests/");
             if room(&name) == Some(pure) && !test {
@@ -411,21 +412,44 @@ fn the_links_of_the_documents_lead_somewhere() {
     );
 }
 
-/// String literals of `text` that stand right before `"error"` or `"warning"`, as code and severity do.
-fn codes_raised(text: &str) -> Vec<&str> {
-    let parts: Vec<&str> = text.split('"').collect();
-    let raised = parts.windows(3).enumerate().filter(|(at, window)| {
-        // Literals are the odd parts.
-        at % 2 == 1 && window[1].trim() == "," && matches!(window[2], "error" | "warning")
-    });
-    raised.map(|(_, window)| window[0]).collect()
+/// A row of the table of health codes in the manual.
+fn health_row(condition: &Condition) -> String {
+    let seconds = |duration: std::time::Duration| match duration.as_secs() {
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    };
+    let mut severity = match condition.grade {
+        Grade::Warning => "warning".to_owned(),
+        Grade::Error => "error".to_owned(),
+        Grade::ErrorAfter(limit) => format!("warning, error after {}", seconds(limit)),
+    };
+    if !condition.shows_after.is_zero() {
+        severity = format!("{severity}; shown after {}", seconds(condition.shows_after));
+    }
+    let causes: Vec<_> = condition
+        .follows_from
+        .iter()
+        .map(|code| format!("`{}`", code.as_str()))
+        .collect();
+    let Condition {
+        name, title, advice, ..
+    } = condition;
+    format!(
+        "| [`{name}`](#{name}) | {severity} | {title} | {} | {advice} |",
+        causes.join(", ")
+    )
 }
 
 #[test]
-fn every_health_code_is_raised_and_has_its_paragraph() {
+fn every_health_code_is_raised_and_has_its_row_and_its_paragraph() {
     let manual = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let section = manual.split("\n## ").find(|part| part.starts_with("Health codes\n"));
     let section = section.expect("a section on health codes");
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| [`")).collect();
+    let wanted: Vec<_> = CONDITIONS.iter().map(health_row).collect();
+    let table = wanted.join("\n");
+    assert!(rows == wanted, "docs/operations.md should have these rows:\n{table}");
+
     let paragraphs = section
         .split("\n### `")
         .skip(1)
@@ -435,17 +459,14 @@ fn every_health_code_is_raised_and_has_its_paragraph() {
         assert!(text.trim().len() > 80, "{code}: say what it means and what to do");
         described.push(code);
     }
-    assert_eq!(
-        described, HEALTH_CODES,
-        "docs/operations.md, in the order of HEALTH_CODES"
-    );
+    let names: Vec<_> = CONDITIONS.iter().map(|condition| condition.name).collect();
+    assert_eq!(described, names, "docs/operations.md, in the order of the table");
 
-    let sources = rust("src/appliance/");
-    let mut raised: Vec<&str> = sources.iter().flat_map(|(_, text)| codes_raised(text)).collect();
-    raised.sort_unstable();
-    raised.dedup();
-    assert_eq!(raised, HEALTH_CODES, "what src/appliance raises");
-    assert_eq!(codes_raised(r#"if x == "error" { f("a-b", "warning", t) }"#), ["a-b"]);
+    let raised: String = rust("src/appliance/").into_iter().map(|(_, text)| text).collect();
+    for condition in &CONDITIONS {
+        let code = format!("Code::{:?}", condition.code);
+        assert!(raised.contains(&code), "src/appliance never raises {code}");
+    }
 }
 
 /// Names of tests in backticks in the last cell of a table's row, "shown by"; paths and commands are none. One that is cut

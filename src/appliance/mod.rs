@@ -3,6 +3,7 @@
 mod clock;
 mod courier;
 pub mod detect;
+mod findings;
 mod ids;
 mod notify;
 mod pair;
@@ -10,7 +11,7 @@ mod relay;
 mod run;
 mod senses;
 mod signals;
-pub mod status;
+mod status;
 mod watchdog;
 
 pub use pair::pair_alone;

@@ -193,6 +193,9 @@ fn describe(status: &Status, fancy: bool) -> String {
             plain(&entry.text, CHARS_MAX),
             entry.code
         ));
+        if !entry.advice.is_empty() {
+            lines.push(format!("  {}", plain(&entry.advice, CHARS_MAX)));
+        }
     }
     lines.join("\n")
 }

@@ -113,7 +113,14 @@ pub struct HealthEntry {
     pub code: String,
     /// `error` or `warning`.
     pub severity: String,
+    /// What is found, with the names and numbers of this case.
     pub text: String,
+    /// What the code means in general; empty from a relay that does not say it yet.
+    #[serde(default)]
+    pub title: String,
+    /// What a person can do; empty as above.
+    #[serde(default)]
+    pub advice: String,
 }
 
 /// The answer to an ntfy publish: ntfy's fields, and four of ours.

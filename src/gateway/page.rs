@@ -8,7 +8,7 @@ use crate::outbox::Step;
 
 use super::Refusal;
 use super::answer::{Answer, Problem};
-use super::api::{AlertView, HealthEntry, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status, utc};
+use super::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status, utc};
 use super::server::Shared;
 use crate::store::last_time::wall_ms;
 
@@ -100,14 +100,16 @@ fn overview(out: &mut String, status: &Status) -> fmt::Result {
         Text(&status.state),
         span(status.uptime_ms)
     )?;
-    for HealthEntry { code, severity, text } in &status.health {
-        let class = if severity == "error" { "bad" } else { "wait" };
+    for entry in &status.health {
+        let class = if entry.severity == "error" { "bad" } else { "wait" };
         writeln!(
             out,
-            "<p><span class={class}>{}</span> {} <code class=dim>{}</code></p>",
-            Text(severity),
-            Text(text),
-            Text(code)
+            "<p><span class={class}>{}</span> {} <code class=dim title=\"{}\">{}</code><br><span class=dim>{}</span></p>",
+            Text(&entry.severity),
+            Text(&entry.text),
+            Text(&entry.title),
+            Text(&entry.code),
+            Text(&entry.advice)
         )?;
     }
     writeln!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// An ack goes out within milliseconds, a receipt once the message is on disk. After this it has been forgotten.
-pub(super) const OWED_AFTER: Duration = Duration::from_secs(60);
+pub const OWED_AFTER: Duration = Duration::from_secs(60);
 
 /// Debts that are watched at once. The server sends more in a flood, but a forgotten ack does not need one to be found.
 const WATCHED_MAX: usize = 256;

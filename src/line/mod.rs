@@ -18,6 +18,7 @@ mod time;
 mod watchdog;
 mod words;
 
+pub use acks::OWED_AFTER as ACK_OWED_AFTER;
 pub use cadence::{Flapping, Guess};
 pub use cause::{Cause, Origin, Stop, Verdict, printable};
 pub use io::{Input, Layer, Output, Reason, Sensed, State};

@@ -88,6 +88,8 @@ impl FakeRelay {
             code: "session-unpaired".into(),
             severity: "error".into(),
             text: text.into(),
+            title: "a session is not linked".into(),
+            advice: "run `tautline pair`".into(),
         });
     }
 

@@ -1,0 +1,234 @@
+//! Looks for everything that the table of health knows: each condition that holds becomes a finding.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::clock;
+use super::courier::Courier;
+use super::status::{COMING_IN, Facts, UNDRAINED};
+use crate::alert::{Recipient, SessionName};
+use crate::health::{Code, Finding, Severity};
+use crate::line::{Cause, State, Stop};
+use crate::outbox::Hold;
+use crate::store::StoreError;
+use crate::whatsapp::{SessionHandle, SessionView};
+
+impl Facts {
+    /// What holds now, in the order in which people see it.
+    pub(super) fn findings(&self, courier: &Courier, views: &[(&SessionHandle, SessionView)]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if let Some(reason) = self.store.poisoned() {
+            let text = format!("the state cannot be written: {reason}");
+            found.push(Finding::new(Code::StoreFailed, text));
+        }
+        match courier.refused_write() {
+            // Found above.
+            None | Some(StoreError::Poisoned(_)) => {}
+            Some(error @ StoreError::ReadOnly(_)) => found.push(Finding::new(Code::StoreReadOnly, error.to_string())),
+            Some(error) => found.push(Finding::new(Code::StoreFull, error.to_string())),
+        }
+        let clock = self.senses.clock_trouble();
+        found.extend(clock.map(|(text, lasts)| Finding::new(Code::ClockUnset, text).lasting(lasts)));
+        for (name, waited) in self.withheld.all() {
+            let text = format!(
+                "{name} has made no progress for {} s; systemd will restart the relay",
+                waited.as_secs()
+            );
+            found.push(Finding::new(Code::WatchdogWithheld, text));
+        }
+        for (handle, view) in views {
+            session_findings(courier, handle, view, &mut found);
+        }
+        outbox_findings(courier, &mut found);
+        let mut all = |code, texts: Vec<String>| found.extend(texts.into_iter().map(|text| Finding::new(code, text)));
+        all(Code::OutboxDamaged, self.damaged.clone());
+        all(Code::OutboxOrphaned, courier.orphaned());
+        all(Code::ConfigUnknownKey, self.config_warnings.clone());
+        all(Code::EnvironmentIgnored, self.environment.clone());
+        all(Code::ListenPartial, self.listening.missing());
+        found.extend(self.listening.control_trouble().map(|(is_error, text)| {
+            let severity = if is_error { Severity::Error } else { Severity::Warning };
+            Finding::new(Code::ControlSocket, text).graded(severity)
+        }));
+        if cfg!(feature = "lab") {
+            let text =
+                "built with feature `lab`: certificate chains are not checked, only loopback endpoints are dialled";
+            found.push(Finding::new(Code::LabBuild, text));
+        }
+        found
+    }
+}
+
+fn session_findings(courier: &Courier, handle: &SessionHandle, view: &SessionView, found: &mut Vec<Finding>) {
+    let name = &handle.name;
+    let mut push = |finding: Finding| found.push(finding.of(name));
+    if let Some(trouble) = &view.trouble {
+        push(Finding::new(Code::SessionTrouble, format!("session {name}: {trouble}")));
+    }
+    if let Some(finding) = state_finding(name, view) {
+        push(finding);
+    }
+    if let Some(since) = view.ack_owed_since {
+        let waited = since.elapsed();
+        let text = format!(
+            "session {name}: a message waits since {} s to be on disk and acked; the server ends lines for that",
+            waited.as_secs()
+        );
+        push(Finding::new(Code::AckOwed, text).lasting(waited));
+    }
+    for recipient in handle.directory.not_on_whatsapp() {
+        let text = not_on_whatsapp(courier, handle, &recipient);
+        push(Finding::new(Code::NotOnWhatsapp, text));
+    }
+    if view.undrained {
+        push(Finding::new(
+            Code::SessionUndrained,
+            format!("session {name}: {UNDRAINED}"),
+        ));
+    }
+    for refused in &view.tcp_refused {
+        let text = format!("session {name}: the kernel refused a TCP setting: {refused}");
+        push(Finding::new(Code::TcpSettingRefused, text));
+    }
+}
+
+/// A session that is not online.
+fn state_finding(name: &SessionName, view: &SessionView) -> Option<Finding> {
+    let unpaired = || {
+        let text = format!("session {name} is not paired: run `tautline pair`");
+        Some(Finding::new(Code::SessionUnpaired, text))
+    };
+    let offline = |text| {
+        let lasts = view.offline_since.map(|at| at.elapsed()).unwrap_or_default();
+        Some(Finding::new(Code::SessionOffline, text).lasting(lasts))
+    };
+    match &view.state {
+        State::Stopped(Stop::PairingEnded) => unpaired(),
+        State::Stopped(stop) => {
+            let text = format!("session {name}: {}", stop.advice());
+            Some(Finding::new(Code::SessionStopped, text))
+        }
+        State::Idle | State::Connecting { .. } | State::Waiting { .. } if !view.paired => unpaired(),
+        State::Idle | State::Connecting { .. } => offline(format!("session {name} is connecting")),
+        // The server will take no line for hours, or takes none of this version: no wait for it to pass.
+        State::Waiting {
+            after: after @ (Cause::TemporaryBan(_) | Cause::Outdated),
+        } => offline(format!("session {name} waits: {after}")).map(|finding| finding.graded(Severity::Error)),
+        State::Waiting {
+            after: Cause::ClockUnset,
+        } => offline(format!("session {name} waits for the clock to be set")),
+        State::Waiting { after } => offline(format!("session {name} waits to connect again: {after}")),
+        State::Online if view.online_since.is_none() => offline(format!("session {name}: {COMING_IN}")),
+        State::Online => None,
+    }
+}
+
+/// Which route names a number that nobody has. The number is shown as logs show it.
+fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipient) -> String {
+    let routes: Vec<String> = courier
+        .routes_to(&handle.name, recipient)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let place = match routes.as_slice() {
+        [] => "alerts that wait".to_owned(),
+        [route] => format!("route {route}"),
+        routes => format!("routes {}", routes.join(", ")),
+    };
+    format!(
+        "session {}: {} in {place} is not on WhatsApp, says the server: alerts to it fail",
+        handle.name,
+        recipient.redacted()
+    )
+}
+
+/// Whether alerts get away: how many wait, since when the oldest does, and whom the server lets nothing through to.
+fn outbox_findings(courier: &Courier, found: &mut Vec<Finding>) {
+    let (pending, full, oldest, note) = {
+        let outbox = courier.outbox();
+        let note = outbox.oldest_pending_note().to_owned();
+        (outbox.pending_len(), outbox.full(), outbox.oldest_pending(), note)
+    };
+    if let Some(full) = full {
+        let text = format!(
+            "{} alerts of {} KiB wait to be sent; new ones are refused until some are through",
+            full.pending,
+            full.pending_bytes / 1024
+        );
+        found.push(Finding::new(Code::OutboxFull, text));
+    }
+    if let Some(since) = oldest {
+        found.extend(stuck(pending, clock::wall_ms().saturating_sub(since.0), &note));
+    }
+    // One for each session and reason. Numbers are for `tautline queue`.
+    let mut held: BTreeMap<(SessionName, Hold), usize> = BTreeMap::new();
+    for (session, _, hold) in courier.outbox().held() {
+        *held.entry((session.clone(), hold)).or_default() += 1;
+    }
+    for ((session, hold), count) in held {
+        let (code, words) = match hold {
+            Hold::RateLimited => (
+                Code::Limited,
+                "WhatsApp is limiting us; they are tried again after pauses that grow",
+            ),
+            Hold::NotWritten => (
+                Code::WriteFirst,
+                "they must write to this account first; what waits goes out at once when they do",
+            ),
+            Hold::NewChatsCapped => (
+                Code::NewChatsCapped,
+                "WhatsApp lets this account begin no more new chats; it goes out when they write, or the cap ends",
+            ),
+        };
+        let text = format!("session {session}: alerts to {count} recipient(s) wait: {words}; see `tautline queue`");
+        found.push(Finding::new(code, text).of(&session));
+    }
+}
+
+/// The oldest alert has waited for `waited_ms` by the wall clock, which is good enough for a hint and moves nothing. Without
+/// a note it has not been tried and waits for its turn, which is nothing to tell of until it is an error.
+fn stuck(pending: usize, waited_ms: u64, note: &str) -> Option<Finding> {
+    let waited = Duration::from_millis(waited_ms);
+    let why = match note {
+        "" if Code::OutboxStuck.condition().grade.after(waited) == Severity::Warning => return None,
+        "" => String::new(),
+        note => format!(" ({note})"),
+    };
+    let minutes = waited.as_secs() / 60;
+    let text = format!("{pending} alert(s) wait to be sent, the oldest for {minutes} min{why}; see `tautline queue`");
+    Some(Finding::new(Code::OutboxStuck, text).lasting(waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::shown;
+
+    #[test]
+    fn an_alert_that_waits_is_told_of_sooner_when_a_reason_is_known() {
+        let severity = |minutes: u64, note| {
+            let found: Vec<Finding> = stuck(1, minutes * 60_000, note).into_iter().collect();
+            shown(found).first().map(|shown| shown.severity)
+        };
+        assert_eq!(severity(1, "no line"), None);
+        assert_eq!(severity(2, "no line"), Some(Severity::Warning));
+        assert_eq!(severity(2, ""), None);
+        assert_eq!(severity(15, "no line"), Some(Severity::Error));
+        assert_eq!(severity(15, ""), Some(Severity::Error));
+    }
+
+    #[test]
+    fn a_ban_is_an_error_at_once() {
+        let view = |after| SessionView {
+            state: State::Waiting { after },
+            paired: true,
+            ..SessionView::default()
+        };
+        let severity = |after| {
+            let found = state_finding(&"default".parse().unwrap(), &view(after));
+            shown(found.into_iter().collect())[0].severity
+        };
+        assert_eq!(severity(Cause::TemporaryBan(Duration::from_secs(60))), Severity::Error);
+        assert_eq!(severity(Cause::Unreachable), Severity::Warning);
+    }
+}

@@ -1,0 +1,293 @@
+//! The table itself. `docs/operations.md` has its rows and a paragraph for each; a test holds the two together.
+
+use std::time::Duration;
+
+use super::Condition;
+use super::Grade::{Error, ErrorAfter, Warning};
+use crate::line::ACK_OWED_AFTER;
+
+/// After this long without a line a session counts as ill: long enough for a router's restart or a server's.
+const OFFLINE_TOLERATED: Duration = Duration::from_secs(300);
+
+/// An alert that waits this long has a reason, whatever the session says of itself.
+const STUCK_AFTER: Duration = Duration::from_secs(900);
+
+/// An alert that was tried, and has a reason why it was not sent, is told of after this.
+const TRIED_LONG_ENOUGH: Duration = Duration::from_secs(2 * 60);
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// Everything that can be wrong, in the order of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    AckOwed,
+    ClockUnset,
+    ConfigUnknownKey,
+    ControlSocket,
+    EnvironmentIgnored,
+    LabBuild,
+    Limited,
+    ListenPartial,
+    NewChatsCapped,
+    NotOnWhatsapp,
+    OutboxDamaged,
+    OutboxFull,
+    OutboxOrphaned,
+    OutboxStuck,
+    SessionOffline,
+    SessionStopped,
+    SessionTrouble,
+    SessionUndrained,
+    SessionUnpaired,
+    StoreFailed,
+    StoreFull,
+    StoreReadOnly,
+    TcpSettingRefused,
+    WatchdogWithheld,
+    WriteFirst,
+}
+
+impl Code {
+    /// Its row.
+    pub fn condition(self) -> &'static Condition {
+        &CONDITIONS[self as usize]
+    }
+
+    /// Its stable name.
+    pub fn as_str(self) -> &'static str {
+        self.condition().name
+    }
+}
+
+/// All conditions; the row of a code is at its number.
+pub const CONDITIONS: [Condition; 25] = [
+    Condition {
+        code: Code::AckOwed,
+        name: "ack-owed",
+        title: "a message cannot be put on disk, and WhatsApp's server waits for its ack",
+        grade: Warning,
+        // The message cannot be written because nothing can. A full disk is told beside it: its reserve is used up too.
+        follows_from: &[Code::StoreFailed, Code::StoreReadOnly],
+        shows_after: ACK_OWED_AFTER,
+        advice: "look at the disk: it is full or very slow",
+    },
+    Condition {
+        code: Code::ClockUnset,
+        name: "clock-unset",
+        title: "the wall clock cannot be right, and nothing is dialled",
+        // A board without a battery starts like this and gets its time from the network in a minute or two.
+        grade: ErrorAfter(OFFLINE_TOLERATED),
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "see `timedatectl`: let a time service set the clock, or set it by hand",
+    },
+    Condition {
+        code: Code::ConfigUnknownKey,
+        name: "config-unknown-key",
+        title: "the configuration has a key that this version does not know",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "run `tautline config check`, correct the key and restart",
+    },
+    Condition {
+        code: Code::ControlSocket,
+        name: "control-socket",
+        title: "the control socket is gone, or not where it belongs",
+        // A socket that was made again, or that is elsewhere, works: these cases are graded as warnings.
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "find out what deletes or moves files in its directory",
+    },
+    Condition {
+        code: Code::EnvironmentIgnored,
+        name: "environment-ignored",
+        title: "a proxy that the environment names cannot be used and was left aside",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "give the session a `proxy` of its own (\"none\" for no proxy), or unset the variable",
+    },
+    Condition {
+        code: Code::LabBuild,
+        name: "lab-build",
+        title: "this program is built for tests and cannot reach WhatsApp",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "build it without `--features lab`",
+    },
+    Condition {
+        code: Code::Limited,
+        name: "limited",
+        title: "WhatsApp limits this account, and some alerts wait",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "wait; if it comes often, send fewer alerts or to fewer recipients",
+    },
+    Condition {
+        code: Code::ListenPartial,
+        name: "listen-partial",
+        title: "an address in `listen` cannot be served",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "free the port, or write `listen` without the address",
+    },
+    Condition {
+        code: Code::NewChatsCapped,
+        name: "new-chats-capped",
+        title: "WhatsApp lets this account begin no more new chats",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "let the recipient write to this account once",
+    },
+    Condition {
+        code: Code::NotOnWhatsapp,
+        name: "not-on-whatsapp",
+        title: "a recipient's number is not on WhatsApp",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "correct the number in the route (a digit, the country code) and restart",
+    },
+    Condition {
+        code: Code::OutboxDamaged,
+        name: "outbox-damaged",
+        title: "an alert on disk cannot be read",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "look at the disk (`dmesg`); after a downgrade, go back to the later version",
+    },
+    Condition {
+        code: Code::OutboxFull,
+        name: "outbox-full",
+        title: "as many alerts wait as may, and new ones are refused",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "see `tautline queue` for what waits and why; give up what nobody needs with `tautline queue drop ID`",
+    },
+    Condition {
+        code: Code::OutboxOrphaned,
+        name: "outbox-orphaned",
+        title: "alerts wait for a session that the configuration does not have",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "give the session its old name back and restart, or give the alerts up with `tautline queue drop ID`",
+    },
+    Condition {
+        code: Code::OutboxStuck,
+        name: "outbox-stuck",
+        title: "an alert has waited for too long",
+        grade: ErrorAfter(STUCK_AFTER),
+        follows_from: &[Code::OutboxFull],
+        shows_after: TRIED_LONG_ENOUGH,
+        advice: "see `tautline queue show ID` for the reason of the last attempt",
+    },
+    Condition {
+        code: Code::SessionOffline,
+        name: "session-offline",
+        title: "a linked session has no line that is ready",
+        grade: ErrorAfter(OFFLINE_TOLERATED),
+        follows_from: &[Code::ClockUnset, Code::SessionTrouble],
+        shows_after: AT_ONCE,
+        advice: "wait a minute; if it stays, see whether the box is on the internet and its clock is right",
+    },
+    Condition {
+        code: Code::SessionStopped,
+        name: "session-stopped",
+        title: "a session will not dial again by itself",
+        grade: Error,
+        follows_from: &[Code::SessionTrouble],
+        shows_after: AT_ONCE,
+        advice: "do what the text says, then restart or run `tautline pair`",
+    },
+    Condition {
+        code: Code::SessionTrouble,
+        name: "session-trouble",
+        title: "a session's credentials cannot be read, saved or set aside",
+        grade: Error,
+        follows_from: &[Code::StoreFailed],
+        shows_after: AT_ONCE,
+        advice: "look at the disk: it is full, read-only or failing",
+    },
+    Condition {
+        code: Code::SessionUndrained,
+        name: "session-undrained",
+        title: "the server does not say that all that had waited there is through",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "nothing; messages to this account may come late",
+    },
+    Condition {
+        code: Code::SessionUnpaired,
+        name: "session-unpaired",
+        title: "a session is not linked to an account, and nothing goes out",
+        grade: Error,
+        follows_from: &[Code::SessionTrouble],
+        shows_after: AT_ONCE,
+        advice: "run `tautline pair`, with `--session NAME` for another than `default`",
+    },
+    Condition {
+        code: Code::StoreFailed,
+        name: "store-failed",
+        title: "a write or a sync to the disk failed, and nothing is accepted any more",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "the relay ends and starts again; if that repeats, see `df` and `dmesg`",
+    },
+    Condition {
+        code: Code::StoreFull,
+        name: "store-full",
+        title: "the disk has no room for a new alert",
+        grade: Error,
+        follows_from: &[Code::StoreFailed],
+        shows_after: AT_ONCE,
+        advice: "make room on the volume of the state; it goes on by itself then",
+    },
+    Condition {
+        code: Code::StoreReadOnly,
+        name: "store-read-only",
+        title: "the file system of the state is read-only",
+        grade: Error,
+        follows_from: &[Code::StoreFailed],
+        shows_after: AT_ONCE,
+        advice: "see `dmesg`; have it checked with the relay stopped, or mount it writable",
+    },
+    Condition {
+        code: Code::TcpSettingRefused,
+        name: "tcp-setting-refused",
+        title: "the kernel refused a setting that lets it notice a dead path",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "nothing in an emulator or old container; on a real kernel, report it",
+    },
+    Condition {
+        code: Code::WatchdogWithheld,
+        name: "watchdog-withheld",
+        title: "the store or a session makes no progress, and systemd is about to restart the relay",
+        grade: Error,
+        follows_from: &[],
+        // A third of the unit's `WatchdogSec` has passed by then.
+        shows_after: AT_ONCE,
+        advice: "see `dmesg` for the card or the controller: nearly always a disk hangs",
+    },
+    Condition {
+        code: Code::WriteFirst,
+        name: "write-first",
+        title: "WhatsApp wants the recipient to write to this account first",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "let the recipient send this account any message",
+    },
+];

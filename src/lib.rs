@@ -26,6 +26,8 @@
 //!
 //! Each room uses only those named before it, and a test keeps it so (and [`gateway`] does not know [`whatsapp`]).
 //!
+//! Below all of them is `util`, small things that every room needs and none owns: locks, deadlines, times in words.
+//!
 //! # Where to begin reading
 //!
 //! With a sender's alert: `gateway::endpoints` → `appliance::courier` → [`outbox`] → `whatsapp::session` and back. With a
@@ -49,4 +51,5 @@ pub mod line;
 pub mod net;
 pub mod outbox;
 pub mod store;
+mod util;
 pub mod whatsapp;

@@ -69,8 +69,12 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
 }
 
+/// Under every room: any may use it, and it uses none.
+const GROUND: &str = "util";
+
 /// The rooms, lowest first, and which others each may use.
 const ROOMS: &[(&str, &[&str])] = &[
+    (GROUND, &[]),
     ("alert", &[]),
     ("dialect", &["alert"]),
     ("line", &["alert"]),
@@ -162,7 +166,7 @@ fn upward(name: &str, text: &str) -> Vec<String> {
     let joined: String = code(text).map(|(_, line)| format!("{line} ")).collect();
     used(&joined)
         .into_iter()
-        .filter(|other| *other != own && !allowed.contains(other))
+        .filter(|other| *other != own && *other != GROUND && !allowed.contains(other))
         // Macros and items of the root, were there any, are not rooms.
         .filter(|other| ROOMS.iter().any(|(room, _)| room == other))
         .map(|other| format!("{name}: {own} may not use {other}"))
@@ -188,6 +192,7 @@ fn the_layering_test_sees() {
             "use crate::{\n    alert::Alert,\n    appliance::{a, b},\n};",
         ),
         ("src/store/x.rs", "use crate::{alert::{A, B}, net};"),
+        ("src/util/x.rs", "use crate::alert::A;"),
         ("src/attic/mod.rs", ""),
     ] {
         assert_eq!(upward(name, text).len(), 1, "{name}");
@@ -199,6 +204,7 @@ fn the_layering_test_sees() {
             "/// See [`outbox`](crate::outbox).\nuse crate::alert::X;",
         ),
         ("src/main.rs", "use tautline::cli;"),
+        ("src/alert/mod.rs", "use crate::util::lock;"),
     ] {
         assert_eq!(upward(name, text), Vec::<String>::new());
     }

@@ -5,7 +5,7 @@
 //! answers with a turn of its loop. That this loop here runs at all is the third proof.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -14,6 +14,7 @@ use smol::Executor;
 
 use crate::line::{Lost, Progress, Watchdog, WatchdogInput, WatchdogOutput};
 use crate::store::{Batch, Store};
+use crate::util::lock;
 use crate::whatsapp::{Command, SessionHandle};
 
 /// By who it is: their name, and since when they are asked.
@@ -25,7 +26,7 @@ pub(super) struct Withheld(Arc<Mutex<Lagging>>);
 
 impl Withheld {
     fn inner(&self) -> MutexGuard<'_, Lagging> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Each by name, with the time since it was asked.

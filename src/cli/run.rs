@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::logging::to_journal;
 use super::output::{print, say};
@@ -13,6 +13,7 @@ use crate::appliance::{Console, RunError, RunOptions, run};
 use crate::config::{Env, load};
 use crate::gateway::api::PairEvent;
 use crate::store::StoreError;
+use crate::util::lock;
 
 /// Runs the relay until it is told to stop.
 pub(super) fn execute(global: &Global) -> Result<(), Failure> {
@@ -115,7 +116,7 @@ impl Console for Terminal {
             say(format_args!("Session {session} is not paired yet:"));
         }
         // A failure is a pairing that nobody used; the relay goes on without.
-        if let Err(failure) = self.screen.lock().unwrap_or_else(PoisonError::into_inner).show(event) {
+        if let Err(failure) = lock(&self.screen).show(event) {
             say(format_args!("tautline: {}", failure.text));
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use futures_lite::future;
 
 use super::{DialError, Step, authority, bare_host, offload, within};
+use crate::util::lock;
 
 /// More than any service lists; a name that yields more is cut.
 const ADDRESSES_MAX: usize = 16;
@@ -103,7 +104,7 @@ struct Pending {
 impl Pending {
     /// One for this place that was left waiting and is not too old.
     fn take(host: &str, port: u16) -> Option<Self> {
-        let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = lock(&LATE);
         let at = late.iter().position(|it| it.host == host && it.port == port)?;
         let mut found = late.swap_remove(at);
         if found.since.elapsed() > LATE_KEPT {
@@ -123,7 +124,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else { return };
-        let mut late = LATE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut late = lock(&LATE);
         // The oldest goes; it is marked as heard, or its drop would wait for the lock that is held here.
         if late.len() == LATE_MAX {
             late.remove(0).answer = None;

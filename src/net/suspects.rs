@@ -5,10 +5,11 @@
 //! it is a property of this machine's paths and not of a session.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::{DialError, LineTap, ProxyFault, Step, bare_host};
+use crate::util::lock;
 
 /// How long the other addresses go first. The working family is as good as the suspect one, so that a long time costs
 /// nothing; its end costs one dial that meets a deadline, if the path is still broken.
@@ -100,7 +101,7 @@ impl Suspects {
 static SUSPECTS: Mutex<Suspects> = Mutex::new(Suspects::new());
 
 fn suspects() -> MutexGuard<'static, Suspects> {
-    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SUSPECTS)
 }
 
 /// The addresses of `host:port` in the order in which they are tried now.

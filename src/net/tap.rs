@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::TcpTuning;
+use crate::util::lock;
 
 /// Shared by everyone who handles one connection. Instants are monotonic; nothing here looks at the wall clock.
 #[derive(Debug)]
@@ -169,6 +170,6 @@ impl LineTap {
     }
 
     fn state(&self) -> MutexGuard<'_, TapState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

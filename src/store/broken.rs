@@ -1,8 +1,10 @@
 //! What has ended the store: a failed write or sync, or an index that can no longer be read.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use event_listener::Event;
+
+use crate::util::lock;
 
 /// Set once, and then nothing more is acknowledged.
 #[derive(Default)]
@@ -13,12 +15,12 @@ pub(super) struct Broken {
 
 impl Broken {
     pub(super) fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.reason).clone()
     }
 
     /// The first reason counts.
     pub(super) fn set(&self, reason: &str) {
-        let mut known = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.reason);
         if known.is_some() {
             return;
         }

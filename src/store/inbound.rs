@@ -1,7 +1,7 @@
 //! Messages that came in: each once, durable before WhatsApp's server is told that we have them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::journal::{self, Entry, Event};
 use super::{Batch, Store, StoreError, Tree, View, join, prefix, record};
 use crate::alert::SessionName;
 use crate::outbox::Timestamp;
+use crate::util::lock;
 
 const VERSION: u8 = 1;
 
@@ -188,12 +189,7 @@ pub(super) struct Hint(Arc<Mutex<HashMap<SessionName, Kept>>>);
 
 impl Hint {
     fn find(&self, view: &View, session: &SessionName) -> Result<Kept, StoreError> {
-        let hint = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(session)
-            .copied();
+        let hint = lock(&self.0).get(session).copied();
         if let Some(kept) = hint.filter(|kept| kept.next > kept.first) {
             let there = |position| {
                 view.get(Tree::Inbound, &position_key(session, position))
@@ -219,7 +215,7 @@ impl Hint {
     }
 
     fn set(&self, session: &SessionName, kept: Kept) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.insert(session.clone(), kept);
     }
 }

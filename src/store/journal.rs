@@ -10,13 +10,14 @@
 mod v1;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::batch::raw_key;
 use super::log::State;
 use super::{Batch, Store, StoreError, Tree, View, record};
 use crate::alert::{RouteName, SessionName};
 use crate::outbox::{Happened, Happening, Timestamp};
+use crate::util::lock;
 use v1::EntryV1;
 
 const VERSION: u8 = 1;
@@ -110,7 +111,7 @@ fn number_of(key: &[u8]) -> Option<u64> {
 
 impl Ends {
     fn find(&self, view: &View) -> Result<(u64, u64), StoreError> {
-        let hint = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hint = *lock(&self.0);
         if let Some((first, next)) = hint {
             let there = |number| view.get(Tree::Journal, &key(number)).map(|row| row.is_some());
             // None at the start of a journal that is empty yet: that is looked up, and costs nothing.
@@ -129,7 +130,7 @@ impl Ends {
     }
 
     fn set(&self, first: u64, next: u64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((first, next));
+        *lock(&self.0) = Some((first, next));
     }
 }
 

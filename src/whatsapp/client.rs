@@ -1,7 +1,7 @@
 //! The library's client, built from our parts, and what can be seen and done to its line from outside.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -30,6 +30,7 @@ use crate::line::{Cause, Schedule};
 use crate::net::{DialError, Ended, LineTap};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
+use crate::util::lock;
 
 /// The library saves what changed on the device record this often; what must not wait is flushed at once.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -121,7 +122,7 @@ impl ClientParts {
 
     /// The last good web version, else a fetched one, else what this build was made with.
     async fn version(&self) -> WebVersion {
-        let known = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock(&self.version);
         let kept = known.or_else(|| WebVersion::kept(&self.store).ok().flatten());
         match kept {
             Some(version) => version,
@@ -129,7 +130,7 @@ impl ClientParts {
             None if !self.plan.endpoint.tls => WebVersion::compiled_in(),
             None => {
                 self.fetch_version().await;
-                let fetched = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
+                let fetched = *lock(&self.version);
                 fetched.unwrap_or_else(WebVersion::compiled_in)
             }
         }
@@ -139,7 +140,7 @@ impl ClientParts {
     pub(super) async fn fetch_version(&self) {
         match WebVersion::fetch(&self.http).await {
             Ok(version) => {
-                *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+                *lock(&self.version) = Some(version);
                 if let Err(error) = version.keep(&self.store).await {
                     log::debug!("the web version was not kept: {error}");
                 }

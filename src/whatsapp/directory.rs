@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use wacore_binary::{Jid, JidExt as _};
 use whatsapp_rust::Client;
@@ -16,6 +16,7 @@ use crate::alert::Recipient;
 use crate::outbox::MessageId;
 use crate::store::Store;
 use crate::store::credentials::{Account, Credentials};
+use crate::util::lock;
 
 /// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in seconds.
 const ON_THEIR_WAY_MAX: usize = 256;
@@ -93,7 +94,7 @@ impl Directory {
             number: Some(account.pn.user.to_string()),
             lid: account.lid.as_ref().map(|lid| lid.user.to_string()),
         });
-        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = own.unwrap_or_default();
+        *lock(&self.own) = own.unwrap_or_default();
     }
 
     /// The one name of whoever `recipient` names: `me` for the account itself, a number before a hidden id. Two names in a
@@ -210,7 +211,7 @@ impl Directory {
         if !matches!(code.trim(), "400" | "404" | "406" | "410") {
             return;
         }
-        let mut on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut on_their_way = lock(&self.on_their_way);
         let at = on_their_way.iter().position(|(id, _)| id == message_id);
         if let Some((_, written)) = at.and_then(|at| on_their_way.remove(at)) {
             self.numbers.doubt(&written);
@@ -223,7 +224,7 @@ impl Directory {
     }
 
     fn note_on_its_way(&self, message_id: &MessageId, written: &str) {
-        let mut on_their_way = self.on_their_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut on_their_way = lock(&self.on_their_way);
         if on_their_way.len() >= ON_THEIR_WAY_MAX {
             on_their_way.pop_front();
         }
@@ -231,7 +232,7 @@ impl Directory {
     }
 
     fn own(&self) -> Own {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.own).clone()
     }
 }
 

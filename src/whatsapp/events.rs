@@ -5,7 +5,7 @@
 //! missing is a resend under the same id, a cause that is missing is "the path broke").
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wacore::stanza::groups::GroupNotificationAction;
@@ -18,6 +18,7 @@ use super::quiet::QuietName;
 use super::written::{Flight, Worth, Written};
 use crate::line::{Cause, printable};
 use crate::outbox::{MessageId, ReceiptKind};
+use crate::util::lock;
 
 /// More than the server sends in a burst of receipts after a long absence, by a wide margin.
 pub const EVENTS_MAX: usize = 16_384;
@@ -150,17 +151,17 @@ impl Sorter {
 
     /// When the server last said something that decrypted: the application layer's proof of life.
     pub(super) fn last_stanza(&self) -> Option<Instant> {
-        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.last_stanza)
     }
 
     /// When a stanza last carried something: all but bare answers, such as a ping's, which a zombie gives too.
     pub(super) fn last_content(&self) -> Option<Instant> {
-        *self.last_content.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.last_content)
     }
 
     /// Whether a question was answered with "too much" since `began`, and what the server said of the pause that it wants.
     pub(super) fn limited_since(&self, began: Instant) -> Option<Option<Duration>> {
-        let limited = *self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        let limited = *lock(&self.limited);
         limited.filter(|(at, _)| *at >= began).map(|(_, backoff)| backoff)
     }
 
@@ -169,7 +170,7 @@ impl Sorter {
         let number = |name| error?.get_attr(name)?.as_str().parse::<u32>().ok();
         if number("code") == Some(TOO_MUCH.into()) {
             let backoff = number("backoff").map(|seconds| Duration::from_secs(seconds.into()));
-            *self.limited.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), backoff));
+            *lock(&self.limited) = Some((Instant::now(), backoff));
         }
     }
 
@@ -196,7 +197,7 @@ impl Sorter {
 
     fn on_ack(&self, id: &str, error: Option<String>) {
         let message_id = MessageId(id.to_owned());
-        let hash = self.hash.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let hash = lock(&self.hash).take();
         let worth = if error.is_some() {
             self.written.end(&message_id);
             Worth::Taken
@@ -222,9 +223,9 @@ impl Sorter {
     fn on_stanza(&self, node: &OwnedNodeRef) {
         self.stanzas.fetch_add(1, Ordering::Relaxed);
         let now = Some(Instant::now());
-        *self.last_stanza.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *lock(&self.last_stanza) = now;
         if carries_content(node) {
-            *self.last_content.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            *lock(&self.last_content) = now;
         }
         match node.tag() {
             "success" => {
@@ -242,7 +243,7 @@ impl Sorter {
             }
             "ack" => {
                 let hash = attribute(node, "id").zip(attribute(node, "phash"));
-                *self.hash.lock().unwrap_or_else(PoisonError::into_inner) = hash;
+                *lock(&self.hash) = hash;
                 if let Some(chat) = stale_lid(node) {
                     self.forward(LineEvent::LidStale { chat });
                 }

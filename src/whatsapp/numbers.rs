@@ -7,7 +7,7 @@
 //! > A question that gets no answer costs no alert: the number is used as it was last named, or as it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -23,6 +23,7 @@ use crate::alert::SessionName;
 use crate::store::Store;
 use crate::store::last_time::wall_ms;
 use crate::store::numbers::{NumberRecord, keep, load};
+use crate::util::lock;
 
 /// How long an answer is waited for. The message that waits for it has 25 s in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -371,7 +372,7 @@ impl Numbers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

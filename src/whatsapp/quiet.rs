@@ -10,10 +10,12 @@
 //! asked, until the next line is dialled. The tests look at what the server saw.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use futures_lite::future;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
+
+use crate::util::lock;
 
 /// Stands in while the account's own name is not known. Others see it only if the server has no name either.
 const NAME_UNKNOWN: &str = "Tautline";
@@ -28,7 +30,7 @@ pub(super) struct QuietName {
 
 impl QuietName {
     pub(super) fn watch(&self, manager: &Arc<PersistenceManager>) {
-        *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(manager);
+        *lock(&self.manager) = Arc::downgrade(manager);
         let name = manager.get_device_snapshot().push_name.clone();
         if !name.is_empty() {
             self.remember(&name);
@@ -37,18 +39,18 @@ impl QuietName {
 
     /// The name to show in presence `unavailable`.
     pub(super) fn name(&self) -> String {
-        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let name = lock(&self.name).clone();
         if name.is_empty() { NAME_UNKNOWN.to_owned() } else { name }
     }
 
     pub(super) fn remember(&self, name: &str) {
-        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.to_owned();
+        *lock(&self.name) = name.to_owned();
     }
 
     /// Before a line is dialled. A device that is not paired has no name to restore, and none is invented for it.
     pub(super) async fn restore(&self) {
         self.logging_in.store(false, Ordering::SeqCst);
-        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else {
+        let Some(manager) = lock(&self.manager).upgrade() else {
             return;
         };
         let device = manager.get_device_snapshot();
@@ -80,7 +82,7 @@ impl QuietName {
     /// Called inside the library's event dispatch, which must not be left before the name is gone. The device's lock is
     /// never held across an await, so on our single executor thread one poll suffices.
     fn hide(&self) {
-        let Some(manager) = self.manager.lock().unwrap_or_else(PoisonError::into_inner).upgrade() else {
+        let Some(manager) = lock(&self.manager).upgrade() else {
             return;
         };
         let clear = manager.modify_device(|device| device.push_name.clear());

@@ -6,11 +6,13 @@
 //! to the wall clock by at most an eighth of the time that passes. That is little enough for every deadline of the
 //! library, and enough for a clock that is an hour off to be right after eight.
 
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 use wacore::time::TimeProvider;
+
+use crate::util::lock;
 
 /// While lines are up, of the time that passes.
 const SLEW_FRACTION: i64 = 8;
@@ -22,7 +24,7 @@ static INSTALLED: Once = Once::new();
 pub(super) fn install() {
     INSTALLED.call_once(|| {
         let clock = Arc::new(Mutex::new(Steady::default()));
-        *CLOCK.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&clock));
+        *lock(&CLOCK) = Some(Arc::clone(&clock));
         if let Err(error) = wacore::time::set_time_provider(Provider(clock)) {
             log::error!("the protocol library keeps the wall clock: {error}");
         }
@@ -46,9 +48,9 @@ impl Drop for NoJumps {
 }
 
 fn with_clock(act: impl FnOnce(&mut Steady)) {
-    let clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let clock = lock(&CLOCK);
     if let Some(clock) = clock.as_ref() {
-        act(&mut clock.lock().unwrap_or_else(PoisonError::into_inner));
+        act(&mut lock(clock));
     }
 }
 
@@ -56,7 +58,7 @@ struct Provider(Arc<Mutex<Steady>>);
 
 impl TimeProvider for Provider {
     fn now_millis(&self) -> i64 {
-        let mut clock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = lock(&self.0);
         // Read under the lock: two readers must not overtake each other.
         clock.now(boottime_ns(), wall_ns()).div_euclid(1_000_000)
     }

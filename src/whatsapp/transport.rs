@@ -8,7 +8,7 @@
 //! Deliberately absent: a queue before the socket. A send returns when the kernel has the bytes, or it fails.
 
 use std::net::Shutdown;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError};
@@ -26,6 +26,7 @@ use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory}
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
 use crate::net::{self, DialError, Ended, LineTap, Progress, Stream, Trial, WsConn};
+use crate::util::lock;
 
 /// Messages that wait for the library. When they are full the reader stops reading, and TCP slows the server down.
 const EVENTS_MAX: usize = 64;
@@ -83,7 +84,7 @@ impl LineFactory {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Dials; a failure is remembered, also when the library's own deadline drops this future half-way.

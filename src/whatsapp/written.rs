@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use wacore::messages::MessageUtils;
@@ -16,6 +16,7 @@ use whatsapp_rust::{Client, NodeFilter};
 
 use super::recipients::Own;
 use crate::outbox::MessageId;
+use crate::util::lock;
 
 /// Messages that wait for an ack at once, of a session whose outbox leases far fewer; the oldest goes first.
 const WAITING_MAX: usize = 128;
@@ -120,7 +121,7 @@ struct Waiting {
 
 impl Written {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// A message is about to be sent, perhaps once more.

@@ -5,7 +5,7 @@ mod clocks;
 mod netlink;
 mod path;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -16,6 +16,7 @@ use self::clocks::Alarms;
 use self::path::Watch;
 use crate::line::{Sensed, TimeSense, Unset};
 use crate::store::{Store, last_time};
+use crate::util::lock;
 use crate::whatsapp::{Command, SessionHandle};
 
 /// Unix seconds; `build.rs` says whence.
@@ -71,7 +72,7 @@ impl Senses {
 
     /// For health: why the clock cannot be right, in words, and for how long that has been so.
     pub(super) fn clock_trouble(&self) -> Option<(String, Duration)> {
-        let since = (*self.unset_since.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let since = (*lock(&self.unset_since))?;
         let words = words(self.time().unset()?);
         Some((words, since.elapsed()))
     }
@@ -128,7 +129,7 @@ impl Senses {
 
     fn note_unset(&self) {
         let unset = self.time().unset();
-        *self.unset_since.lock().unwrap_or_else(PoisonError::into_inner) = unset.map(|_| Instant::now());
+        *lock(&self.unset_since) = unset.map(|_| Instant::now());
         if let Some(unset) = unset {
             log::warn!("{}", words(unset));
         }
@@ -158,7 +159,7 @@ impl Senses {
     }
 
     fn time(&self) -> MutexGuard<'_, TimeSense> {
-        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.time)
     }
 }
 

@@ -7,7 +7,7 @@
 //! The count goes on from what the newest kept message says, or from what was last written of it, whichever is more. It is
 //! written only now and then: a crash costs some of its progress, and so keeps messages a little longer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -15,6 +15,7 @@ use super::records::StoredMessage;
 use super::transaction::Transaction;
 use super::{Backing, Credentials, StoreError, Tree, join, protocol, sent};
 use crate::alert::SessionName;
+use crate::util::lock;
 
 /// The row under [`Tree::Meta`]; the session's name is its second part.
 const KEY: &[u8] = b"kept-time";
@@ -67,7 +68,7 @@ impl Age {
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Option<Count>) -> T) -> T {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if let Some(count) = state.as_mut() {
             count.advance((self.ticks)());
         }

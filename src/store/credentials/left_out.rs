@@ -7,12 +7,13 @@
 //! written: the next send asks again.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use wacore::store::traits::DeviceListRecord;
 use wacore_binary::Jid;
 
 use super::Credentials;
+use crate::util::lock;
 
 /// The sends under way that leave something out.
 #[derive(Clone, Default)]
@@ -68,7 +69,7 @@ impl Credentials {
 
 impl LeftOut {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Who has our sender key for `group`, as the send under way shall see it.

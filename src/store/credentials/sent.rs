@@ -3,13 +3,14 @@
 //! It may have been off for days before it finds out. So a copy lives for [`SENT_KEPT_S`] by a clock that does not step
 //! (`age.rs`), within a bound of count and bytes. The library would keep it for two hours of the wall clock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::records::StoredMessage;
 use super::secret::Blob;
 use super::transaction::Transaction;
 use super::{Credentials, StoreError, Tree};
 use crate::store::split;
+use crate::util::lock;
 
 /// Two weeks: a linked device whose phone stays away for longer is logged out anyway. In seconds.
 pub(super) const SENT_KEPT_S: i64 = 14 * 24 * 3600;
@@ -43,7 +44,7 @@ pub(super) struct SinceCount(Mutex<Option<(usize, usize)>>);
 impl SinceCount {
     /// Whether it is time for a count, with one more message of so many bytes.
     fn add(&self, bytes: usize) -> bool {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = lock(&self.0);
         let (messages, before) = since.unwrap_or((COUNT_EVERY, 0));
         let due = messages >= COUNT_EVERY || before.saturating_add(bytes) > COUNT_EVERY_BYTES;
         *since = Some(if due {

@@ -1,0 +1,5 @@
+//! The ground: small things that every room needs and none owns.
+
+mod sync;
+
+pub(crate) use sync::lock;

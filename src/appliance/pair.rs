@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_lite::future;
 use smol::Executor;
 
 use super::ids;
@@ -11,6 +10,7 @@ use super::senses::Senses;
 use crate::alert::SessionName;
 use crate::gateway::api::PairEvent;
 use crate::store::Store;
+use crate::util::within;
 use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Session, SessionParts};
 
@@ -70,10 +70,7 @@ pub fn pair_alone(
             }
         }
         handle.command(Command::Shutdown).await;
-        future::or(running, async {
-            async_io::Timer::after(super::run::GOODBYE).await;
-        })
-        .await;
+        let _ = within(super::run::GOODBYE, running).await;
     }));
     store.close(super::run::STORE_END);
     Ok(())

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_lite::future;
 
 use super::courier::{Courier, storage_refusal};
 use super::status::Facts;
@@ -14,6 +13,7 @@ use crate::gateway::{Accepted, Refusal, Relay};
 use crate::outbox::Step;
 use crate::store::history;
 use crate::store::journal::{self, Event};
+use crate::util::within;
 use crate::whatsapp::{Command, SessionHandle};
 
 /// How long a session may take to list its chats.
@@ -148,12 +148,9 @@ impl Relay for Appliance {
             if !handle.command(Command::Chats { answer: answer_tx }).await {
                 return Err(gone());
             }
-            let late = async {
-                async_io::Timer::after(CHATS_DEADLINE).await;
-                Ok(Err(format!("session {} did not answer in time", handle.name)))
-            };
-            let answered = future::or(answer.recv(), late).await.map_err(|_| gone())?;
-            chats.extend(answered.map_err(Refusal::Unavailable)?);
+            let late = || Refusal::Unavailable(format!("session {} did not answer in time", handle.name));
+            let answered = within(CHATS_DEADLINE, answer.recv()).await.ok_or_else(late)?;
+            chats.extend(answered.map_err(|_| gone())?.map_err(Refusal::Unavailable)?);
         }
         Ok(chats)
     }

@@ -23,6 +23,7 @@ use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{ControlPlaces, Gateway};
 use crate::outbox::Limits;
 use crate::store::{Store, StoreError, history};
+use crate::util::within;
 use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 
@@ -242,11 +243,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         senses.keep_last_time().await;
         note_end(&store, failure.as_ref()).await;
     };
-    let late = async {
-        Timer::after(LAST_WRITES).await;
+    if within(LAST_WRITES, last).await.is_none() {
         log::error!("the disk hangs: the last changes are perhaps not written");
-    };
-    future::or(last, late).await;
+    }
     drop((early, tasks));
     // Not by dropping it: tasks of the library hold it until the process ends.
     store.close(STORE_END);
@@ -350,11 +349,9 @@ async fn say_goodbye(executor: &Executor<'static>, handles: &[SessionHandle], ru
             task.await;
         }
     };
-    let late = async {
-        Timer::after(GOODBYE).await;
+    if within(GOODBYE, all).await.is_none() {
         log::warn!("a session did not end in time");
-    };
-    future::or(all, late).await;
+    }
     drop(telling);
 }
 

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures_lite::future;
 use serde::de::DeserializeOwned;
 use smol::net::unix::UnixStream;
 
@@ -169,13 +168,11 @@ pub(super) async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let late = async {
-        Timer::after(deadline).await;
+    crate::util::within(deadline, work).await.unwrap_or_else(|| {
         let text = format!(
             "the relay does not answer within {}",
             humantime::format_duration(deadline)
         );
         Err(Failure::new(Exit::Unreachable, text))
-    };
-    future::or(work, late).await
+    })
 }

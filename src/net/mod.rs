@@ -55,13 +55,11 @@ pub(crate) async fn within<T>(
     after: Duration,
     work: impl Future<Output = Result<T, DialError>>,
 ) -> Result<T, DialError> {
-    futures_lite::future::or(work, async {
-        smol::Timer::after(after).await;
+    crate::util::within(after, work).await.unwrap_or_else(|| {
         Err(DialError::Deadline {
             step,
             at: at.to_owned(),
             after,
         })
     })
-    .await
 }

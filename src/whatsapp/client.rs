@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
 use async_trait::async_trait;
-use futures_lite::future;
 use smol::Executor;
 use wacore::net::HttpClient;
 use wacore::store::DevicePropsOverride;
@@ -30,7 +28,7 @@ use crate::line::{Cause, Schedule};
 use crate::net::{DialError, Ended, LineTap};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
-use crate::util::lock;
+use crate::util::{lock, within};
 
 /// The library saves what changed on the device record this often; what must not wait is flushed at once.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
@@ -331,12 +329,9 @@ impl LiveClient {
     /// For good: the library's client cannot be used again after its goodbye.
     pub(super) async fn end(self) {
         self.break_line("the client ends");
-        let goodbye = self.client.disconnect();
-        let late = async {
-            Timer::after(GOODBYE).await;
+        if within(GOODBYE, self.client.disconnect()).await.is_none() {
             log::debug!("the library did not say goodbye in time");
-        };
-        future::or(goodbye, late).await;
+        }
     }
 }
 

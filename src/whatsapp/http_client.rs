@@ -8,14 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use async_trait::async_trait;
 use async_tungstenite::tungstenite::http::Uri;
-use futures_lite::future;
-use smol::Timer;
 use wacore::net::{HttpClient, HttpRequest, HttpResponse};
 
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
 use crate::net::http::{Request, exchange};
 use crate::net::{self, Progress};
+use crate::util::within;
 
 /// For one request as a whole. The library waits 20 s for the web version and longer for media.
 const TOTAL_MAX: Duration = Duration::from_secs(30);
@@ -82,11 +81,8 @@ impl SmolHttp {
 impl HttpClient for SmolHttp {
     /// Any status is an answer; `Err` means that there was none.
     async fn execute(&self, request: HttpRequest) -> anyhow::Result<HttpResponse> {
-        let late = async {
-            Timer::after(self.total).await;
-            Err(anyhow!("http: no whole answer within {:?}", self.total))
-        };
-        future::or(self.exchange(request), late).await
+        let answer = within(self.total, self.exchange(request)).await;
+        answer.unwrap_or_else(|| Err(anyhow!("http: no whole answer within {:?}", self.total)))
     }
 }
 

@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::future;
 use wacore::types::LearningSource;
 use whatsapp_rust::usync::{
     UsyncAddressingMode, UsyncContext, UsyncMode, UsyncOutcome, UsyncProtocol, UsyncProtocolKind, UsyncProtocolResult,
@@ -23,7 +21,7 @@ use crate::alert::SessionName;
 use crate::store::Store;
 use crate::store::last_time::wall_ms;
 use crate::store::numbers::{NumberRecord, keep, load};
-use crate::util::lock;
+use crate::util::{lock, within};
 
 /// How long an answer is waited for. The message that waits for it has 25 s in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -301,11 +299,8 @@ impl Numbers {
             Err(error) => return log::warn!("session {}: no question about numbers: {error}", self.session),
         };
         let asking = async { client.query_usync(query).await.map_err(|error| error.to_string()) };
-        let late = async {
-            Timer::after(ANSWER_WITHIN).await;
-            Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))
-        };
-        let response = match future::or(asking, late).await {
+        let late = || Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+        let response = match within(ANSWER_WITHIN, asking).await.unwrap_or_else(late) {
             Ok(response) => response,
             Err(error) => {
                 log::info!(

@@ -20,13 +20,13 @@ use async_tungstenite::{WebSocketReceiver, WebSocketSender};
 use bytes::Bytes;
 use futures_lite::{StreamExt, future};
 use smol::net::TcpStream;
-use smol::{Executor, Task, Timer};
+use smol::{Executor, Task};
 use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory};
 
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
 use crate::net::{self, DialError, Ended, LineTap, Progress, Stream, Trial, WsConn};
-use crate::util::lock;
+use crate::util::{lock, within};
 
 /// Messages that wait for the library. When they are full the reader stops reading, and TCP slows the server down.
 const EVENTS_MAX: usize = 64;
@@ -192,11 +192,9 @@ impl Line {
             sink.send(message).await.map_err(|err| Ended::Write(err.to_string()))
         };
         // The wait for the lock counts: whoever holds it is a write that hangs.
-        let late = async {
-            Timer::after(self.write_deadline).await;
-            Err(Ended::WriteDeadline(self.write_deadline))
-        };
-        future::or(writing, late).await.map_err(|how| {
+        let written = within(self.write_deadline, writing).await;
+        let late = || Err(Ended::WriteDeadline(self.write_deadline));
+        written.unwrap_or_else(late).map_err(|how| {
             self.end(how.clone());
             LineClosed(self.tap.ended().unwrap_or(how))
         })

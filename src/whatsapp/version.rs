@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wacore::net::{HttpClient, HttpRequest};
 
 use crate::store::{Batch, Store, StoreError, Tree, record};
+use crate::util::within;
 
 /// How long a fetch may take.
 pub(super) const FETCH_DEADLINE: Duration = Duration::from_secs(8);
@@ -66,11 +67,8 @@ impl WebVersion {
                 "user-agent",
                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
             );
-        let response = futures_lite::future::or(http.execute(request), async {
-            async_io::Timer::after(FETCH_DEADLINE).await;
-            Err(anyhow::anyhow!("no answer within {} s", FETCH_DEADLINE.as_secs()))
-        })
-        .await?;
+        let late = || anyhow::anyhow!("no answer within {} s", FETCH_DEADLINE.as_secs());
+        let response = within(FETCH_DEADLINE, http.execute(request)).await.ok_or_else(late)??;
         anyhow::ensure!(
             response.status_code == 200,
             "{SOURCE} answered {}",

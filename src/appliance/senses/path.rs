@@ -13,6 +13,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SmolSocket, SocketAddr};
 
 use super::netlink::{self, Dumped, GROUPS, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE, Snapshot};
+use crate::util::within;
 
 /// A link, its address and its route come one after the other: most of them within this. It is also the shortest time
 /// between two looks.
@@ -85,11 +86,8 @@ impl Watch {
 
 /// The network as it is now.
 async fn look() -> io::Result<Snapshot> {
-    let late = async {
-        Timer::after(ANSWER).await;
-        Err(io::ErrorKind::TimedOut.into())
-    };
-    future::or(ask(), late).await
+    let answer = within(ANSWER, ask()).await;
+    answer.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn ask() -> io::Result<Snapshot> {

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::future;
 use smol::{Executor, Task};
 
 use super::{Session, wall_ms};
 use crate::alert::SessionName;
 use crate::line::{Cause, EndRecord, Input, State};
 use crate::store::{Store, history};
+use crate::util::within;
 
 /// Ends that wait for the disk. Attempts are braked to a few a minute: a disk that is this far behind hangs.
 const WAITING_MAX: usize = 32;
@@ -50,10 +49,7 @@ impl BlackBox {
     pub(super) async fn close(&mut self) {
         self.ends.close();
         if let Some(writer) = self.writer.take() {
-            future::or(writer, async {
-                Timer::after(LAST_WRITES).await;
-            })
-            .await;
+            let _ = within(LAST_WRITES, writer).await;
         }
     }
 }
@@ -159,7 +155,7 @@ mod tests {
         smol::block_on(executor.run(async {
             black_box.keep(end(), None);
             while history::last_end(store.view(), &name).unwrap().is_none() {
-                Timer::after(Duration::from_millis(2)).await;
+                async_io::Timer::after(Duration::from_millis(2)).await;
             }
             let broken = store.update::<(), _>(|_| panic!("on purpose")).await;
             assert!(matches!(broken, Err(StoreError::Poisoned(_))), "{broken:?}");

@@ -233,6 +233,7 @@ const IMPURE: &[&str] = &[
     "async_io",
     "async_channel",
     "rustix",
+    "wall_ms()",
 ];
 
 /// The text up to a module of tests in the same file; the line `mod tests;` alone ends nothing.

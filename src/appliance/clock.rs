@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::outbox::{Now, Timestamp};
-pub(super) use crate::store::last_time::wall_ms;
+pub(super) use crate::util::wall_ms;
 
 pub(super) fn now() -> Now {
     Now {

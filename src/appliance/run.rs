@@ -23,7 +23,7 @@ use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{ControlPlaces, Gateway};
 use crate::outbox::Limits;
 use crate::store::{Store, StoreError, history};
-use crate::util::within;
+use crate::util::{millis, within};
 use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 
@@ -153,7 +153,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         board: BoardStatus {
             name: board.name.to_owned(),
             why: board_why,
-            detection_worst_ms: u64::try_from(board.detection_worst().as_millis()).unwrap_or(u64::MAX),
+            detection_worst_ms: millis(board.detection_worst()),
         },
         schedule: board.schedule(),
         state,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::clock;
 use super::courier::Courier;
@@ -16,6 +16,7 @@ use crate::health::{self, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
 use crate::store::{Store, inbound};
+use crate::util::millis;
 use crate::whatsapp::session::masked;
 use crate::whatsapp::{SessionHandle, SessionView};
 
@@ -187,10 +188,6 @@ fn detail_of(view: &SessionView) -> String {
         State::Waiting { after } => format!("waiting to connect again: {after}"),
         State::Stopped(stop) => stop.advice().to_owned(),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn started() -> (Instant, u64) {

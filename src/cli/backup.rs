@@ -17,7 +17,7 @@ use super::store::failure;
 use super::{Exit, Failure, Global, paths};
 use crate::store::StoreError;
 use crate::store::backup::{Backup, BackupError, Draft, Pending};
-use crate::store::last_time::wall_ms;
+use crate::util::wall_ms;
 
 /// Longer than any backup is read into memory for.
 const FILE_BYTES_MAX: u64 = 1 << 30;

@@ -11,6 +11,7 @@ use crate::board::{
     wakeups_per_minute,
 };
 use crate::config::{Env, load};
+use crate::util::millis;
 
 /// Lists the boards and marks the one in force with the reason. `root` is `/` but in tests. Returns the exit code.
 ///
@@ -77,7 +78,7 @@ fn summary(board: &Board, in_force: bool) -> Value {
         "name": board.name,
         "title": board.title,
         "in_force": in_force,
-        "detection_worst_ms": board.detection_worst().as_millis() as u64,
+        "detection_worst_ms": millis(board.detection_worst()),
     })
 }
 
@@ -85,7 +86,6 @@ fn whole(board: &Board) -> Value {
     let schedule = board.schedule();
     let seen = detection(&schedule);
     let day = daily(&schedule);
-    let ms = |duration: std::time::Duration| duration.as_millis() as u64;
     let numbers: Vec<_> = board
         .numbers()
         .map(|number| {
@@ -97,9 +97,9 @@ fn whole(board: &Board) -> Value {
         "name": board.name,
         "title": board.title,
         "numbers": numbers,
-        "detection_worst_ms": ms(board.detection_worst()),
-        "detection_ms": {"tcp": ms(seen.tcp), "websocket": ms(seen.websocket), "application": ms(seen.application)},
-        "recovery_worst_ms": ms(recovery_worst(&schedule)),
+        "detection_worst_ms": millis(board.detection_worst()),
+        "detection_ms": {"tcp": millis(seen.tcp), "websocket": millis(seen.websocket), "application": millis(seen.application)},
+        "recovery_worst_ms": millis(recovery_worst(&schedule)),
         "messages_per_day_by_layer": {"pings": day.pings, "presences": day.presences, "probes": day.probes},
         "messages_per_day": messages_per_day(&schedule),
         "bytes_per_day": bytes_per_day(&schedule),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Failure;
 pub(super) use crate::gateway::span;
-use crate::store::last_time::wall_ms;
+use crate::util::wall_ms;
 
 /// A line for people, on stderr. If nobody can read it, nobody misses it.
 pub(super) fn say(text: Arguments<'_>) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::util::millis;
+
 /// Lines that are remembered.
 const REMEMBERED_MAX: usize = 16;
 
@@ -90,7 +92,7 @@ impl Cadence {
         let alike = |other: &&Duration| other.abs_diff(held) <= tolerance;
         let times = self.held.iter().rev().take_while(alike).count() as u32;
         (times >= TIMES_MIN).then(|| Flapping {
-            every_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
+            every_ms: millis(held),
             times,
             guess: Guess::of(held),
         })

@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::random::Random;
 use super::record::Ages;
 use super::{Cause, Layer, Reason, Schedule};
+use crate::util::millis;
 
 /// A content probe may be answered by something slower than what answers pings: so many times the ping's deadline.
 pub const PROBE_PATIENCE: u32 = 2;
@@ -472,5 +473,5 @@ impl Liveness {
 }
 
 fn age_ms(now: Instant, at: Instant) -> u64 {
-    u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
+    millis(now.saturating_duration_since(at))
 }

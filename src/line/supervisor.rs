@@ -17,6 +17,7 @@ use super::liveness::{Due, Known, LAST_LOOK, Liveness};
 use super::random::Random;
 use super::record::{Around, EndRecord};
 use super::{Cause, Flapping, Input, Output, Reason, Schedule, State, Stop, Verdict};
+use crate::util::millis;
 
 /// QR codes last 60 s and then 5 × 20 s, a pair code 180 s. The library ends a pairing line by itself; this is for one
 /// that it does not end.
@@ -606,8 +607,4 @@ impl Supervisor {
         self.useful_at = None;
         self.liveness = None;
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Batch, Store, StoreError, Tree, View, prefix, record};
 use crate::alert::SessionName;
 use crate::line::EndRecord;
+use crate::util::millis;
 use v1::EntryV1;
 
 const VERSION: u8 = 1;
@@ -139,7 +140,7 @@ pub async fn line_ended(
     for words in [&mut end.words, &mut end.verdict, &mut end.detail, &mut end.guess] {
         cut(words);
     }
-    let hold_ms = hold.map(|hold| u64::try_from(hold.as_millis()).unwrap_or(u64::MAX));
+    let hold_ms = hold.map(millis);
     let session = session.clone();
     store
         .update(move |view| {

@@ -1,11 +1,9 @@
-//! The time of day, and the last one that was known to be right, so that a board without a battery knows when its clock is
-//! not set.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The last time of day that was known to be right, so that a board without a battery knows when its clock is not set.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Store, StoreError, Tree, record};
+pub(crate) use crate::util::wall_ms;
 
 const KEY: &[u8] = b"last-time";
 const FORMAT: u8 = 1;
@@ -14,12 +12,6 @@ const FORMAT: u8 = 1;
 struct LastTimeV1 {
     /// Unix milliseconds.
     wall_ms: i64,
-}
-
-/// Unix milliseconds for records and people, 0 before 1970; no deadline comes from it.
-pub fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Unix milliseconds, if any were kept.

@@ -2,6 +2,8 @@
 
 mod deadline;
 mod sync;
+mod time;
 
 pub(crate) use deadline::within;
 pub(crate) use sync::lock;
+pub(crate) use time::{millis, wall_ms};

@@ -15,8 +15,8 @@ use super::events::{LineEvent, Sorter};
 use super::timers::Timers;
 use crate::alert::SessionName;
 use crate::store::inbound::{InboundRecord, record_new};
-use crate::store::last_time::wall_ms;
 use crate::store::{Store, StoreError};
+use crate::util::wall_ms;
 
 /// How often a message that found no room on the disk is tried again. It costs nothing while there is none.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

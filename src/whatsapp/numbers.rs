@@ -19,9 +19,8 @@ use whatsapp_rust::{Client, Jid};
 
 use crate::alert::SessionName;
 use crate::store::Store;
-use crate::store::last_time::wall_ms;
 use crate::store::numbers::{NumberRecord, keep, load};
-use crate::util::{lock, within};
+use crate::util::{lock, wall_ms, within};
 
 /// How long an answer is waited for. The message that waits for it has 25 s in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);

@@ -32,7 +32,7 @@ use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervi
 use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
-use crate::store::last_time::wall_ms;
+use crate::util::{millis, wall_ms};
 use black_box::{BlackBox, Held};
 use pairing::Pairing;
 
@@ -639,8 +639,4 @@ impl Session {
 pub fn masked(number: &str) -> String {
     let shown = number.len().saturating_sub(2);
     format!("+{}{}", "•".repeat(shown), &number[shown..])
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

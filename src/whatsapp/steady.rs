@@ -113,7 +113,7 @@ impl Steady {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::last_time::wall_ms;
+    use crate::util::wall_ms;
 
     const SECOND: i64 = 1_000_000_000;
     const HOUR: i64 = 3600 * SECOND;

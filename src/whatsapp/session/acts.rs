@@ -10,7 +10,7 @@ use super::super::{questions, version};
 use super::pairing::Pairing;
 use super::{LETTING_GO, Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
-use crate::store::last_time::wall_ms;
+use crate::util::wall_ms;
 
 impl Session {
     /// Does what the supervisor decided, until it has nothing more to say.

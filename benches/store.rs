@@ -225,8 +225,8 @@ impl Way {
         let (mut batch, mut told) = (Batch::new(), Vec::new());
         while let Some(output) = self.outbox.poll_output() {
             match output {
-                Output::Send { message_id, .. } => sent.push(message_id),
-                Output::Persist { record, happened } => {
+                Output::Send { message, .. } => sent.push(message.id),
+                Output::Persist { record, happened, .. } => {
                     outbox::put(&mut batch, &record).expect("it fits");
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }

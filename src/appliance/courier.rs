@@ -384,18 +384,12 @@ impl Courier {
             match next {
                 Some(Output::Send {
                     session,
-                    seq: _,
-                    recipient,
-                    message_id,
-                    text,
+                    seqs: _,
+                    message,
                     fresh,
                 }) => {
-                    let command = Command::Send {
-                        recipient,
-                        message_id: message_id.clone(),
-                        text,
-                        fresh,
-                    };
+                    let message_id = message.id.clone();
+                    let command = Command::Send { message, fresh };
                     let handed = self
                         .sessions
                         .get(&session)
@@ -406,25 +400,14 @@ impl Courier {
                         self.outbox().handle(clock::now(), failed);
                     }
                 }
-                Some(Output::SendAgain {
-                    session,
-                    recipient,
-                    message_id,
-                    text,
-                    by,
-                }) => {
-                    let again = Again {
-                        recipient,
-                        message_id,
-                        text,
-                        by,
-                    };
+                Some(Output::SendAgain { session, message, by }) => {
+                    let again = Again { message, by };
                     if let Some(handle) = self.sessions.get(&session) {
                         // With too many commands before it, it is not sent: the device asks again.
                         handle.try_command(Command::SendAgain(again));
                     }
                 }
-                Some(Output::Persist { record, happened }) => self.persist_later(record, happened),
+                Some(Output::Persist { record, happened, made }) => self.persist_later(record, happened, made),
                 Some(Output::Forget { seq, key, happened }) => self.forget_later(seq, key, happened),
                 Some(Output::ForgetKey { seq }) => self.forget_key_later(seq),
                 Some(Output::Changed { .. }) => {

@@ -54,7 +54,7 @@ pub fn pair_alone(
     smol::block_on(executor.run(async {
         let running = executor.spawn(task.run());
         let felt = vec![handle.clone()];
-        let _senses = executor.spawn(async move { senses.feel(felt).await });
+        let _senses = executor.spawn(async move { senses.feel(felt, || {}).await });
         let _drain = executor.spawn(async move { while notices.recv().await.is_ok() {} });
         handle
             .command(Command::Pair {

@@ -21,7 +21,7 @@ use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{ControlPlaces, Gateway};
-use crate::outbox::Limits;
+use crate::outbox::{Input, Limits};
 use crate::store::{Store, StoreError, history};
 use crate::util::{millis, within};
 use crate::whatsapp::session::NOTICES_MAX;
@@ -175,7 +175,10 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         ),
         watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
         watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
-        watched("the senses", feel(Arc::clone(&senses), handles.clone())),
+        watched(
+            "the senses",
+            feel(Arc::clone(&senses), handles.clone(), Arc::clone(&courier)),
+        ),
     ];
     let noting_start = executor.spawn(note_start(store.clone()));
     if let Some(limit) = notify::watchdog_limit() {
@@ -298,8 +301,9 @@ type Sessions = (
     async_channel::Receiver<(SessionName, Notice)>,
 );
 
-fn feel(senses: Arc<Senses>, handles: Vec<SessionHandle>) -> Part {
-    Box::pin(async move { senses.feel(handles).await })
+fn feel(senses: Arc<Senses>, handles: Vec<SessionHandle>, courier: Arc<Courier>) -> Part {
+    let clock_stepped = move || courier.input(Input::ClockStepped);
+    Box::pin(async move { senses.feel(handles, clock_stepped).await })
 }
 
 fn make_sessions(

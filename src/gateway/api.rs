@@ -175,6 +175,7 @@ pub struct AlertView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryView {
     pub to: String,
+    /// Of the message that carries the alert; empty while the policy of its route holds it back.
     pub message_id: String,
     pub state: Step,
     pub since_at: u64,
@@ -256,7 +257,10 @@ impl From<&AlertRecord> for AlertView {
                 .iter()
                 .map(|delivery| DeliveryView {
                     to: delivery.recipient.to_string(),
-                    message_id: delivery.message_id.to_string(),
+                    message_id: delivery
+                        .message_id
+                        .as_ref()
+                        .map_or_else(String::new, ToString::to_string),
                     state: delivery.step,
                     since_at: delivery.since.0,
                     attempts: delivery.attempts,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{Fingerprint, KeyRecord};
+use super::policy::Arrival;
 use super::record::{AlertRecord, Delivery, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
@@ -97,20 +98,20 @@ impl Outbox {
             }
             if self.full().is_some() {
                 for seq in accepted.iter().filter_map(Accepted::new_seq) {
-                    self.remove(seq);
+                    self.remove(now, seq);
                 }
                 return Err(self.waiting());
             }
             let seq = self.seq_next;
             let deliveries = to.iter().map(|recipient| Delivery {
                 recipient: recipient.clone(),
-                message_id: (self.draw_id.0)(seq, recipient),
+                message_id: None,
                 step: Step::Accepted,
                 since: now.wall,
                 attempts: 0,
                 note: String::new(),
             });
-            let record = AlertRecord {
+            let mut record = AlertRecord {
                 seq,
                 id,
                 route: route.clone(),
@@ -119,6 +120,15 @@ impl Outbox {
                 alert,
                 deliveries: deliveries.collect(),
             };
+            for index in 0..record.deliveries.len() {
+                match self.policy.arrive(now, &record, index) {
+                    Arrival::AtOnce => {
+                        let delivery = &mut record.deliveries[index];
+                        delivery.message_id = Some((self.draw_id.0)(seq, &delivery.recipient));
+                    }
+                    Arrival::Later => {}
+                }
+            }
             self.insert(now, record, false);
             accepted.push(Accepted::New { seq });
         }
@@ -137,9 +147,10 @@ impl Outbox {
         // In order, so that of two with one key the first keeps it.
         records.sort_by_key(|record| record.seq);
         for record in records {
-            self.remove(record.seq);
+            self.remove(now, record.seq);
             self.insert(now, record, true);
         }
+        self.make_messages();
         self.expire(now);
     }
 
@@ -155,6 +166,16 @@ impl Outbox {
             if entry.record.session != *session || deliveries.len() < 2 || !deliveries.iter().all(untried) {
                 continue;
             }
+            // The disk is about to say that a message carries it.
+            let made = |delivery: &Delivery| {
+                delivery
+                    .message_id
+                    .as_ref()
+                    .is_some_and(|id| self.unwritten.contains_key(id))
+            };
+            if deliveries.iter().any(made) {
+                continue;
+            }
             let mut names = BTreeSet::new();
             let mut record = entry.record.clone();
             record
@@ -164,11 +185,12 @@ impl Outbox {
                 continue;
             }
             let durable = entry.durable;
-            let happened = self.dirty.remove(&seq).unwrap_or_default();
-            self.remove(seq);
+            let dirty = self.dirty.remove(&seq).unwrap_or_default();
+            self.remove(now, seq);
             self.insert(now, record, durable);
-            self.dirty.insert(seq, happened);
+            self.dirty.insert(seq, dirty);
         }
+        self.make_messages();
     }
 
     /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that could

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::history::Happened;
 use super::keys::KeyRecord;
+use super::message::Message;
 use super::record::{AlertRecord, MessageId, Step, Timestamp};
 use crate::alert::{Recipient, SessionName};
 
@@ -22,6 +23,8 @@ pub struct Now {
 pub enum Input {
     /// The record of this accepted alert has reached the disk: it may be sent, and its sender may be told.
     Durable { seq: u64 },
+    /// The record of this alert has reached the disk with the id of a message that was [made](Output::Persist::made) later.
+    MessageDurable { message_id: MessageId, seq: u64 },
     /// The disk refused the record: forget the alert wholly; its number is not used again.
     NotDurable { seq: u64 },
     /// Logged in: messages can be sent.
@@ -70,6 +73,9 @@ pub enum Input {
     /// Somebody has written to the account, or has given it leave to write: what was held until then may go. `from` are all
     /// their names.
     Heard { session: SessionName, from: Vec<Recipient> },
+    /// The wall clock was set; the time that comes with this is the new one. Deadlines of ours do not move, those of policies
+    /// that speak of the time of day do.
+    ClockStepped,
 }
 
 /// Why a send came to nothing.
@@ -97,32 +103,30 @@ pub enum ReceiptKind {
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Send `text` to `recipient` under `message_id`. Leased until acked, failed, or the session goes down.
+    /// Send `message`, which carries the alerts `seqs`. Leased until acked, failed, or the session goes down.
     Send {
         session: SessionName,
-        seq: u64,
-        recipient: Recipient,
-        message_id: MessageId,
-        text: String,
+        seqs: Vec<u64>,
+        message: Message,
         /// Ask the server anew for all that is known of the recipient before: it may be out of date, and the message was
         /// refused.
         fresh: bool,
     },
-    /// Send `text` once more under `message_id`, to the device `by` alone. Nothing follows from it: a device that cannot read
-    /// this either asks again.
+    /// Send `message` once more, to the device `by` alone. Nothing follows from it: a device that cannot read this either asks
+    /// again.
     SendAgain {
         session: SessionName,
-        recipient: Recipient,
-        message_id: MessageId,
-        text: String,
+        message: Message,
         by: String,
     },
     /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
     /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it is
-    /// empty when only a note has changed.
+    /// empty when only a note has changed. For each message of `made` somebody waits: say [`Input::MessageDurable`] when it is
+    /// on disk.
     Persist {
         record: AlertRecord,
         happened: Vec<Happened>,
+        made: Vec<MessageId>,
     },
     /// For those who wait on an alert. Intermediate steps may be skipped.
     Changed { id: String, step: Step },
@@ -148,6 +152,8 @@ pub enum Reason {
     Retry { seq: u64 },
     /// This alert has been kept long enough.
     KeepEnds { seq: u64 },
+    /// The policy of its route has held this alert back, and perhaps others, for long enough.
+    HeldEnds { seq: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -156,6 +162,7 @@ impl fmt::Display for Reason {
             Self::Ack { seq } => write!(f, "the server's ack for alert {seq} is due"),
             Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
             Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
+            Self::HeldEnds { seq } => write!(f, "alert {seq} is held back no longer"),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::history::{Happened, Happening};
-use super::record::{AlertRecord, Step, Timestamp};
-use super::{Now, Outbox, Output};
+use super::record::{AlertRecord, MessageId, Step, Timestamp};
+use super::{Now, Outbox, Output, policy};
 
 /// One alert with what only this process knows of it.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Entry {
 }
 
 impl Outbox {
-    /// Puts a record under every index. Its deliveries that still have to go get in line.
+    /// Puts a record under every index. Its deliveries that still have to go get in line. Forgets nothing.
     pub(super) fn insert(&mut self, now: Now, record: AlertRecord, durable: bool) {
         let seq = record.seq;
         self.seq_next = self.seq_next.max(seq.saturating_add(1));
@@ -72,15 +72,11 @@ impl Outbox {
             self.index_key(now, (record.route.clone(), key), seq);
         }
         self.by_id.insert(record.id.clone(), seq);
-        let line = self.lines.entry(record.session.clone()).or_default();
-        for (index, delivery) in record.deliveries.iter().enumerate() {
-            let leg = super::Leg { seq, index };
-            self.by_message.insert(delivery.message_id.clone(), leg);
-            self.counts[delivery.step as usize] += 1;
-            if delivery.step == Step::Accepted {
-                line.enqueue(&delivery.recipient, leg, durable);
-            }
-        }
+        self.lines.entry(record.session.clone()).or_default();
+        let deliveries = record.deliveries.iter().enumerate();
+        let deliveries: Vec<(super::Leg, Step, Option<MessageId>)> = deliveries
+            .map(|(index, delivery)| (super::Leg { seq, index }, delivery.step, delivery.message_id.clone()))
+            .collect();
         let bytes = size_of(&record);
         let entry = Entry {
             record,
@@ -92,7 +88,21 @@ impl Outbox {
         self.pending.insert(seq);
         self.pending_bytes += bytes;
         self.entries.insert(seq, entry);
-        self.settle(now, seq);
+        for (leg, step, message_id) in deliveries {
+            self.counts[step as usize] += 1;
+            match message_id {
+                Some(message_id) => {
+                    self.attach(&message_id, leg);
+                    // One that came before it, and was through, may not be now.
+                    for carried in self.legs_of(&message_id) {
+                        self.place(now, carried.seq);
+                    }
+                }
+                None if step == Step::Accepted && durable => self.wait(now, leg),
+                None => {}
+            }
+        }
+        self.place(now, seq);
     }
 
     /// The first alert with a key keeps it while it counts.
@@ -108,15 +118,25 @@ impl Outbox {
 
     /// Moves an alert between pending and kept as its deliveries now stand, and forgets what is then too much.
     pub(super) fn settle(&mut self, now: Now, seq: u64) {
+        self.place(now, seq);
+        self.trim(now);
+    }
+
+    /// Whether something of it is still to be sent: a delivery of its own, or another's by a message that carries both. Such a
+    /// message must go out again as it was, and so nothing of it may be forgotten.
+    fn waits(&self, record: &AlertRecord) -> bool {
+        record.deliveries.iter().any(|delivery| {
+            let message = delivery.message_id.as_ref();
+            delivery.step == Step::Accepted || message.is_some_and(|id| self.waiting_leg(id).is_some())
+        })
+    }
+
+    fn place(&mut self, now: Now, seq: u64) {
         let keep = self.limits.keep;
+        let waits = self.entries.get(&seq).is_some_and(|entry| self.waits(&entry.record));
         let Some(entry) = self.entries.get_mut(&seq) else {
             return;
         };
-        let waits = entry
-            .record
-            .deliveries
-            .iter()
-            .any(|delivery| delivery.step == Step::Accepted);
         match (waits, entry.keep_until) {
             (true, Some(until)) => {
                 entry.keep_until = None;
@@ -137,7 +157,6 @@ impl Outbox {
             }
             (true, None) | (false, Some(_)) => {}
         }
-        self.trim(now);
     }
 
     /// Forgets the settled alerts that are over a limit, those first that would be forgotten first anyway.
@@ -154,11 +173,11 @@ impl Outbox {
     /// its sender's next try is not sent again.
     fn forget(&mut self, now: Now, seq: u64) {
         // What was not fetched yet has happened all the same.
-        let mut happened = self.dirty.remove(&seq).unwrap_or_default();
+        let mut happened = self.dirty.remove(&seq).unwrap_or_default().happened;
         let record = self.entries.get(&seq).map(|entry| &entry.record);
         happened.extend(record.map(|record| Happened::to_all(record, now.wall, Happening::Forgotten)));
         let kept = self.key_of(now, seq);
-        self.remove(seq);
+        self.remove(now, seq);
         let key = kept.as_ref().map(|(key, _)| key.clone());
         self.outputs.push_back(Output::Forget { seq, key, happened });
         if let Some((key, until)) = kept {
@@ -178,7 +197,18 @@ impl Outbox {
     }
 
     /// Takes an alert out of every index.
-    pub(super) fn remove(&mut self, seq: u64) {
+    pub(super) fn remove(&mut self, now: Now, seq: u64) {
+        let Some(entry) = self.entries.get(&seq) else { return };
+        let messages = entry.record.deliveries.iter().enumerate();
+        let messages: Vec<(super::Leg, Option<MessageId>)> = messages
+            .map(|(index, delivery)| (super::Leg { seq, index }, delivery.message_id.clone()))
+            .collect();
+        for (delivery, message_id) in messages {
+            match message_id {
+                Some(message_id) => self.detach(&message_id, delivery),
+                None => self.policy.handle(now, policy::Input::Gone { delivery }),
+            }
+        }
         let Some(entry) = self.entries.remove(&seq) else { return };
         let record = &entry.record;
         if let Some(until) = entry.keep_until {
@@ -197,15 +227,8 @@ impl Outbox {
                 self.by_key.remove(&key);
             }
         }
-        for (index, delivery) in record.deliveries.iter().enumerate() {
-            let leg = super::Leg { seq, index };
+        for delivery in &record.deliveries {
             self.counts[delivery.step as usize] -= 1;
-            if self.by_message.get(&delivery.message_id) == Some(&leg) {
-                self.by_message.remove(&delivery.message_id);
-            }
-            if let Some(line) = self.lines.get_mut(&record.session) {
-                line.remove(&delivery.recipient, leg);
-            }
         }
         self.dirty.remove(&seq);
         self.changed.remove(&seq);

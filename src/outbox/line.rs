@@ -28,6 +28,15 @@ pub(super) enum Pause {
     Hold(Hold),
 }
 
+/// How a leg gets in line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind all of a lower number. While its lane pauses, it waits too.
+    Behind,
+    /// A person wants it sent now: what paused its lane is over.
+    ByHand,
+}
+
 /// Whether a leg has to go out with all that is known of its recipient asked anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fresh {
@@ -106,8 +115,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Puts a leg in line behind all of a lower number.
-    pub fn enqueue(&mut self, recipient: &Recipient, leg: Leg, durable: bool) {
+    /// Puts a leg in line, or makes one that is there durable.
+    pub fn enqueue(&mut self, recipient: &Recipient, leg: Leg, durable: bool, place: Place) {
         let lane = self.lanes.entry(recipient.clone()).or_insert_with(|| Lane {
             queue: BTreeMap::new(),
             phase: Phase::Idle,
@@ -118,16 +127,18 @@ impl Line {
             heard_at: None,
         });
         lane.queue.insert(leg, durable);
-        self.refresh(recipient);
-    }
-
-    /// Allows a leg to be sent.
-    pub fn durable(&mut self, recipient: &Recipient, leg: Leg) {
-        let waiting = self.lanes.get_mut(recipient).and_then(|lane| lane.queue.get_mut(&leg));
-        if let Some(durable) = waiting {
-            *durable = true;
-            self.refresh(recipient);
+        if let Phase::Paused {
+            leg: paused,
+            until,
+            pause,
+        } = lane.phase
+            && place == Place::Behind
+            && durable
+            && leg < paused
+        {
+            self.set_phase(recipient, Phase::Paused { leg, until, pause });
         }
+        self.refresh(recipient);
     }
 
     /// Takes a leg out: it is sent, or refused for good. The next one may go.

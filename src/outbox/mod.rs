@@ -9,7 +9,8 @@
 //!
 //! - Nothing is sent before the shell has said [`Input::Durable`]. An alert that could not be made durable
 //!   ([`Input::NotDurable`]) was never there.
-//! - The message id of a delivery never changes, however often it is sent.
+//! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent.
+//! - An alert is durable before it has a message, or with it; a message is sent when the disk knows its id.
 //! - To one recipient of one session alerts go out in the order of acceptance, the next one only after the server has
 //!   acknowledged (or for good refused) the one before. Recipients do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
@@ -17,7 +18,8 @@
 //! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery, and that only
 //!   after one more try with all that is known of the recipient asked anew.
 //!
-//! Deliberately absent: the text of a delivery (rendered when it is leased), the disk, and any wall-clock deadline.
+//! Deliberately absent: the content of a message (made by the policy each time that it goes out, so that what waits is in
+//! memory once), the disk, and any wall-clock deadline but a policy's.
 
 mod accept;
 mod history;
@@ -26,6 +28,8 @@ mod keep;
 mod keys;
 mod limits;
 mod line;
+mod message;
+mod policy;
 mod record;
 mod refusal;
 mod steps;
@@ -38,6 +42,7 @@ pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
+pub use message::{Content, Message};
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 pub use refusal::Hold;
 
@@ -48,6 +53,16 @@ use crate::alert::{Recipient, RouteName, SessionName};
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
+use message::Carried;
+use policy::{AtOnce, Policy};
+
+/// What has come about with an alert since its record was last handed out to be written.
+#[derive(Debug, Default)]
+struct Dirty {
+    happened: Vec<Happened>,
+    /// Messages that were made.
+    made: Vec<MessageId>,
+}
 
 /// Where the ids of messages come from. They are random, and randomness is the shell's.
 struct DrawId(Box<dyn Draw>);
@@ -73,7 +88,10 @@ pub struct Outbox {
     seq_next: u64,
     entries: BTreeMap<u64, Entry>,
     by_id: BTreeMap<String, u64>,
-    by_message: BTreeMap<MessageId, Leg>,
+    messages: BTreeMap<MessageId, Carried>,
+    /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on disk yet.
+    unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
+    policy: Box<dyn Policy>,
     by_key: BTreeMap<(RouteName, String), u64>,
     /// Alerts with a delivery still to be sent, those not yet durable included.
     pending: BTreeSet<u64>,
@@ -84,8 +102,8 @@ pub struct Outbox {
     counts: [u64; 5],
     lines: BTreeMap<SessionName, Line>,
     outputs: VecDeque<Output>,
-    /// Records to write, each with what happened to it since it was last written. A slow shell gets the latest once.
-    dirty: BTreeMap<u64, Vec<Happened>>,
+    /// Records to write. A slow shell gets the latest once.
+    dirty: BTreeMap<u64, Dirty>,
     /// Steps to tell. A set, for the same reason.
     changed: BTreeSet<u64>,
 }
@@ -102,7 +120,9 @@ impl Outbox {
             seq_next: 1,
             entries: BTreeMap::new(),
             by_id: BTreeMap::new(),
-            by_message: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            policy: Box::new(AtOnce::default()),
             by_key: BTreeMap::new(),
             pending: BTreeSet::new(),
             pending_bytes: 0,
@@ -128,9 +148,9 @@ impl Outbox {
                 step: record.step(),
             });
         }
-        let (seq, happened) = self.dirty.pop_first()?;
+        let (seq, Dirty { happened, made }) = self.dirty.pop_first()?;
         let record = self.entries.get(&seq)?.record.clone();
-        Some(Output::Persist { record, happened })
+        Some(Output::Persist { record, happened, made })
     }
 
     /// The alert that senders know as `id`. One that is not durable yet is not shown to anybody.

@@ -13,8 +13,8 @@ pub(super) const NOTE_CHARS_MAX: usize = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
-/// The WhatsApp message id of one delivery, chosen when the alert is accepted and never changed: a message sent again
-/// under the same id is shown once by the real apps.
+/// The WhatsApp id of a message, drawn when the message is made and never changed: a message sent again under the same id is
+/// shown once by the real apps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub String);
 
@@ -56,7 +56,8 @@ impl fmt::Display for Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub recipient: Recipient,
-    pub message_id: MessageId,
+    /// Of the message that makes it; it never changes. `None` while the policy of the route holds the alert back.
+    pub message_id: Option<MessageId>,
     pub step: Step,
     /// When `step` was reached.
     pub since: Timestamp,

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
-use super::line::{Leg, Pause};
+use super::line::{Leg, Pause, Place};
+use super::message::{self, Carried, Message};
 use super::record::{AlertRecord, NOTE_CHARS_MAX, Step};
 use super::refusal::{self, Hold, Judgement, Refused};
-use super::{MessageId, Now, Outbox};
-use crate::alert::{Recipient, SessionName, render};
+use super::{MessageId, Now, Outbox, policy};
+use crate::alert::{Recipient, SessionName};
 
 /// The longest pause that the server can ask for by name. A wrong number of its must not silence a recipient for days.
 const BACKOFF_MAX: Duration = Duration::from_secs(60 * 60);
@@ -26,8 +27,9 @@ impl Outbox {
     /// Takes one input in. What it leads to is fetched with [`poll_output`](Self::poll_output).
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Durable { seq } => self.on_durable(seq),
-            Input::NotDurable { seq } => self.on_not_durable(seq),
+            Input::Durable { seq } => self.on_durable(now, seq),
+            Input::NotDurable { seq } => self.on_not_durable(now, seq),
+            Input::MessageDurable { message_id, seq } => self.on_message_durable(&message_id, seq),
             Input::SessionUp(session) => self.lines.entry(session).or_default().up(),
             Input::SessionDown(session) => self.on_down(&session),
             // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and gets
@@ -35,7 +37,7 @@ impl Outbox {
             Input::Asking { message_id } => self.on_asking(now, &message_id),
             Input::Written { message_id } => self.on_written(now, &message_id),
             Input::Incomplete { message_id, words } => {
-                if let Some(leg) = self.by_message.get(&message_id).copied() {
+                for leg in self.legs_of(&message_id) {
                     self.note(leg, &words);
                 }
             }
@@ -62,7 +64,9 @@ impl Outbox {
                 from,
                 by,
             } => self.on_asked_again(&session, &message_id, &from, by),
+            Input::ClockStepped => self.policy.handle(now, policy::Input::ClockStepped),
         }
+        self.make_messages();
         self.fill(now);
     }
 
@@ -88,85 +92,120 @@ impl Outbox {
     /// What is not sent yet, or failed, has its own way.
     fn on_asked_again(&mut self, session: &SessionName, message_id: &MessageId, from: &[Recipient], by: String) {
         let may_ask = self.is_to_any(message_id, from) || from.contains(&Recipient::Me);
-        let Some(leg) = self.leg_of(session, message_id).filter(|_| may_ask) else {
+        if !may_ask || self.leg_of(session, message_id).is_none() {
             return;
-        };
-        let Some(entry) = self.entries.get(&leg.seq) else {
-            return;
-        };
-        let Some(delivery) = entry.record.deliveries.get(leg.index) else {
-            return;
-        };
-        match delivery.step {
-            Step::Sent | Step::Delivered | Step::Read => self.outputs.push_back(Output::SendAgain {
-                session: session.clone(),
-                recipient: delivery.recipient.clone(),
-                message_id: message_id.clone(),
-                text: render::text(&entry.record.alert),
-                by,
-            }),
-            Step::Accepted | Step::Failed => {}
         }
+        let Some(carried) = self.messages.get(message_id) else {
+            return;
+        };
+        let has_gone_out = carried.all().any(|leg| match self.step_of(leg) {
+            Some(Step::Sent | Step::Delivered | Step::Read) => true,
+            Some(Step::Accepted | Step::Failed) | None => false,
+        });
+        let Some(recipient) = self.recipient_of(carried.first()).filter(|_| has_gone_out) else {
+            return;
+        };
+        let message = Message {
+            id: message_id.clone(),
+            recipient: recipient.clone(),
+            content: message::content(&self.entries, &*self.policy, carried),
+        };
+        self.outputs.push_back(Output::SendAgain {
+            session: session.clone(),
+            message,
+            by,
+        });
     }
 
     fn on_asking(&mut self, now: Now, message_id: &MessageId) {
         let (ack_by, asking_max) = (now.mono + self.limits.ack, self.limits.asking_max);
-        if let Some(leg) = self.by_message.get(message_id).copied() {
+        if let Some(leg) = self.first_of(message_id) {
             self.on_line(leg, |line, recipient| line.asking(recipient, leg, ack_by, asking_max));
         }
     }
 
     fn on_written(&mut self, now: Now, message_id: &MessageId) {
         let ack_by = now.mono + self.limits.ack;
-        if let Some(leg) = self.by_message.get(message_id).copied() {
+        if let Some(leg) = self.first_of(message_id) {
             self.on_line(leg, |line, recipient| line.written(recipient, leg, now.mono, ack_by));
         }
     }
 
     /// Whether the message goes to one of `names`. A route may name the account itself by its number.
     fn is_to_any(&self, message_id: &MessageId, names: &[Recipient]) -> bool {
-        let delivery = self.by_message.get(message_id).and_then(|leg| {
-            let entry = self.entries.get(&leg.seq)?;
-            entry.record.deliveries.get(leg.index)
-        });
-        delivery.is_some_and(|delivery| names.contains(&delivery.recipient))
+        let recipient = self.first_of(message_id).and_then(|leg| self.recipient_of(leg));
+        recipient.is_some_and(|recipient| names.contains(recipient))
     }
 
-    /// Sends a failed alert again under the same message ids; for one that waits out a pause, now. What is under way is
-    /// left alone.
+    /// Sends a failed alert again under the same message ids, with all that the messages carry; for one that waits out a pause,
+    /// now. What is under way, or held back by a policy, is left alone.
     ///
     /// # Errors
     /// The id is not known, or everything is sent.
     pub fn retry(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "retry", |step| matches!(step, Step::Accepted | Step::Failed))?;
         for leg in self.legs_at(seq, Step::Failed) {
-            self.set_step(now, leg, Happening::Retried, "");
+            match self.message_of(leg).cloned() {
+                Some(message_id) => {
+                    for leg in self.legs_of(&message_id) {
+                        if self.step_of(leg) == Some(Step::Failed) {
+                            self.set_step(now, leg, Happening::Retried, "");
+                            self.settle(now, leg.seq);
+                        }
+                    }
+                    self.enqueue(&message_id, Place::ByHand);
+                }
+                None => {
+                    self.set_step(now, leg, Happening::Retried, "");
+                    self.settle(now, seq);
+                    self.wait(now, leg);
+                }
+            }
         }
         for leg in self.legs_at(seq, Step::Accepted) {
-            self.on_line(leg, |line, recipient| line.hurry(recipient, leg));
+            if let Some(first) = self.message_of(leg).and_then(|id| self.first_of(id)) {
+                self.on_line(first, |line, recipient| line.hurry(recipient, first));
+            }
         }
-        self.settle(now, seq);
+        self.make_messages();
         self.fill(now);
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
 
-    /// Gives up what is not yet acked. A message that is under way may arrive all the same, and is then shown as sent.
+    /// Gives up what is not yet acked. A message that is under way may arrive all the same, and is then shown as sent; one that
+    /// carries other alerts too goes out as it is.
     ///
     /// # Errors
     /// The id is not known, or nothing of it waits.
     pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
         for leg in self.legs_at(seq, Step::Accepted) {
-            let note = match self.attempts(leg) {
-                0 => "dropped by hand",
-                _ => "dropped by hand, but it may have gone out before",
+            let message_id = self.message_of(leg).cloned();
+            let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.legs_of(id));
+            let is_shared = |other: &Leg| *other != leg && self.step_of(*other) == Some(Step::Accepted);
+            let shared = carried.iter().any(is_shared);
+            let note = match (shared, self.attempts(leg)) {
+                (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
+                (false, 0) => "dropped by hand",
+                (false, _) => "dropped by hand, but it may have gone out before",
             };
             self.set_step(now, leg, Happening::Dropped, note);
+            match (message_id, carried.first()) {
+                (Some(message_id), Some(&first)) if !shared => {
+                    self.on_line(first, |line, recipient| line.give_up(recipient, first));
+                    self.settle_message(now, &message_id);
+                    self.cancel_sends(
+                        |output| matches!(output, Output::Send { message, .. } if message.id == message_id),
+                    );
+                }
+                (Some(_), _) => {}
+                (None, _) => self.policy.handle(now, policy::Input::Gone { delivery: leg }),
+            }
         }
-        self.cancel_sends(|output| matches!(output, Output::Send { seq: queued, .. } if *queued == seq));
         self.settle(now, seq);
+        self.make_messages();
         self.fill(now);
-        // It was settled just now, so only the byte limit could have forgotten it already.
+        // It was settled just now at the earliest, so only the byte limit could have forgotten it already.
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
 
@@ -178,19 +217,24 @@ impl Outbox {
         delivery.map_or(0, |delivery| delivery.attempts)
     }
 
-    fn on_durable(&mut self, seq: u64) {
+    fn on_durable(&mut self, now: Now, seq: u64) {
         let Some(entry) = self.entries.get_mut(&seq) else {
             return;
         };
-        entry.durable = true;
+        if std::mem::replace(&mut entry.durable, true) {
+            return;
+        }
         for leg in self.legs_at(seq, Step::Accepted) {
-            self.on_line(leg, |line, recipient| line.durable(recipient, leg));
+            match self.message_of(leg).cloned() {
+                Some(message_id) => self.enqueue(&message_id, Place::Behind),
+                None => self.wait(now, leg),
+            }
         }
     }
 
-    fn on_not_durable(&mut self, seq: u64) {
+    fn on_not_durable(&mut self, now: Now, seq: u64) {
         if self.entries.get(&seq).is_some_and(|entry| !entry.durable) {
-            self.remove(seq);
+            self.remove(now, seq);
         }
     }
 
@@ -224,14 +268,10 @@ impl Outbox {
 
     fn on_send_failed(&mut self, now: Now, message_id: &MessageId, failure: SendFailure) {
         match failure {
-            SendFailure::Path(words) => {
-                if let Some(leg) = self.by_message.get(message_id).copied() {
-                    self.pause(now, leg, &words, Pause::Path);
-                }
-            }
+            SendFailure::Path(words) => self.pause(now, message_id, &words, Pause::Path),
             SendFailure::Permanent(words) => {
-                if let Some(leg) = self.waiting_leg(message_id) {
-                    self.fail(now, leg, &words);
+                if self.waiting_leg(message_id).is_some() {
+                    self.fail(now, message_id, &words);
                 }
             }
             SendFailure::Refused { code, backoff } => {
@@ -249,17 +289,20 @@ impl Outbox {
 
     /// An ack or a receipt: the message has come at least as far as `proof` says, whatever was thought of it before.
     fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, proof: Happening) {
-        let Some(leg) = self.leg_of(session, message_id) else {
+        let Some(first) = self.leg_of(session, message_id) else {
             return;
         };
         if let Some(line) = self.lines.get_mut(session) {
             line.forgive();
         }
-        let known = self.step_of(leg);
-        if known.is_some_and(|known| Some(known) < proof.step() || known == Step::Failed) {
-            self.set_step(now, leg, proof, "");
-            self.settle(now, leg.seq);
+        for leg in self.legs_of(message_id) {
+            let known = self.step_of(leg);
+            if known.is_some_and(|known| Some(known) < proof.step() || known == Step::Failed) {
+                self.set_step(now, leg, proof, "");
+            }
         }
+        self.on_line(first, |line, recipient| line.remove(recipient, first));
+        self.settle_message(now, message_id);
     }
 
     fn on_refused(&mut self, now: Now, message_id: &MessageId, refusal: Refusal) {
@@ -283,38 +326,60 @@ impl Outbox {
         match judgement {
             Judgement::Final => {
                 if self.on_line(leg, |line, recipient| line.is_final(recipient, leg)) == Some(true) {
-                    self.fail(now, leg, &note);
+                    self.fail(now, message_id, &note);
                 } else {
-                    self.pause(now, leg, &note, pause);
+                    self.pause(now, message_id, &note, pause);
                 }
             }
-            Judgement::Passing => self.pause(now, leg, &note, pause),
+            Judgement::Passing => self.pause(now, message_id, &note, pause),
             Judgement::Unknown => {
                 self.on_line(leg, |line, recipient| line.try_fresh_once(recipient, leg));
-                self.pause(now, leg, &note, pause);
+                self.pause(now, message_id, &note, pause);
             }
-            Judgement::Hold(hold) => self.hold(now, leg, &note, hold, (refused, backoff)),
+            Judgement::Hold(hold) => self.hold(now, message_id, &note, hold, (refused, backoff)),
         }
     }
 
-    fn fail(&mut self, now: Now, leg: Leg, note: &str) {
-        self.set_step(now, leg, Happening::Failed, note);
-        self.settle(now, leg.seq);
+    fn fail(&mut self, now: Now, message_id: &MessageId, note: &str) {
+        for leg in self.legs_of(message_id) {
+            if self.step_of(leg) == Some(Step::Accepted) {
+                self.set_step(now, leg, Happening::Failed, note);
+            }
+        }
+        if let Some(first) = self.first_of(message_id) {
+            self.on_line(first, |line, recipient| line.remove(recipient, first));
+        }
+        self.settle_message(now, message_id);
+    }
+
+    fn settle_message(&mut self, now: Now, message_id: &MessageId) {
+        for leg in self.legs_of(message_id) {
+            self.settle(now, leg.seq);
+        }
     }
 
     /// Ends a lease with a pause. Late words about a lease that is over change nothing.
-    pub(super) fn pause(&mut self, now: Now, leg: Leg, note: &str, pause: Pause) {
+    pub(super) fn pause(&mut self, now: Now, message_id: &MessageId, note: &str, pause: Pause) {
+        let Some(leg) = self.first_of(message_id) else { return };
         let flying = self.on_line(leg, |line, recipient| {
             line.is_flying(recipient, leg).then(|| line.count_failure(recipient))
         });
         let Some(Some(failures)) = flying else { return };
         let until = now.mono + self.backoff(failures);
         self.on_line(leg, |line, recipient| line.pause(recipient, leg, until, pause));
-        self.note(leg, note);
+        self.note_waiting(message_id, note);
     }
 
     /// Ends a lease with the long pause that the server's word asks for.
-    fn hold(&mut self, now: Now, leg: Leg, note: &str, hold: Hold, (refused, backoff): (Refused, Duration)) {
+    fn hold(
+        &mut self,
+        now: Now,
+        message_id: &MessageId,
+        note: &str,
+        hold: Hold,
+        (refused, backoff): (Refused, Duration),
+    ) {
+        let Some(leg) = self.first_of(message_id) else { return };
         let opened = self.limits.opened;
         let counted = self.on_line(leg, |line, recipient| {
             let opened = hold.ends_when_they_write() && line.has_heard(recipient, now.mono, opened);
@@ -327,9 +392,9 @@ impl Outbox {
                 self.on_line(leg, |line, recipient| {
                     line.pause(recipient, leg, until, Pause::Hold(hold))
                 });
-                self.note(leg, note);
+                self.note_waiting(message_id, note);
             }
-            Some(None) => self.pause(now, leg, note, Pause::Server),
+            Some(None) => self.pause(now, message_id, note, Pause::Server),
             None => {}
         }
     }
@@ -338,29 +403,38 @@ impl Outbox {
     pub(super) fn fill(&mut self, now: Now) {
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
         for (session, line) in &mut self.lines {
-            while let Some((recipient, leg, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {
-                let Some(entry) = self.entries.get_mut(&leg.seq) else {
+            while let Some((recipient, first, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {
+                let delivery = self.entries.get(&first.seq);
+                let delivery = delivery.and_then(|entry| entry.record.deliveries.get(first.index));
+                let Some(id) = delivery.and_then(|delivery| delivery.message_id.clone()) else {
                     continue;
                 };
-                let text = render::text(&entry.record.alert);
-                let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+                let Some(carried) = self.messages.get(&id) else {
                     continue;
                 };
-                // Not worth a write of its own: it goes to the disk with the next step.
-                delivery.attempts = delivery.attempts.saturating_add(1);
+                for leg in carried.all() {
+                    let entry = self.entries.get_mut(&leg.seq);
+                    if let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) {
+                        // Not worth a write of its own: it goes to the disk with the next step.
+                        delivery.attempts = delivery.attempts.saturating_add(1);
+                    }
+                }
                 self.outputs.push_back(Output::Send {
                     session: session.clone(),
-                    seq: leg.seq,
-                    recipient,
-                    message_id: delivery.message_id.clone(),
-                    text,
+                    seqs: carried.all().map(|leg| leg.seq).collect(),
+                    message: Message {
+                        content: message::content(&self.entries, &*self.policy, carried),
+                        id,
+                        recipient,
+                    },
                     fresh,
                 });
             }
         }
     }
 
-    /// The one place where a step changes. The caller settles the alert afterwards.
+    /// The one place where a step changes. The caller puts the message in line or takes it out, and settles the alert
+    /// afterwards.
     fn set_step(&mut self, now: Now, leg: Leg, what: Happening, note: &str) {
         let Some(step) = what.step() else { return };
         let Some(entry) = self.entries.get_mut(&leg.seq) else {
@@ -378,18 +452,18 @@ impl Outbox {
         if !keeps_note {
             delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
         }
-        if let Some(line) = self.lines.get_mut(&entry.record.session) {
-            match what {
-                Happening::Accepted | Happening::Retried => line.enqueue(&delivery.recipient, leg, entry.durable),
-                Happening::Dropped => line.give_up(&delivery.recipient, leg),
-                Happening::Sent | Happening::Delivered | Happening::Read | Happening::Failed | Happening::Forgotten => {
-                    line.remove(&delivery.recipient, leg)
-                }
+        let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
+        self.dirty.entry(leg.seq).or_default().happened.push(happened);
+        self.changed.insert(leg.seq);
+    }
+
+    /// [`note`](Self::note) for all that the message carries and that waits.
+    fn note_waiting(&mut self, message_id: &MessageId, note: &str) {
+        for leg in self.legs_of(message_id) {
+            if self.step_of(leg) == Some(Step::Accepted) {
+                self.note(leg, note);
             }
         }
-        let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
-        self.dirty.entry(leg.seq).or_default().push(happened);
-        self.changed.insert(leg.seq);
     }
 
     /// Keeps the last refusal. The same words again are not worth a write.
@@ -433,23 +507,33 @@ impl Outbox {
         at.map(|(index, _)| Leg { seq, index }).collect()
     }
 
-    fn step_of(&self, leg: Leg) -> Option<Step> {
+    pub(super) fn step_of(&self, leg: Leg) -> Option<Step> {
         Some(self.entries.get(&leg.seq)?.record.deliveries.get(leg.index)?.step)
     }
 
-    /// The delivery with this message id, while it still has to be sent.
-    fn waiting_leg(&self, message_id: &MessageId) -> Option<Leg> {
-        let leg = self.by_message.get(message_id).copied()?;
-        (self.step_of(leg) == Some(Step::Accepted)).then_some(leg)
+    /// The first delivery of this message, which stands for it in the queue.
+    pub(super) fn first_of(&self, message_id: &MessageId) -> Option<Leg> {
+        self.messages.get(message_id).map(Carried::first)
     }
 
-    /// The delivery with this message id, if it belongs to this session: two accounts must not ack for each other.
+    /// The first delivery of this message, while it still has to be sent.
+    pub(super) fn waiting_leg(&self, message_id: &MessageId) -> Option<Leg> {
+        let carried = self.messages.get(message_id)?;
+        let waits = carried.all().any(|leg| self.step_of(leg) == Some(Step::Accepted));
+        waits.then_some(carried.first())
+    }
+
+    /// The first delivery of this message, if it belongs to this session: two accounts must not ack for each other.
     fn leg_of(&self, session: &SessionName, message_id: &MessageId) -> Option<Leg> {
-        let leg = self.by_message.get(message_id).copied()?;
+        let leg = self.first_of(message_id)?;
         (self.entries.get(&leg.seq)?.record.session == *session).then_some(leg)
     }
 
-    fn on_line<T>(&mut self, leg: Leg, act: impl FnOnce(&mut super::Line, &crate::alert::Recipient) -> T) -> Option<T> {
+    pub(super) fn on_line<T>(
+        &mut self,
+        leg: Leg,
+        act: impl FnOnce(&mut super::Line, &crate::alert::Recipient) -> T,
+    ) -> Option<T> {
         let record = &self.entries.get(&leg.seq)?.record;
         let recipient = &record.deliveries.get(leg.index)?.recipient;
         Some(act(self.lines.get_mut(&record.session)?, recipient))

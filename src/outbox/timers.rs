@@ -26,7 +26,7 @@ impl Outbox {
                 )
             });
         let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
-        lines.chain(kept).min()
+        lines.chain(kept).chain(self.policy.poll_timeout()).min()
     }
 
     /// Carries out every deadline that has passed. Early and repeated calls do nothing.
@@ -48,9 +48,13 @@ impl Outbox {
                         session: session.clone(),
                     });
                 }
-                self.pause(now, leg, "no ack from the server in time", Pause::Path);
+                if let Some(message_id) = self.message_of(leg).cloned() {
+                    self.pause(now, &message_id, "no ack from the server in time", Pause::Path);
+                }
             }
         }
+        self.policy.handle_timeout(now);
+        self.make_messages();
         self.expire(now);
         self.fill(now);
     }

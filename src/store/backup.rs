@@ -465,7 +465,7 @@ mod tests {
             alert: Alert::default(),
             deliveries: vec![Delivery {
                 recipient: "+15550100002".parse().unwrap(),
-                message_id: MessageId(format!("M{id}")),
+                message_id: Some(MessageId(format!("M{id}"))),
                 step: Step::Accepted,
                 since: Timestamp(1),
                 attempts: 1,

@@ -28,6 +28,9 @@ pub(super) struct AlertKeyV1 {
 /// five, the time of its step from one (a clock that was not set) to ten.
 const GROWTH_BYTES: usize = 13;
 
+/// What the id of a message takes, where one is made later.
+const MESSAGE_ID_BYTES: usize = 32;
+
 /// Adds the write of `alert` to `batch`, without the notes of its deliveries where there is no room for them.
 ///
 /// # Errors
@@ -127,7 +130,9 @@ impl New {
     /// It is so large that its later steps might not fit.
     pub fn add(&mut self, alert: &AlertRecord) -> Result<(), StoreError> {
         let value = encode(alert)?;
-        let (size, growth) = (value.len(), GROWTH_BYTES * alert.deliveries.len());
+        let without_id = alert.deliveries.iter().filter(|delivery| delivery.message_id.is_none());
+        let growth = GROWTH_BYTES * alert.deliveries.len() + MESSAGE_ID_BYTES * without_id.count();
+        let size = value.len();
         if size + growth > VALUE_BYTES_MAX {
             return Err(StoreError::TooLarge {
                 tree: Tree::Outbox.name(),
@@ -204,7 +209,7 @@ mod tests {
     fn long(bytes: usize, deliveries: usize) -> AlertRecord {
         let delivery = |index: usize| Delivery {
             recipient: "+15550100002".parse().unwrap(),
-            message_id: MessageId(format!("3EB0{index:018}")),
+            message_id: Some(MessageId(format!("3EB0{index:018}"))),
             step: Step::Accepted,
             since: Timestamp(0),
             attempts: 0,
@@ -243,7 +248,7 @@ mod tests {
         ];
         let delivery = |(index, step): (usize, Step)| Delivery {
             recipient: to[index % to.len()].parse().unwrap(),
-            message_id: MessageId(format!("3EB0D57B77BFAE3AA58C3{index}")),
+            message_id: Some(MessageId(format!("3EB0D57B77BFAE3AA58C3{index}"))),
             step,
             since: Timestamp(1_767_225_600_000 + index as u64),
             attempts: index as u32 * 100,

@@ -19,7 +19,7 @@ use whatsapp_rust::features::MessageRetransmission;
 
 use super::client::ClientParts;
 use crate::alert::Recipient;
-use crate::outbox::MessageId;
+use crate::outbox;
 use crate::store::credentials::Credentials;
 
 /// The library refuses a receipt with this count or a higher one (`MAX_RETRY_COUNT`).
@@ -135,9 +135,7 @@ pub(super) async fn repair(
 /// An alert for one device that could not read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Again {
-    pub recipient: Recipient,
-    pub message_id: MessageId,
-    pub text: String,
+    pub message: outbox::Message,
     /// The device's address, out of [`Notice::AskedAgain`](super::Notice::AskedAgain): one of the recipient's, or of our own
     /// account.
     pub by: String,
@@ -145,21 +143,17 @@ pub struct Again {
 
 /// Sends it once more under its id.
 pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, again: Again) {
-    let Again {
-        recipient,
-        message_id,
-        text,
-        by,
-    } = again;
+    let Again { message, by } = again;
+    let outbox::Message { id, recipient, content } = message;
     let Ok(device) = by.parse::<Jid>() else { return };
     let directory = &parts.directory;
-    let Ok(chat) = directory.way_to(&client, &recipient, &message_id).await else {
+    let Ok(chat) = directory.way_to(&client, &recipient, &id).await else {
         return;
     };
     let to_group = chat.is_group();
     let own = directory.names_of(&client, &device).await.contains(&Recipient::Me);
-    let message = parts.timers.message(&client, &chat, text).await;
-    let again = MessageRetransmission::new(chat.clone(), device, message, message_id.0, COUNT_REFUSED - 1);
+    let message = parts.timers.message(&client, &chat, content).await;
+    let again = MessageRetransmission::new(chat.clone(), device, message, id.0, COUNT_REFUSED - 1);
     let again = match own && !to_group {
         true => again.with_recipient(chat),
         false => again,

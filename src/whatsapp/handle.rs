@@ -9,19 +9,17 @@ use super::again::Again;
 use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, PairEvent, Sensed, State};
-use crate::outbox::{MessageId, ReceiptKind, SendFailure};
+use crate::outbox::{Message, MessageId, ReceiptKind, SendFailure};
 
 /// Commands that wait at once; whoever sends one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
 
 /// What a session can be asked to do.
 pub enum Command {
-    /// Send `text`. Perhaps some [`Notice::Asking`], then a [`Notice::Written`] or [`Notice::SendFailed`] follows, unless
+    /// Send `message`. Perhaps some [`Notice::Asking`], then a [`Notice::Written`] or [`Notice::SendFailed`] follows, unless
     /// the line goes down first.
     Send {
-        recipient: Recipient,
-        message_id: MessageId,
-        text: String,
+        message: Message,
         /// Ask the server anew for all that is known of the recipient before.
         fresh: bool,
     },

@@ -1,4 +1,4 @@
-//! From an alert's text to a message on the wire.
+//! From a message of the outbox to one on the wire.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,14 +16,11 @@ use super::patience;
 use super::recipients::{Asking, Own};
 use super::timers::Timers;
 use super::written::Flight;
-use crate::alert::Recipient;
-use crate::outbox::{MessageId, SendFailure};
+use crate::outbox::{self, Content, MessageId, SendFailure};
 
-/// One delivery, as the outbox wants it sent.
+/// A message, as the outbox wants it sent.
 pub(super) struct Outgoing {
-    pub recipient: Recipient,
-    pub message_id: MessageId,
-    pub text: String,
+    pub message: outbox::Message,
     /// Ask the server anew for all that is known of the recipient before.
     pub fresh: bool,
 }
@@ -38,19 +35,19 @@ pub(super) async fn deliver(
     timers: Arc<Timers>,
     outgoing: Outgoing,
 ) -> Notice {
-    let Outgoing {
+    let Outgoing { message, fresh } = outgoing;
+    let outbox::Message {
+        id: message_id,
         recipient,
-        message_id,
-        text,
-        fresh,
-    } = outgoing;
+        content,
+    } = message;
     let began = Instant::now();
     let sending = async {
         let to = match directory.way_to(&asking.client, &recipient, &message_id).await {
             Ok(to) => to,
             Err(no_way) => return Ok(Err(no_way)),
         };
-        let message = (&message_id, text, fresh);
+        let message = (&message_id, content, fresh);
         send(&asking, &sorter, &timers, &to, message).await.map(Ok)
     };
     let late = async {
@@ -81,9 +78,9 @@ async fn send(
     sorter: &Sorter,
     timers: &Timers,
     to: &Jid,
-    (message_id, text, fresh): (&MessageId, String, bool),
+    (message_id, content, fresh): (&MessageId, Content, bool),
 ) -> Result<(), SendError> {
-    let message = Arc::new(timers.message(&asking.client, to, text).await);
+    let message = Arc::new(timers.message(&asking.client, to, content).await);
     if fresh && to.is_pn() {
         let sid = asking.client.generate_message_id();
         afresh::ask_for_lid(&asking.client, to, sid).await?;

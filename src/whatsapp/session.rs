@@ -260,21 +260,11 @@ impl Session {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Send {
-                recipient,
-                message_id,
-                text,
-                fresh,
-            } => match &self.client {
+            Command::Send { message, fresh } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
-                    let (asking, sorter) = (self.asking(client, &message_id), Arc::clone(&client.sorter));
+                    let (asking, sorter) = (self.asking(client, &message.id), Arc::clone(&client.sorter));
                     let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
-                    let outgoing = send::Outgoing {
-                        recipient,
-                        message_id,
-                        text,
-                        fresh,
-                    };
+                    let outgoing = send::Outgoing { message, fresh };
                     let outcome = send::deliver(asking, sorter, directory, timers, outgoing);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
@@ -287,6 +277,7 @@ impl Session {
                 }
                 _ => {
                     let failure = SendFailure::Path("the line is down".to_owned());
+                    let message_id = message.id;
                     self.notify(Notice::SendFailed { message_id, failure }).await;
                 }
             },

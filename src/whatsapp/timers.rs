@@ -21,6 +21,7 @@ use whatsapp_rust::Client;
 
 use super::directory::{lid_of, number_of};
 use crate::alert::SessionName;
+use crate::outbox::Content;
 use crate::store::timers::{TIMERS_MAX, Timer, forget, keep, load};
 use crate::store::{Store, StoreError};
 
@@ -94,9 +95,12 @@ impl Timers {
         }
     }
 
-    /// `text` as a message for `chat`, with the timer that is in force there.
-    pub(super) async fn message(&self, client: &Client, chat: &Jid, text: String) -> Message {
-        with_timer(text, self.of(client, chat).await)
+    /// `content` as a message for `chat`, with the timer that is in force there.
+    pub(super) async fn message(&self, client: &Client, chat: &Jid, content: Content) -> Message {
+        let timer = self.of(client, chat).await;
+        match content {
+            Content::Text(text) => with_timer(text, timer),
+        }
     }
 
     async fn of(&self, client: &Client, chat: &Jid) -> Option<Timer> {

@@ -10,7 +10,7 @@ use futures_lite::future;
 
 use super::Courier;
 use crate::appliance::clock;
-use crate::outbox::{AlertRecord, Happened, KeyRecord};
+use crate::outbox::{AlertRecord, Happened, Input, KeyRecord, MessageId};
 use crate::store::journal::{self, Entry, Event};
 use crate::store::{Batch, StoreError, outbox as outbox_store};
 
@@ -47,6 +47,8 @@ struct Change {
     record: AlertRecord,
     /// Each with its place in the order of all.
     happened: Vec<(u64, Happened)>,
+    /// Messages that go out once this is on disk.
+    made: Vec<MessageId>,
 }
 
 struct Forgotten {
@@ -75,7 +77,7 @@ impl PutOff {
         (!self.sessions.is_empty()).then(|| again.max(now))
     }
 
-    fn change(&mut self, record: AlertRecord, happened: Vec<Happened>) {
+    fn change(&mut self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
         let first = self.order;
         self.order += happened.len() as u64;
         let happened = (first..).zip(happened);
@@ -83,10 +85,12 @@ impl PutOff {
             Some(change) => {
                 change.record = record;
                 change.happened.extend(happened);
+                change.made.extend(made);
             }
             None => {
                 let happened = happened.collect();
-                self.changed.insert(record.seq, Change { record, happened });
+                let change = Change { record, happened, made };
+                self.changed.insert(change.record.seq, change);
             }
         }
     }
@@ -154,6 +158,7 @@ impl PutOff {
             if let Some(newer) = self.changed.remove(&seq) {
                 older.record = newer.record;
                 older.happened.extend(newer.happened);
+                older.made.extend(newer.made);
             }
             self.changed.insert(seq, older);
         }
@@ -174,7 +179,14 @@ impl Taken {
         let mut told: Vec<(u64, Entry)> = Vec::new();
         // One that cannot be written must not take the others with it.
         self.changed.retain(
-            |(_, Change { record, happened })| match outbox_store::put(&mut batch, record) {
+            |(
+                _,
+                Change {
+                    record,
+                    happened,
+                    made: _,
+                },
+            )| match outbox_store::put(&mut batch, record) {
                 Ok(()) => {
                     told.extend(happened.iter().map(|(order, it)| (*order, it.clone().into())));
                     true
@@ -209,8 +221,8 @@ impl Courier {
         self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn persist_later(&self, record: AlertRecord, happened: Vec<Happened>) {
-        self.put_off().change(record, happened);
+    pub(super) fn persist_later(&self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
+        self.put_off().change(record, happened, made);
         self.persist_due.notify(usize::MAX);
     }
 
@@ -245,13 +257,16 @@ impl Courier {
             let more = taken.more;
             let written = journal::commit(&self.store, batch, entries).await;
             self.note_write(written.as_ref().err());
-            let mut put_off = self.put_off();
-            match written {
-                Ok(()) if taken.sessions.is_empty() => {}
-                Ok(()) => put_off.sessions_written = Some(Instant::now()),
-                Err(error) => {
-                    put_off.put_back(taken);
-                    return Err(error);
+            if let Err(error) = written {
+                self.put_off().put_back(taken);
+                return Err(error);
+            }
+            if !taken.sessions.is_empty() {
+                self.put_off().sessions_written = Some(Instant::now());
+            }
+            for (seq, change) in taken.changed {
+                for message_id in change.made {
+                    self.input(Input::MessageDurable { message_id, seq });
                 }
             }
             if !more {

@@ -86,7 +86,8 @@ impl Bench {
             .get(id)
             .map(|record| record.deliveries.clone())
             .unwrap_or_default();
-        deliveries.into_iter().map(|delivery| delivery.message_id).collect()
+        let ids = deliveries.into_iter().map(|delivery| delivery.message_id);
+        ids.map(|id| id.expect("it was made at once")).collect()
     }
 
     fn ack(&self, message_id: MessageId) {

@@ -1,5 +1,5 @@
 //! What a session cannot see from its own socket: the network's changes, the host's sleep, steps of the wall clock and a
-//! clock that is not set. All sessions are told.
+//! clock that is not set. All sessions are told, and the outbox of the steps.
 
 mod clocks;
 mod netlink;
@@ -77,25 +77,25 @@ impl Senses {
         Some((words, since.elapsed()))
     }
 
-    /// Feels what happens and tells `sessions`. Never ends.
-    pub(super) async fn feel(&self, sessions: Vec<SessionHandle>) {
-        let feeling = future::zip(self.feel_time(&sessions), feel_path(&sessions));
+    /// Feels what happens and tells `sessions`; `clock_stepped` is called after each step of the wall clock. Never ends.
+    pub(super) async fn feel(&self, sessions: Vec<SessionHandle>, clock_stepped: impl Fn()) {
+        let feeling = future::zip(self.feel_time(&sessions, &clock_stepped), feel_path(&sessions));
         future::zip(feeling, self.keep_time_now_and_then()).await;
     }
 
-    async fn feel_time(&self, sessions: &[SessionHandle]) {
+    async fn feel_time(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn()) {
         let mut alarms = Alarms::new();
         loop {
             let set_from = self.time().set_from_ms();
             alarms.arm(set_from);
             // After the alarms are armed, so that nothing is missed in between.
             let asked = self.rung.try_recv().is_ok();
-            self.look(sessions, asked);
+            self.look(sessions, clock_stepped, asked);
             self.keep_due.notify(1);
             let rung = async {
                 if self.rung.recv().await.is_ok() {
                     // Told again, because whoever asks may have missed it.
-                    self.look(sessions, true);
+                    self.look(sessions, clock_stepped, true);
                 }
             };
             future::or(alarms.next(), rung).await;
@@ -111,7 +111,7 @@ impl Senses {
         }
     }
 
-    fn look(&self, sessions: &[SessionHandle], asked: bool) {
+    fn look(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn(), asked: bool) {
         let (mut news, state) = {
             let mut time = self.time();
             (time.look(clocks::read()), time.state())
@@ -124,6 +124,10 @@ impl Senses {
         for sensed in news {
             say(sensed);
             tell(sessions, sensed);
+            match sensed {
+                Sensed::ClockStepped { .. } => clock_stepped(),
+                Sensed::PathChanged | Sensed::Resumed { .. } | Sensed::ClockUnset | Sensed::ClockSet => {}
+            }
         }
     }
 

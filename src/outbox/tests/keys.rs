@@ -66,7 +66,7 @@ fn the_key_of_a_forgotten_alert_survives_a_restart_and_its_number_is_not_used_ag
         send(&mut bench, Some(key));
     }
     let newest = send(&mut bench, Some("m"));
-    bench.outbox.remove(newest);
+    bench.outbox.remove(bench.now, newest);
     bench.pass(DAY / 2);
     let mut after = restarted(&bench);
     for key in ["k", "l"] {

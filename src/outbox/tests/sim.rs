@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
+use super::gather::Gather;
 use super::{SECOND, WALL, recipient, session};
-use crate::alert::{Alert, Recipient};
+use crate::alert::{Alert, Priority, Recipient};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ impl Random {
 /// What the server and the phone of each recipient know. It outlives every restart.
 #[derive(Default)]
 struct Phone {
+    /// The numbers that alerts have in their texts.
     shown: BTreeMap<Recipient, Vec<u64>>,
     seen: BTreeSet<MessageId>,
     texts: BTreeMap<MessageId, String>,
@@ -52,23 +54,28 @@ struct World {
     phone: Phone,
     /// Records on the disk. Changes reach it late or, with a restart in between, never.
     disk: BTreeMap<u64, AlertRecord>,
-    unwritten: VecDeque<AlertRecord>,
+    unwritten: VecDeque<(AlertRecord, Vec<MessageId>)>,
     /// What stands there of forgotten alerts, and what is to be forgotten there: late, and with a restart in between never.
     disk_keys: BTreeMap<u64, KeyRecord>,
     forgets: VecDeque<(u64, Option<KeyRecord>)>,
-    /// The messages of alerts with a key, by the key.
-    keyed: BTreeMap<String, Vec<MessageId>>,
+    /// The alerts with a key, by the key.
+    keyed: BTreeMap<String, Vec<u64>>,
     /// Accepted, told to the disk, not reported yet: the transactions.
     writing: Vec<Vec<AlertRecord>>,
     /// On the line towards the server, and what comes back.
-    outward: VecDeque<(u64, Recipient, MessageId)>,
+    outward: VecDeque<Message>,
     inward: Vec<Input>,
-    durable: BTreeMap<u64, Vec<(Recipient, MessageId)>>,
+    /// The alerts as they were accepted.
+    durable: BTreeMap<u64, AlertRecord>,
+    /// Which message has carried an alert to a recipient.
+    carried: BTreeMap<(u64, Recipient), MessageId>,
     /// Messages the server refuses for good.
     refused: BTreeSet<MessageId>,
-    steps: BTreeMap<MessageId, Step>,
+    steps: BTreeMap<(u64, usize), Step>,
     /// Sent with everything asked anew, in this run.
     fresh: BTreeSet<MessageId>,
+    /// How far the wall clock has been set from where it began, in milliseconds.
+    wall_offset: i64,
     named: u64,
     drawn: Arc<AtomicU64>,
     calm: bool,
@@ -85,7 +92,7 @@ impl World {
         let drawn = Arc::default();
         Self {
             random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-            outbox: Outbox::new(limits.clone(), seed, draw_id(&drawn)),
+            outbox: outbox(&limits, seed, &drawn),
             now: Now {
                 mono: Instant::now(),
                 wall: Timestamp(WALL),
@@ -102,9 +109,11 @@ impl World {
             outward: VecDeque::new(),
             inward: Vec::new(),
             durable: BTreeMap::new(),
+            carried: BTreeMap::new(),
             refused: BTreeSet::new(),
             steps: BTreeMap::new(),
             fresh: BTreeSet::new(),
+            wall_offset: 0,
             named: 0,
             drawn,
             calm: false,
@@ -120,25 +129,34 @@ impl World {
         while let Some(output) = self.outbox.poll_output() {
             match output {
                 Output::Send {
-                    seq,
-                    recipient,
-                    message_id,
-                    text,
-                    fresh,
-                    ..
+                    seqs, message, fresh, ..
                 } => {
                     assert!(self.up, "sent while down");
                     if fresh {
-                        self.fresh.insert(message_id.clone());
+                        self.fresh.insert(message.id.clone());
                     }
-                    assert!(self.durable.contains_key(&seq), "sent before it was durable");
-                    let known = self.phone.texts.entry(message_id.clone()).or_insert(text.clone());
+                    for seq in seqs {
+                        assert!(self.durable.contains_key(&seq), "sent before it was durable");
+                        let mut on_disk = self.disk[&seq].deliveries.iter();
+                        let knows = on_disk.any(|delivery| delivery.message_id.as_ref() == Some(&message.id));
+                        assert!(knows, "sent before the disk knew its id");
+                        let to = (seq, message.recipient.clone());
+                        let carried = self.carried.entry(to).or_insert(message.id.clone());
+                        assert_eq!(*carried, message.id, "an alert in two messages");
+                    }
+                    let Content::Text(text) = message.content.clone();
+                    let known = self.phone.texts.entry(message.id.clone()).or_insert(text.clone());
                     assert_eq!(*known, text, "the same id with another text");
-                    self.outward.push_back((seq, recipient, message_id));
+                    self.outward.push_back(message);
                 }
-                Output::Persist { record, happened } => {
+                Output::Persist { record, happened, made } => {
+                    for id in &made {
+                        if self.random.one_in(20) {
+                            self.refused.insert(id.clone());
+                        }
+                    }
                     for (index, delivery) in record.deliveries.iter().enumerate() {
-                        let before = self.steps.insert(delivery.message_id.clone(), delivery.step);
+                        let before = self.steps.insert((record.seq, index), delivery.step);
                         if before.is_some_and(|before| before != delivery.step) {
                             let of_it = |it: &&Happened| it.delivery == Some(index as u32);
                             let told = happened.iter().rfind(of_it).and_then(|it| it.what.step());
@@ -148,13 +166,13 @@ impl World {
                         let ended = happened
                             .iter()
                             .any(|it| it.delivery == Some(index as u32) && it.what == Happening::Failed);
-                        let asked = self.fresh.contains(&delivery.message_id);
+                        let asked = delivery.message_id.as_ref().is_some_and(|id| self.fresh.contains(id));
                         assert!(!ended || asked, "given up before everything was asked anew");
                     }
-                    self.unwritten.push_back(record);
+                    self.unwritten.push_back((record, made));
                 }
                 Output::Forget { seq, key, .. } => {
-                    self.unwritten.retain(|record| record.seq != seq);
+                    self.unwritten.retain(|(record, _)| record.seq != seq);
                     self.forgets.push_back((seq, key));
                 }
                 Output::ForgetKey { .. } => unreachable!("no day is over here"),
@@ -173,6 +191,11 @@ impl World {
                 id: format!("A{}", self.named),
                 alert: Alert {
                     text: format!("text {}", self.named),
+                    priority: match self.random.below(8) {
+                        0 | 1 => Priority::Low,
+                        2 => Priority::Min,
+                        _ => Priority::Default,
+                    },
                     key: self.random.one_in(2).then(|| format!("k{}", self.random.below(12))),
                     ..Alert::default()
                 },
@@ -200,17 +223,21 @@ impl World {
             .map(|seq| self.outbox.record(seq).unwrap().clone())
             .collect();
         for record in &new {
-            for delivery in &record.deliveries {
+            for id in record
+                .deliveries
+                .iter()
+                .filter_map(|delivery| delivery.message_id.as_ref())
+            {
                 if self.random.one_in(20) {
-                    self.refused.insert(delivery.message_id.clone());
+                    self.refused.insert(id.clone());
                 }
             }
             if let Some(key) = &record.alert.key {
                 let before = self.keyed.entry(key.clone()).or_default();
-                let shown = before.iter().any(|message| self.phone.seen.contains(message));
-                assert!(!shown, "{key} is accepted again, and was shown");
-                let messages = record.deliveries.iter();
-                before.extend(messages.map(|delivery| delivery.message_id.clone()));
+                let mut shown = self.phone.shown.values().flatten();
+                let again = shown.any(|number| before.contains(number));
+                assert!(!again, "{key} is accepted again, and was shown");
+                before.push(number_of(&record.alert.text));
             }
         }
         if !new.is_empty() {
@@ -241,30 +268,44 @@ impl World {
 
     fn written(&mut self, records: Vec<AlertRecord>) {
         for record in records {
-            let to = record
-                .deliveries
-                .iter()
-                .map(|delivery| (delivery.recipient.clone(), delivery.message_id.clone()))
-                .collect();
-            self.durable.insert(record.seq, to);
+            self.durable.insert(record.seq, record.clone());
             self.disk.insert(record.seq, record);
         }
     }
 
     fn write_one(&mut self) {
-        if let Some(record) = self.unwritten.pop_front() {
-            self.disk.insert(record.seq, record);
+        if let Some((seq, made)) = self.write_record() {
+            for message_id in made {
+                self.handle(Input::MessageDurable { message_id, seq });
+            }
         } else if let Some((seq, key)) = self.forgets.pop_front() {
             self.disk.remove(&seq);
             self.disk_keys.extend(key.map(|key| (seq, key)));
         }
     }
 
+    fn write_record(&mut self) -> Option<(u64, Vec<MessageId>)> {
+        let (record, made) = self.unwritten.pop_front()?;
+        let seq = record.seq;
+        self.disk.insert(seq, record);
+        Some((seq, made))
+    }
+
+    /// Somebody sets the wall clock, by less than the day for which a key counts.
+    fn clock_steps(&mut self) {
+        let range = 2 * 3_600_000;
+        let offset = self.random.below(2 * range) as i64 - range as i64;
+        let by_ms = offset - std::mem::replace(&mut self.wall_offset, offset);
+        self.now.wall.0 = self.now.wall.0.saturating_add_signed(by_ms);
+        self.handle(Input::ClockStepped);
+    }
+
     /// The next message reaches the library: it is refused there, or goes to the server, which shows it and answers.
     fn carry(&mut self) {
-        let Some((seq, to, message_id)) = self.outward.pop_front() else {
+        let Some(message) = self.outward.pop_front() else {
             return;
         };
+        let (to, message_id) = (message.recipient, message.id);
         // Some ask the server first, a few so long that they are forgotten meanwhile.
         for _ in 0..self.random.below(3) {
             self.inward.push(Input::Asking {
@@ -306,7 +347,8 @@ impl World {
             });
         }
         if self.phone.seen.insert(message_id.clone()) {
-            self.phone.shown.entry(to.clone()).or_default().push(seq);
+            let numbers = self.phone.texts[&message_id].lines().map(number_of);
+            self.phone.shown.entry(to.clone()).or_default().extend(numbers);
         }
         for input in [
             Input::ServerAck {
@@ -366,7 +408,7 @@ impl World {
         self.outward.clear();
         self.inward.clear();
         for _ in 0..self.random.below(self.unwritten.len() as u64 + 1) {
-            self.write_one();
+            self.write_record();
         }
         self.unwritten.clear();
         self.forgets.clear();
@@ -378,7 +420,7 @@ impl World {
         self.steps.clear();
         self.fresh.clear();
         let seed = self.random.below(u64::MAX);
-        self.outbox = Outbox::new(self.limits.clone(), seed, draw_id(&self.drawn));
+        self.outbox = outbox(&self.limits, seed, &self.drawn);
         self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
         self.outbox.restore(self.now, self.disk.values().cloned());
         self.drain();
@@ -400,7 +442,7 @@ impl World {
     }
 
     fn turn(&mut self) {
-        match self.random.below(40) {
+        match self.random.below(42) {
             0..=4 => self.accept(),
             5..=12 => self.disk_answers(),
             13..=19 => self.carry(),
@@ -414,6 +456,7 @@ impl World {
                 let session = session();
                 self.handle(Input::Heard { session, from });
             }
+            37 => self.clock_steps(),
             _ => self.time_passes(SECOND * 40),
         }
     }
@@ -427,46 +470,68 @@ impl World {
                 return;
             }
             self.disk_answers();
+            self.write_one();
             self.carry();
             self.answer();
-            if self.outward.is_empty() && self.inward.is_empty() {
+            if self.unwritten.is_empty() && self.outward.is_empty() && self.inward.is_empty() {
                 self.time_passes(SECOND * 80);
             }
         }
         panic!("{} alerts never got out", self.outbox.pending_len());
     }
 
-    /// Each once, none lost, in order.
+    /// Each once, none lost, those that go out at once in order. What waits is told to the policy when the disk has it, which is
+    /// in any order here.
     fn check(&self) {
-        let mut expected: BTreeMap<Recipient, Vec<u64>> = BTreeMap::new();
-        for (seq, to) in &self.durable {
-            let record = self
-                .outbox
-                .list(false, usize::MAX)
-                .into_iter()
-                .find(|record| record.seq == *seq);
-            let Some(record) = record else {
-                // It is forgotten, and has been through before.
-                for (to, _) in to.iter().filter(|(_, message_id)| !self.refused.contains(message_id)) {
-                    expected.entry(to.clone()).or_default().push(*seq);
+        let mut expected: BTreeMap<(Recipient, Priority), Vec<u64>> = BTreeMap::new();
+        let mut priorities = BTreeMap::new();
+        for (seq, accepted) in &self.durable {
+            let number = number_of(&accepted.alert.text);
+            priorities.insert(number, accepted.alert.priority);
+            // One that is forgotten has been through before.
+            let now = self.outbox.record(*seq);
+            for (index, delivery) in accepted.deliveries.iter().enumerate() {
+                let step = now.map(|record| record.deliveries[index].step);
+                let message = self.carried.get(&(*seq, delivery.recipient.clone()));
+                let message = message.unwrap_or_else(|| panic!("alert {seq} was never sent"));
+                if self.refused.contains(message) {
+                    assert!(step.is_none_or(|step| step == Step::Failed), "{step:?}");
+                    continue;
                 }
-                continue;
-            };
-            for (delivery, (to, _)) in record.deliveries.iter().zip(to) {
-                if self.refused.contains(&delivery.message_id) {
-                    assert_eq!(delivery.step, Step::Failed);
-                } else {
-                    assert!(
-                        (Step::Sent..Step::Failed).contains(&delivery.step),
-                        "{:?}",
-                        delivery.step
-                    );
-                    expected.entry(to.clone()).or_default().push(*seq);
-                }
+                assert!(
+                    step.is_none_or(|step| (Step::Sent..Step::Failed).contains(&step)),
+                    "{step:?}"
+                );
+                let key = (delivery.recipient.clone(), accepted.alert.priority);
+                expected.entry(key).or_default().push(number);
             }
         }
-        assert_eq!(self.phone.shown, expected);
+        let mut shown: BTreeMap<(Recipient, Priority), Vec<u64>> = BTreeMap::new();
+        for (recipient, numbers) in &self.phone.shown {
+            for number in numbers {
+                let priority = priorities.get(number);
+                let priority = priority.unwrap_or_else(|| panic!("{number} is shown and was never accepted"));
+                shown.entry((recipient.clone(), *priority)).or_default().push(*number);
+            }
+        }
+        for ((_, priority), numbers) in &mut shown {
+            if *priority != Priority::Default {
+                numbers.sort_unstable();
+            }
+        }
+        assert_eq!(shown, expected);
     }
+}
+
+/// What stands in the text of an alert.
+fn number_of(text: &str) -> u64 {
+    text.strip_prefix("text ").unwrap().parse().unwrap()
+}
+
+fn outbox(limits: &Limits, seed: u64, drawn: &Arc<AtomicU64>) -> Outbox {
+    let mut outbox = Outbox::new(limits.clone(), seed, draw_id(drawn));
+    outbox.policy = Box::<Gather>::default();
+    outbox
 }
 
 fn run(seed: u64) {

@@ -39,6 +39,7 @@ struct AlertV1<'a> {
 struct DeliveryV1<'a> {
     /// As in a route's `to`.
     recipient: String,
+    /// Empty while no message has been made.
     message_id: Text<'a>,
     step: StepV1,
     /// Unix milliseconds.
@@ -137,7 +138,7 @@ impl<'a> DeliveryV1<'a> {
         };
         Self {
             recipient: delivery.recipient.to_string(),
-            message_id: delivery.message_id.0.as_str().into(),
+            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
             step: delivery.step.into(),
             since: delivery.since.0,
             attempts: delivery.attempts,
@@ -152,7 +153,7 @@ impl TryFrom<DeliveryV1<'_>> for Delivery {
     fn try_from(stored: DeliveryV1<'_>) -> Result<Self, NameError> {
         Ok(Self {
             recipient: stored.recipient.parse()?,
-            message_id: MessageId(stored.message_id.into_owned()),
+            message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: stored.step.into(),
             since: Timestamp(stored.since),
             attempts: stored.attempts,

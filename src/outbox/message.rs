@@ -1,0 +1,218 @@
+//! A message: one WhatsApp message id, one recipient, the alerts that it carries, its content.
+//!
+//! A message is made when the [policy](super::policy) decides so, at acceptance or later, and never changes after that: it
+//! keeps its id and what it carries, and so its content, however often it is sent and whatever restarts lie between. What
+//! carries what stands in the records of the alerts, by the message's id; nothing else is written of a message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::keep::Entry;
+use super::line::{Leg, Place};
+use super::policy::{self, Decision, Policy};
+use super::record::{MessageId, Step};
+use super::{Now, Outbox};
+use crate::alert::Recipient;
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Text with WhatsApp's marks in it, not empty.
+    Text(String),
+}
+
+/// A message as a session is to send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub id: MessageId,
+    pub recipient: Recipient,
+    pub content: Content,
+}
+
+/// The deliveries that one message makes, each of another alert, in the order of acceptance.
+#[derive(Debug)]
+pub(super) struct Carried {
+    first: Leg,
+    // Mostly empty, and then it takes no memory of its own.
+    others: Vec<Leg>,
+}
+
+impl Carried {
+    fn new(first: Leg) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+
+    /// The first delivery. It stands for the message in the queue.
+    pub fn first(&self) -> Leg {
+        self.first
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = Leg> + '_ {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    fn add(&mut self, leg: Leg) {
+        let mut all: BTreeSet<Leg> = self.all().collect();
+        all.insert(leg);
+        self.set(all);
+    }
+
+    /// False when nothing is left.
+    fn remove(&mut self, leg: Leg) -> bool {
+        let mut all: BTreeSet<Leg> = self.all().collect();
+        all.remove(&leg);
+        self.set(all)
+    }
+
+    fn set(&mut self, mut all: BTreeSet<Leg>) -> bool {
+        let Some(first) = all.pop_first() else { return false };
+        self.first = first;
+        self.others = all.into_iter().collect();
+        true
+    }
+}
+
+impl Outbox {
+    /// Makes the messages that the policy has decided on.
+    pub(super) fn make_messages(&mut self) {
+        while let Some(decision) = self.policy.poll_decision() {
+            match decision {
+                Decision::Message(deliveries) => self.make_message(deliveries),
+            }
+        }
+    }
+
+    /// A message out of deliveries that are on disk without one. It is sent once the records say so on disk too: after a crash
+    /// in between another id would be drawn.
+    fn make_message(&mut self, mut deliveries: Vec<Leg>) {
+        // One that a person gave up meanwhile is not in it.
+        deliveries.retain(|leg| self.step_of(*leg) == Some(Step::Accepted) && self.message_of(*leg).is_none());
+        let Some(&first) = deliveries.first() else { return };
+        let Some(recipient) = self.recipient_of(first).cloned() else {
+            return;
+        };
+        let id = (self.draw_id.0)(first.seq, &recipient);
+        let unwritten = deliveries.iter().map(|leg| leg.seq).collect();
+        self.unwritten.insert(id.clone(), unwritten);
+        for leg in deliveries {
+            let entry = self.entries.get_mut(&leg.seq);
+            let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) else {
+                continue;
+            };
+            delivery.message_id = Some(id.clone());
+            self.dirty.entry(leg.seq).or_default().made.push(id.clone());
+            self.attach(&id, leg);
+        }
+    }
+
+    /// The record of alert `seq` is on disk with this message.
+    pub(super) fn on_message_durable(&mut self, message_id: &MessageId, seq: u64) {
+        let Some(unwritten) = self.unwritten.get_mut(message_id) else {
+            return;
+        };
+        unwritten.remove(&seq);
+        if unwritten.is_empty() {
+            self.unwritten.remove(message_id);
+            self.enqueue(message_id, Place::Behind);
+        }
+    }
+
+    /// Notes that a message carries this delivery.
+    pub(super) fn attach(&mut self, message_id: &MessageId, leg: Leg) {
+        let before = match self.messages.get_mut(message_id) {
+            Some(carried) => {
+                let before = carried.first();
+                carried.add(leg);
+                Some(before)
+            }
+            None => {
+                self.messages.insert(message_id.clone(), Carried::new(leg));
+                None
+            }
+        };
+        self.enqueue(message_id, Place::Behind);
+        self.leave_old_place(message_id, before, leg);
+    }
+
+    /// The alert of this delivery is gone.
+    pub(super) fn detach(&mut self, message_id: &MessageId, leg: Leg) {
+        let Some(carried) = self.messages.get_mut(message_id) else {
+            return;
+        };
+        let before = carried.first();
+        if !carried.remove(leg) {
+            self.messages.remove(message_id);
+            self.unwritten.remove(message_id);
+            self.on_line(leg, |line, recipient| line.remove(recipient, leg));
+            return;
+        }
+        self.on_message_durable(message_id, leg.seq);
+        self.enqueue(message_id, Place::Behind);
+        self.leave_old_place(message_id, Some(before), leg);
+    }
+
+    fn leave_old_place(&mut self, message_id: &MessageId, before: Option<Leg>, of: Leg) {
+        let first = self.messages.get(message_id).map(Carried::first);
+        if let Some(before) = before.filter(|before| Some(*before) != first) {
+            self.on_line(of, |line, recipient| line.give_up(recipient, before));
+        }
+    }
+
+    /// Puts a message that still has to go out in line, if it may be.
+    pub(super) fn enqueue(&mut self, message_id: &MessageId, place: Place) {
+        let Some(carried) = self.messages.get(message_id) else {
+            return;
+        };
+        let waits = carried.all().any(|leg| self.step_of(leg) == Some(Step::Accepted));
+        if !waits || self.unwritten.contains_key(message_id) {
+            return;
+        }
+        let durable = |leg: Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);
+        let (first, durable) = (carried.first(), carried.all().all(durable));
+        let Some(entry) = self.entries.get(&first.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get(first.index) else {
+            return;
+        };
+        let line = self.lines.entry(entry.record.session.clone()).or_default();
+        line.enqueue(&delivery.recipient, first, durable, place);
+    }
+
+    /// The delivery has no message and is on disk: the policy decides about it.
+    pub(super) fn wait(&mut self, now: Now, leg: Leg) {
+        if let Some(entry) = self.entries.get(&leg.seq) {
+            let input = policy::Input::Waits {
+                delivery: leg,
+                of: &entry.record,
+            };
+            self.policy.handle(now, input);
+        }
+    }
+
+    /// The deliveries of a message that is known.
+    pub(super) fn legs_of(&self, message_id: &MessageId) -> Vec<Leg> {
+        let carried = self.messages.get(message_id);
+        carried.map_or_else(Vec::new, |carried| carried.all().collect())
+    }
+
+    /// The message that makes this delivery, once there is one.
+    pub(super) fn message_of(&self, leg: Leg) -> Option<&MessageId> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        record.deliveries.get(leg.index)?.message_id.as_ref()
+    }
+
+    pub(super) fn recipient_of(&self, leg: Leg) -> Option<&Recipient> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        Some(&record.deliveries.get(leg.index)?.recipient)
+    }
+}
+
+/// What a message is to say. Until it is through it is always the same, because what the message carries is.
+pub(super) fn content(entries: &BTreeMap<u64, Entry>, policy: &dyn Policy, carried: &Carried) -> Content {
+    let records = carried.all().filter_map(|leg| entries.get(&leg.seq));
+    let records: Vec<_> = records.map(|entry| &entry.record).collect();
+    policy.content(&records)
+}

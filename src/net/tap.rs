@@ -20,8 +20,6 @@ pub struct LineTap {
 /// One look at a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapState {
-    /// TCP was connected.
-    pub opened_at: Instant,
     /// The WebSocket upgrade was through.
     pub upgraded_at: Option<Instant>,
     /// Any byte at all, below TLS.
@@ -29,14 +27,7 @@ pub struct TapState {
     /// The first bytes that the kernel took since `last_read`. Acks and pongs want no answer, so an old one is a reason
     /// to ask (ping), not yet a proof of death.
     pub first_unanswered_write: Option<Instant>,
-    pub last_ping_sent: Option<Instant>,
-    /// The first ping since the last pong. This one wants an answer.
-    pub first_unanswered_ping: Option<Instant>,
     pub last_pong: Option<Instant>,
-    /// The reader holds a message that nobody takes: silence from here on is ours, not the path's.
-    pub reader_blocked_since: Option<Instant>,
-    /// A message is on its way into the socket.
-    pub write_started: Option<Instant>,
     /// Bytes on the wire, TLS included.
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -91,15 +82,10 @@ impl fmt::Display for Ended {
 impl LineTap {
     pub(super) fn new(peer: SocketAddr, tuning: TcpTuning) -> Self {
         let state = TapState {
-            opened_at: Instant::now(),
             upgraded_at: None,
             last_read: None,
             first_unanswered_write: None,
-            last_ping_sent: None,
-            first_unanswered_ping: None,
             last_pong: None,
-            reader_blocked_since: None,
-            write_started: None,
             bytes_in: 0,
             bytes_out: 0,
             ended: None,
@@ -134,25 +120,8 @@ impl LineTap {
         self.state().upgraded_at = Some(Instant::now());
     }
 
-    pub(crate) fn on_ping_sent(&self) {
-        let now = Instant::now();
-        let mut state = self.state();
-        state.last_ping_sent = Some(now);
-        state.first_unanswered_ping.get_or_insert(now);
-    }
-
     pub(crate) fn on_pong(&self) {
-        let mut state = self.state();
-        state.last_pong = Some(Instant::now());
-        state.first_unanswered_ping = None;
-    }
-
-    pub(crate) fn reader_blocked(&self, blocked: bool) {
-        self.state().reader_blocked_since = blocked.then(Instant::now);
-    }
-
-    pub(crate) fn writing(&self, writing: bool) {
-        self.state().write_started = writing.then(Instant::now);
+        self.state().last_pong = Some(Instant::now());
     }
 
     /// How it ended, once it has.

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender, TrySendError};
+use async_channel::{Receiver, Sender};
 use async_trait::async_trait;
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -173,7 +173,6 @@ impl Line {
     /// The line has ended, or ends now because the ping did not go out within the write deadline.
     pub async fn ping(&self, payload: &[u8]) -> Result<(), LineClosed> {
         let payload = &payload[..payload.len().min(PING_BYTES_MAX)];
-        self.tap.on_ping_sent();
         self.write(Message::Ping(Bytes::copy_from_slice(payload))).await
     }
 
@@ -188,7 +187,6 @@ impl Line {
         }
         let writing = async {
             let mut sink = self.sink.lock().await;
-            let _writing = Writing::start(&self.tap);
             sink.send(message).await.map_err(|err| Ended::Write(err.to_string()))
         };
         // The wait for the lock counts: whoever holds it is a write that hangs.
@@ -215,22 +213,6 @@ impl Line {
             let _ = future::block_on(future::poll_once(sink.close(Some(goodbye))));
         }
         let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// Marks a write as under way for as long as it lives, also when it is called off.
-struct Writing<'a>(&'a LineTap);
-
-impl<'a> Writing<'a> {
-    fn start(tap: &'a LineTap) -> Self {
-        tap.writing(true);
-        Self(tap)
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        self.0.writing(false);
     }
 }
 
@@ -283,7 +265,8 @@ async fn read_until_end(
                 if let Some(trial) = trial.take() {
                     trial.worked();
                 }
-                if !deliver(tap, events, data).await {
+                // While the queue is full nothing more is read.
+                if events.send(TransportEvent::DataReceived(data)).await.is_err() {
                     return Ended::Hangup;
                 }
             }
@@ -305,20 +288,6 @@ async fn read_until_end(
         }
     }
     Ended::Eof
-}
-
-/// False: nobody listens any more.
-async fn deliver(tap: &LineTap, events: &Sender<TransportEvent>, data: Bytes) -> bool {
-    match events.try_send(TransportEvent::DataReceived(data)) {
-        Ok(()) => true,
-        Err(TrySendError::Closed(_)) => false,
-        Err(TrySendError::Full(event)) => {
-            tap.reader_blocked(true);
-            let sent = events.send(event).await;
-            tap.reader_blocked(false);
-            sent.is_ok()
-        }
-    }
 }
 
 fn read_end(err: &WsError) -> Ended {

@@ -91,9 +91,8 @@ fn messages_go_both_ways_and_the_tap_counts() {
         }
         let seen = factory.tap().unwrap().look();
         assert!(seen.bytes_out > 11 && seen.bytes_in > 11, "{seen:?}");
-        assert!(seen.last_read.unwrap() > seen.opened_at);
+        assert!(seen.last_read > seen.upgraded_at);
         assert_eq!(seen.first_unanswered_write, None, "everything was answered");
-        assert_eq!(seen.write_started, None);
         assert!(seen.upgraded_at.is_some() && seen.ended.is_none());
     });
 }
@@ -153,12 +152,13 @@ fn disconnect_does_not_wait_behind_a_blocked_write() {
         let addr = deaf_server(&tasks).await;
         let factory = factory(&tasks, addr, schedule());
         let (transport, events) = open(&factory).await;
+        let tap = factory.tap().unwrap();
+        let before = tap.look().bytes_out;
         let blocked = tasks.spawn({
             let transport = Arc::clone(&transport);
             async move { transport.send(flood()).await }
         });
-        let tap = factory.tap().unwrap();
-        support::until("a write that is under way", || tap.look().write_started.is_some()).await;
+        support::until("a write that is under way", || tap.look().bytes_out > before).await;
 
         let begun = Instant::now();
         transport.disconnect().await;
@@ -344,33 +344,16 @@ fn pings_are_answered_and_pongs_recorded() {
 
         let line = factory.line().unwrap();
         assert_eq!(line.tap().look().last_pong, None);
+        let asked = Instant::now();
         line.ping(&[b'a'; 200]).await.unwrap();
         assert_eq!(tells.recv().await.unwrap(), Message::Ping(Bytes::from(vec![b'a'; 125])));
         support::until("a pong", || line.tap().look().last_pong.is_some()).await;
-        let seen = line.tap().look();
-        assert!(seen.last_pong >= seen.last_ping_sent);
-        assert_eq!(seen.first_unanswered_ping, None);
+        assert!(line.tap().look().last_pong > Some(asked));
     });
 }
 
 #[test]
-fn an_unanswered_ping_is_dated_from_the_first() {
-    run(async |tasks| {
-        let addr = deaf_server(&tasks).await;
-        let factory = factory(&tasks, addr, schedule());
-        let (_transport, _events) = open(&factory).await;
-        let line = factory.line().unwrap();
-        line.ping(b"1").await.unwrap();
-        let first = line.tap().look().first_unanswered_ping.unwrap();
-        line.ping(b"2").await.unwrap();
-        let seen = line.tap().look();
-        assert_eq!(seen.first_unanswered_ping, Some(first));
-        assert!(seen.last_ping_sent.unwrap() > first);
-    });
-}
-
-#[test]
-fn a_reader_that_nobody_relieves_stops_reading_and_says_so() {
+fn a_reader_that_nobody_relieves_stops_reading() {
     run(async |tasks| {
         let addr = support::ws_server(&tasks, |mut ws| async move {
             for i in 0..200_u8 {
@@ -381,19 +364,12 @@ fn a_reader_that_nobody_relieves_stops_reading_and_says_so() {
         .await;
         let factory = factory(&tasks, addr, schedule());
         let (_transport, events) = factory.create_transport().await.unwrap();
-        let tap = factory.tap().unwrap();
-        support::until("a blocked reader", || tap.look().reader_blocked_since.is_some()).await;
-        assert_eq!(
-            events.len(),
-            events.capacity().unwrap(),
-            "the queue is bounded and full"
-        );
-
+        let bound = events.capacity().expect("the queue is bounded");
+        support::until("a full queue", || events.len() == bound).await;
         assert!(matches!(events.recv().await, Ok(TransportEvent::Connected)));
         for i in 0..200_u8 {
             assert_eq!(data(&events).await, [i][..], "nothing is lost or out of order");
         }
-        assert_eq!(tap.look().reader_blocked_since, None);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::RedialSchedule;
-use super::random::Random;
+use crate::util::Random;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

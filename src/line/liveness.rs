@@ -5,10 +5,9 @@
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::random::Random;
 use super::record::Ages;
 use super::{Cause, Layer, Reason, Schedule};
-use crate::util::millis;
+use crate::util::{Random, millis};
 
 /// A content probe may be answered by something slower than what answers pings: so many times the ping's deadline.
 pub const PROBE_PATIENCE: u32 = 2;

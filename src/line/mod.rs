@@ -10,7 +10,6 @@ mod cause;
 mod io;
 mod liveness;
 mod pairing;
-mod random;
 mod record;
 mod schedule;
 mod supervisor;

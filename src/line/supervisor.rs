@@ -14,10 +14,9 @@ use super::backoff::Backoff;
 use super::budget::Budget;
 use super::cadence::Cadence;
 use super::liveness::{Due, Known, LAST_LOOK, Liveness};
-use super::random::Random;
 use super::record::{Around, EndRecord};
 use super::{Cause, Flapping, Input, Output, Reason, Schedule, State, Stop, Verdict};
-use crate::util::millis;
+use crate::util::{Random, millis};
 
 /// QR codes last 60 s and then 5 × 20 s, a pair code 180 s. The library ends a pairing line by itself; this is for one
 /// that it does not end.

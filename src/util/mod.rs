@@ -1,9 +1,11 @@
 //! The ground: small things that every room needs and none owns.
 
 mod deadline;
+mod random;
 mod sync;
 mod time;
 
 pub(crate) use deadline::within;
+pub(crate) use random::Random;
 pub(crate) use sync::lock;
 pub(crate) use time::{millis, wall_ms};

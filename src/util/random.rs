@@ -4,16 +4,16 @@ use std::time::Duration;
 
 /// xorshift64, started from a spread seed: neighbouring seeds must not give neighbouring jitter.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Zero is the generator's one fixed point.
         Self((seed ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(0xBF58_476D_1CE4_E5B9) | 1)
     }
 
     /// From `min` to below `max`.
-    pub(super) fn between(&mut self, min: Duration, max: Duration) -> Duration {
+    pub(crate) fn between(&mut self, min: Duration, max: Duration) -> Duration {
         min + max.saturating_sub(min).mul_f64(self.share())
     }
 
@@ -26,7 +26,7 @@ impl Random {
     }
 
     /// Another generator's seed.
-    pub(super) fn fork(&mut self) -> u64 {
+    pub(crate) fn fork(&mut self) -> u64 {
         let _ = self.share();
         self.0
     }

@@ -10,6 +10,7 @@
 //!
 //! To add one: its file beside this one, its line in [`DIALECTS`], and a folder `tests/fixtures/dialects/NAME` with captured
 //! requests and the alerts that they must give. A test holds the three together.
+#![warn(missing_docs)]
 
 mod draft;
 pub mod ntfy;

@@ -8,6 +8,7 @@ const PAIRS_MAX: usize = 64;
 /// What a query says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoded {
+    /// Names and values, in order.
     pub pairs: Vec<(String, String)>,
     /// What is wrong with it, each in one line for the sender. What could be read is in the pairs all the same.
     pub faults: Vec<String>,

@@ -3,6 +3,7 @@
 mod dialects;
 mod journal;
 mod messages;
+mod rights;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

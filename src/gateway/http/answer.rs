@@ -6,9 +6,9 @@ use std::pin::Pin;
 use futures_lite::AsyncRead;
 use serde::Serialize;
 
-use super::Refusal;
-use super::api::ErrorBody;
 use super::head::BadHead;
+use crate::gateway::api::ErrorBody;
+use crate::gateway::relay::Refusal;
 
 /// When a client that was told "not now" may come again, in seconds.
 const RETRY_AFTER_S: &str = "10";
@@ -83,7 +83,7 @@ impl Answer {
 pub(super) struct Problem {
     body: Box<ErrorBody>,
     /// For 405.
-    allow: Option<&'static str>,
+    allow: Option<String>,
 }
 
 impl Problem {
@@ -107,13 +107,15 @@ impl Problem {
         self
     }
 
-    pub fn method(allow: &'static str) -> Self {
+    /// The address takes the methods `allow`, and no other.
+    pub fn method(allow: &str) -> Self {
         Self {
-            allow: Some(allow),
+            allow: Some(allow.to_owned()),
             ..Self::new(405, format!("this address takes {allow}"))
         }
     }
 
+    /// No route has this name; says which there are.
     pub fn unknown_route(name: &str, routes: Vec<String>) -> Self {
         let known = match routes.as_slice() {
             [] => "no route is configured".into(),
@@ -159,7 +161,7 @@ impl From<Problem> for Answer {
         let body = serde_json::to_vec(&problem.body).unwrap_or_default();
         let mut answer = Self::new(problem.body.http, JSON, body);
         if let Some(allow) = problem.allow {
-            answer.headers.push(("Allow", allow.into()));
+            answer.headers.push(("Allow", allow));
         }
         // Nothing more is expected from a client that was too slow or has left.
         answer.close = problem.body.http == 408;

@@ -2,19 +2,18 @@
 //! script only fetches it again.
 
 use std::fmt::{self, Display, Write};
-use std::time::Duration;
 
-use crate::outbox::Step;
-
-use super::Refusal;
 use super::answer::{Answer, Problem};
-use super::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status, utc};
-use super::server::Shared;
+use super::call::{Call, Outcome};
+use crate::gateway::api::words::{span, utc};
+use crate::gateway::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
+use crate::gateway::relay::Refusal;
+use crate::outbox::Step;
 use crate::store::last_time::wall_ms;
 
-const INDEX: &str = include_str!("../../web/index.html");
-const STYLE: &str = include_str!("../../web/page.css");
-const SCRIPT: &str = include_str!("../../web/page.js");
+const INDEX: &str = include_str!("../../../web/index.html");
+const STYLE: &str = include_str!("../../../web/page.css");
+const SCRIPT: &str = include_str!("../../../web/page.js");
 const PLACE: &str = "<!-- view -->";
 
 /// Nothing from elsewhere, nothing inline, nobody's frame.
@@ -26,11 +25,13 @@ const LINES_SHOWN: usize = 10;
 /// Characters of a message in the table.
 const EXCERPT: usize = 160;
 
-pub(super) fn page(shared: &Shared) -> Answer {
-    let status = shared.relay.status();
-    let alerts = shared.relay.alerts(false, ALERTS_SHOWN);
+/// `GET /`.
+pub(super) fn page(call: &Call<'_, '_>) -> Answer {
+    let relay = &call.context.relay;
+    let status = relay.status();
+    let alerts = relay.alerts(false, ALERTS_SHOWN);
     // Without them the rest is still worth showing.
-    let lines = shared.relay.lines(None, LINES_SHOWN);
+    let lines = relay.lines(None, LINES_SHOWN);
     let now_ms = wall_ms();
     let mut view = String::new();
     // Writing into a String cannot fail.
@@ -45,7 +46,8 @@ pub(super) fn page(shared: &Shared) -> Answer {
     answer
 }
 
-pub(super) fn asset(name: &str) -> Result<Answer, Problem> {
+/// `GET /web/{file}`.
+pub(super) fn asset(name: &str) -> Outcome {
     match name {
         "page.css" => Ok(Answer::new(200, "text/css; charset=utf-8", STYLE)),
         "page.js" => Ok(Answer::new(200, "text/javascript; charset=utf-8", SCRIPT)),
@@ -260,16 +262,6 @@ fn excerpt(text: &str) -> String {
     }
 }
 
-/// A time for people: its two largest units, and milliseconds only below a second.
-pub fn span(ms: u64) -> String {
-    let rounded = match ms {
-        0..1000 => Duration::from_millis(ms),
-        _ => Duration::from_secs(ms / 1000),
-    };
-    let words = humantime::format_duration(rounded).to_string();
-    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,13 +278,5 @@ mod tests {
     fn the_place_for_the_view_is_there_once() {
         assert_eq!(INDEX.matches(PLACE).count(), 1);
         assert_eq!(INDEX.matches("<title>Tautline</title>").count(), 1);
-    }
-
-    #[test]
-    fn spans_are_short() {
-        assert_eq!(
-            [0, 250, 1999, 90_000, 90_061_000].map(span),
-            ["0s", "250ms", "1s", "1m 30s", "1day 1h"]
-        );
     }
 }

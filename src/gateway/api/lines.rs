@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::page::span;
+use super::words::{span, utc};
 use crate::alert::SessionName;
 use crate::line::Ages;
 use crate::store::history::{Before, Entry, LineEnded, RelayStarted};
@@ -13,7 +13,9 @@ use crate::store::history::{Before, Entry, LineEnded, RelayStarted};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum HistoryEntry {
+    /// A line ended, or an attempt to open one.
     LineEnded(Box<EndView>),
+    /// The relay started.
     RelayStarted(StartView),
 }
 
@@ -21,9 +23,13 @@ pub enum HistoryEntry {
 /// newest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndView {
+    /// Whose line it was.
     pub session: String,
+    /// When the newest ended, in Unix milliseconds.
     pub at: u64,
+    /// When the first of them ended, in Unix milliseconds.
     pub first_at: u64,
+    /// How many they are.
     pub times: u32,
     /// A name that never changes.
     pub cause: String,
@@ -31,28 +37,39 @@ pub struct EndView {
     pub words: String,
     /// `server`, `path` or `us`.
     pub origin: String,
+    /// What follows from it, for people.
     pub verdict: String,
     /// The server's words, or the socket's error.
     pub detail: String,
     /// What probably happened; empty when the cause says it all.
     pub guess: String,
+    /// Whether it had come as far as a login.
     pub logged_in: bool,
-    /// From the login, or without one from the start of the attempt.
+    /// How long it held, in milliseconds: from the login, or without one from the start of the attempt.
     pub held_ms: u64,
-    /// When the server allows the next try, if it named a time.
+    /// When the server allows the next try, in Unix milliseconds, if it named a time.
     pub hold_until_at: Option<u64>,
-    /// How old each layer's last proof of life was.
+    /// How old each layer's last proof of life was, in milliseconds.
     pub proof_ages_ms: Ages,
-    /// How long each layer's first unanswered question had waited.
+    /// How long each layer's first unanswered question had waited, in milliseconds.
     pub unanswered_ms: Ages,
+    /// By how much this program was late at the most, in milliseconds.
     pub lag_max_ms: u64,
+    /// How often it was late.
     pub stalls: u32,
+    /// How long the host slept while the line was up, in milliseconds.
     pub slept_ms: u64,
+    /// How often the wall clock was stepped.
     pub clock_steps: u32,
+    /// By how much in all, in milliseconds; negative is back.
     pub clock_stepped_ms: i64,
+    /// Stanzas of the server that were not acked yet.
     pub acks_owed: u32,
+    /// How long the oldest of them had waited, in milliseconds.
     pub ack_owed_oldest_ms: Option<u64>,
+    /// Bytes received on the line.
     pub bytes_in: u64,
+    /// Bytes sent on the line.
     pub bytes_out: u64,
     /// Ends in a row without a useful line in between.
     pub failures: u32,
@@ -63,14 +80,18 @@ pub struct EndView {
 /// A start of the relay, or several that each followed a crash soon after the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartView {
+    /// When the newest was, in Unix milliseconds.
     pub at: u64,
+    /// When the first of them was, in Unix milliseconds.
     pub first_at: u64,
+    /// How many they are.
     pub times: u32,
+    /// The program's version.
     pub version: String,
     /// How the run before ended: `nothing` (none is known), `stopped`, `failed`, `vanished` (no goodbye), or
     /// `vanished-with-host`.
     pub before: String,
-    /// When it ended, where it could say.
+    /// When it ended, in Unix milliseconds, where it could say.
     pub before_at: Option<u64>,
     /// The same for people.
     pub words: String,
@@ -286,18 +307,5 @@ fn start_view(started: RelayStarted) -> StartView {
         version: started.version,
         before: before.to_owned(),
         before_at,
-    }
-}
-
-/// A moment for people. UTC, because a box's own zone is rarely set.
-pub fn utc(at_ms: u64) -> String {
-    let at = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(at_ms));
-    // Above the year 9999 there is no such form.
-    match at.filter(|_| at_ms < 253_402_300_800_000) {
-        Some(at) => humantime::format_rfc3339_seconds(at)
-            .to_string()
-            .replace('T', " ")
-            .replace('Z', ""),
-        None => "a time that is none".to_owned(),
     }
 }

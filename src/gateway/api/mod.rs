@@ -1,43 +1,60 @@
 //! The JSON that the HTTP API speaks, once for both sides: the server writes it, the command line reads it.
 //!
-//! Fields are only ever added. Durations are milliseconds (`_ms`), times are Unix milliseconds (`_at`).
+//! Fields are only ever added. Durations are milliseconds (`_ms`), times are Unix milliseconds (`at`, `_at`, `_since`).
 
 use serde::{Deserialize, Serialize};
 
-pub use super::history::{EndView, HistoryEntry, StartView, utc};
+mod lines;
+pub mod words;
+
 pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
+pub use lines::{EndView, HistoryEntry, StartView};
+pub use words::utc;
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// The program's version.
     pub version: String,
+    /// The process's number.
     pub pid: u32,
+    /// When this run began, in Unix milliseconds.
     pub started_at: u64,
+    /// How long ago that was, in milliseconds, whatever the wall clock has done since.
     pub uptime_ms: u64,
+    /// The board that is in force.
     pub board: BoardStatus,
+    /// The state directory.
     pub state: String,
+    /// The TCP addresses that are served.
     pub listen: Vec<String>,
+    /// Every configured session.
     pub sessions: Vec<SessionStatus>,
+    /// How many deliveries are how far.
     pub outbox: OutboxCounts,
     /// False while anything in `health` is of severity `error`.
     pub healthy: bool,
+    /// What is wrong or worth knowing.
     pub health: Vec<HealthEntry>,
     /// A build with feature `lab`: certificate chains are not checked, only loopback endpoints are accepted.
     pub lab: bool,
 }
 
+/// The profile of the host that the relay runs by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BoardStatus {
+    /// As `tautline boards` lists it.
     pub name: String,
     /// Why this board is in force: named in the config, or what was detected.
     pub why: String,
-    /// Longest time a silent death can go unnoticed on this board's schedule.
+    /// Longest time a silent death can go unnoticed on this board's schedule, in milliseconds.
     pub detection_worst_ms: u64,
 }
 
+/// Where a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
@@ -45,7 +62,9 @@ pub enum SessionState {
     Unpaired,
     /// Showing QR codes or waiting for a code to be typed.
     Pairing,
+    /// Dialling, logging in, or taking in what had waited at the server.
     Connecting,
+    /// Logged in.
     Online,
     /// Between two attempts.
     Waiting,
@@ -53,20 +72,28 @@ pub enum SessionState {
     Stopped,
 }
 
+/// One session, as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionStatus {
+    /// As it is configured.
     pub name: String,
+    /// Where it is.
     pub state: SessionState,
     /// One line for people: what is going on, or what to do.
     pub detail: String,
     /// The linked number, all but its last two digits hidden.
     pub account: Option<String>,
+    /// Since when it is online, in Unix milliseconds; absent while it is not.
     pub online_since: Option<u64>,
     /// Lines opened since the relay started.
     pub lines: u64,
+    /// The layers that keep the line alive; empty without a line.
     pub layers: Vec<LayerStatus>,
+    /// What it does next by itself; absent where it waits for something from outside.
     pub next: Option<Deadline>,
+    /// Why the line before this one ended; absent before the first end.
     pub last_end: Option<LineEnd>,
+    /// Messages received and put on disk since the state was made.
     pub inbound_recorded: u64,
 }
 
@@ -75,38 +102,52 @@ pub struct SessionStatus {
 pub struct LayerStatus {
     /// `tcp`, `websocket` or `application`.
     pub layer: String,
+    /// How old its last proof of life is, in milliseconds; absent where there was none on this line.
     pub proof_age_ms: Option<u64>,
     /// What is in force, in words: `keepalive 15 s + 3 × 5 s, user timeout 30 s`.
     pub detail: String,
 }
 
+/// Something that will be done at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deadline {
+    /// How far off it is, in milliseconds.
     pub in_ms: u64,
+    /// What is due then, for people.
     pub reason: String,
 }
 
 /// Why the last line ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LineEnd {
+    /// When, in Unix milliseconds.
     pub at: u64,
+    /// The cause, for people.
     pub cause: String,
     /// `server`, `path` or `us`.
     pub origin: String,
+    /// What follows from it, for people.
     pub verdict: String,
+    /// The server's words, or the socket's error; may be empty.
     pub detail: String,
 }
 
 /// Deliveries by step; one alert to three recipients counts three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OutboxCounts {
+    /// On disk, and not acknowledged by WhatsApp's server yet.
     pub accepted: u64,
+    /// Acknowledged by WhatsApp's server.
     pub sent: u64,
+    /// On a device of the recipient.
     pub delivered: u64,
+    /// Read, where the recipient lets others know.
     pub read: u64,
+    /// Refused for good, or given up by hand.
     pub failed: u64,
 }
 
+/// One finding of health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthEntry {
     /// Stable, kebab-case; `docs/operations.md` has a paragraph for each.
@@ -123,20 +164,38 @@ pub struct HealthEntry {
     pub advice: String,
 }
 
+/// `GET /v1/health`: ntfy's `{"healthy":true}`; when not, with what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What the HTTP status says too: 200 or 503.
+    pub healthy: bool,
+    /// The findings of severity `error`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<HealthEntry>,
+}
+
 /// The answer to an ntfy publish: ntfy's fields, and four of ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Published {
+    /// The alert's id: 12 letters and digits.
     pub id: String,
-    /// Unix seconds, as ntfy has it.
+    /// When it was accepted, in Unix seconds, as ntfy has it.
     pub time: u64,
+    /// Always `message`.
     pub event: String,
+    /// The route.
     pub topic: String,
+    /// The text, as it was taken.
     pub message: String,
+    /// The title, as it was taken.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub title: String,
+    /// 1 to 5.
     pub priority: u8,
+    /// The tags, as they were taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// The link to open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click: Option<String>,
     /// The furthest step that every delivery has reached.
@@ -155,31 +214,47 @@ pub struct Published {
 /// One alert of `GET /v1/alerts` and `GET /v1/alerts/<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertView {
+    /// 12 letters and digits.
     pub id: String,
+    /// Its place among all alerts that this state has accepted.
     pub seq: u64,
+    /// The route that it was published to.
     pub route: String,
+    /// The session that sends it.
     pub session: String,
+    /// When it was accepted, in Unix milliseconds.
     pub accepted_at: u64,
+    /// May be empty.
     pub title: String,
+    /// The text, as it was taken.
     pub text: String,
+    /// 1 to 5.
     pub priority: u8,
+    /// As they were taken.
     pub tags: Vec<String>,
     /// The furthest step that every delivery has reached.
     pub state: Step,
+    /// One for each recipient.
     pub deliveries: Vec<DeliveryView>,
     /// How it came to that, oldest first, as far as the journal still has it. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryView>,
 }
 
+/// An alert on its way to one recipient.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryView {
+    /// The recipient, as the route names it.
     pub to: String,
-    /// Of the message that carries the alert; empty while the policy of its route holds it back.
+    /// The id by which WhatsApp knows the message that carries the alert; empty while the policy of its route holds it back.
     pub message_id: String,
+    /// How far it is.
     pub state: Step,
+    /// Since when, in Unix milliseconds.
     pub since_at: u64,
+    /// How often it was handed to WhatsApp's server.
     pub attempts: u32,
+    /// What is to be said of it, as why it failed; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -189,7 +264,9 @@ pub struct DeliveryView {
 pub struct HistoryView {
     /// Its number in the journal.
     pub number: u64,
+    /// When, in Unix milliseconds.
     pub at: u64,
+    /// What happened.
     pub what: Happening,
     /// Which of the `deliveries`, counted from 0; absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,13 +278,17 @@ pub struct HistoryView {
 pub struct EventView {
     /// From 1, without gaps. Ask for what comes after it with `since`.
     pub number: u64,
+    /// When, in Unix milliseconds.
     pub at: u64,
     /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `retried`, `forgotten` of an alert; `recorded`
     /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
+    /// The session that it concerns.
     pub session: String,
+    /// The id of the alert that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert: Option<String>,
+    /// That alert's route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// As in [`HistoryView`].
@@ -229,7 +310,9 @@ pub const TOO_MANY_CONNECTIONS: &str = "too many connections at once, come again
 pub struct ErrorBody {
     /// ntfy's code where it has one (40001…), else the HTTP status followed by 00.
     pub code: u32,
+    /// The HTTP status.
     pub http: u16,
+    /// What was wrong and what helps, in one line.
     pub error: String,
     /// The part of a sender's request that is at fault, as `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,39 +1,31 @@
-//! Listening, accepting, and the limits that keep one client from being everybody's trouble.
+//! Accepting connections, and serving each request after request.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_channel::{Receiver, Sender};
+use async_channel::Receiver;
 use async_io::Timer;
 use futures_lite::future;
-use smol::lock::Mutex;
 use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol::{Executor, Task};
 
-use super::Relay;
 use super::answer::{Answer, Problem};
-use super::api::TOO_MANY_CONNECTIONS;
 use super::connection::{Connection, Request};
-use super::endpoints;
+use super::context::{Context, Listener, Slot};
 use super::limits::Limits;
 use super::listen::{ControlFile, ControlPlaces, Listening};
+use super::routes;
 use super::socket::Socket;
+use crate::gateway::api::TOO_MANY_CONNECTIONS;
+use crate::gateway::relay::Relay;
 use crate::line::TcpSchedule;
 use crate::net;
 
-/// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
-/// publishing must go on.
-const WAITERS_SHARE: usize = 2;
-/// The same for bodies that come slowly.
-const SLOW_SHARE: usize = 2;
-/// Refusals being said at once; beyond that a connection is just closed.
-const REFUSALS_MAX: usize = 16;
 /// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two tries to open what is missing: an address that is taken or has no family
@@ -60,33 +52,6 @@ pub struct Gateway {
     control_file: ControlFile,
     limits: Limits,
     keepalive: TcpSchedule,
-}
-
-/// Through which door a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Door {
-    Tcp(SocketAddr),
-    /// Whoever can open the file owns the relay: everything is allowed.
-    Control,
-}
-
-/// What every connection shares.
-pub(super) struct Shared {
-    pub relay: Arc<dyn Relay>,
-    pub limits: Limits,
-    /// Closed when the relay stops: nobody waits for a further request then.
-    stopping: Receiver<()>,
-    /// Never used. Whoever holds its receiver learns that the last connection has ended.
-    _open: Sender<()>,
-    connections: Arc<AtomicUsize>,
-    control_connections: Arc<AtomicUsize>,
-    waiters: Arc<AtomicUsize>,
-    control_waiters: Arc<AtomicUsize>,
-    slow: Arc<AtomicUsize>,
-    control_slow: Arc<AtomicUsize>,
-    refusals: Arc<AtomicUsize>,
-    /// Held for as long as a backup is on its way out.
-    pub backups: Arc<Mutex<()>>,
 }
 
 impl Gateway {
@@ -123,6 +88,7 @@ impl Gateway {
         })
     }
 
+    /// Other bounds than the usual ones.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -153,10 +119,10 @@ impl Gateway {
         let (_open, closed) = async_channel::bounded::<()>(1);
         let (going_on, stopping) = async_channel::bounded::<()>(1);
         let (open, ended) = async_channel::bounded::<()>(1);
-        let shared = Arc::new(Shared::new(relay, self.limits, stopping, open));
+        let context = Arc::new(Context::new(relay, self.limits, stopping, open));
         let accepting = Accepting {
             executor,
-            shared,
+            context,
             closed,
             keepalive: self.keepalive,
         };
@@ -164,7 +130,7 @@ impl Gateway {
         let tcp = opened
             .map(|(listener, address)| accepting.tcp(listener, address))
             .collect();
-        let control = accepting.start(Listener::Control(self.control));
+        let control = accepting.start(Acceptor::Control(self.control));
         let keeping = keep_open(&accepting, &self.listening, tcp, control, self.control_file);
         // Ends the listeners too, and takes the control socket away.
         future::or(stop, keeping).await;
@@ -183,19 +149,19 @@ impl Gateway {
 /// What every listener's loop is made of.
 struct Accepting {
     executor: Arc<Executor<'static>>,
-    shared: Arc<Shared>,
+    context: Arc<Context>,
     closed: async_channel::Receiver<()>,
     keepalive: TcpSchedule,
 }
 
 impl Accepting {
     fn tcp(&self, listener: TcpListener, address: SocketAddr) -> Task<()> {
-        self.start(Listener::Tcp(listener, address, self.keepalive))
+        self.start(Acceptor::Tcp(listener, address, self.keepalive))
     }
 
-    fn start(&self, listener: Listener) -> Task<()> {
-        let (executor, shared, closed) = (self.executor.clone(), self.shared.clone(), self.closed.clone());
-        self.executor.spawn(accept(listener, executor, shared, closed))
+    fn start(&self, acceptor: Acceptor) -> Task<()> {
+        let (executor, context, closed) = (self.executor.clone(), self.context.clone(), self.closed.clone());
+        self.executor.spawn(accept(acceptor, executor, context, closed))
     }
 }
 
@@ -231,7 +197,7 @@ async fn keep_open(
                     listening.control_made_again();
                     drop(std::mem::replace(
                         &mut control,
-                        accepting.start(Listener::Control(listener)),
+                        accepting.start(Acceptor::Control(listener)),
                     ));
                 }
                 Err(error) => listening.control_gone(&error),
@@ -240,12 +206,13 @@ async fn keep_open(
     }
 }
 
-enum Listener {
+/// An open socket that takes connections.
+enum Acceptor {
     Tcp(TcpListener, SocketAddr, TcpSchedule),
     Control(UnixListener),
 }
 
-impl Listener {
+impl Acceptor {
     async fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener, _, tcp) => {
@@ -260,24 +227,24 @@ impl Listener {
         }
     }
 
-    fn door(&self) -> Door {
+    fn listener(&self) -> Listener {
         match self {
-            Self::Tcp(_, address, _) => Door::Tcp(*address),
-            Self::Control(_) => Door::Control,
+            Self::Tcp(_, address, _) => Listener::Tcp(*address),
+            Self::Control(_) => Listener::Control,
         }
     }
 }
 
 /// One listener's loop. An error is never its end: descriptors come back, and a relay that does not accept is deaf.
-async fn accept(listener: Listener, executor: Arc<Executor<'static>>, shared: Arc<Shared>, closed: Receiver<()>) {
-    let door = listener.door();
+async fn accept(acceptor: Acceptor, executor: Arc<Executor<'static>>, context: Arc<Context>, closed: Receiver<()>) {
+    let listener = acceptor.listener();
     let mut failing = false;
     loop {
-        let socket = match listener.accept().await {
+        let socket = match acceptor.accept().await {
             Ok(socket) => socket,
             Err(error) => {
                 if !failing {
-                    log::warn!("cannot accept on {door}: {error}; trying again every {ACCEPT_PAUSE:?}");
+                    log::warn!("cannot accept on {listener}: {error}; trying again every {ACCEPT_PAUSE:?}");
                 }
                 failing = true;
                 Timer::after(ACCEPT_PAUSE).await;
@@ -285,17 +252,17 @@ async fn accept(listener: Listener, executor: Arc<Executor<'static>>, shared: Ar
             }
         };
         if std::mem::take(&mut failing) {
-            log::info!("accepting on {door} again");
+            log::info!("accepting on {listener} again");
         }
-        let task = match shared.slot(door) {
-            Some(slot) => converse(shared.clone(), door, socket, slot),
+        let task = match context.slot(listener) {
+            Some(slot) => converse(context.clone(), listener, socket, slot),
             None => {
-                log::debug!("too many connections on {door}: one is refused");
-                let Some(slot) = Slot::take(&shared.refusals, REFUSALS_MAX) else {
+                log::debug!("too many connections on {listener}: one is refused");
+                let Some(slot) = context.refusal_slot() else {
                     continue;
                 };
                 executor
-                    .spawn(until_closed(refuse(socket, shared.limits, slot), closed.clone()))
+                    .spawn(until_closed(refuse(socket, context.limits, slot), closed.clone()))
                     .detach();
                 continue;
             }
@@ -312,88 +279,26 @@ async fn until_closed(task: impl Future<Output = ()>, closed: Receiver<()>) {
     future::or(task, closed).await;
 }
 
-/// One of a bounded number, given back on drop.
-pub(super) struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < max).then_some(used + 1)
-            })
-            .ok()
-            .map(|_| Self(count.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    fn new(relay: Arc<dyn Relay>, limits: Limits, stopping: Receiver<()>, open: Sender<()>) -> Self {
-        Self {
-            relay,
-            limits,
-            stopping,
-            _open: open,
-            connections: Arc::default(),
-            control_connections: Arc::default(),
-            waiters: Arc::default(),
-            control_waiters: Arc::default(),
-            slow: Arc::default(),
-            control_slow: Arc::default(),
-            refusals: Arc::default(),
-            backups: Arc::default(),
-        }
-    }
-
-    fn slot(&self, door: Door) -> Option<Slot> {
-        match door {
-            Door::Tcp(_) => Slot::take(&self.connections, self.limits.connections),
-            Door::Control => Slot::take(&self.control_connections, self.limits.control_connections),
-        }
-    }
-
-    /// Held by a connection that waits.
-    pub(super) fn waiting_slot(&self, door: Door) -> Option<Slot> {
-        match door {
-            Door::Tcp(_) => Slot::take(&self.waiters, self.limits.connections / WAITERS_SHARE),
-            Door::Control => Slot::take(&self.control_waiters, self.limits.control_connections / WAITERS_SHARE),
-        }
-    }
-
-    /// Held by a connection whose request comes slowly.
-    pub(super) fn slow_slot(&self, door: Door) -> Option<Slot> {
-        match door {
-            Door::Tcp(_) => Slot::take(&self.slow, self.limits.connections / SLOW_SHARE),
-            Door::Control => Slot::take(&self.control_slow, self.limits.control_connections / SLOW_SHARE),
-        }
-    }
-}
-
 /// All requests of one connection.
-async fn converse(shared: Arc<Shared>, door: Door, socket: Socket, slot: Slot) {
-    let mut connection = Connection::new(socket, shared.limits);
+async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, slot: Slot) {
+    let mut connection = Connection::new(socket, context.limits);
     loop {
-        let head = match connection.head(&shared.stopping).await {
+        let head = match connection.head(&context.stopping).await {
             Ok(Some(head)) => head,
             Ok(None) => break,
             Err(problem) => {
-                log::debug!("{door}: {} {}", problem.body().http, problem.body().error);
+                log::debug!("{listener}: {} {}", problem.body().http, problem.body().error);
                 let _ = connection.answer(problem.into(), None, true).await;
                 break;
             }
         };
         let mut request = Request::new(head, &mut connection);
-        let answer = endpoints::handle(&shared, door, &mut request).await;
+        let answer = routes::handle(&context, listener, &mut request).await;
         // What is left of a body that no endpoint asked for would be taken for the next request.
-        let close = answer.close || request.head.close || !request.whole || shared.stopping.is_closed();
+        let close = answer.close || request.head.close || !request.whole || context.stopping.is_closed();
         let Request { head, .. } = request;
         if let Err(error) = connection.answer(answer, Some(&head), close).await {
-            log::debug!("a connection on {door} ended: {error}");
+            log::debug!("a connection on {listener} ended: {error}");
             break;
         }
         if close {
@@ -410,13 +315,4 @@ async fn refuse(socket: Socket, limits: Limits, slot: Slot) {
     let _ = connection.answer(answer, None, true).await;
     connection.leave().await;
     drop(slot);
-}
-
-impl std::fmt::Display for Door {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Control => f.write_str("the control socket"),
-        }
-    }
 }

@@ -1,16 +1,17 @@
-//! `POST /<route>` and its kin: a sender's words become an [`Alert`](crate::alert::Alert), the relay keeps it, the sender is
+//! `POST /{route}` and its kin: a sender's words become an [`Alert`](crate::alert::Alert), the relay keeps it, the sender is
 //! told.
 
 use crate::alert::RouteName;
 use crate::dialect::{Fields, Parsed, Rejection, RejectionKind, Request, ntfy};
 
-use super::Accepted;
 use super::answer::{Answer, Problem};
-use super::api::Published;
+use super::call::{Call, Outcome};
 use super::connection::Received;
+use super::context::Context;
 use super::head::Head;
-use super::query;
-use super::server::Shared;
+use crate::gateway::api::Published;
+use crate::gateway::query;
+use crate::gateway::relay::Accepted;
 
 /// Lets ntfy's dialect read the request.
 fn parse(head: &Head, body: &Received, route: &RouteName, text_bytes_max: u64) -> Result<Parsed, Problem> {
@@ -40,21 +41,25 @@ impl From<Rejection> for Problem {
     }
 }
 
+/// `POST /{route}`: the body is the message.
+pub(super) async fn publish(call: Call<'_, '_>, route: RouteName) -> Outcome {
+    let (context, listener) = (call.context, call.listener);
+    let body = call.request.body(&|| context.slow_slot(listener)).await?;
+    take(context, route, &call.request.head, &body).await
+}
+
+/// `GET /{route}/publish` and its kin: all stands in the query.
+pub(super) async fn trigger(call: Call<'_, '_>, route: RouteName) -> Outcome {
+    take(call.context, route, &call.request.head, &Received::default()).await
+}
+
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success.
-pub(super) async fn publish(
-    shared: &Shared,
-    route: RouteName,
-    head: &Head,
-    body: &Received,
-) -> Result<Answer, Problem> {
-    let Parsed { alerts, warnings } = parse(head, body, &route, shared.limits.body_bytes)?;
+async fn take(context: &Context, route: RouteName, head: &Head, body: &Received) -> Outcome {
+    let Parsed { alerts, warnings } = parse(head, body, &route, context.limits.body_bytes)?;
+    let click = alerts.first().and_then(|alert| alert.click.clone());
+    let accepted = context.relay.publish(route, alerts).await?;
     // ntfy's form has one alert a request, and its answer is about one.
-    let Some(alert) = alerts.into_iter().next() else {
-        return Err(Problem::new(400, "there is no alert in the request"));
-    };
-    let click = alert.click.clone();
-    let mut accepted = shared.relay.publish(route, vec![alert]).await?;
-    let Some(accepted) = accepted.pop() else {
+    let Some(accepted) = accepted.into_iter().next() else {
         return Err(Problem::new(500, "the relay says nothing about the alert"));
     };
     Ok(Answer::json(200, &published(accepted, click, warnings)))

@@ -487,7 +487,8 @@ mod tests {
             let error = file.make_again().await.unwrap().unwrap_err();
             assert!(error.to_string().contains("another process"), "{error}");
             drop(theirs);
-            assert!(file.make_again().await.unwrap().is_ok());
+            // Held, as it is in use: only while the socket is open is its file's number nobody else's.
+            let _third = file.make_again().await.unwrap().unwrap();
             std::fs::remove_file(&path).unwrap();
             std::fs::write(&path, "mine").unwrap();
             assert!(file.make_again().await.unwrap().is_err());

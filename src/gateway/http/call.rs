@@ -1,0 +1,72 @@
+//! One request on its way to its endpoint, and how an endpoint reads its query.
+
+use super::answer::{Answer, Problem};
+use super::connection::Request;
+use super::context::{Context, Listener};
+use crate::alert::SessionName;
+use crate::gateway::query;
+use crate::gateway::relay::Refusal;
+
+/// What comes of a request.
+pub(super) type Outcome = Result<Answer, Problem>;
+
+/// A request that may be made, with all that an endpoint needs to answer it.
+pub(super) struct Call<'a, 'c> {
+    pub context: &'a Context,
+    pub listener: Listener,
+    pub request: &'a mut Request<'c>,
+}
+
+impl Call<'_, '_> {
+    /// The query, read strictly: what it asks for must not be guessed.
+    ///
+    /// # Errors
+    /// 400 if a part of it cannot be read.
+    pub fn query(&self) -> Result<Query, Problem> {
+        let query::Decoded { pairs, mut faults } = query::decode(&self.request.head.query);
+        match faults.pop() {
+            None => Ok(Query(pairs)),
+            Some(fault) => Err(Problem::new(400, fault)),
+        }
+    }
+}
+
+/// The parameters of one request.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The first value of this name.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        pairs.find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `limit`, or `default` without one.
+    ///
+    /// # Errors
+    /// 400 unless it is a number from 1 to `max`.
+    pub fn limit(&self, default: usize, max: usize) -> Result<usize, Problem> {
+        let Some(text) = self.value("limit") else {
+            return Ok(default);
+        };
+        let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+        limit.ok_or_else(|| Problem::new(400, format!("limit is a number from 1 to {max}, not {text:?}")))
+    }
+
+    /// `session`, if it is there.
+    ///
+    /// # Errors
+    /// 404 for what can be no session's name.
+    pub fn session(&self) -> Result<Option<SessionName>, Problem> {
+        self.value("session").map(parse_session).transpose()
+    }
+}
+
+/// The session of this name.
+///
+/// # Errors
+/// 404 for what can be no session's name.
+pub(super) fn parse_session(name: &str) -> Result<SessionName, Problem> {
+    name.parse()
+        .map_err(|_| Refusal::UnknownSession(name.to_owned()).into())
+}

@@ -1,0 +1,143 @@
+//! What all connections share: the relay, the limits, and the places that are given out within them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_channel::{Receiver, Sender};
+use smol::lock::Mutex;
+
+use super::answer::Problem;
+use super::limits::Limits;
+use crate::alert::RouteName;
+use crate::gateway::relay::Relay;
+
+/// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
+/// publishing must go on.
+const WAITERS_SHARE: usize = 2;
+/// The same for bodies that come slowly.
+const SLOW_SHARE: usize = 2;
+/// Refusals being said at once; beyond that a connection is just closed.
+const REFUSALS_MAX: usize = 16;
+
+/// Where a connection was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// On this address of ours.
+    Tcp(SocketAddr),
+    /// On the control socket's file.
+    Control,
+}
+
+/// What every connection shares.
+pub(super) struct Context {
+    pub relay: Arc<dyn Relay>,
+    pub limits: Limits,
+    /// Closed when the relay stops: nobody waits for a further request then.
+    pub stopping: Receiver<()>,
+    /// Never used. Whoever holds its receiver learns that the last connection has ended.
+    _open: Sender<()>,
+    tcp: Places,
+    control: Places,
+    refusals: Arc<AtomicUsize>,
+    /// Held for as long as a backup is on its way out.
+    pub backups: Arc<Mutex<()>>,
+}
+
+/// The places of one kind of listener that are taken.
+#[derive(Default)]
+struct Places {
+    connections: Arc<AtomicUsize>,
+    waiters: Arc<AtomicUsize>,
+    slow: Arc<AtomicUsize>,
+}
+
+/// One of a bounded number, given back on drop.
+pub(super) struct Slot(Arc<AtomicUsize>);
+
+impl Slot {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                (used < max).then_some(used + 1)
+            })
+            .ok()
+            .map(|_| Self(count.clone()))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Context {
+    pub fn new(relay: Arc<dyn Relay>, limits: Limits, stopping: Receiver<()>, open: Sender<()>) -> Self {
+        Self {
+            relay,
+            limits,
+            stopping,
+            _open: open,
+            tcp: Places::default(),
+            control: Places::default(),
+            refusals: Arc::default(),
+            backups: Arc::default(),
+        }
+    }
+
+    fn places(&self, listener: Listener) -> (&Places, usize) {
+        match listener {
+            Listener::Tcp(_) => (&self.tcp, self.limits.connections),
+            Listener::Control => (&self.control, self.limits.control_connections),
+        }
+    }
+
+    /// Held by every connection.
+    pub fn slot(&self, listener: Listener) -> Option<Slot> {
+        let (places, max) = self.places(listener);
+        Slot::take(&places.connections, max)
+    }
+
+    /// Held by a connection that waits.
+    pub fn waiting_slot(&self, listener: Listener) -> Option<Slot> {
+        let (places, max) = self.places(listener);
+        Slot::take(&places.waiters, max / WAITERS_SHARE)
+    }
+
+    /// Held by a connection whose request comes slowly.
+    pub fn slow_slot(&self, listener: Listener) -> Option<Slot> {
+        let (places, max) = self.places(listener);
+        Slot::take(&places.slow, max / SLOW_SHARE)
+    }
+
+    /// Held by a connection over the limit while it is told so.
+    pub fn refusal_slot(&self) -> Option<Slot> {
+        Slot::take(&self.refusals, REFUSALS_MAX)
+    }
+
+    /// The configured route of this name.
+    ///
+    /// # Errors
+    /// 404 with the routes that there are.
+    pub fn route(&self, name: &str) -> Result<RouteName, Problem> {
+        let routes = self.relay.routes();
+        match routes.iter().find(|route| route.as_str() == name) {
+            Some(route) => Ok(route.clone()),
+            None => Err(Problem::unknown_route(
+                name,
+                routes.iter().map(ToString::to_string).collect(),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Control => f.write_str("the control socket"),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! HTTP/1.1 on loopback and on the control socket.
+//!
+//! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1
+//! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
+//! (`publish`, `alerts`, `sessions`, `status`, `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
+//!
+//! `auth` asks `guard` whether a web page is behind a request, and is the one place where a right is checked. `context` is
+//! what all connections share; `limits` has every bound.
+
+mod alerts;
+mod answer;
+mod auth;
+mod backup;
+mod call;
+mod connection;
+mod context;
+mod events;
+mod guard;
+mod head;
+mod limits;
+mod lines;
+mod listen;
+mod page;
+mod publish;
+mod routes;
+mod server;
+mod sessions;
+mod socket;
+mod status;
+
+pub use auth::Scope;
+pub use limits::Limits;
+pub use listen::{ControlPlaces, Listening};
+pub use routes::{ENDPOINTS, Endpoint};
+pub use server::Gateway;

@@ -1,0 +1,30 @@
+//! How the relay is: `GET /v1/status`, `/v1/health` and `/v1/routes`.
+
+use super::answer::Answer;
+use super::call::Call;
+use crate::gateway::api::Health;
+
+/// `GET /v1/status`.
+pub(super) fn status(call: &Call<'_, '_>) -> Answer {
+    Answer::json(200, &call.context.relay.status())
+}
+
+/// `GET /v1/routes`.
+pub(super) fn routes(call: &Call<'_, '_>) -> Answer {
+    Answer::json(200, &call.context.relay.routes())
+}
+
+/// `GET /v1/health`.
+pub(super) fn health(call: &Call<'_, '_>) -> Answer {
+    let status = call.context.relay.status();
+    let mut problems = status.health;
+    problems.retain(|entry| entry.severity == "error");
+    if status.healthy {
+        problems.clear();
+    }
+    let health = Health {
+        healthy: status.healthy,
+        problems,
+    };
+    Answer::json(if health.healthy { 200 } else { 503 }, &health)
+}

@@ -1,0 +1,127 @@
+//! What the gateway needs of the relay behind it, and what the relay answers.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::api::{AlertView, Chat, EventView, HistoryEntry, PairEvent, Status};
+use crate::alert::{Alert, RouteName, SessionName};
+use crate::outbox::Step;
+
+/// An accepted alert: durable, and this is what the sender is told.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// As it is in the outbox.
+    pub alert: AlertView,
+    /// The key was seen before; `alert` is the first one.
+    pub duplicate: bool,
+    /// Set when nothing will go out until a person acts.
+    pub warning: Option<String>,
+}
+
+/// Why the relay would not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No route has this name.
+    #[error("unknown route {0:?}")]
+    UnknownRoute(String),
+    /// No alert has this id.
+    #[error("no alert has the id {0:?}")]
+    UnknownAlert(String),
+    /// It was there: it was settled, and its record is gone.
+    #[error("alert {0:?} is forgotten: it was through, and others have taken its place since")]
+    ForgottenAlert(String),
+    /// No session has this name.
+    #[error("no session is named {0:?}")]
+    UnknownSession(String),
+    /// The state does not allow it: a delivered alert cannot be dropped, a paired session cannot be paired.
+    #[error("{0}")]
+    Conflict(String),
+    /// The session cannot answer now: not paired, or no line.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The outbox is full. Nothing was kept.
+    #[error("{0}")]
+    Full(String),
+    /// There is no room on the disk. Nothing was acknowledged.
+    #[error("{0}")]
+    Storage(String),
+    /// The disk is read-only or has failed. Nothing was acknowledged.
+    #[error("{0}")]
+    StorageFailed(String),
+}
+
+/// What the gateway needs of the relay behind it. The appliance is it; tests have their own.
+#[async_trait]
+pub trait Relay: Send + Sync + 'static {
+    /// The configured routes.
+    fn routes(&self) -> Vec<RouteName>;
+
+    /// Takes all alerts of a request, or none. Returns once they are on disk, with an answer for each in their order.
+    ///
+    /// # Errors
+    /// There is no such route, no room in the outbox or on the disk, or the disk does not take it. Nothing was kept.
+    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal>;
+
+    /// How all of it is now.
+    fn status(&self) -> Status;
+
+    /// The newest first, at most `limit`; with `pending` only those not yet sent.
+    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
+
+    /// What ended the lines of `session`, or of all, and the relay's own starts: the newest `limit`, the newest last.
+    ///
+    /// # Errors
+    /// No session has this name, or the state could not be read.
+    fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal>;
+
+    /// The alert of this id, with its history.
+    fn alert(&self, id: &str) -> Option<AlertView>;
+
+    /// Whether `id` was an alert's that is forgotten, as far as that is still known.
+    fn is_forgotten(&self, id: &str) -> bool;
+
+    /// What the journal has after number `since`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal>;
+
+    /// Returns the alert as soon as its [`state`](AlertView::state) is at least `step` (or failed), and after `timeout`
+    /// as it then is.
+    async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView>;
+
+    /// Sends a failed alert again under the same message ids; for one that waits, now.
+    ///
+    /// # Errors
+    /// There is no such alert, or it is sent already.
+    async fn retry(&self, id: &str) -> Result<AlertView, Refusal>;
+
+    /// Gives up what is not yet sent.
+    ///
+    /// # Errors
+    /// There is no such alert, or all of it is sent.
+    async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal>;
+
+    /// The chats that a session knows, or all of them do.
+    ///
+    /// # Errors
+    /// No session has this name, or it cannot answer now.
+    async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal>;
+
+    /// A backup of the state, with keys in it, and its length in bytes. The file is in memory.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    async fn backup(&self) -> Result<(std::fs::File, u64), Refusal>;
+
+    /// Starts pairing, or joins what is under way. With `phone` (digits) by code instead of QR.
+    ///
+    /// # Errors
+    /// No session has this name, it is paired already, or it has ended.
+    async fn pair(
+        &self,
+        session: SessionName,
+        phone: Option<String>,
+    ) -> Result<async_channel::Receiver<PairEvent>, Refusal>;
+}

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Store, StoreError, Tree, record};
-pub(crate) use crate::util::wall_ms;
 
 const KEY: &[u8] = b"last-time";
 const FORMAT: u8 = 1;

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{Read, Result as IoResult};
 use std::time::Duration;
 
-use async_io::Timer;
-use futures_lite::future;
 use futures_lite::io::AssertAsync;
 use smol::lock::MutexGuardArc;
 
 use super::answer::{Answer, Body, Problem};
 use super::call::{Call, Outcome};
+use crate::util::within;
 
 /// How long a backup waits for the one before it. Less than the command line waits for an answer.
 const BACKUP_TURN: Duration = Duration::from_secs(20);
@@ -31,12 +30,7 @@ impl Read for Outgoing {
 pub(super) async fn backup(call: Call<'_, '_>) -> Outcome {
     let context = call.context;
     // One at a time: whoever reads slowly holds up the next one, and no more memory.
-    let turn = async { Some(context.backups.lock_arc().await) };
-    let late = async {
-        Timer::after(BACKUP_TURN).await;
-        None
-    };
-    let turn = future::or(turn, late).await;
+    let turn = within(BACKUP_TURN, context.backups.lock_arc()).await;
     let turn = turn.ok_or_else(|| Problem::new(503, "another backup is on its way out; try again when it is there"))?;
     let (file, bytes) = context.relay.backup().await?;
     // Reading it waits for no disk.

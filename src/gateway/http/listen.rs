@@ -7,13 +7,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures_lite::future;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+
+use crate::util::lock;
 
 /// Connections that may wait to be accepted on the control socket.
 const BACKLOG: i32 = 128;
@@ -58,7 +60,7 @@ struct Now {
 
 impl Listening {
     fn now(&self) -> MutexGuard<'_, Now> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The TCP addresses that are served, with their real ports.

@@ -9,7 +9,7 @@ use crate::gateway::api::words::{span, utc};
 use crate::gateway::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
 use crate::gateway::relay::Refusal;
 use crate::outbox::Step;
-use crate::store::last_time::wall_ms;
+use crate::util::wall_ms;
 
 const INDEX: &str = include_str!("../../../web/index.html");
 const STYLE: &str = include_str!("../../../web/page.css");

@@ -56,7 +56,7 @@ pub enum StoreError {
     #[error("cannot open the state in {path}: {cause}")]
     Open { path: PathBuf, cause: String },
     /// The directory can be no state's place, today or after a restart.
-    #[error("{path} cannot hold the state: it is on {cause}; name a directory on the system's own disk with --state", path = path.display())]
+    #[error("{path} cannot hold the state: {cause}; name another directory, on the system's own disk, with --state", path = path.display())]
     Unfit { path: PathBuf, cause: String },
     /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
     #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, then restore a backup or pair again", path = path.display())]

@@ -12,11 +12,15 @@ use super::StoreError;
 /// The bits by which others may write.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// The bit of directories that many share, as `/tmp`: each may remove only files of their own.
+const STICKY: u32 = 0o1000;
+
 /// Takes the right to write into the state directory `path` from everybody but its owner: who may write there can put files
-/// of his own in the place of ours.
+/// of his own in the place of ours. Only a directory that is empty or a state already is changed: any other belongs to
+/// somebody else, and whoever runs as root could close it to the whole host.
 ///
 /// # Errors
-/// [`StoreError::Unfit`] where that cannot be done.
+/// [`StoreError::Unfit`] where that cannot be done, or the directory is not ours to change.
 pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
     let mode = || std::fs::metadata(path).map(|found| found.mode());
     let open = |error: io::Error| StoreError::Open {
@@ -26,6 +30,12 @@ pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
     let before = mode().map_err(open)?;
     if before & OTHERS_WRITE == 0 {
         return Ok(());
+    }
+    if let Some(why) = not_ours(path, before & STICKY != 0).map_err(open)? {
+        return Err(StoreError::Unfit {
+            path: path.to_owned(),
+            cause: why.to_owned(),
+        });
     }
     let set = std::fs::set_permissions(path, Permissions::from_mode(0o700));
     // FAT and Windows' drives take a mode and keep another.
@@ -45,6 +55,32 @@ pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Why the directory `path`, which others may write, is not ours to close. `shared` says that it has the sticky bit: then
+/// even an empty one may be the host's, and among a state's files there may be no others.
+fn not_ours(path: &Path, shared: bool) -> io::Result<Option<&'static str>> {
+    let (mut state, mut foreign) = (false, false);
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        match &*name.to_string_lossy() {
+            "db" | "lock" => state = true,
+            log if log.starts_with("log.") => state = true,
+            // A volume of its own begins with the first, and an aborted start may leave the others alone.
+            "lost+found" | "control.sock" | "control.path" => {}
+            index if index.starts_with("db.") => {}
+            _ => foreign = true,
+        }
+    }
+    Ok(match (state, foreign, shared) {
+        (true, true, true) | (false, _, true) => {
+            Some("all users of this host share it, as they do /tmp, so its mode is left as it is")
+        }
+        (false, true, false) => {
+            Some("other users may write there, and it holds files that are no state's, so its mode is left as it is")
+        }
+        (true, false, true) | (true, _, false) | (false, false, false) => None,
+    })
+}
+
 /// What a failure to lock means for the place.
 pub(super) fn lock_failed(path: &Path, error: Errno) -> StoreError {
     match error {
@@ -62,7 +98,7 @@ fn unfit(path: &Path, why: &str) -> StoreError {
     let magic = rustix::fs::statfs(path).map_or(0, |found| found.f_type as u64);
     StoreError::Unfit {
         path: path.to_owned(),
-        cause: format!("{}: {why}", file_system(magic)),
+        cause: format!("it is on {}: {why}", file_system(magic)),
     }
 }
 
@@ -103,6 +139,50 @@ mod tests {
             close_to_others(state.path()).unwrap();
             assert_eq!(mode(), after, "{before:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_somebody_else_is_left_as_it_is_and_told() {
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+        // Who shares a directory may have put a state's files there too.
+        for (before, files, word) in [
+            (0o1777, &[][..], "share it"),
+            (0o1777, &["lock", "log.1", "letter.txt"], "share it"),
+            (0o777, &["letter.txt"], "no state's"),
+            (0o770, &["letter.txt"], "no state's"),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            for file in files {
+                std::fs::write(state.path().join(file), "").unwrap();
+            }
+            std::fs::set_permissions(state.path(), Permissions::from_mode(before)).unwrap();
+            let Err(error @ StoreError::Unfit { .. }) = crate::store::Store::open(state.path(), 1 << 20).map(drop)
+            else {
+                panic!("{before:o} {files:?}")
+            };
+            let words = error.to_string();
+            assert!(words.contains(word) && words.contains("--state"), "{words}");
+            assert_eq!(mode(state.path()), before);
+            assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), files.len());
+        }
+        for (before, files) in [
+            (0o777, &["lock", "letter.txt"][..]),
+            (0o777, &["log.1", "letter.txt"]),
+            (0o777, &["lost+found"]),
+            (0o1777, &["lock", "log.1", "db", "control.sock"]),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            for file in files {
+                std::fs::write(state.path().join(file), "").unwrap();
+            }
+            std::fs::set_permissions(state.path(), Permissions::from_mode(before)).unwrap();
+            close_to_others(state.path()).unwrap();
+            assert_eq!(mode(state.path()), 0o700, "{files:?}");
+        }
+        // Where nobody else may write, there is nothing to take from anybody.
+        let state = tempfile::tempdir().unwrap();
+        std::fs::write(state.path().join("letter.txt"), "").unwrap();
+        close_to_others(state.path()).unwrap();
     }
 
     #[test]

@@ -78,10 +78,16 @@ pub fn shortened(text: &str, max: usize) -> (String, bool) {
 
 /// `text` cut between two characters, so that it fits with `mark` behind it. `None` if it fits without.
 pub fn cut(text: &str, bytes_max: usize, units_max: usize, mark: &str) -> Option<String> {
-    let units = |text: &str| text.chars().map(char::len_utf16).sum::<usize>();
-    if text.len() <= bytes_max && units(text) <= units_max {
+    let units: usize = text.chars().map(char::len_utf16).sum();
+    if text.len() <= bytes_max && units <= units_max {
         return None;
     }
+    Some(marked(text, bytes_max, units_max, mark))
+}
+
+/// `text` with `mark` behind it, cut between two characters so that both fit.
+pub fn marked(text: &str, bytes_max: usize, units_max: usize, mark: &str) -> String {
+    let units = |text: &str| text.chars().map(char::len_utf16).sum::<usize>();
     let mut bytes = bytes_max.saturating_sub(mark.len());
     let mut room = units_max.saturating_sub(units(mark));
     let fits = |c: &char| {
@@ -95,7 +101,7 @@ pub fn cut(text: &str, bytes_max: usize, units_max: usize, mark: &str) -> Option
     let mut kept: String = text.chars().take_while(fits).collect();
     kept.truncate(kept.trim_end().len());
     kept.push_str(mark);
-    Some(kept)
+    kept
 }
 
 /// A de-duplication key. One that is too long, or had characters that nobody sees, ends with a hash of all of it: two

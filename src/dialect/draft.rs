@@ -25,6 +25,8 @@ pub struct Draft {
     alert: Alert,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// Only the start of the text was kept.
+    in_part: bool,
 }
 
 impl Draft {
@@ -102,6 +104,12 @@ impl Draft {
         self.alert.key = Some(hygiene::key(given)).filter(|key| !key.is_empty());
     }
 
+    /// Tells that the text is only the start of what came. It gets the mark of one that is cut even if it would fit: of a text
+    /// in UTF-16 half as many bytes are left once it is read.
+    pub fn in_part(&mut self) {
+        self.in_part = true;
+    }
+
     /// The alert with this text and the notes behind it, cut so that the whole message fits. `given_bytes` is how long the
     /// text was when it came, `empty` what an alert says that has neither text nor notes.
     pub fn finish(mut self, text: String, given_bytes: u64, empty: &str) -> Parsed {
@@ -117,14 +125,19 @@ impl Draft {
         for note in &self.notes {
             notes.push_str(&format!("\n[{note}]"));
         }
-        if text.is_empty() && notes.is_empty() {
+        if text.is_empty() && notes.is_empty() && !self.in_part {
             return empty.to_owned();
         }
         let whole = hygiene::size(given_bytes.max(text.len() as u64));
         let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len());
         // A note has at most as many units as bytes.
         let units = render::room(&self.alert).saturating_sub(notes.len());
-        let text = match hygiene::cut(&text, bytes, units, &format!("… [cut, it was {whole} long]")) {
+        let mark = format!("… [cut, it was {whole} long]");
+        let cut = match self.in_part {
+            true => Some(hygiene::marked(&text, bytes, units, &mark)),
+            false => hygiene::cut(&text, bytes, units, &mark),
+        };
+        let text = match cut {
             None => text,
             Some(cut) => {
                 self.warn(format!(

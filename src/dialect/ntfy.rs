@@ -93,11 +93,19 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
                 request.text_bytes_max
             ),
         }),
-        (Body::Text(body), None) => Ok(if body.is_empty() { message } else { body }),
+        (Body::Text(body), None) => {
+            if request.is_in_part() {
+                draft.in_part();
+            }
+            Ok(if body.is_empty() { message } else { body })
+        }
         // A file that can be read is part of what was said.
         (Body::Text(body), Some(name)) if !request.is_beyond_text() => {
             let name = base_name(name);
             draft.warn(format!("attachments are not supported yet: {name:?} was sent as text"));
+            if request.is_in_part() {
+                draft.in_part();
+            }
             let both = [message, body];
             let both: Vec<&str> = both
                 .iter()

@@ -73,6 +73,11 @@ impl Request<'_> {
         Body::Text(clean(&charset::text(self.body, charset)).trim().to_owned())
     }
 
+    /// Whether only the start of the body is there.
+    pub fn is_in_part(&self) -> bool {
+        self.body_bytes > self.body.len() as u64
+    }
+
     /// Whether the body is longer than any text.
     pub fn is_beyond_text(&self) -> bool {
         self.body_bytes > self.text_bytes_max

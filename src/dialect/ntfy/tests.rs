@@ -308,6 +308,29 @@ fn a_long_text_is_cut_so_that_the_whole_message_fits() {
 }
 
 #[test]
+fn a_text_of_which_only_the_start_is_kept_says_so_also_where_that_fits() {
+    let start: Vec<u8> = "x".repeat(1000).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for headers in [&[][..], &[("filename", "log.txt")], &[("m", "a message")]] {
+        let mut long = request(headers, &[], &start);
+        assert!(!parse(&long).unwrap().alerts[0].text.contains("[cut"));
+        long.body_bytes = 200_000;
+        let (alert, warnings) = warned(&long);
+        assert!(alert.text.contains("xx… [cut, it was 200 KB long]"), "{alert:?}");
+        assert!(warnings.contains("the message of 200 KB was cut to"), "{warnings}");
+    }
+    // Nothing but line ends so far: what comes behind them is missed all the same.
+    let mut blank = request(&[], &[], b"\n\n");
+    blank.body_bytes = 200_000;
+    assert_eq!(warned(&blank).0.text, "… [cut, it was 200 KB long]");
+    // A picture is left out as a whole, and beside it nothing is cut.
+    let mut picture = request(&[("m", "look")], &[], b"\xff\xd8\xff\xe0");
+    picture.body_bytes = 200_000;
+    let (alert, warnings) = warned(&picture);
+    assert_eq!(alert.text, "look\n[left out: a file, 200 KB]");
+    assert!(!warnings.contains("cut"), "{warnings}");
+}
+
+#[test]
 fn a_text_beyond_all_measure_is_refused() {
     let mut huge = request(&[("m", "message")], &[], b"start");
     huge.body_bytes = huge.text_bytes_max;

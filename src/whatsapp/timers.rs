@@ -17,7 +17,7 @@ use waproto::buffa::MessageField;
 use waproto::whatsapp::message::ExtendedTextMessage;
 use waproto::whatsapp::message::protocol_message::Type;
 use waproto::whatsapp::{ContextInfo, Message};
-use whatsapp_rust::Client;
+use whatsapp_rust::{Client, GroupError, IqError};
 
 use super::directory::{lid_of, number_of};
 use crate::alert::SessionName;
@@ -31,7 +31,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// A group is asked about again after this: changes are told, and a notification can be lost all the same.
 const GROUP_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After a question without an answer no group is asked about for so long: the message itself asks the server the same way.
+/// After a question without an answer, or one that the server has no time for, no group is asked about for so long: the message
+/// itself asks the server the same way.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Default)]
@@ -136,10 +137,10 @@ impl Timers {
     /// Without an answer what was known stays: a timer costs no alert.
     async fn ask(&self, client: &Client, group: &Jid) {
         let groups = client.groups();
-        let asking = async { groups.get_metadata(group).await.map_err(|error| error.to_string()) };
+        let asking = async { groups.get_metadata(group).await };
         let late = async {
             async_io::Timer::after(ANSWER_WITHIN).await;
-            Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))
+            Err(GroupError::Iq(IqError::Timeout))
         };
         match future::or(asking, late).await {
             Ok(metadata) => {
@@ -152,8 +153,18 @@ impl Timers {
             }
             Err(error) => {
                 log::debug!("session {}: the timer of a group is not told: {error}", self.session);
-                self.state().silence = Some(Instant::now() + SILENCE);
+                self.on_not_told(&group.to_non_ad_string(), &error);
             }
+        }
+    }
+
+    /// A refusal is about its group alone, which may have been left or dissolved; the others are still asked about.
+    fn on_not_told(&self, group: &str, error: &GroupError) {
+        let mut state = self.state();
+        if is_about_the_group(error) {
+            state.asked.insert(group.to_owned(), Instant::now());
+        } else {
+            state.silence = Some(Instant::now() + SILENCE);
         }
     }
 
@@ -197,6 +208,15 @@ impl Timers {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the server has answered, and not with the wish for fewer questions.
+fn is_about_the_group(error: &GroupError) -> bool {
+    match error {
+        GroupError::Iq(IqError::ServerError { code, .. }) => !matches!(*code, 429 | 500..),
+        GroupError::InvalidRequest(_) => true,
+        _ => false,
     }
 }
 
@@ -323,6 +343,37 @@ mod tests {
                 ..DeviceSentMessage::default()
             }),
             ..Message::default()
+        }
+    }
+
+    #[test]
+    fn a_refusal_about_one_group_leaves_the_others_to_be_asked_about() {
+        let directory = tempfile::tempdir().unwrap();
+        let timers = || {
+            let store = Store::open(directory.path(), 1 << 20).unwrap();
+            Timers::open(store, "default".parse().unwrap())
+        };
+        let refused = |code| {
+            GroupError::Iq(IqError::ServerError {
+                code,
+                text: String::new(),
+                error_type: None,
+                backoff: None,
+            })
+        };
+        // Is the group itself to be asked about again, and is another?
+        for (error, again, other) in [
+            (refused(403), false, true),
+            (refused(404), false, true),
+            (refused(429), false, false),
+            (refused(503), false, false),
+            (GroupError::Iq(IqError::Timeout), false, false),
+            (GroupError::Iq(IqError::NotConnected), false, false),
+        ] {
+            let timers = timers();
+            timers.on_not_told("gone@g.us", &error);
+            let asked = ["gone@g.us", "other@g.us"].map(|group| timers.is_to_be_asked(group));
+            assert_eq!(asked, [again, other], "{error}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::alert::{NameError, Priority, hygiene};
+use crate::alert::hygiene;
 use crate::gateway::api::{AlertView, Published};
 use crate::gateway::query;
 use crate::outbox::Step;
@@ -30,9 +30,9 @@ pub(super) struct PublishArgs {
     /// A title, shown above the text
     #[arg(short, long, value_parser = words::text())]
     title: Option<String>,
-    /// 1 to 5, or min, low, default, high, max, urgent
-    #[arg(short, long, value_parser = parse_priority)]
-    priority: Option<u8>,
+    /// 1 to 5, or min, low, default, high, max, urgent; another one is said to be none, and the alert goes out as default
+    #[arg(short, long, value_parser = words::text())]
+    priority: Option<String>,
     /// A tag; known emoji names become emoji. May be given several times
     #[arg(long = "tag", value_name = "TAG", value_parser = words::text())]
     tags: Vec<String>,
@@ -76,10 +76,6 @@ impl Wait {
             Self::Read => "read",
         }
     }
-}
-
-fn parse_priority(text: &str) -> Result<u8, NameError> {
-    text.parse::<Priority>().map(u8::from)
 }
 
 pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure> {
@@ -130,7 +126,7 @@ fn text(words: &[String]) -> Result<Vec<u8>, Failure> {
             let reason = format!("standard input is larger than {STDIN_MAX_BYTES} bytes; nothing was sent");
             return Err(Failure::new(Exit::Refused, reason));
         }
-        text.truncate(text.trim_ascii_end().len());
+        // Left as it is: in UTF-16 a line end is two bytes. The relay trims the text once it has read it.
     } else {
         text = words.join(" ").into_bytes();
     }
@@ -163,10 +159,9 @@ async fn route(client: &Client, named: Option<String>) -> Result<String, Failure
 
 /// In the query, not in headers: there a title may hold any character.
 fn parameters(args: &PublishArgs) -> String {
-    let priority = args.priority.map(|priority| priority.to_string());
     let tags = args.tags.join(",");
     let mut pairs = Vec::new();
-    for (name, value) in [("title", &args.title), ("priority", &priority), ("key", &args.key)] {
+    for (name, value) in [("title", &args.title), ("priority", &args.priority), ("key", &args.key)] {
         pairs.extend(value.as_deref().map(|value| (name, value)));
     }
     if !tags.is_empty() {
@@ -179,6 +174,8 @@ fn parameters(args: &PublishArgs) -> String {
     }
 }
 
+/// Characters of a priority that the relay is shown.
+const PRIORITY_CHARS_MAX: usize = 64;
 /// Bytes of the query at the most: it has to fit the head of a request, with room for the rest of it.
 const QUERY_MAX_BYTES: usize = 12 * 1024;
 
@@ -187,6 +184,10 @@ const QUERY_MAX_BYTES: usize = 12 * 1024;
 fn fitting(mut args: PublishArgs) -> PublishArgs {
     let warn = |what: &str| say(format_args!("tautline: warning: {what}"));
     args.key = args.key.map(|key| hygiene::key(&key));
+    // The relay reads it, and says so where it is none: then it needs no more of it than it would quote.
+    args.priority = args
+        .priority
+        .map(|priority| hygiene::shortened(&priority, PRIORITY_CHARS_MAX).0);
     let mut chars_max = hygiene::TITLE_CHARS_MAX;
     if let Some(title) = &args.title
         && let (short, true) = hygiene::shortened(title, chars_max)

@@ -19,14 +19,12 @@ const MARK: &str = "\u{f8ff}";
 pub(super) fn text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().map(|value| {
         let value = value.as_bytes();
-        without_mark(&charset::text(
-            value.strip_prefix(MARK.as_bytes()).unwrap_or(value),
-            None,
-        ))
+        let text = value.strip_prefix(MARK.as_bytes()).unwrap_or(value);
+        charset::text(text, None).into_owned()
     })
 }
 
-/// Takes the mark away again, from an argument or from clap's words about it.
+/// Takes the mark away again from clap's words about an argument.
 pub(super) fn without_mark(text: &str) -> String {
     text.replace(MARK, "")
 }
@@ -41,12 +39,12 @@ pub(super) fn marked<C: CommandFactory>(arguments: impl IntoIterator<Item = OsSt
     let Some(publish) = top.find_subcommand("publish").filter(|_| arguments[at] == "publish") else {
         return arguments;
     };
-    for argument in arguments
-        .iter_mut()
-        .skip(at + 1)
-        .take_while(|argument| *argument != "--")
-    {
-        if is_text(&top, publish, argument) {
+    let mut only_texts = false;
+    for argument in arguments.iter_mut().skip(at + 1) {
+        only_texts |= argument == "--";
+        // One that begins with that character anyway gets it a second time, and so keeps its own.
+        let like_a_mark = argument.as_bytes().starts_with(MARK.as_bytes());
+        if like_a_mark || (!only_texts && is_text(&top, publish, argument)) {
             let mut with = OsString::from(MARK);
             with.push(&*argument);
             *argument = with;
@@ -120,7 +118,7 @@ mod tests {
         let marked = marked.iter().map(|argument| argument.to_string_lossy().into_owned());
         marked
             .filter(|argument| argument.starts_with(MARK))
-            .map(|text| without_mark(&text))
+            .map(|text| text.strip_prefix(MARK).unwrap_or(&text).to_owned())
             .collect()
     }
 
@@ -163,6 +161,11 @@ mod tests {
             assert!(texts(&[option]).is_empty(), "{option}");
         }
         assert_eq!(texts(&["-t", "- title", "--", "- text"]), ["- title"]);
+        let logo = format!("{MARK} disk");
+        assert_eq!(
+            texts(&[logo.as_str(), "--", logo.as_str()]),
+            [logo.as_str(), logo.as_str()]
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The commands as scripts see them: the binary against a gateway, exit codes, stdout and stderr.
 
+mod publish;
+
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 
@@ -150,7 +152,6 @@ fn a_wrong_command_line_is_2_and_sends_nothing() {
     for (args, word) in [
         (&["publish"][..], "TEXT"),
         (&["publish", "--to", "ops", ""], "empty"),
-        (&["publish", "--to", "ops", "-p", "6", "x"], "priority"),
         (&["publish", "--to", "../v1/status", "x"], "route name"),
         (
             &["publish", "--to", "ops", "--attach", "/etc/hostname", "x"],

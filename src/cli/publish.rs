@@ -21,6 +21,10 @@ const STDIN_MAX_BYTES: u64 = 1024 * 1024;
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// One long poll; a longer `--timeout` asks again.
 const POLL_MAX: Duration = Duration::from_secs(120);
+/// Before the next poll where the relay has answered early: too many wait already, and each looks now and then instead.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The longest `--timeout`: more than anybody waits, and no time that the clock cannot count to.
+const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
@@ -252,8 +256,11 @@ async fn report_when(
         return Err(Failure::new(Exit::NotPaired, text));
     }
     // The first alert with this key may be forgotten, and then nothing more can be asked about it.
-    if published.duplicate && published.state != Step::Failed && published.state >= wait.step() {
-        return if global.json { print_json(published) } else { Ok(()) };
+    if published.duplicate && published.state >= wait.step() {
+        if published.state != Step::Failed {
+            return if global.json { print_json(published) } else { Ok(()) };
+        }
+        return report_failed_before(global, client, published).await;
     }
     let alert = wait_for(client, &published.id, wait, timeout).await?;
     if global.json {
@@ -262,10 +269,30 @@ async fn report_when(
     judge(&alert, wait, timeout)
 }
 
+/// The alert was given before, and did not reach everybody: it is not sent again, and there is nothing to wait for.
+async fn report_failed_before(global: &Global, client: &Client, published: &Published) -> Result<(), Failure> {
+    let target = format!("/v1/alerts/{}", published.id);
+    let first: Option<AlertView> = client.call("GET", &target, Vec::new(), PROMPT).await.ok();
+    if global.json {
+        let printed = match &first {
+            Some(first) => print_json(first),
+            None => print_json(published),
+        };
+        after_the_deed(printed, &accepted(published));
+    }
+    let why = match first.as_ref().and_then(failed) {
+        Some((to, note)) => format!("the delivery to {to} failed: {note}"),
+        None => "it failed for at least one recipient".to_owned(),
+    };
+    let text = format!("this key was given before, and that alert is not sent again: {why}");
+    Err(Failure::new(Exit::Failed, text))
+}
+
 async fn wait_for(client: &Client, id: &str, wait: Wait, timeout: Duration) -> Result<AlertView, Failure> {
-    let until = Instant::now() + timeout;
+    let until = Instant::now() + timeout.min(TIMEOUT_MAX);
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let asked_at = Instant::now();
+        let left = until.saturating_duration_since(asked_at);
         let poll = left.min(POLL_MAX);
         let millis = format!("{}ms", poll.as_millis());
         let pairs = [("wait", wait.word()), ("timeout", millis.as_str())];
@@ -283,8 +310,12 @@ async fn wait_for(client: &Client, id: &str, wait: Wait, timeout: Duration) -> R
                 return Err(Failure::new(failure.exit, text));
             }
         };
-        if alert.state >= wait.step() || failed(&alert).is_some() || left <= POLL_MAX {
+        let now = Instant::now();
+        if alert.state >= wait.step() || failed(&alert).is_some() || now >= until {
             return Ok(alert);
+        }
+        if now < asked_at + poll {
+            async_io::Timer::after(LOOK_AGAIN.min(until - now)).await;
         }
     }
 }

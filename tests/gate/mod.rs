@@ -1,7 +1,7 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -35,7 +35,12 @@ struct Inside {
     problems: Vec<HealthEntry>,
     pairings: Vec<Option<String>>,
     waiting: usize,
+    /// How long each of them was to be, in order.
+    waits: Vec<Duration>,
     lines: Vec<HistoryEntry>,
+    /// Alerts of which nothing but the key is left.
+    forgotten: Vec<String>,
+    backup: Option<Vec<u8>>,
 }
 
 impl Inside {
@@ -110,6 +115,22 @@ impl FakeRelay {
     /// Long polls under way.
     pub fn waiting(&self) -> usize {
         self.inside.lock().unwrap().waiting
+    }
+
+    /// Long polls that there have been.
+    pub fn waits(&self) -> usize {
+        self.inside.lock().unwrap().waits.len()
+    }
+    /// How long the latest of them was to be at most.
+    pub fn last_wait(&self) -> Duration {
+        *self.inside.lock().unwrap().waits.last().expect("nobody has waited")
+    }
+    pub fn forget(&self, id: &str) {
+        self.inside.lock().unwrap().forgotten.push(id.to_owned());
+    }
+    /// What `GET /v1/backup` gives.
+    pub fn back_up(&self, bytes: Vec<u8>) {
+        self.inside.lock().unwrap().backup = Some(bytes);
     }
 
     /// Puts an alert into the outbox without HTTP.
@@ -265,12 +286,13 @@ impl Relay for FakeRelay {
     }
 
     fn is_forgotten(&self, id: &str) -> bool {
-        id == FORGOTTEN
+        id == FORGOTTEN || self.inside.lock().unwrap().forgotten.iter().any(|gone| gone == id)
     }
 
     fn alert(&self, id: &str) -> Option<AlertView> {
         let inside = self.inside.lock().unwrap();
-        let mut alert = inside.alerts.iter().find(|alert| alert.id == id).cloned()?;
+        let there = |alert: &&AlertView| alert.id == id && !inside.forgotten.contains(&alert.id);
+        let mut alert = inside.alerts.iter().find(there).cloned()?;
         alert.history = [(1, Happening::Accepted, None), (2, Happening::Retried, Some(0))]
             .map(|(number, what, delivery)| HistoryView {
                 number,
@@ -301,7 +323,11 @@ impl Relay for FakeRelay {
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {
-        self.inside.lock().unwrap().waiting += 1;
+        {
+            let mut inside = self.inside.lock().unwrap();
+            inside.waiting += 1;
+            inside.waits.push(timeout);
+        }
         let _waiting = Waiting(self);
         let done = async {
             while self.alert(id).is_some_and(|alert| alert.state < step) {
@@ -345,7 +371,12 @@ impl Relay for FakeRelay {
     }
 
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
-        Err(Refusal::Storage("this relay has no disk".into()))
+        let Some(bytes) = self.inside.lock().unwrap().backup.clone() else {
+            return Err(Refusal::Storage("this relay has no disk".into()));
+        };
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).and_then(|()| file.rewind()).unwrap();
+        Ok((file, bytes.len() as u64))
     }
 
     async fn pair(&self, session: SessionName, phone: Option<String>) -> Result<Receiver<PairEvent>, Refusal> {

@@ -1,6 +1,7 @@
 //! The commands as scripts see them: the binary against a gateway, exit codes, stdout and stderr.
 
 mod publish;
+mod waiting;
 
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};

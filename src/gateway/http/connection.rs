@@ -28,7 +28,7 @@ const AHEAD_MAX_BYTES: usize = 16 * 1024;
 /// The size line of one chunk with its extensions.
 const CHUNK_LINE_MAX_BYTES: usize = 1024;
 /// The answer goes out in pieces of this size, each with its deadline: a reader that takes a byte now and then gains
-/// nothing, and a stream with long pauses loses nothing.
+/// nothing. A piece may be put together of many writes; what a stream pauses between them does not count.
 const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 /// Reads of one body between two turns of everybody else.
 const READS_PER_TURN: u32 = 16;
@@ -37,6 +37,15 @@ const READS_PER_TURN: u32 = 16;
 const LINGER_QUIET: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// How far a piece of an answer has gone out.
+#[derive(Default)]
+struct Pace {
+    /// Of [`ANSWER_PIECE_BYTES`].
+    bytes: usize,
+    /// In writing it.
+    spent: Duration,
+}
 
 /// An accepted socket, and what was read from it and not used yet.
 pub(super) struct Connection {
@@ -375,6 +384,7 @@ impl Connection {
             }
             Body::Stream { mut from, length } => {
                 self.write(head.as_bytes()).await?;
+                let mut pace = Pace::default();
                 let mut piece = vec![0; READ_BYTES];
                 let mut written = 0;
                 loop {
@@ -382,7 +392,7 @@ impl Connection {
                     if count == 0 {
                         break;
                     }
-                    self.write(&piece[..count]).await?;
+                    self.write_at(&mut pace, &piece[..count]).await?;
                     written += count as u64;
                 }
                 match length {
@@ -396,14 +406,26 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> IoResult<()> {
-        for piece in bytes.chunks(ANSWER_PIECE_BYTES) {
-            let written = self.socket.write_all(piece);
-            let answer = self.limits.answer;
+        self.write_at(&mut Pace::default(), bytes).await
+    }
+
+    async fn write_at(&mut self, pace: &mut Pace, mut bytes: &[u8]) -> IoResult<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(ANSWER_PIECE_BYTES - pace.bytes));
+            let began = Instant::now();
+            let written = self.socket.write_all(now);
+            let left = self.limits.answer.saturating_sub(pace.spent);
             let late = async {
-                Timer::after(answer).await;
+                Timer::after(left).await;
                 Err(Error::new(ErrorKind::TimedOut, "the client does not take its answer"))
             };
             future::or(written, late).await?;
+            pace.bytes += now.len();
+            pace.spent += began.elapsed();
+            if pace.bytes == ANSWER_PIECE_BYTES {
+                *pace = Pace::default();
+            }
+            bytes = later;
         }
         Ok(())
     }

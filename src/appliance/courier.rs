@@ -24,10 +24,10 @@ use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{
     self, AcceptRequest, AlertRecord, CommandError, Input, KeyRecord, Limits, NewAlert, Now, Outbox, Output,
-    SendFailure, Step,
+    SendFailure, Start, Step,
 };
 use crate::store::journal::Event as Told;
-use crate::store::{Store, StoreError, outbox as outbox_store};
+use crate::store::{Store, StoreError, outbox as outbox_store, starts};
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
 use persist::PutOff;
 
@@ -91,6 +91,13 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
     }
 }
 
+/// Where it cannot be written, keys count a little longer after the next start.
+async fn note_start(store: Store, to_keep: Vec<Start>) {
+    if let Err(error) = starts::keep(&store, &to_keep).await {
+        log::debug!("this start is not noted for the age of keys: {error}");
+    }
+}
+
 impl Courier {
     /// Reads the outbox from the store. Also returns what was wrong with the alerts there, a line each.
     ///
@@ -106,6 +113,9 @@ impl Courier {
     ) -> Result<(Arc<Self>, Vec<String>), StoreError> {
         let loaded = outbox_store::load(store.view())?;
         let mut outbox = Outbox::new(limits, ids::seed(), |_, _| ids::message_id());
+        let earlier = starts::read(store.view())?;
+        let starts = outbox.begin(clock::now(), earlier, clock::start(loaded.seq_max.saturating_add(1)));
+        executor.spawn(note_start(store.clone(), starts)).detach();
         outbox.restore_keys(clock::now(), loaded.keys.into_iter());
         outbox.restore(clock::now(), loaded.alerts.into_iter());
         outbox.skip_to(loaded.seq_max);

@@ -40,9 +40,6 @@ pub(super) const STORE_END: Duration = Duration::from_secs(3);
 /// Between two tries to record the start, while the disk refuses.
 const START_AGAIN: Duration = Duration::from_secs(60);
 
-/// The kernel draws it anew at every boot.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
 /// What a run is told.
 pub struct RunOptions {
     pub plan: Plan,
@@ -264,7 +261,7 @@ async fn write_last_changes(courier: Arc<Courier>) {
 /// For the black box: that this run has begun, and how the last one ended. A disk that is full is asked again: until it
 /// is recorded, a crash would pass for the goodbye of the run before.
 async fn note_start(store: Store) {
-    let boot = std::fs::read_to_string(BOOT_ID).ok().map(|id| id.trim().to_owned());
+    let boot = clock::boot_id();
     let at_ms = clock::wall_ms();
     let begin = || history::run_begins(&store, at_ms, boot.clone(), env!("CARGO_PKG_VERSION"));
     let mut begun = begin().await;

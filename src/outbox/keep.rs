@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::age::CLOCK_UNSET_BEFORE;
 use super::history::{Happened, Happening};
 use super::record::{AlertRecord, MessageId, Step, Timestamp};
 use super::{Now, Outbox, Output, policy};
@@ -27,11 +28,9 @@ pub(super) struct Kept {
     pub bytes: usize,
 }
 
-/// Before this a clock was not set yet (a Pi has no battery for it): the age of what it stamped is not known.
-const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000); // 2024-01-01
-
 /// The end of a span that began at a wall-clock `start`, on the monotonic clock, so that a clock set later does not
-/// move it. An age that cannot be known counts as none: what is kept too long does no harm.
+/// move it. An age that cannot be known counts as none: an alert that is kept too long does no harm. Of keys that is not so:
+/// see [`Ages`](super::age::Ages).
 pub(super) fn ends(now: Now, start: Timestamp, span: Duration) -> Instant {
     let age = if start < CLOCK_UNSET_BEFORE {
         0
@@ -67,7 +66,10 @@ impl Outbox {
         let seq = record.seq;
         self.seq_next = self.seq_next.max(seq.saturating_add(1));
         let key = record.alert.key.clone();
-        let dedup_until = key.is_some().then(|| ends(now, record.accepted_at, self.limits.dedup));
+        let dedup = self.limits.dedup;
+        let dedup_until = key
+            .as_ref()
+            .map(|_| self.ages.ends(now, seq, record.accepted_at, dedup));
         if let Some(key) = key {
             self.index_key(now, (record.route.clone(), key), seq);
         }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use super::keep::ends;
 use super::record::{AlertRecord, Step, Timestamp};
 use super::{Now, Outbox, Output};
 use crate::alert::RouteName;
@@ -109,7 +108,7 @@ impl Outbox {
         let dedup = self.limits.dedup;
         for key in keys {
             self.skip_to(key.seq);
-            let until = ends(now, key.accepted_at, dedup);
+            let until = self.ages.ends(now, key.seq, key.accepted_at, dedup);
             self.keys.insert(key, until);
         }
         self.trim_keys(now);

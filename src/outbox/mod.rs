@@ -22,6 +22,7 @@
 //! memory once), the disk, and any wall-clock deadline but a policy's.
 
 mod accept;
+mod age;
 mod history;
 mod io;
 mod keep;
@@ -38,6 +39,7 @@ mod tests;
 mod timers;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
+pub use age::Start;
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
@@ -50,6 +52,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use crate::alert::{Recipient, RouteName, SessionName};
+use age::Ages;
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
@@ -98,6 +101,7 @@ pub struct Outbox {
     pending_bytes: usize,
     kept: Kept,
     keys: Keys,
+    ages: Ages,
     /// Deliveries by [`Step`].
     counts: [u64; 5],
     lines: BTreeMap<SessionName, Line>,
@@ -128,12 +132,20 @@ impl Outbox {
             pending_bytes: 0,
             kept: Kept::default(),
             keys: Keys::default(),
+            ages: Ages::default(),
             counts: [0; 5],
             lines: BTreeMap::new(),
             outputs: VecDeque::new(),
             dirty: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
+    }
+
+    /// Tells of the starts before this one, as far as they are known, and of this one, before anything else. What is returned is
+    /// to be known at the next: without it a key whose alert was accepted while the clock was not set counts anew at every start.
+    pub fn begin(&mut self, now: Now, earlier: Vec<Start>, this: Start) -> Vec<Start> {
+        self.ages = Ages::new(now, earlier, this);
+        self.ages.starts().to_vec()
     }
 
     /// The next thing for the shell to do. Sends come first, because they are what somebody waits for.

@@ -30,6 +30,7 @@ pub mod numbers;
 pub mod outbox;
 mod place;
 pub mod record;
+pub mod starts;
 pub mod timers;
 mod view;
 mod writer;

@@ -318,6 +318,8 @@ impl Outbox {
         // What was answered is no trouble of the line; a question may well be.
         let pause = match refused {
             Refused::Message => Pause::Server,
+            // What the server asks for by name it asks for on any line.
+            Refused::Question if !backoff.is_zero() => Pause::Server,
             Refused::Question => Pause::Path,
         };
         if !matches!(judgement, Judgement::Hold(_)) {
@@ -328,13 +330,13 @@ impl Outbox {
                 if self.on_line(leg, |line, recipient| line.is_final(recipient, leg)) == Some(true) {
                     self.fail(now, message_id, &note);
                 } else {
-                    self.pause(now, message_id, &note, pause);
+                    self.pause_for(now, message_id, &note, pause, backoff);
                 }
             }
-            Judgement::Passing => self.pause(now, message_id, &note, pause),
+            Judgement::Passing => self.pause_for(now, message_id, &note, pause, backoff),
             Judgement::Unknown => {
                 self.on_line(leg, |line, recipient| line.try_fresh_once(recipient, leg));
-                self.pause(now, message_id, &note, pause);
+                self.pause_for(now, message_id, &note, pause, backoff);
             }
             Judgement::Hold(hold) => self.hold(now, message_id, &note, hold, (refused, backoff)),
         }
@@ -360,12 +362,17 @@ impl Outbox {
 
     /// Ends a lease with a pause. Late words about a lease that is over change nothing.
     pub(super) fn pause(&mut self, now: Now, message_id: &MessageId, note: &str, pause: Pause) {
+        self.pause_for(now, message_id, note, pause, Duration::ZERO);
+    }
+
+    /// [`pause`](Self::pause) that is no shorter than `least`, which the server asks for.
+    fn pause_for(&mut self, now: Now, message_id: &MessageId, note: &str, pause: Pause, least: Duration) {
         let Some(leg) = self.first_of(message_id) else { return };
         let flying = self.on_line(leg, |line, recipient| {
             line.is_flying(recipient, leg).then(|| line.count_failure(recipient))
         });
         let Some(Some(failures)) = flying else { return };
-        let until = now.mono + self.backoff(failures);
+        let until = now.mono + self.backoff(failures).max(least);
         self.on_line(leg, |line, recipient| line.pause(recipient, leg, until, pause));
         self.note_waiting(message_id, note);
     }
@@ -394,7 +401,7 @@ impl Outbox {
                 });
                 self.note_waiting(message_id, note);
             }
-            Some(None) => self.pause(now, message_id, note, Pause::Server),
+            Some(None) => self.pause_for(now, message_id, note, Pause::Server, backoff),
             None => {}
         }
     }

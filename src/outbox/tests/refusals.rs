@@ -226,6 +226,24 @@ fn a_pause_that_the_server_names_is_kept_within_bounds() {
 }
 
 #[test]
+fn a_pause_that_the_server_names_is_kept_whatever_its_answer_was() {
+    // One that ends an alert when it comes again, one that passes, one that nobody knows, and a hold.
+    for code in [404, 503, 599, 429] {
+        let mut bench = Bench::up();
+        bench.accept(&["1"]);
+        bench.take_sends();
+        let backoff = Some(SECOND * 100);
+        bench.fail_with("M11", SendFailure::Refused { code, backoff });
+        // A new line is no leave to ask sooner.
+        bench.handle(Input::SessionDown(session()));
+        bench.handle(Input::SessionUp(session()));
+        assert_eq!(bench.take_sends(), Vec::<String>::new(), "{code}");
+        let pause = pause(&mut bench);
+        assert!(pause >= SECOND * 99 && pause <= SECOND * 120, "{code}: {pause:?}");
+    }
+}
+
+#[test]
 fn a_message_that_is_refused_as_too_much_waits_a_minute_first() {
     let mut bench = Bench::up();
     bench.accept(&["1"]);

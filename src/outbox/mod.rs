@@ -160,7 +160,10 @@ impl Outbox {
                 step: record.step(),
             });
         }
-        let (seq, Dirty { happened, made }) = self.dirty.pop_first()?;
+        // What is still being written for the first time may yet be refused by the disk, and then it was never there.
+        let is_written = |seq: &&u64| self.entries.get(seq).is_none_or(|entry| entry.durable);
+        let seq = *self.dirty.keys().find(is_written)?;
+        let Dirty { happened, made } = self.dirty.remove(&seq)?;
         let record = self.entries.get(&seq)?.record.clone();
         Some(Output::Persist { record, happened, made })
     }

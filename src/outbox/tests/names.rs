@@ -72,3 +72,30 @@ fn one_whom_an_alert_names_twice_gets_it_once_when_that_becomes_known() {
     assert_eq!(sent, expected);
     assert_eq!(bench.outbox.pending_len(), 0);
 }
+
+#[test]
+fn an_alert_that_is_still_being_written_is_not_written_again_before_the_disk_has_taken_it() {
+    let one_name = |name: &Recipient| match name.to_string().as_str() {
+        "+15550100001" => Recipient::Me,
+        _ => name.clone(),
+    };
+    for taken in [true, false] {
+        let mut bench = Bench::up();
+        let to = ["me", "+15550100001"].map(|name| name.parse().unwrap()).to_vec();
+        let request = super::bench::request(&bench.outbox, to, Alert::default());
+        let seq = bench.outbox.accept(bench.now, request).unwrap()[0].new_seq().unwrap();
+        bench.outbox.unify(bench.now, &session(), one_name);
+        bench.drain();
+        assert!(bench.persisted.is_empty(), "{:?}", bench.persisted);
+        bench.handle(match taken {
+            true => Input::Durable { seq },
+            false => Input::NotDurable { seq },
+        });
+        let written: Vec<usize> = bench.persisted.iter().map(|record| record.deliveries.len()).collect();
+        let sent: Vec<String> = bench.sends.iter().map(|(_, message)| message.clone()).collect();
+        match taken {
+            true => assert_eq!((written, sent), (vec![1], vec!["M1me".to_owned()])),
+            false => assert_eq!((written, sent), (Vec::new(), Vec::new())),
+        }
+    }
+}

@@ -23,8 +23,8 @@ use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{
-    self, AcceptRequest, AlertRecord, CommandError, Input, KeyRecord, Limits, NewAlert, Now, Outbox, Output,
-    SendFailure, Start, Step,
+    self, AcceptRequest, AlertRecord, CommandError, Happened, Happening, Input, KeyRecord, Limits, NewAlert, Now,
+    Outbox, Output, SendFailure, Start, Step,
 };
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
@@ -95,6 +95,19 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
 async fn note_start(store: Store, to_keep: Vec<Start>) {
     if let Err(error) = starts::keep(&store, &to_keep).await {
         log::debug!("this start is not noted for the age of keys: {error}");
+    }
+}
+
+/// The sender of an alert has had its answer long before it fails: the log is one of the places that tell a person.
+fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
+    for failed in happened.iter().filter(|happened| happened.what == Happening::Failed) {
+        let delivery = failed.delivery.and_then(|index| record.deliveries.get(index as usize));
+        log::warn!(
+            "alert {} on route {} failed for a recipient: {}",
+            record.id,
+            record.route,
+            delivery.map_or("", |delivery| &delivery.note)
+        );
     }
 }
 
@@ -417,7 +430,10 @@ impl Courier {
                         handle.try_command(Command::SendAgain(again));
                     }
                 }
-                Some(Output::Persist { record, happened, made }) => self.persist_later(record, happened, made),
+                Some(Output::Persist { record, happened, made }) => {
+                    warn_of_failures(&record, &happened);
+                    self.persist_later(record, happened, made);
+                }
                 Some(Output::Forget { seq, key, happened }) => self.forget_later(seq, key, happened),
                 Some(Output::ForgetKey { seq }) => self.forget_key_later(seq),
                 Some(Output::Changed { .. }) => {

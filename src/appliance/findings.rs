@@ -11,6 +11,7 @@ use crate::health::{Code, Finding, Severity};
 use crate::line::{Cause, State, Stop};
 use crate::outbox::Hold;
 use crate::store::StoreError;
+use crate::store::backup::HELD;
 use crate::whatsapp::{SessionHandle, SessionView};
 
 impl Facts {
@@ -40,6 +41,7 @@ impl Facts {
             session_findings(courier, handle, view, &mut found);
         }
         outbox_findings(courier, &mut found);
+        failure_findings(courier, views, &mut found);
         let mut all = |code, texts: Vec<String>| found.extend(texts.into_iter().map(|text| Finding::new(code, text)));
         all(Code::OutboxDamaged, self.damaged.clone());
         all(Code::OutboxOrphaned, courier.orphaned());
@@ -182,6 +184,29 @@ fn outbox_findings(courier: &Courier, found: &mut Vec<Finding>) {
         };
         let text = format!("session {session}: alerts to {count} recipient(s) wait: {words}; see `tautline queue`");
         found.push(Finding::new(code, text).of(&session));
+    }
+}
+
+/// The routes on which alerts fail for good. A number that is not on WhatsApp has a code of its own, and what is held since
+/// the state was restored was told to whoever restored it.
+fn failure_findings(courier: &Courier, views: &[(&SessionHandle, SessionView)], found: &mut Vec<Finding>) {
+    let unknown = views.iter().flat_map(|(handle, _)| {
+        let recipients = handle.directory.not_on_whatsapp();
+        recipients.into_iter().map(|recipient| (&handle.name, recipient))
+    });
+    let unknown: Vec<(&SessionName, Recipient)> = unknown.collect();
+    let outbox = courier.outbox();
+    let failures = outbox.failures(|session, delivery| {
+        let is_it =
+            |(name, recipient): &(&SessionName, Recipient)| *name == session && *recipient == delivery.recipient;
+        delivery.note == HELD || unknown.iter().any(is_it)
+    });
+    for failed in failures {
+        let text = format!(
+            "route {}: {} alert(s) failed for good and none has got through since, the last with: {}; see `tautline queue`",
+            failed.route, failed.alerts, failed.reason
+        );
+        found.push(Finding::new(Code::AlertsFailed, text).of(failed.session));
     }
 }
 

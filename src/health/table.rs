@@ -21,6 +21,7 @@ const AT_ONCE: Duration = Duration::ZERO;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     AckOwed,
+    AlertsFailed,
     ClockUnset,
     ConfigUnknownKey,
     ControlSocket,
@@ -60,7 +61,7 @@ impl Code {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 25] = [
+pub const CONDITIONS: [Condition; 26] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -70,6 +71,16 @@ pub const CONDITIONS: [Condition; 25] = [
         follows_from: &[Code::StoreFailed, Code::StoreReadOnly],
         shows_after: ACK_OWED_AFTER,
         advice: "look at the disk: it is full or very slow",
+    },
+    Condition {
+        code: Code::AlertsFailed,
+        name: "alerts-failed",
+        title: "alerts of a route have failed for good, and none has got through since",
+        // Their senders were told that they are accepted: nobody else says that they are lost.
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "do what the reason says, then `tautline queue retry ID`; the next alert that gets through ends it",
     },
     Condition {
         code: Code::ClockUnset,

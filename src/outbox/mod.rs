@@ -23,6 +23,7 @@
 
 mod accept;
 mod age;
+mod failures;
 mod history;
 mod io;
 mod keep;
@@ -40,6 +41,7 @@ mod timers;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::Start;
+pub use failures::Failures;
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};

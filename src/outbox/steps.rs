@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failures::DROPPED;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::line::{Leg, Pause, Place};
@@ -186,7 +187,7 @@ impl Outbox {
             let shared = carried.iter().any(is_shared);
             let note = match (shared, self.attempts(leg)) {
                 (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
-                (false, 0) => "dropped by hand",
+                (false, 0) => DROPPED,
                 (false, _) => "dropped by hand, but it may have gone out before",
             };
             self.set_step(now, leg, Happening::Dropped, note);

@@ -3,6 +3,7 @@
 mod asking;
 mod batches;
 mod bench;
+mod failures;
 mod gather;
 mod gathered;
 mod history;

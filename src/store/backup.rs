@@ -27,7 +27,7 @@ use super::{
 use crate::outbox::{AlertRecord, Happened, Happening, KeyRecord, Step, Timestamp};
 
 /// What a held alert says for itself.
-const HELD: &str =
+pub(crate) const HELD: &str =
     "held since the state was restored: it may have gone out before; `tautline queue retry` sends it again";
 
 /// Whether the records of `tree` are part of a backup. No wildcard: whoever adds a collection decides here too.

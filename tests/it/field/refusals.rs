@@ -82,6 +82,47 @@ fn what_stays_refused_fails_with_words_after_one_fresh_try() {
 }
 
 #[test]
+fn what_failed_for_good_is_told_until_something_gets_through() {
+    let (bench, relay) = Bench::online();
+    bench.lab.faults().nack(Some(403));
+    let id = relay.publish("friend", "a text that no log has");
+    let said = |status: &Value| has_finding(status, "alerts-failed");
+    let status = relay.wait_status("nobody is told", said);
+    assert_eq!(status["healthy"], false);
+    let entries = status["health"].as_array().expect("a list");
+    let text = entries
+        .iter()
+        .find(|entry| entry["code"] == "alerts-failed")
+        .expect("it")["text"]
+        .to_string();
+    assert!(
+        text.contains("route friend: 1 alert(s)") && text.contains("403"),
+        "{text}"
+    );
+    assert_eq!(relay.http("GET", "/v1/health", &[], b"").status, 503);
+    let log = relay.read_log();
+    let warned = log
+        .lines()
+        .find(|line| line.contains("failed for a recipient"))
+        .expect("a line in the log");
+    assert!(
+        warned.contains("WARN") && warned.contains(&id) && warned.contains("403"),
+        "{warned}"
+    );
+    assert!(
+        !log.contains("a text that no log has") && !warned.contains("1555"),
+        "{warned}"
+    );
+    assert_eq!(relay.stop(), 0);
+    let relay = bench.site.start();
+    relay.wait_status("a restart has ended it", said);
+    bench.lab.faults().nack(None);
+    let next = relay.publish("friend", "next");
+    relay.wait_step(&next, "delivered");
+    relay.wait_status("it is still said", |status| !said(status));
+}
+
+#[test]
 fn who_must_write_first_is_told_and_gets_the_alert_at_once_when_they_wrote() {
     let (bench, relay) = Bench::online();
     bench.lab.faults().nack(Some(463));

@@ -14,9 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(super) use self::places::copy_tree;
-pub(super) use self::places::memory_has_room;
-use self::places::{Memory, Places, absent_is_fine, bytes_in, make_private, memory_for};
-use super::log::{NEW_INDEX_TIMES, Row, State};
+use self::places::{Copy, Places, absent_is_fine, bytes_in, make_private};
+use super::log::{Row, State};
 use super::view::Changes;
 
 const TREE: &str = "tautline";
@@ -38,9 +37,6 @@ const REPAIR_ROWS_MAX: usize = 500;
 
 /// Bytes of keys and values that it is given at the most where there is no room for a new one.
 const REPAIR_BYTES_MAX: usize = 512 * 1024;
-
-/// A few of sled's segments, which an index takes however little it holds.
-pub(super) const SEGMENTS_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8 MiB for
 /// what a relay keeps, and a flood of alerts makes it ten times that.
@@ -81,8 +77,6 @@ pub(super) struct Index {
     place: PathBuf,
     /// sled must not be given the chance to write any more.
     left_alone: Cell<bool>,
-    /// Goes last, with what is in it.
-    memory: Option<Memory>,
 }
 
 /// Whether the disk has room for an index.
@@ -94,37 +88,43 @@ pub(super) struct Room {
 }
 
 impl Index {
-    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`. Without room on
-    /// the disk it is kept in memory: sled does not say at once that a write has failed, and then never recovers.
+    /// Opens the index in `directory`/`db` and makes it say what `state` says, as of transaction `sequence`. `None`
+    /// where the disk has no room for it: sled does not say at once that a write has failed, and then never recovers.
+    /// What is there goes then, for its room.
     ///
     /// # Errors
-    /// The log has lost transactions, or not even a new index can be made.
+    /// The log has lost transactions, or what is there cannot be moved.
     pub(super) fn open(
         directory: &Path,
         cache_bytes: u64,
         state: &[Row<'_>],
         sequence: u64,
         room: Room,
-    ) -> Result<Self, IndexError> {
+    ) -> Result<Option<Self>, IndexError> {
         let places = Places::new(directory);
-        let memory = memory_for(directory).map_err(failed)?;
-        // Of a run that was killed. Whatever else stands there, as a rule nothing needs the place.
-        let _ = fs::remove_dir_all(&memory);
         // Of a check that was killed. None is under way: it would have the lock.
         if let Err(error) = absent_is_fine(fs::remove_dir_all(directory.join(CHECKED_COPY))) {
             log::info!("{CHECKED_COPY} of a check that was killed stays behind: {error}");
         }
-        // Where memory has none either, a disk with a little is the better place.
-        let for_a_new_one = room.for_a_new_one || room.to_go_on && !memory_has_room(bytes_of_new(state));
         let enough = match places.db.exists() {
             true => room.to_go_on,
-            false => for_a_new_one,
+            false => room.for_a_new_one,
         };
         if !enough {
-            log::warn!("there is no room for the index on the disk: it is kept in memory until there is some");
-            return Self::copy_in_memory(&places, memory, cache_bytes, state, sequence);
+            log::warn!("there is no room for the index on the disk: the state is kept in memory until there is some");
+            if let Some(seen) =
+                Self::seen_without_room(directory, &places, cache_bytes)?.filter(|seen| *seen > sequence)
+            {
+                return Err(IndexError::Ahead { seen });
+            }
+            let _ = places.remove_failed();
+            return Ok(None);
         }
-        let repair_max = if for_a_new_one { usize::MAX } else { REPAIR_BYTES_MAX };
+        let repair_max = if room.for_a_new_one {
+            usize::MAX
+        } else {
+            REPAIR_BYTES_MAX
+        };
         let attempt = || Self::right_in(&places, cache_bytes, state, sequence, repair_max);
         let first = if places.opening.exists() {
             Err(failed(INTERRUPTED))
@@ -139,30 +139,46 @@ impl Index {
                 places.set_aside().map_err(failed)?;
                 let _ = places.remove_aside();
             }
-            Ok(index) => return Ok(index),
+            Ok(index) => return Ok(Some(index)),
             Err(error @ IndexError::Ahead { .. }) => return Err(error),
             Err(IndexError::Failed(cause)) => log::info!("the index is built again from the log: {cause}"),
         }
         places.set_aside().map_err(failed)?;
-        let made = match for_a_new_one {
+        let made = match room.for_a_new_one {
             true => attempt(),
             false => Err(failed("there is no room for a new one")),
         };
         match made {
             // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
             Err(IndexError::Failed(cause)) => {
-                log::warn!("the index finds no place on the disk and is kept in memory until there is some: {cause}");
+                log::warn!(
+                    "the index finds no place on the disk; the state is kept in memory until there is some: {cause}"
+                );
                 let _ = places.remove_failed();
-                Self::new_in_memory(
-                    &places,
-                    Memory::new(memory, bytes_of_new(state))?,
-                    cache_bytes,
-                    state,
-                    sequence,
-                )
+                Ok(None)
             }
-            made => made,
+            made => made.map(Some),
         }
+    }
+
+    /// The last transaction that the index on a disk without room has seen, as far as that can be told: opening it
+    /// writes, so a copy in memory is opened.
+    ///
+    /// # Errors
+    /// There is no place for a copy that could not be told from another's.
+    fn seen_without_room(directory: &Path, places: &Places, cache_bytes: u64) -> Result<Option<u64>, IndexError> {
+        if places.opening.exists() {
+            return Ok(None);
+        }
+        let Some(copy) = Copy::of(&places.db, directory).map_err(failed)? else {
+            return Ok(None);
+        };
+        let seen = caught(|| {
+            let index = Self::open_guarded(&Places::new(&copy.0), cache_bytes)?;
+            let seen = index.tree.get(SEEN_KEY).map_err(failed)?;
+            Ok(seen.as_deref().and_then(number))
+        });
+        Ok(seen.unwrap_or(None))
     }
 
     /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write at a
@@ -188,78 +204,6 @@ impl Index {
             places.has_opened()?;
         }
         right.map(|()| index)
-    }
-
-    /// A copy of what is on the disk, which goes for the room that it takes; or a new one.
-    fn copy_in_memory(
-        places: &Places,
-        memory: PathBuf,
-        cache_bytes: u64,
-        state: &[Row<'_>],
-        sequence: u64,
-    ) -> Result<Self, IndexError> {
-        let memory = Memory::new(memory, bytes_of_new(state))?;
-        let there = Places::new(&memory.0);
-        let copied = !places.opening.exists()
-            && memory_has_room(bytes_in(&places.db) + SEGMENTS_BYTES)
-            && copy_tree(&places.db, &there.db).is_ok();
-        let made = match copied {
-            true => Self::right_in(&there, cache_bytes, state, sequence, usize::MAX),
-            false => Err(failed("there is none to copy")),
-        };
-        match made {
-            Err(IndexError::Failed(_)) => {
-                there.remove_failed().map_err(failed)?;
-                Self::new_in_memory(places, memory, cache_bytes, state, sequence)
-            }
-            made => {
-                let index = made?.in_memory(memory);
-                let _ = places.remove();
-                Ok(index)
-            }
-        }
-    }
-
-    /// A new one, since the log has everything; what is on the disk goes.
-    fn new_in_memory(
-        places: &Places,
-        memory: Memory,
-        cache_bytes: u64,
-        state: &[Row<'_>],
-        sequence: u64,
-    ) -> Result<Self, IndexError> {
-        let index = Self::made_in(memory, cache_bytes, state, sequence)?;
-        let _ = places.remove();
-        Ok(index)
-    }
-
-    fn made_in(memory: Memory, cache_bytes: u64, state: &[Row<'_>], sequence: u64) -> Result<Self, IndexError> {
-        let there = Places::new(&memory.0);
-        let made = Self::right_in(&there, cache_bytes, state, sequence, usize::MAX);
-        if made.is_err() {
-            let _ = there.remove_failed();
-        }
-        Ok(made?.in_memory(memory))
-    }
-
-    fn in_memory(mut self, memory: Memory) -> Self {
-        self.memory = Some(memory);
-        self
-    }
-
-    /// Makes one in memory beside the one on the disk, which is in use.
-    ///
-    /// # Errors
-    /// There is no place in memory.
-    pub(super) fn copied_to_memory(
-        directory: &Path,
-        cache_bytes: u64,
-        state: &[Row<'_>],
-        sequence: u64,
-    ) -> Result<Self, IndexError> {
-        let memory = memory_for(directory).map_err(failed)?;
-        let _ = fs::remove_dir_all(&memory);
-        Self::made_in(Memory::new(memory, bytes_of_new(state))?, cache_bytes, state, sequence)
     }
 
     /// Gives back the room that it takes in `directory`. Without `room` for what sled may still write it is left alone, and
@@ -294,14 +238,9 @@ impl Index {
         }
     }
 
-    /// Whether there was no room on the disk for it.
-    pub(super) fn is_in_memory(&self) -> bool {
-        self.memory.is_some()
-    }
-
     /// Whether it may have grown past its bound.
     pub(super) fn may_be_large(&self) -> bool {
-        self.memory.is_none() && bytes_in(&self.place) > BYTES_MAX
+        bytes_in(&self.place) > BYTES_MAX
     }
 
     /// Whether it has, once it has been given everything. Reads all of it where it may have.
@@ -385,7 +324,6 @@ impl Index {
             tree,
             place: places.db.clone(),
             left_alone: Cell::new(false),
-            memory: None,
         })
     }
 
@@ -484,12 +422,6 @@ fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
     }
 }
 
-/// What sled may write for an index of `state`; it makes its file longer by whole segments.
-fn bytes_of_new(state: &[Row<'_>]) -> u64 {
-    let bytes: usize = state.iter().map(|(key, value)| key.len() + value.len()).sum();
-    NEW_INDEX_TIMES * bytes as u64 + SEGMENTS_BYTES
-}
-
 fn number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
@@ -580,7 +512,9 @@ mod tests {
     fn it_is_built_again_beside_the_one_that_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..]), (b"b", b"2")];
-        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM).unwrap();
+        let first = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM)
+            .unwrap()
+            .unwrap();
         let mut reading = first.tree.iter();
         assert_eq!(&reading.next().unwrap().unwrap().0[..], b"a");
         let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
@@ -594,20 +528,19 @@ mod tests {
     }
 
     #[test]
-    fn without_room_it_is_in_memory_and_still_knows_what_it_has_seen() {
+    fn without_room_there_is_none_and_what_it_had_seen_still_counts() {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..])];
         let open = |sequence, room| Index::open(directory.path(), CACHE_BYTES, &state, sequence, room);
         drop(open(7, ROOM).unwrap());
-        assert!(matches!(open(6, NO_ROOM), Err(IndexError::Ahead { seen: 7 })));
-        let index = open(8, NO_ROOM).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(open(6, NO_ROOM), Err(IndexError::Ahead { seen: 7 })));
+        }
+        assert!(open(8, NO_ROOM).unwrap().is_none());
+        assert!(!directory.path().join("db").exists(), "its room is free");
+        assert!(!places::memory_for(directory.path()).unwrap().exists());
+        let index = open(9, ROOM).unwrap().unwrap();
         assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
-        let memory = memory_for(directory.path()).unwrap();
-        assert!(memory.exists() && !directory.path().join("db").exists());
-        drop(index);
-        assert!(!memory.exists());
-        drop(open(9, NO_ROOM).unwrap());
-        assert_eq!(row(&open(9, ROOM).unwrap(), b"a").as_deref(), Some(&b"1"[..]));
     }
 
     #[test]
@@ -625,7 +558,9 @@ mod tests {
     fn one_that_cannot_be_built_again_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let state = [(&b"a"[..], &b"1"[..])];
-        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM).unwrap();
+        let index = Index::open(directory.path(), CACHE_BYTES, &state, 7, ROOM)
+            .unwrap()
+            .unwrap();
         let places = Places::new(directory.path());
         // Where a marker should be written.
         fs::create_dir(&places.opening).unwrap();

@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::log::{Claim, Disk, Limits, RealDisk};
+use self::log::{Claim, Disk, Gauge, Limits, RealDisk};
 use writer::Writer;
 
 /// Why the store could not be opened, read or written.
@@ -99,7 +99,7 @@ struct Inner {
     view: View,
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    limits: Limits,
+    gauge: Arc<Gauge>,
     journal_ends: journal::Ends,
     inbound_kept: inbound::Hint,
     // Dropped last, and held by the writer's thread too: nobody else may open the files before that has ended.
@@ -132,13 +132,13 @@ impl Store {
         })?;
         place::close_to_others(path)?;
         let lock = Arc::new(Lock::acquire(path)?);
-        let (writer, view) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
+        let (writer, view, gauge) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
         let inner = Inner {
             writer,
             view,
             path: path.to_owned(),
             disk,
-            limits,
+            gauge,
             journal_ends: journal::Ends::default(),
             inbound_kept: inbound::Hint::default(),
             lock,
@@ -210,9 +210,10 @@ impl Store {
         self.inner.writer.update(false, Claim::New, decide).await
     }
 
-    /// Why something new would be refused now for want of room, by what the volume says.
+    /// Why something new would be refused now for want of room. The volume is asked each time: nobody has to write
+    /// something to find that there is room again.
     pub fn short_of_room(&self) -> Option<StoreError> {
-        let room = log::room(&*self.inner.disk, self.inner.limits);
+        let room = self.inner.gauge.look(&*self.inner.disk);
         room.err().map(writer::commit_error)
     }
 

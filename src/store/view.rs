@@ -7,11 +7,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::broken::Broken;
 use super::log::Operation;
-use super::{StoreError, Tree, batch};
+use super::{StoreError, Tree, batch, log};
 
 /// Puts and deletes by raw key.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
@@ -45,6 +45,41 @@ impl Overlay {
         grown.sum()
     }
 
+    /// [`absorb`](Self::absorb) where nothing lies below: a delete leaves no trace.
+    pub(super) fn absorb_over_nothing(&self, newer: Changes) -> isize {
+        let row =
+            |key: &[u8], value: &Option<sled::IVec>| value.as_ref().map_or(0, |value| key.len() + value.len()) as isize;
+        let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let grown = newer.into_iter().map(|(key, value)| {
+            let new = row(&key, &value);
+            let before = changes.get(&key).map_or(0, |before| row(&key, before));
+            match value {
+                Some(_) => changes.insert(key, value),
+                None => changes.remove(&key),
+            };
+            new - before
+        });
+        grown.sum()
+    }
+
+    /// Adds `rows` where it has nothing newer.
+    pub(super) fn fill(&self, rows: &[log::Row<'_>]) {
+        let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in rows {
+            changes.entry(key.to_vec()).or_insert_with(|| Some((*value).into()));
+        }
+    }
+
+    /// Lets go of the deletes, where nothing lies below that they would hide. Returns the bytes of keys and values that
+    /// are left.
+    pub(super) fn forget_deletes(&self) -> usize {
+        let mut changes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        changes.retain(|_, value| value.is_some());
+        let bytes =
+            |(key, value): (&Vec<u8>, &Option<sled::IVec>)| key.len() + value.as_ref().map_or(0, |value| value.len());
+        changes.iter().map(bytes).sum()
+    }
+
     /// Lets `look` see what it holds, beside the readers.
     pub(super) fn read<T>(&self, look: impl FnOnce(&Changes) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
@@ -60,27 +95,32 @@ impl Overlay {
     }
 }
 
-/// The index as the readers have it; it can be built again under them.
+/// The index as the readers have it; it can be built again under them. None while the disk has no room for it: then the
+/// overlay has everything.
 #[derive(Clone)]
 pub(super) struct Base {
-    tree: Arc<RwLock<sled::Tree>>,
+    tree: Arc<RwLock<Option<sled::Tree>>>,
     broken: Arc<Broken>,
 }
 
 impl Base {
     /// What cannot be read of `tree` sets `broken`.
-    pub(super) fn new(tree: sled::Tree, broken: Arc<Broken>) -> Self {
+    pub(super) fn new(tree: Option<sled::Tree>, broken: Arc<Broken>) -> Self {
         let tree = Arc::new(RwLock::new(tree));
         Self { tree, broken }
     }
 
-    fn tree(&self) -> sled::Tree {
-        self.tree.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Held while the overlays are looked at, so that nobody reads between the two steps of [`replace`](Self::replace).
+    fn tree(&self) -> RwLockReadGuard<'_, Option<sled::Tree>> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `tree` must say what the one before says.
-    pub(super) fn replace(&self, tree: sled::Tree) {
-        *self.tree.write().unwrap_or_else(PoisonError::into_inner) = tree;
+    /// Puts `tree` in its place, and lets `change` do to the overlays what makes both together say what they said
+    /// before.
+    pub(super) fn replace(&self, tree: Option<sled::Tree>, change: impl FnOnce()) {
+        let mut place = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+        *place = tree;
+        change();
     }
 
     /// sled does not recover from a failure, one of its own threads' neither. The next start builds the index again.
@@ -118,13 +158,28 @@ impl View {
     /// # Errors
     /// The database could not be read.
     pub fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        let raw = batch::raw_key(tree, key);
+        self.get_raw(&batch::raw_key(tree, key))
+    }
+
+    fn get_raw(&self, raw: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        let base = self.base.tree();
         for Overlay(changes) in self.overlays.iter().rev() {
-            if let Some(change) = changes.read().unwrap_or_else(PoisonError::into_inner).get(&raw) {
+            if let Some(change) = changes.read().unwrap_or_else(PoisonError::into_inner).get(raw) {
                 return Ok(change.clone());
             }
         }
-        self.base.tree().get(raw).map_err(|error| self.base.unreadable(&error))
+        let tree = base.clone();
+        drop(base);
+        match tree {
+            Some(tree) => tree.get(raw).map_err(|error| self.base.unreadable(&error)),
+            None => Ok(None),
+        }
+    }
+
+    /// What the row under a raw key takes: 0 where there is none.
+    pub(super) fn row_bytes(&self, raw: &[u8]) -> u64 {
+        let value = self.get_raw(raw).ok().flatten();
+        value.map_or(0, |value| (raw.len() + value.len()) as u64)
     }
 
     /// All entries whose key starts with `prefix`, in key order. Keys come without the tree's own prefix.
@@ -154,6 +209,7 @@ impl View {
         from: &[u8],
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(Vec<u8>, sled::IVec), StoreError>> + use<> {
+        let tree = self.base.tree();
         let mut over = Changes::new();
         for Overlay(changes) in &self.overlays {
             let changes = changes.read().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +220,7 @@ impl View {
         }
         // Only now: what leaves the overlays goes into the index before.
         let merged = Merged {
-            base: look(&self.base.tree()),
+            base: tree.as_ref().map(look).into_iter().flatten(),
             front: None,
             back: None,
             over: over.into_iter().collect(),

@@ -21,7 +21,9 @@ use upkeep::INDEX_RESTS;
 
 use super::broken::Broken;
 use super::index::{Index, IndexError, Room};
-use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Limits, Log, LogError, Row, StageError, State, rows};
+use super::log::{
+    BODY_BYTES_MAX, Claim, CommitError, Disk, Gauge, Limits, Log, LogError, Row, StageError, State, rows,
+};
 use super::view::{Base, Overlay};
 use super::{Batch, Lock, StoreError, View};
 
@@ -86,7 +88,7 @@ impl Writer {
         disk: Arc<dyn Disk>,
         limits: Limits,
         lock: Arc<Lock>,
-    ) -> Result<(Self, View), StoreError> {
+    ) -> Result<(Self, View, Arc<Gauge>), StoreError> {
         let fault = |cause: String| StoreError::Open {
             path: path.to_owned(),
             cause,
@@ -112,7 +114,7 @@ impl Writer {
                     };
                     match opened.unwrap_or_else(|_| Err(panicked())) {
                         Ok(mut database) => {
-                            let _ = opened_tx.send(Ok(database.view.clone()));
+                            let _ = opened_tx.send(Ok((database.view.clone(), database.log.gauge())));
                             // A panic outside a transaction must not leave a store that merely never answers.
                             if catch_unwind(AssertUnwindSafe(|| database.serve(&queue, &broken))).is_err() {
                                 broken.set("the store's thread panicked");
@@ -127,8 +129,8 @@ impl Writer {
         };
         let opened = opened_rx.recv();
         let opened = opened.unwrap_or_else(|_| Err(fault("the store's thread ended".into())));
-        let view = match opened {
-            Ok(view) => view,
+        let (view, gauge) = match opened {
+            Ok(opened) => opened,
             Err(error) => {
                 // The lock is free only then.
                 let _ = thread.join();
@@ -144,6 +146,7 @@ impl Writer {
                 broken,
             },
             view,
+            gauge,
         ))
     }
 
@@ -246,7 +249,8 @@ impl Drop for Writer {
 struct Database {
     lock: Arc<Lock>,
     log: Log,
-    index: Index,
+    /// None while the disk has no room for it: then what it would have is in `unapplied`.
+    index: Option<Index>,
     /// The index as the readers have it.
     base: Base,
     path: PathBuf,
@@ -308,15 +312,22 @@ impl Database {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| log_error(path, error);
+        let unapplied = Overlay::default();
         let index_on = |log: &Log, rows: &[Row<'_>]| {
             let room = Room {
                 to_go_on: log.has_room_for_index(0),
                 for_a_new_one: log.has_room_for_new_index(),
             };
-            Index::open(path, cache_bytes, rows, log.sequence(), room)
-                .map_err(|error| index_error(path, error, Some(log.sequence())))
+            let index = Index::open(path, cache_bytes, rows, log.sequence(), room)
+                .map_err(|error| index_error(path, error, Some(log.sequence())))?;
+            if index.is_none() {
+                unapplied.fill(rows);
+            }
+            Ok::<_, StoreError>(index)
         };
-        let (log, index) = match Log::open_with(Arc::clone(&disk), limits, index_on).map_err(log_fault)? {
+        let (mut log, index): (Log, Option<Index>) = match Log::open_with(Arc::clone(&disk), limits, index_on)
+            .map_err(log_fault)?
+        {
             Some((log, index)) => (log, index?),
             None => {
                 let state = match path.join("db").exists() {
@@ -329,8 +340,8 @@ impl Database {
             }
         };
         let seen_to = log.bytes();
-        let unapplied = Overlay::default();
-        let base = Base::new(index.tree.clone(), Arc::clone(broken));
+        log.set_index_beside(index.is_some());
+        let base = Base::new(index.as_ref().map(|index| index.tree.clone()), Arc::clone(broken));
         let view = View::new(base.clone()).over(&unapplied);
         let overlay = Overlay::default();
         Ok(Self {
@@ -345,8 +356,8 @@ impl Database {
             index_rest: INDEX_RESTS,
             view,
             overlay,
+            unapplied_bytes: unapplied.forget_deletes(),
             unapplied,
-            unapplied_bytes: 0,
             seen_to,
             rotation_waits: false,
             last_group: 0,
@@ -370,7 +381,7 @@ impl Database {
         }
         // The end of the run. Should it fail, the next start makes up for it.
         if broken.reason().is_some() || !self.has_room_for_index() {
-            return self.index.leave_alone();
+            return self.index.iter().for_each(Index::leave_alone);
         }
         if let Err(cause) = self.give_to_index() {
             log::info!("the index was not brought up to the log: {cause}");
@@ -465,7 +476,7 @@ impl Database {
         let mut staged = self.log.stage(&batch.operations, claim);
         if let Err(StageError::Refused(CommitError::Full(_))) = &staged
             && claim == Claim::Reserve
-            && self.move_index_to_memory(broken)
+            && self.do_without_index(broken)
         {
             staged = self.log.stage(&batch.operations, claim);
         }
@@ -482,6 +493,12 @@ impl Database {
                     max: BODY_BYTES_MAX,
                 },
             });
+        }
+        let mut deletes = batch.operations.iter().filter(|(_, value)| value.is_none()).peekable();
+        // What they take is looked up only where it counts: the index may have to read it from the disk.
+        if deletes.peek().is_some() && !self.log.has_room_for_new() {
+            let deleted = deletes.map(|(key, _)| self.over.row_bytes(key)).sum();
+            self.log.note_deleted(deleted);
         }
         self.overlay.add(batch.operations);
         Outcome::Staged

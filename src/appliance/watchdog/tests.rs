@@ -46,6 +46,9 @@ impl Disk for Hanging {
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.real.read(name)
     }
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        self.real.bytes(name)
+    }
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         Ok(self.file(self.real.open(name)?))
     }

@@ -1,4 +1,4 @@
-//! Where an index lies, beside it or in memory, and what is done with its files as files.
+//! Where an index lies, a copy of it in memory, and what is done with its files as files.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
@@ -9,6 +9,9 @@ use super::{IndexError, failed};
 
 /// A file system in memory.
 const MEMORY: &str = "/dev/shm";
+
+/// A few of sled's segments, which an index takes however little it holds.
+const SEGMENTS_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(super) struct Places {
     pub(super) db: PathBuf,
@@ -149,29 +152,34 @@ pub(super) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A directory in memory that is gone with its value.
-pub(super) struct Memory(pub(super) PathBuf);
+/// A copy of an index in a file system in memory, gone with its value.
+pub(super) struct Copy(pub(super) PathBuf);
 
-impl Memory {
+impl Copy {
+    /// `None` where there is nothing to copy, or no room for it in memory.
+    ///
     /// # Errors
-    /// There is no room for `bytes` in memory, it cannot be made, or is there already.
-    pub(super) fn new(place: PathBuf, bytes: u64) -> Result<Self, IndexError> {
-        if !memory_has_room(bytes) {
-            return Err(failed(format!("{MEMORY} has no room for {} KiB", bytes / 1024)));
+    /// `directory` cannot be looked at.
+    pub(super) fn of(db: &Path, directory: &Path) -> io::Result<Option<Self>> {
+        let place = memory_for(directory)?;
+        // Of a run that was killed.
+        let _ = fs::remove_dir_all(&place);
+        if !memory_has_room(bytes_in(db) + SEGMENTS_BYTES) || DirBuilder::new().mode(0o700).create(&place).is_err() {
+            return Ok(None);
         }
-        DirBuilder::new().mode(0o700).create(&place).map_err(failed)?;
-        Ok(Self(place))
+        let copy = Self(place);
+        let made = copy_tree(db, &Places::new(&copy.0).db);
+        Ok(made.is_ok().then_some(copy))
     }
 }
 
-impl Drop for Memory {
+impl Drop for Copy {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Whether an index in memory may write so much.
-pub(in crate::store) fn memory_has_room(bytes: u64) -> bool {
+fn memory_has_room(bytes: u64) -> bool {
     let volume = rustix::fs::statvfs(MEMORY);
     volume.is_ok_and(|volume| volume.f_bavail.saturating_mul(volume.f_frsize) >= bytes)
 }

@@ -14,6 +14,8 @@ pub trait Disk: Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     /// A file's whole content.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// A file's length.
+    fn bytes(&self, name: &str) -> io::Result<u64>;
     /// An existing file, to write to.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// An empty file, its owner's alone.
@@ -64,6 +66,10 @@ impl Disk for RealDisk {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         std::fs::read(self.directory.join(name))
+    }
+
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.directory.join(name))?.len())
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

@@ -17,18 +17,21 @@ mod frame;
 pub mod fuzz;
 mod recover;
 mod replay;
+mod room;
 
 use disk::is_read_only;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use export::{ExportFault, Exporter, import};
 pub use frame::BODY_BYTES_MAX;
 pub use recover::{Inspection, inspect, inspect_before};
+pub use room::Gauge;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use frame::{Header, Kind};
+use room::{Room, is_full};
 
 /// All records, by tree number and key.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -62,16 +65,6 @@ const SNAPSHOT_FRAME_BYTES: usize = 256 * 1024;
 /// What a row takes beside its key and value: two lengths and a mark.
 const ROW_BYTES_MAX: usize = 11;
 
-/// What sled may write for what it is given. It writes whole pages again for a part of them: with alerts of 20 KB, a
-/// volume with 4 MiB left was filled up by it once. How much it takes at the most is not measured; this is on the safe side.
-pub(super) const INDEX_TIMES: u64 = 8;
-
-/// What sled may write for a new index, in times of what the log holds: 15 MB for 300 records of 20 KB.
-pub(super) const NEW_INDEX_TIMES: u64 = 3;
-
-/// Laid down piece by piece: a megabyte on the heap would stay there.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-
 /// How large the file gets. Others than the default are for tests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -80,11 +73,12 @@ pub struct Limits {
     /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the device
     /// its pages and no journal entry.
     pub extent_bytes: u64,
-    /// With less than this left on the volume, the file does not grow. The rest is for sled, which writes its buffers
-    /// (512 KiB each) whenever they are full and never recovers from not being able to, and for cutting back.
+    /// With less than this left on the volume, nothing new is taken, and while the index is on it the file does not
+    /// grow. The rest is for sled, which writes its buffers (512 KiB each) whenever they are full and never recovers
+    /// from not being able to, and for cutting back.
     pub headroom_bytes: u64,
     /// So much of the zeros is kept for [`Claim::Reserve`]: on a volume that others have filled to the last byte, the line
-    /// still has room for its ratchets and acks.
+    /// still has room for its ratchets and acks. Where room is short, a rotation is worth its while from this on.
     pub reserve_bytes: u64,
 }
 
@@ -121,7 +115,7 @@ pub enum LogError {
 }
 
 /// What became of a commit that failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum CommitError {
     /// There is no room. Nothing of it is on the disk, and the log goes on.
     Full(String),
@@ -151,6 +145,16 @@ pub struct Log {
     /// Where the next frame goes, and how far zeros have been laid down.
     end: u64,
     allocated: u64,
+    /// Where the transactions begin.
+    snapshot_end: u64,
+    /// What the transactions since the snapshot have deleted, in bytes of rows, as far as it was looked up: the next
+    /// snapshot is so much smaller at least.
+    deleted: u64,
+    staged_deleted: u64,
+    /// What the generation before takes on the volume. It goes where its room is needed.
+    before_bytes: u64,
+    /// sled writes to the same volume.
+    index_beside: bool,
     rotate_at: u64,
     /// Not before: there was no room.
     rotate_again_at: u64,
@@ -161,47 +165,10 @@ pub struct Log {
     staged_count: u64,
     /// What the volume said about room, for the transactions of one commit.
     room: Option<Room>,
+    /// Something new is staged.
+    staged_new: bool,
+    gauge: Arc<Gauge>,
     broken: Option<String>,
-}
-
-/// What a volume has room for.
-#[derive(Debug, Clone, Copy)]
-enum Room {
-    /// Whoever cannot tell how much is asked by writing.
-    Unknown,
-    Bytes(u64),
-    /// For nothing, not even in place.
-    ReadOnly,
-}
-
-impl Room {
-    fn of(disk: &dyn Disk) -> Self {
-        match disk.free_bytes() {
-            Ok(Some(bytes)) => Self::Bytes(bytes),
-            Err(error) if is_read_only(&error) => Self::ReadOnly,
-            Ok(None) | Err(_) => Self::Unknown,
-        }
-    }
-
-    /// # Errors
-    /// There is less than `bytes` left.
-    fn holds(self, bytes: u64) -> Result<(), CommitError> {
-        match self {
-            Self::ReadOnly => Err(CommitError::ReadOnly("it is mounted so".into())),
-            Self::Bytes(free) if free < bytes => {
-                Err(CommitError::Full(format!("{} KiB are left on the volume", free / 1024)))
-            }
-            Self::Bytes(_) | Self::Unknown => Ok(()),
-        }
-    }
-}
-
-/// Whether a new transaction would be refused now, by what the volume says: for health. Asks the volume, changes nothing.
-///
-/// # Errors
-/// It would be.
-pub fn room(disk: &dyn Disk, limits: Limits) -> Result<(), CommitError> {
-    Room::of(disk).holds(limits.headroom_bytes)
 }
 
 impl Log {
@@ -235,7 +202,9 @@ impl Log {
             sequence: 0,
         };
         let (file, end) = publish(&*disk, header, &rows(state))?;
-        Ok(Self::at(disk, limits, file, header, end))
+        let log = Self::at(disk, limits, file, header, end);
+        log.tell_gauge();
+        Ok(log)
     }
 
     fn at(disk: Arc<dyn Disk>, limits: Limits, file: Box<dyn DiskFile>, header: Header, snapshot_end: u64) -> Self {
@@ -247,6 +216,11 @@ impl Log {
             sequence: header.sequence,
             end: snapshot_end,
             allocated: snapshot_end,
+            snapshot_end,
+            deleted: 0,
+            staged_deleted: 0,
+            before_bytes: 0,
+            index_beside: true,
             rotate_at: snapshot_end + limits.rotate_bytes_min.max(snapshot_end),
             rotate_again_at: 0,
             seal_at: None,
@@ -254,8 +228,21 @@ impl Log {
             staged: Vec::new(),
             staged_count: 0,
             room: None,
+            staged_new: false,
+            gauge: Arc::default(),
             broken: None,
         }
+    }
+
+    /// Shows other threads whether there is room for something new.
+    pub fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.gauge)
+    }
+
+    /// Whether sled writes to the same volume. While it does not, the room that was for it is there for what was
+    /// accepted.
+    pub fn set_index_beside(&mut self, beside: bool) {
+        self.index_beside = beside;
     }
 
     /// Of the last transaction that is on the device.
@@ -304,7 +291,13 @@ impl Log {
             return Err(StageError::Refused(refused));
         }
         self.staged_count += 1;
+        self.staged_new |= claim == Claim::New;
         Ok(())
+    }
+
+    /// What was staged last deletes rows of so many bytes.
+    pub fn note_deleted(&mut self, bytes: u64) {
+        self.staged_deleted += bytes;
     }
 
     /// Makes everything staged durable, or nothing of it.
@@ -315,6 +308,8 @@ impl Log {
     pub fn commit(&mut self) -> Result<(), CommitError> {
         let mut staged = std::mem::take(&mut self.staged);
         let count = std::mem::take(&mut self.staged_count);
+        let new = std::mem::take(&mut self.staged_new);
+        let deleted = std::mem::take(&mut self.staged_deleted);
         self.room = None;
         if let Some(cause) = &self.broken {
             return Err(CommitError::Broken(cause.clone()));
@@ -338,91 +333,15 @@ impl Log {
         self.sequence += count;
         self.seal_at = self.seal_at.filter(|at| *at >= end);
         self.sealed = false;
+        self.deleted += deleted;
+        self.gauge.written(new);
+        self.tell_gauge();
         // Kept for the next one, but not the memory of a rare large group.
         if staged.capacity() <= SNAPSHOT_FRAME_BYTES {
             self.staged = staged;
             self.staged.clear();
         }
         Ok(())
-    }
-
-    /// Lays down zeros as far as what is staged needs them, and the reserve beyond. The sync of the commit covers them.
-    fn make_room(&mut self, claim: Claim) -> Result<(), CommitError> {
-        let bytes = self.staged.len() as u64;
-        let needed = self.end + bytes;
-        // A rotation that found no room must not let the file grow without bound.
-        if needed > self.rotate_at.saturating_mul(2) + BODY_BYTES_MAX as u64 {
-            self.rotate_again_at = 0;
-            return Err(CommitError::Full(
-                "the log is at its bound and there is no room to rotate it".into(),
-            ));
-        }
-        let room = *self.room.get_or_insert_with(|| Room::of(&*self.disk));
-        let (wanted, left) = match claim {
-            Claim::New => (needed + self.limits.reserve_bytes, self.limits.headroom_bytes + bytes),
-            // What has been laid down is ours, however full the volume.
-            Claim::Reserve if needed <= self.allocated => (needed, 0),
-            Claim::Reserve => (needed, self.limits.headroom_bytes + bytes),
-        };
-        if let Err(refused) = room.holds(left) {
-            // What follows from something that was accepted is worth more than a generation that nothing uses.
-            if claim == Claim::New || recover::drop_before(&*self.disk, self.generation) == 0 {
-                return Err(refused);
-            }
-            self.room.insert(Room::of(&*self.disk)).holds(left)?;
-        }
-        if wanted <= self.allocated {
-            return Ok(());
-        }
-        let goal = (needed + self.limits.reserve_bytes).div_ceil(self.limits.extent_bytes) * self.limits.extent_bytes;
-        let mut at = self.allocated;
-        while at < goal {
-            let part = &ZEROS[..ZEROS.len().min((goal - at) as usize)];
-            if let Err(error) = self.file.write_at(at, part) {
-                return Err(self.undo(&error, self.allocated));
-            }
-            at += part.len() as u64;
-        }
-        self.allocated = goal;
-        Ok(())
-    }
-
-    /// Whether the index may be given `bytes` more, of which it makes several times as much. It never recovers from not
-    /// being able to write.
-    pub fn has_room_for_index(&self, bytes: u64) -> bool {
-        self.has_room(self.limits.headroom_bytes + INDEX_TIMES * bytes)
-    }
-
-    /// Whether a new index may be written beside the one there is.
-    pub fn has_room_for_new_index(&self) -> bool {
-        self.has_room(self.limits.headroom_bytes + NEW_INDEX_TIMES * self.end)
-    }
-
-    /// Whether the volume has `bytes` left, as far as it tells.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        Room::of(&*self.disk).holds(bytes).is_ok()
-    }
-
-    /// After a failed write at or past `from`: cuts the file back to before it, if it was only for want of room.
-    fn undo(&mut self, error: &io::Error, from: u64) -> CommitError {
-        if is_read_only(error) {
-            // Nothing was written but zeros perhaps, and nothing that was synced is touched.
-            return CommitError::ReadOnly(error.to_string());
-        }
-        if !is_full(error) {
-            return CommitError::Broken(format!("write: {error}"));
-        }
-        // Synced, so that what was refused cannot be there after a power cut.
-        match self.file.set_len(from).and_then(|()| self.file.sync_all()) {
-            Ok(()) => {
-                self.allocated = from;
-                if self.seal_at.is_some_and(|at| at >= from) {
-                    (self.seal_at, self.sealed) = (None, false);
-                }
-                CommitError::Full(error.to_string())
-            }
-            Err(again) => CommitError::Broken(format!("write: {error}; cutting back: {again}")),
-        }
     }
 
     /// Whether damage to the last group of transactions would still be taken for a write that the power cut.
@@ -448,7 +367,14 @@ impl Log {
 
     /// Whether the file is past its bound. Worth asking after each commit.
     pub fn wants_rotation(&self) -> bool {
-        self.end > self.rotate_at && self.end >= self.rotate_again_at
+        if self.end < self.rotate_again_at {
+            return false;
+        }
+        let given_back_max = self.end - self.snapshot_end + self.deleted;
+        let little = self.limits.reserve_bytes;
+        self.end > self.rotate_at
+            || given_back_max >= little && !self.index_beside && self.is_short_of_room()
+            || given_back_max >= little.max(self.snapshot_end / 2) && !self.has_room_for_new()
     }
 
     /// Writes the next generation and goes on with it. The state for it is read from this generation's file: what is
@@ -467,17 +393,18 @@ impl Log {
     }
 
     fn try_to_rotate(&mut self) -> Result<(), CommitError> {
-        // The snapshot is no larger than what it is made of.
-        let room = self.has_room(self.limits.headroom_bytes + self.end);
-        if !room {
-            recover::drop_before(&*self.disk, self.generation);
-        }
         let broken = |error: LogError| CommitError::Broken(format!("rotation: {error}"));
         let bytes = self.read().map_err(broken)?;
         let replayed = self.read_back(&bytes).map_err(broken)?;
-        if !room {
-            // As a rule it is smaller.
-            Room::of(&*self.disk).holds(self.limits.headroom_bytes + bytes_of(&replayed.state))?;
+        // The snapshot is no larger than what it is made of, and as a rule smaller.
+        if !self.has_room(self.headroom() + self.end) {
+            let needed = self.headroom() + bytes_of(&replayed.state);
+            let room = Room::of(&*self.disk);
+            // Not for nothing: where even its room is too little, the generation before stays.
+            room.holds(needed.saturating_sub(self.before_bytes))?;
+            if room.holds(needed).is_err() && self.drop_before() {
+                Room::of(&*self.disk).holds(needed)?;
+            }
         }
         let header = Header {
             generation: self.generation + 1,
@@ -485,7 +412,9 @@ impl Log {
         };
         self.go_on(header, &replayed.state)?;
         // At once, so that nobody else takes the room for it.
-        let laid_down = self.make_room(Claim::New);
+        let goal = self.goal(self.end);
+        let room = self.demand_or_drop_before(self.headroom() + goal - self.end);
+        let laid_down = room.and_then(|()| self.lay_down_zeros(goal));
         self.room = None;
         match laid_down {
             Err(CommitError::Broken(cause)) => Err(CommitError::Broken(cause)),
@@ -545,7 +474,13 @@ impl Log {
             Err(error) => return Err(CommitError::Broken(format!("the next generation: {error}"))),
         };
         recover::drop_before(&*self.disk, self.generation);
-        *self = Self::at(Arc::clone(&self.disk), self.limits, file, header, end);
+        *self = Self {
+            before_bytes: self.allocated,
+            index_beside: self.index_beside,
+            gauge: self.gauge(),
+            ..Self::at(Arc::clone(&self.disk), self.limits, file, header, end)
+        };
+        self.tell_gauge();
         Ok(())
     }
 }
@@ -619,11 +554,6 @@ fn verify(disk: &dyn Disk, file: &str, header: Header, state: &[Row<'_>]) -> Res
         file: file.into(),
         cause: "it does not read back as it was written".into(),
     })
-}
-
-/// For want of room, by the volume or by a quota.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn name(generation: u64) -> String {

@@ -85,7 +85,12 @@ pub(super) fn open<T>(
     // is read must last before anybody acts on it.
     file.sync_all().map_err(fault)?;
     disk.sync_directory().map_err(fault)?;
-    drop_before(&*disk, generation.saturating_sub(1));
+    let before = generation.saturating_sub(1);
+    drop_before(&*disk, before);
+    let before_bytes = match found.generations.contains(&before) {
+        true => disk.bytes(&name(before)).unwrap_or(0),
+        false => 0,
+    };
     let header = Header {
         generation,
         sequence: replayed.sequence,
@@ -93,6 +98,13 @@ pub(super) fn open<T>(
     let mut log = Log::at(disk, limits, file, header, replayed.snapshot_end);
     log.end = replayed.end;
     log.allocated = allocated;
+    log.before_bytes = before_bytes;
+    let since_snapshot = replayed.end - replayed.snapshot_end;
+    log.deleted = replayed
+        .end
+        .saturating_sub(super::bytes_of(&replayed.state))
+        .saturating_sub(since_snapshot);
+    log.tell_gauge();
     log.seal_at = replayed.sealed.map(|_| frame::seal_place(replayed.end));
     log.sealed = replayed.transactions == 0 || replayed.sealed == Some(replayed.sequence);
     let value = then(&log, &replayed.state);

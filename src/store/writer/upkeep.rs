@@ -1,14 +1,15 @@
-//! What the writing thread does for the index: gives it what is durable, builds it again, moves it to memory and back.
+//! What the writing thread does for the index: gives it what is durable, builds it again, and does without it where the
+//! disk has no room for it.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::broken::Broken;
-use super::super::index::{Index, IndexError, SEGMENTS_BYTES, memory_has_room};
-use super::super::log::{INDEX_TIMES, LogError, Row};
+use super::super::index::Index;
+use super::super::log::{LogError, Row};
 use super::Database;
 
-/// How long an index is left alone that could not be built again, or has just been moved. Twice as long after each failure.
+/// How long an index is left alone that could not be built again, or has just made room. Twice as long after each
+/// failure.
 pub(super) const INDEX_RESTS: Duration = Duration::from_secs(600);
 const INDEX_RESTS_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -22,13 +23,13 @@ const UNSEEN_BYTES_MAX: u64 = 1024 * 1024;
 /// What sled may still have to write when it is let go of: two of its buffers.
 const INDEX_BUFFERS_BYTES: u64 = 1024 * 1024;
 
-/// From the state directory, the bytes of the cache, all rows, and their last transaction.
-type Make = fn(&Path, u64, &[Row<'_>], u64) -> Result<Index, IndexError>;
-
 impl Database {
     /// Shows the readers what is durable now, and gives the index a large batch now and then.
     pub(super) fn show(&mut self) -> Result<(), String> {
-        let grown = self.unapplied.absorb(self.overlay.take());
+        let grown = match self.index {
+            Some(_) => self.unapplied.absorb(self.overlay.take()),
+            None => self.unapplied.absorb_over_nothing(self.overlay.take()),
+        };
         self.unapplied_bytes = self.unapplied_bytes.saturating_add_signed(grown);
         let unseen = self.log.bytes().saturating_sub(self.seen_to);
         if self.unapplied_bytes < UNAPPLIED_BYTES_MAX && unseen < UNSEEN_BYTES_MAX {
@@ -40,27 +41,24 @@ impl Database {
         }
     }
 
-    /// For what it has not been given.
+    /// Whether there is one, and room for what it has not been given.
     pub(super) fn has_room_for_index(&self) -> bool {
-        let bytes = self.unapplied_bytes as u64;
-        match self.index.is_in_memory() {
-            true => memory_has_room(SEGMENTS_BYTES + INDEX_TIMES * bytes),
-            false => self.log.has_room_for_index(bytes),
-        }
+        self.index.is_some() && self.log.has_room_for_index(self.unapplied_bytes as u64)
     }
 
     pub(super) fn give_to_index(&mut self) -> Result<(), String> {
+        let Some(index) = &self.index else { return Ok(()) };
         if !self.unapplied.is_empty() {
             let sequence = self.log.sequence();
-            self.unapplied.read(|changes| self.index.apply(changes, sequence))?;
+            self.unapplied.read(|changes| index.apply(changes, sequence))?;
         }
         // Only now: between the two a reader finds it in either place.
+        self.unapplied.take();
         self.has_all();
         Ok(())
     }
 
     fn has_all(&mut self) {
-        self.unapplied.take();
         self.unapplied_bytes = 0;
         self.seen_to = self.log.bytes();
     }
@@ -78,51 +76,62 @@ impl Database {
 
     /// Builds the index again where it has grown past its bound, or had no room on the disk and has now.
     pub(super) fn look_after_index(&mut self, broken: &Broken) {
-        let away = self.index.is_in_memory();
-        let room = self.has_room_for_index() && self.log.has_room_for_new_index();
+        let wanted = self.index.as_ref().is_none_or(Index::may_be_large);
         // Its place is looked up by name.
-        if self.index_rests() || !room || !(away || self.index.may_be_large()) || !self.lock.is_in_place() {
+        if !wanted || self.index_rests() || !self.log.has_room_for_new_index() || !self.lock.is_in_place() {
             return;
         }
-        if let Err(reason) = self.give_to_index() {
-            return broken.set(&reason);
+        if self.index.is_some() {
+            if !self.has_room_for_index() {
+                return;
+            }
+            if let Err(reason) = self.give_to_index() {
+                return broken.set(&reason);
+            }
         }
-        if !away && !self.index.is_large() {
+        if self.index.as_ref().is_some_and(|index| !index.is_large()) {
             return;
         }
-        if let Some(index) = self.made_of_log(
-            broken,
-            Index::again,
-            "the index cannot be built again and goes on as it is",
-        ) {
+        let sequence = self.log.sequence();
+        let make = |rows: &[Row<'_>]| {
+            Index::again(&self.path, self.cache_bytes, rows, sequence).map_err(|error| error.to_string())
+        };
+        let made = self.log.look(make);
+        if let Some(index) = self.unless_failed(made, broken, "the index cannot be built again") {
             log::info!("the index was built again, and is as small as it can be");
             self.index_rest = INDEX_RESTS;
-            self.base.replace(index.tree.clone());
-            self.index = index;
+            // It was made of all that is durable.
+            self.base
+                .replace(Some(index.tree.clone()), || drop(self.unapplied.take()));
+            self.index = Some(index);
+            self.log.set_index_beside(true);
+            self.has_all();
         }
     }
 
-    /// For what was accepted and finds no room: an index in memory, and its room on the disk for the log. Returns whether that was
-    /// done.
-    pub(super) fn move_index_to_memory(&mut self, broken: &Broken) -> bool {
-        if self.index_rests() || self.index.is_in_memory() || !self.lock.is_in_place() {
+    /// For what was accepted and finds no room: the state in memory, as it is in the log, and the index's room on the
+    /// disk for the log. Returns whether that was done.
+    pub(super) fn do_without_index(&mut self, broken: &Broken) -> bool {
+        if self.index.is_none() || !self.lock.is_in_place() {
             return false;
         }
-        let Some(index) = self.made_of_log(
-            broken,
-            Index::copied_to_memory,
-            "the index finds no place in memory either",
-        ) else {
+        let (base, unapplied) = (&self.base, &self.unapplied);
+        let filled = self.log.look(|rows| {
+            base.replace(None, || unapplied.fill(rows));
+            Ok(())
+        });
+        if self.unless_failed(filled, broken, "the index keeps its room").is_none() {
             return false;
-        };
-        log::warn!("what was accepted needs the room of the index, which is kept in memory until there is some");
-        self.base.replace(index.tree.clone());
-        let before = std::mem::replace(&mut self.index, index);
-        before.leave_disk(&self.path, self.log.has_room(INDEX_BUFFERS_BYTES));
+        }
+        log::warn!("what was accepted needs the room of the index: the state is kept in memory until there is some");
+        self.unapplied_bytes = self.unapplied.forget_deletes();
+        let room = self.log.has_room(INDEX_BUFFERS_BYTES);
+        if let Some(index) = self.index.take() {
+            index.leave_disk(&self.path, room);
+        }
+        self.log.set_index_beside(false);
         // Not back at once: others may be about to take the room.
         self.index_rests = Some(Instant::now() + INDEX_RESTS);
-        // It was made of all that is durable.
-        self.has_all();
         true
     }
 
@@ -130,12 +139,16 @@ impl Database {
         self.index_rests.is_some_and(|until| Instant::now() < until)
     }
 
-    /// What `make` makes of the log's rows; a failure is said with `words` and not tried again at once.
-    fn made_of_log(&mut self, broken: &Broken, make: Make, words: &str) -> Option<Index> {
-        let sequence = self.log.sequence();
-        let cause = match self.log.look(|rows| make(&self.path, self.cache_bytes, rows, sequence)) {
-            Ok(Ok(index)) => return Some(index),
-            Ok(Err(error)) => error.to_string(),
+    /// What was `made` of the log's rows; a failure is said with `words` and not tried again at once.
+    fn unless_failed<T>(
+        &mut self,
+        made: Result<Result<T, String>, LogError>,
+        broken: &Broken,
+        words: &str,
+    ) -> Option<T> {
+        let cause = match made {
+            Ok(Ok(made)) => return Some(made),
+            Ok(Err(cause)) => cause,
             // The next start would refuse it, and nothing more must be acknowledged on it.
             Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => {
                 broken.set(&error.to_string());

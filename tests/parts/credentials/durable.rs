@@ -67,6 +67,9 @@ impl Disk for HeldDisk {
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.0.read(name)
     }
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        self.0.bytes(name)
+    }
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         Ok(self.file(self.0.open(name)?))
     }

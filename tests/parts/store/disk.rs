@@ -250,6 +250,12 @@ impl Disk for SimDisk {
         Ok(inner.contents[*at].live.clone())
     }
 
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        let inner = self.inner();
+        let at = inner.names.get(name).ok_or_else(missing)?;
+        Ok(inner.contents[*at].live.len() as u64)
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let at = *self.inner().names.get(name).ok_or_else(missing)?;
         Ok(Box::new(SimFile(self.clone(), at)))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tautline::store::log::{Limits, RealDisk, inspect};
+use tautline::store::log::{Claim, CommitError, Limits, Log, RealDisk, StageError, State, inspect};
 use tautline::store::{Batch, Store, StoreError, Tree};
 
 use super::disk::{Fault, SimDisk};
@@ -175,6 +175,64 @@ fn a_full_disk_refuses_what_is_new_and_goes_on_with_the_rest_in_the_reserve() {
     put_new(&store, 2, b"b").unwrap();
     put(&store, kept, b"").unwrap();
     assert!(store.short_of_room().is_none());
+}
+
+/// A group may last longer than a want of room: the next transaction of it asks the volume again.
+#[test]
+fn what_the_volume_said_at_the_start_of_a_group_refuses_nothing_later_in_it() {
+    let disk = SimDisk::default();
+    let mut log = Log::create(Arc::new(disk.clone()), Limits::default(), &State::new()).unwrap();
+    let operation = |key: u8| vec![(vec![key], Some(vec![key]))];
+    log.stage(&operation(1), Claim::New).unwrap();
+    log.commit().unwrap();
+    disk.set_free(Some(0));
+    log.stage(&operation(2), Claim::Reserve).unwrap();
+    disk.set_free(Some(64 << 20));
+    log.stage(&operation(3), Claim::New).unwrap();
+    log.commit().unwrap();
+    assert!(log.gauge().look(&disk).is_ok());
+}
+
+/// The whole log may have to be written once more, and what follows from what it holds before that.
+#[test]
+fn what_is_new_leaves_room_for_the_rotation_that_it_will_need() {
+    let (disk, limits) = (SimDisk::default(), Limits::default());
+    let mut log = Log::create(Arc::new(disk.clone()), limits, &State::new()).unwrap();
+    const RECORD: usize = 100 * 1024;
+    for key in 0..30 {
+        log.stage(&[(vec![key], Some(vec![1; RECORD]))], Claim::New).unwrap();
+        log.commit().unwrap();
+    }
+    let small = [(vec![100], Some(vec![1]))];
+    let gauge = log.gauge();
+    let needed = limits.headroom_bytes + log.bytes() + 2 * limits.reserve_bytes;
+    disk.set_free(Some(needed));
+    let refused = log.stage(&small, Claim::New);
+    assert!(
+        matches!(refused, Err(StageError::Refused(CommitError::Full(_)))),
+        "{refused:?}"
+    );
+    assert!(gauge.look(&disk).is_err(), "health agrees");
+    log.stage(&small, Claim::Reserve).unwrap();
+    log.commit().unwrap();
+    disk.set_free(Some(needed + (512 << 10)));
+    assert!(gauge.look(&disk).is_ok());
+    log.stage(&small, Claim::New).unwrap();
+    log.commit().unwrap();
+    // What is deleted is in no snapshot.
+    disk.set_free(Some(needed - 20 * RECORD as u64));
+    assert!(gauge.look(&disk).is_err());
+    let deletes: Vec<_> = (0..25).map(|key| (vec![key], None)).collect();
+    log.stage(&deletes, Claim::Reserve).unwrap();
+    log.note_deleted(25 * RECORD as u64);
+    log.commit().unwrap();
+    assert!(gauge.look(&disk).is_ok());
+    log.stage(&small, Claim::New).unwrap();
+    log.commit().unwrap();
+    // So is the generation before, which goes where its room is needed.
+    log.rotate().unwrap();
+    disk.set_free(Some(limits.headroom_bytes + (64 << 10)));
+    log.stage(&small, Claim::New).unwrap();
 }
 
 #[test]

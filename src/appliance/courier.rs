@@ -7,9 +7,9 @@ mod persist;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use async_io::Timer;
 use event_listener::Event;
@@ -31,18 +31,14 @@ use crate::store::{Store, StoreError, outbox as outbox_store, starts};
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
 use persist::PutOff;
 
-/// A refusal that the volume itself does not show, such as a quota's, stands for this long: whoever publishes again finds
-/// out how it is now.
-const REFUSED_STANDS: Duration = Duration::from_secs(600);
-
 pub(super) struct Courier {
     outbox: Mutex<Outbox>,
     store: Store,
     executor: Arc<Executor<'static>>,
     sessions: BTreeMap<SessionName, SessionHandle>,
     routes: BTreeMap<RouteName, RoutePlan>,
-    /// Alerts on their way to the disk for the first time.
-    writing: Mutex<HashSet<u64>>,
+    /// Alerts on their way to the disk for the first time, each with the error that will end it if one does.
+    writing: Mutex<HashMap<u64, Arc<OnceLock<StoreError>>>>,
     /// Something changed for those who wait on an alert.
     changed: Event,
     /// What is to be written when convenient.
@@ -51,7 +47,6 @@ pub(super) struct Courier {
     /// Held over a write of these, so that whoever wants them on disk also waits for the write that is under way.
     persisting: smol::lock::Mutex<()>,
     rearm: Event,
-    refused_write: Mutex<Option<(StoreError, Instant)>>,
     /// How long changes that are not urgent are collected into one write.
     collect: Duration,
 }
@@ -147,7 +142,6 @@ impl Courier {
             persist_due: Event::new(),
             persisting: smol::lock::Mutex::new(()),
             rearm: Event::new(),
-            refused_write: Mutex::default(),
             collect,
         };
         let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
@@ -253,7 +247,7 @@ impl Courier {
             return Err(storage_refusal(&error));
         }
         if !new.is_empty() {
-            self.writing().extend(&new);
+            self.writing().extend(new.iter().map(|seq| (*seq, Arc::default())));
             self.write_first(new, to_write);
         }
         Ok(accepted)
@@ -261,6 +255,7 @@ impl Courier {
 
     /// The alert numbered `seq` once its first write has ended well.
     async fn on_disk(&self, seq: u64) -> Result<AlertView, Refusal> {
+        let refused = self.writing().get(&seq).cloned();
         loop {
             let change = self.changed.listen();
             {
@@ -269,10 +264,9 @@ impl Courier {
                     return Ok(record.into());
                 }
             }
-            if !self.writing().contains(&seq) {
-                let poisoned = self.store.poisoned().map(StoreError::Poisoned);
-                return Err(match poisoned.or_else(|| self.refused_write()) {
-                    Some(error) => storage_refusal(&error),
+            if !self.writing().contains_key(&seq) {
+                return Err(match refused.as_ref().and_then(|refused| refused.get()) {
+                    Some(error) => storage_refusal(error),
                     None => Refusal::StorageFailed("the alert could not be written".into()),
                 });
             }
@@ -297,7 +291,6 @@ impl Courier {
                 if let Err(error) = &written {
                     log::error!("alerts were refused because they could not be written: {error}");
                 }
-                courier.note_write(written.as_ref().err());
                 for &seq in &seqs {
                     courier.outbox().handle(
                         clock::now(),
@@ -309,11 +302,27 @@ impl Courier {
                 }
                 courier.carry_out();
                 for seq in &seqs {
-                    courier.writing().remove(seq);
+                    let mut writing = courier.writing();
+                    if let (Some(refused), Err(error)) = (writing.get(seq), &written) {
+                        let _ = refused.set(error.clone());
+                    }
+                    writing.remove(seq);
                 }
                 courier.changed.notify(usize::MAX);
+                if let Err(StoreError::Full(_)) = &written {
+                    courier.make_room().await;
+                }
             })
             .detach();
+    }
+
+    /// Forgets alerts that are over earlier than they would be, so that the next new one may find room.
+    async fn make_room(&self) {
+        self.outbox().make_room(clock::now());
+        self.carry_out();
+        if let Err(error) = self.persist_now().await {
+            log::warn!("alerts that are over keep their room on the disk: {error}");
+        }
     }
 
     /// What a sender should know although the alert is accepted.
@@ -451,31 +460,6 @@ impl Courier {
         self.rearm.notify(usize::MAX);
     }
 
-    /// Why a new alert is or was last refused by the store, until it would no longer be.
-    pub(super) fn refused_write(&self) -> Option<StoreError> {
-        // The volume is asked each time: nobody has to publish something to find that there is room again.
-        if let Some(error) = self.store.short_of_room() {
-            return Some(error);
-        }
-        let kept = self.refused_write.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = kept.as_ref().filter(|(_, at)| at.elapsed() < REFUSED_STANDS);
-        recent.map(|(error, _)| error.clone())
-    }
-
-    fn note_write(&self, refused: Option<&StoreError>) {
-        let mut kept = self.refused_write.lock().unwrap_or_else(PoisonError::into_inner);
-        match refused {
-            None => *kept = None,
-            // What the volume itself tells is asked of it again, and not remembered.
-            Some(_) if self.store.short_of_room().is_some() => *kept = None,
-            Some(error @ (StoreError::Full(_) | StoreError::ReadOnly(_))) => {
-                *kept = Some((error.clone(), Instant::now()));
-            }
-            // One alert's trouble, or said by the store itself.
-            Some(_) => {}
-        }
-    }
-
     /// Fires the outbox's deadlines. Runs for as long as the relay.
     pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
@@ -563,7 +547,7 @@ impl Courier {
         });
     }
 
-    fn writing(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn writing(&self) -> MutexGuard<'_, HashMap<u64, Arc<OnceLock<StoreError>>>> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

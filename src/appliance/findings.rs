@@ -22,7 +22,7 @@ impl Facts {
             let text = format!("the state cannot be written: {reason}");
             found.push(Finding::new(Code::StoreFailed, text));
         }
-        match courier.refused_write() {
+        match self.store.short_of_room() {
             // Found above.
             None | Some(StoreError::Poisoned(_)) => {}
             Some(error @ StoreError::ReadOnly(_)) => found.push(Finding::new(Code::StoreReadOnly, error.to_string())),

@@ -28,6 +28,9 @@ pub(super) struct Kept {
     pub bytes: usize,
 }
 
+/// With less than this settled, a disk without room gains nothing worth the history: others have filled it.
+const FORGET_EARLY_BYTES_MIN: usize = 1 << 20;
+
 /// The end of a span that began at a wall-clock `start`, on the monotonic clock, so that a clock set later does not
 /// move it. An age that cannot be known counts as none: an alert that is kept too long does no harm. Of keys that is not so:
 /// see [`Ages`](super::age::Ages).
@@ -184,6 +187,20 @@ impl Outbox {
         self.outputs.push_back(Output::Forget { seq, key, happened });
         if let Some((key, until)) = kept {
             self.keep_key(now, key, until);
+        }
+    }
+
+    /// Forgets half of the settled alerts early, those first that would be forgotten first anyway, unless they are few:
+    /// the disk has no room for a new one, which is worth more than what is over.
+    pub fn make_room(&mut self, now: Now) {
+        if self.kept.bytes < FORGET_EARLY_BYTES_MIN {
+            return;
+        }
+        let goal = self.kept.bytes / 2;
+        while self.kept.bytes > goal
+            && let Some(&(_, seq)) = self.kept.ends.first()
+        {
+            self.forget(now, seq);
         }
     }
 

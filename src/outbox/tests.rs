@@ -334,6 +334,33 @@ fn settled_bytes_are_bounded_too() {
 }
 
 #[test]
+fn a_disk_without_room_has_half_of_what_is_over_forgotten_unless_it_is_little() {
+    let mut bench = Bench::up();
+    bench.accept(&["1"]);
+    bench.ack("M11", None);
+    bench.outbox.make_room(bench.now);
+    bench.drain();
+    assert!(bench.forgotten.is_empty(), "one small alert is no room");
+    let first = bench.outbox.list(false, 1)[0].clone();
+    let large = (2..=101).map(|seq| {
+        let mut record = first.clone();
+        (record.seq, record.id) = (seq, format!("A{seq}"));
+        record.alert.text = "x".repeat(20_000);
+        record.deliveries[0].message_id = Some(MessageId(format!("M{seq}1")));
+        record
+    });
+    bench.outbox.restore(bench.now, large);
+    bench.accept(&["1"]);
+    bench.outbox.make_room(bench.now);
+    bench.drain();
+    assert_eq!(
+        bench.forgotten,
+        (1..=51).collect::<Vec<u64>>(),
+        "the oldest, and none that waits"
+    );
+}
+
+#[test]
 fn retry_and_drop_by_hand() {
     let mut bench = Bench::up();
     bench.accept(&["1"]);

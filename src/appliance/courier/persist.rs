@@ -256,7 +256,6 @@ impl Courier {
             }
             let more = taken.more;
             let written = journal::commit(&self.store, batch, entries).await;
-            self.note_write(written.as_ref().err());
             if let Err(error) = written {
                 self.put_off().put_back(taken);
                 return Err(error);

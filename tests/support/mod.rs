@@ -52,14 +52,31 @@ pub fn program() -> PathBuf {
     }
 }
 
-/// For an example: cargo builds the program for tests by itself.
+/// For an example, in the profile that the example was built in: cargo builds the program by itself for tests alone.
 ///
 /// # Errors
 /// It cannot be built; in one line.
 pub fn build_program() -> Result<(), String> {
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let profile = match program()
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str())
+    {
+        None | Some("debug") => "dev".to_owned(),
+        Some(name) => name.to_owned(),
+    };
     build
-        .args(["build", "--quiet", "--features", "lab", "--bin", "tautline"])
+        .args([
+            "build",
+            "--quiet",
+            "--features",
+            "lab",
+            "--bin",
+            "tautline",
+            "--profile",
+            &profile,
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells of the package that it runs; build scripts of others would take it for theirs and run again.
     for (name, _) in std::env::vars_os() {
@@ -209,6 +226,18 @@ impl Answer {
 impl Relay {
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
+    }
+
+    /// What the kernel says of its memory, in bytes: `VmRSS` is all that is resident, `RssAnon` what is no file of it, `VmHWM`
+    /// the most that was resident.
+    pub fn memory(&self, name: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(&path).expect("the process is there");
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = value.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.unwrap_or_else(|| panic!("no {name} in {status}")) * 1024
     }
 
     /// What the relay has printed next, as a line.

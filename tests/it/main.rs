@@ -15,6 +15,7 @@ mod clock;
 mod disk_trouble;
 mod faults;
 mod field;
+mod footprint;
 #[path = "../gate/mod.rs"]
 mod gate;
 mod http;

@@ -121,7 +121,7 @@ pub const VALUE_BYTES_MAX: usize = 120 * 1024;
 
 pub(super) const TREE_PREFIX_BYTES: usize = 1;
 
-/// All trees live in one sled tree, so that one batch of it is one transaction over them all.
+/// All trees live in one sled tree, in the order of their numbers.
 pub(super) fn raw_key(tree: Tree, key: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(TREE_PREFIX_BYTES + key.len());
     raw.push(tree as u8);

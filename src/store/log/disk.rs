@@ -1,9 +1,11 @@
 //! The few things that the log asks of a directory. Small enough that a test can stand in for it and cut the power.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+
+use super::apart;
 
 /// A directory with the log's files.
 ///
@@ -65,7 +67,10 @@ impl Disk for RealDisk {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        std::fs::read(self.directory.join(name))
+        let mut file = File::open(self.directory.join(name))?;
+        let mut bytes = apart(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn bytes(&self, name: &str) -> io::Result<u64> {

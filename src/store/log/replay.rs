@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Rows;
 use super::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
+use super::{Rows, apart};
 
 /// What a file says.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
         torn: 0,
         sealed: None,
     };
-    let mut changes = Vec::new();
+    let mut changes = apart(0);
     let mut at = HEADER_BYTES;
     while let Some(frame) = Frame::read(&bytes[at..]).filter(|frame| !frame.is_seal()) {
         take(&mut replayed, &mut changes, &frame)?;
@@ -82,17 +82,17 @@ pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
 /// A put, or a delete.
 type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// What `changes`, one after the other, come to.
+/// What `changes`, one after the other in one piece of memory, come to.
 fn last_of_each(mut changes: Vec<Change<'_>>) -> Rows<'_> {
-    // Stable: of one key the last stays last.
-    changes.sort_by_key(|(key, _)| *key);
+    // Where a key lies in the file says which came last; a stable sort would need the memory once more.
+    changes.sort_unstable_by_key(|(key, _)| (*key, key.as_ptr()));
     let of_one_key = changes.chunk_by(|(one, _), (other, _)| one == other);
-    of_one_key
-        .filter_map(|changes| {
-            let (key, value) = changes.last()?;
-            Some((*key, (*value)?))
-        })
-        .collect()
+    let mut rows = apart(0);
+    rows.extend(of_one_key.filter_map(|changes| {
+        let (key, value) = changes.last()?;
+        Some((*key, (*value)?))
+    }));
+    rows
 }
 
 fn take<'a>(replayed: &mut Replayed<'a>, changes: &mut Vec<Change<'a>>, frame: &Frame<'a>) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,14 +19,15 @@ pub const ROUTE_NAMES_RESERVED: &[&str] = &[
 ];
 
 /// A name that senders publish to. An ntfy topic is a route, so the alphabet is ntfy's: `[-_A-Za-z0-9]`, 1 to 64.
+/// Clones share it: thousands of alerts can wait under one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RouteName(String);
+pub struct RouteName(Arc<str>);
 
 /// The name of one linked WhatsApp account in the config. Same alphabet as [`RouteName`], 1 to 32.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SessionName(String);
+pub struct SessionName(Arc<str>);
 
 /// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden.
 ///
@@ -65,7 +67,7 @@ impl FromStr for RouteName {
                 "the route name {text:?} is reserved for the HTTP API"
             )));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -78,7 +80,7 @@ impl FromStr for SessionName {
                 "a session name has 1 to 32 letters, digits, '-' or '_', not {text:?}"
             )));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -145,7 +147,7 @@ macro_rules! string_name {
         }
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.to_string()
             }
         }
         impl TryFrom<String> for $name {

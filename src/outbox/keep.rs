@@ -92,7 +92,7 @@ impl Outbox {
         };
         self.pending.insert(seq);
         self.pending_bytes += bytes;
-        self.entries.insert(seq, entry);
+        self.entries.insert(seq, Box::new(entry));
         for (leg, step, message_id) in deliveries {
             self.counts[step as usize] += 1;
             match message_id {

@@ -211,7 +211,7 @@ impl Outbox {
 }
 
 /// What a message is to say. Until it is through it is always the same, because what the message carries is.
-pub(super) fn content(entries: &BTreeMap<u64, Entry>, policy: &dyn Policy, carried: &Carried) -> Content {
+pub(super) fn content(entries: &BTreeMap<u64, Box<Entry>>, policy: &dyn Policy, carried: &Carried) -> Content {
     let records = carried.all().filter_map(|leg| entries.get(&leg.seq));
     let records: Vec<_> = records.map(|entry| &entry.record).collect();
     policy.content(&records)

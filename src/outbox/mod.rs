@@ -91,7 +91,8 @@ pub struct Outbox {
     seed: u64,
     draw_id: DrawId,
     seq_next: u64,
-    entries: BTreeMap<u64, Entry>,
+    /// In boxes: a map that grows at its end leaves half of each of its nodes free.
+    entries: BTreeMap<u64, Box<Entry>>,
     by_id: BTreeMap<String, u64>,
     messages: BTreeMap<MessageId, Carried>,
     /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on disk yet.
@@ -180,10 +181,14 @@ impl Outbox {
     pub fn list(&self, pending_only: bool, limit: usize) -> Vec<&AlertRecord> {
         let shown = |entry: &&Entry| entry.durable;
         if pending_only {
-            let entries = self.pending.iter().rev().filter_map(|seq| self.entries.get(seq));
+            let entries = self
+                .pending
+                .iter()
+                .rev()
+                .filter_map(|seq| self.entries.get(seq).map(Box::as_ref));
             return entries.filter(shown).take(limit).map(|entry| &entry.record).collect();
         }
-        let entries = self.entries.values().rev();
+        let entries = self.entries.values().rev().map(Box::as_ref);
         entries.filter(shown).take(limit).map(|entry| &entry.record).collect()
     }
 

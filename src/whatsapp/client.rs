@@ -11,7 +11,7 @@ use wacore::store::DevicePropsOverride;
 use wacore::store::cache::CacheStore;
 use waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
-use whatsapp_rust::{CacheConfig, Client, RawNodeLease};
+use whatsapp_rust::{CacheConfig, Client, MsgSecretPolicy, RawNodeLease};
 
 use super::directory::Directory;
 use super::events::{LineEvent, Sorter};
@@ -369,10 +369,13 @@ impl Unread {
 }
 
 /// Who has which device, and which of them our sender key, is read from the store at every send: what
-/// [`Credentials::leave_out`] hides there, a copy in memory would show.
+/// [`Credentials::leave_out`] hides there, a copy in memory would show. The secret of each message, which the library would keep
+/// for a month to read what refers to it (votes, reactions in communities), is kept by nobody: nothing here reads that, and a row
+/// for each alert sent would be the most that the state holds. What earlier versions kept goes at the end of its month.
 fn caches() -> CacheConfig {
     let mut caches = CacheConfig::default();
     caches.sender_key_devices_cache.capacity = 0;
+    caches.msg_secret_policy = MsgSecretPolicy::Disabled;
     caches.cache_stores.device_registry_cache = Some(Arc::new(NoCache));
     caches
 }

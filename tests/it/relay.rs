@@ -44,6 +44,8 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
     let checked = site.run(&["store", "check"]);
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(said.contains("sound\n") && said.contains("index: as the log"), "{said}");
+    // Nothing would ever read them.
+    assert!(!said.contains("message-secret"), "{said}");
 }
 
 /// What the journal has of one alert. A step is told to those who wait before it is on disk, so this looks until it is.

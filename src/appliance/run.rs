@@ -22,7 +22,7 @@ use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{ControlPlaces, Gateway};
 use crate::outbox::{Input, Limits};
-use crate::store::{Store, StoreError, history};
+use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
 use crate::whatsapp::session::NOTICES_MAX;
 use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
@@ -39,6 +39,10 @@ pub(super) const STORE_END: Duration = Duration::from_secs(3);
 
 /// Between two tries to record the start, while the disk refuses.
 const START_AGAIN: Duration = Duration::from_secs(60);
+
+/// How often the state is looked after: an empty transaction, which costs no sync. Whatever is written meanwhile looks
+/// first, so that nothing is lost but time.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 
 /// What a run is told.
 pub struct RunOptions {
@@ -221,7 +225,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     };
     // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one starts
     // from what the disk has.
-    let broken = async { Some(RunError::StoreFailed(store.failure().await)) };
+    let failed = future::or(store.failure(), look_after(&store));
+    let broken = async { Some(RunError::StoreFailed(failed.await)) };
     let ended = async { fatal.recv().await.ok().map(RunError::PartEnded) };
     let failure = future::or(signal, future::or(broken, ended)).await;
     drop(telling);
@@ -239,22 +244,38 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     drop(noting_start);
     let last = async {
         // Acks that came with the goodbye are worth keeping; what is lost here is sent again under the same id.
-        write_last_changes(Arc::clone(&courier)).await;
+        let lost = write_last_changes(Arc::clone(&courier)).await;
         senses.keep_last_time().await;
+        let failure = failure.or(lost.map(RunError::StoreFailed));
         note_end(&store, failure.as_ref()).await;
+        // That may have been the first write since the state went: nobody must take this for a clean end.
+        failure.or_else(|| store.poisoned().map(RunError::StoreFailed))
     };
-    if within(LAST_WRITES, last).await.is_none() {
-        log::error!("the disk hangs: the last changes are perhaps not written");
-    }
+    let failure = within(LAST_WRITES, last).await.unwrap_or_else(|| {
+        let text = "the disk hangs: the last changes are perhaps not written";
+        log::error!("{text}");
+        Some(RunError::StoreFailed(text.into()))
+    });
     drop((early, tasks));
     // Not by dropping it: tasks of the library hold it until the process ends.
     store.close(STORE_END);
     failure.map_or(Ok(()), Err)
 }
 
-async fn write_last_changes(courier: Arc<Courier>) {
-    if let Err(error) = courier.persist_now().await {
-        log::error!("the last changes were not written: {error}");
+/// Returns why they were not written.
+async fn write_last_changes(courier: Arc<Courier>) -> Option<String> {
+    let error = courier.persist_now().await.err()?;
+    log::error!("the last changes were not written: {error}");
+    Some(error.to_string())
+}
+
+/// Asks the store's thread now and then whether the state is still where it was: what is removed under a relay that has
+/// nothing to write would show at the next alert only.
+async fn look_after(store: &Store) -> String {
+    loop {
+        Timer::after(LOOK_AFTER).await;
+        // It breaks the store if not, and that is heard elsewhere.
+        let _ = store.commit(Batch::new()).await;
     }
 }
 

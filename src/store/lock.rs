@@ -31,8 +31,9 @@ impl std::fmt::Display for Holder {
 pub struct Lock {
     file: File,
     path: PathBuf,
-    /// Device and number of the file.
+    /// Device and number of the file, and of the state directory.
     identity: (u64, u64),
+    directory: (u64, u64),
 }
 
 impl Lock {
@@ -53,8 +54,14 @@ impl Lock {
             .and_then(|_| file.write_all(pid.as_bytes()))
             .map_err(open)?;
         let identity = file.metadata().map(|it| (it.dev(), it.ino())).map_err(open)?;
+        let directory = identity_of(path).map_err(open)?;
         let path = path.join("lock");
-        Ok(Self { file, path, identity })
+        Ok(Self {
+            file,
+            path,
+            identity,
+            directory,
+        })
     }
 
     /// [`acquire`](Self::acquire) for whoever only reads. On a file system that is mounted read-only no lock file is made or
@@ -77,12 +84,28 @@ impl Lock {
         Ok(file)
     }
 
-    /// Whether the state is still where it was: the lock's name leads to the file that is held. Else the directory was moved
-    /// away or removed, and nobody would ever find what is written into it.
+    /// Whether the state is still where it was: the lock's name leads to the file that is held.
     pub(super) fn is_in_place(&self) -> bool {
-        let named = std::fs::metadata(&self.path);
-        named.is_ok_and(|named| (named.dev(), named.ino()) == self.identity)
+        identity_of(&self.path).is_ok_and(|named| named == self.identity)
     }
+
+    /// Why it is not, if so: the directory was moved away or removed, and nobody would ever find what is written into
+    /// it; or only the lock's file, and a second relay could start beside this one.
+    pub(super) fn misplaced(&self) -> Option<&'static str> {
+        if self.is_in_place() {
+            return None;
+        }
+        let directory = self.path.parent().map(identity_of);
+        Some(match directory {
+            Some(Ok(named)) if named == self.directory => "`lock` in the state directory was removed or replaced",
+            Some(_) | None => "the state directory was moved away or removed",
+        })
+    }
+}
+
+/// Device and number of what `path` leads to.
+fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn take(file: &mut File, path: &Path) -> Result<(), super::StoreError> {

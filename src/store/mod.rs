@@ -235,10 +235,11 @@ impl Store {
         self.inner.writer.failure().await
     }
 
-    /// What broke it, if anything did.
+    /// What broke it, if anything did. Looks whether the state is still where it was, and breaks it if not.
     pub fn poisoned(&self) -> Option<String> {
-        let gone = || (!self.inner.lock.is_in_place()).then(|| writer::GONE.to_owned());
-        self.inner.writer.poisoned().or_else(gone)
+        let gone = self.inner.lock.misplaced();
+        gone.inspect(|gone| self.inner.writer.break_for(gone));
+        self.inner.writer.poisoned()
     }
 }
 

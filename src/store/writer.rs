@@ -47,9 +47,6 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
 const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
 
-/// The state directory is no longer where it was.
-pub(super) const GONE: &str = "the state directory was moved away or removed";
-
 type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 
 /// One transaction: it may look and return a batch; `done` reports what became of it.
@@ -219,6 +216,11 @@ impl Writer {
             );
             self.given_up.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Nothing is accepted any more from now on.
+    pub(super) fn break_for(&self, reason: &str) {
+        self.broken.set(reason);
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
@@ -506,9 +508,10 @@ impl Database {
 
     fn commit(&mut self) -> Result<(), StoreError> {
         // Looked at each time: what goes into files without a name is lost with the process.
-        if !self.lock.is_in_place() {
+        let misplaced = self.lock.misplaced().map(str::to_owned);
+        if let Some(cause) = misplaced.or_else(|| self.log.misplaced()) {
             self.overlay.take();
-            return Err(StoreError::Poisoned(GONE.to_owned()));
+            return Err(StoreError::Poisoned(cause));
         }
         self.log.commit().map_err(|error| {
             // Nobody has seen it but those whose answer is an error now.

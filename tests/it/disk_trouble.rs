@@ -4,6 +4,7 @@
 
 mod filled;
 mod injected;
+mod misplaced;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! The few things that the log asks of a directory. Small enough that a test can stand in for it and cut the power.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::apart;
@@ -27,6 +27,11 @@ pub trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals last.
     fn sync_directory(&self) -> io::Result<()>;
+    /// The file that has the name now. `None` where files are not told apart, as on a disk in memory.
+    fn look_up(&self, name: &str) -> io::Result<Option<Found>> {
+        let _ = name;
+        Ok(None)
+    }
     /// What is left for us, in bytes; `None` where the file system does not tell. Fails with
     /// [`io::ErrorKind::ReadOnlyFilesystem`] where nothing can be written at all.
     fn free_bytes(&self) -> io::Result<Option<u64>>;
@@ -42,6 +47,32 @@ pub trait DiskFile: Send {
     fn sync_data(&mut self) -> io::Result<()>;
     /// Content and all metadata.
     fn sync_all(&mut self) -> io::Result<()>;
+    /// Which file it is, whatever its name. `None` where files are not told apart.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+}
+
+/// Tells files apart: the device, and the number of the file on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    number: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        let (device, number) = (metadata.dev(), metadata.ino());
+        Self { device, number }
+    }
+}
+
+/// What a name leads to.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub identity: Identity,
+    /// Its length in bytes.
+    pub len: u64,
 }
 
 /// A directory of the operating system.
@@ -104,6 +135,12 @@ impl Disk for RealDisk {
         File::open(&self.directory)?.sync_all()
     }
 
+    fn look_up(&self, name: &str) -> io::Result<Option<Found>> {
+        let metadata = std::fs::metadata(self.directory.join(name))?;
+        let (identity, len) = (Identity::of(&metadata), metadata.len());
+        Ok(Some(Found { identity, len }))
+    }
+
     fn free_bytes(&self) -> io::Result<Option<u64>> {
         let volume = rustix::fs::statvfs(&self.directory)?;
         if volume.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
@@ -146,5 +183,9 @@ impl DiskFile for RealFile {
 
     fn sync_all(&mut self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.0.metadata().ok().map(|metadata| Identity::of(&metadata))
     }
 }

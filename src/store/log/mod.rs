@@ -20,7 +20,7 @@ mod replay;
 mod room;
 
 use disk::is_read_only;
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk::{Disk, DiskFile, Found, Identity, RealDisk};
 pub use export::{ExportFault, Exporter, import};
 pub use frame::BODY_BYTES_MAX;
 pub use recover::{Inspection, inspect, inspect_before};
@@ -160,6 +160,8 @@ pub struct Log {
     disk: Arc<dyn Disk>,
     limits: Limits,
     file: Box<dyn DiskFile>,
+    /// Of `file`, to see whether its name still leads to it.
+    identity: Option<Identity>,
     generation: u64,
     /// Of the last transaction that is on the device.
     sequence: u64,
@@ -232,6 +234,7 @@ impl Log {
         Self {
             disk,
             limits,
+            identity: file.identity(),
             file,
             generation: header.generation,
             sequence: header.sequence,
@@ -284,6 +287,20 @@ impl Log {
     /// Bytes that wait for [`commit`](Self::commit).
     pub fn staged_bytes(&self) -> usize {
         self.staged.len()
+    }
+
+    /// Why the next start would not read what is written here, if so: somebody has removed, replaced or cut the file.
+    /// Worth asking before each commit: the writes and the sync succeed all the same.
+    pub fn misplaced(&self) -> Option<String> {
+        let file = name(self.generation);
+        let what = match self.disk.look_up(&file) {
+            Ok(Some(found)) if Some(found.identity) != self.identity => "was replaced by another file".to_owned(),
+            Ok(Some(found)) if found.len < self.allocated => "was cut short by somebody else".to_owned(),
+            Ok(_) => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "was moved away or removed".to_owned(),
+            Err(error) => format!("cannot be found: {error}"),
+        };
+        Some(format!("{file} in the state directory {what}"))
     }
 
     /// Prepares one transaction for the next commit, and makes room for it.
@@ -376,8 +393,9 @@ impl Log {
     pub fn seal(&mut self) {
         let at = frame::seal_place(self.end);
         self.sealed = true;
-        // After a torn end, and on a full volume, there are no zeros for it before the next transaction.
-        if at + frame::SEAL_BYTES as u64 > self.allocated {
+        // After a torn end, and on a full volume, there are no zeros for it before the next transaction. A file that
+        // was cut must not grow again.
+        if at + frame::SEAL_BYTES as u64 > self.allocated || self.misplaced().is_some() {
             return;
         }
         self.seal_at = Some(at);

@@ -152,6 +152,10 @@ impl Log {
     }
 
     pub(super) fn lay_down_zeros(&mut self, goal: u64) -> Result<(), CommitError> {
+        // Behind the end of a file that was cut they would hide that it was.
+        if let Some(cause) = self.misplaced() {
+            return Err(CommitError::Broken(cause));
+        }
         let mut at = self.allocated;
         while at < goal {
             let part = &ZEROS[..ZEROS.len().min((goal - at) as usize)];

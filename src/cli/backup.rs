@@ -92,6 +92,7 @@ pub(super) fn execute(global: &Global, args: &BackupArgs) -> Result<(), Failure>
         fetch(global, io::stdout().lock())?;
         return Ok(());
     }
+    paths::refuse_into_a_state(global, &args.file)?;
     check_target(args)?;
     let mut half = Half::create(&args.file)?;
     fetch(global, &half.file)?;

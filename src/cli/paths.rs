@@ -1,7 +1,7 @@
 //! Where the state and the control socket are: for the relay that makes them and for the commands that look for them.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
@@ -39,17 +39,93 @@ pub fn state_directory(global: &Global) -> Result<PathBuf, Failure> {
 pub(super) fn refuse_anothers(state: &Path) -> Result<(), Failure> {
     let us = rustix::process::geteuid().as_raw();
     match std::fs::metadata(state) {
-        Ok(there) if there.uid() != us => {
-            let (owner, state) = (there.uid(), state.display());
-            let text = format!(
-                "{state} belongs to user {owner}, and this is user {us}: {owner}'s relay could not open what is written \
-                 now; run this as that user: sudo -u '#{owner}' tautline --state {state} …"
-            );
-            Err(Failure::new(Exit::Refused, text))
-        }
+        Ok(there) if there.uid() != us => Err(is_anothers(state, there.uid(), us)),
         // One that is not there is made; what else is wrong with it shows when it is opened.
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// [`refuse_anothers`] for the relay itself, which must start wherever it can: who owns the directory says nothing in a
+/// container, where root runs it in a directory of the host's user. So only a log counts that another user has written.
+/// Whoever is not root cannot open that, and is told so by the kernel.
+///
+/// # Errors
+/// There is one, and its relay could not open what this one would write.
+pub(super) fn refuse_anothers_log(state: &Path) -> Result<(), Failure> {
+    let us = rustix::process::geteuid();
+    let Ok(files) = std::fs::read_dir(state) else {
+        return Ok(());
+    };
+    if !us.is_root() {
+        return Ok(());
+    }
+    let us = us.as_raw();
+    let logs = files.flatten().filter(|file| is_log(&file.file_name()));
+    let mut owners = logs.filter_map(|log| log.metadata().ok()).map(|log| log.uid());
+    match owners.find(|owner| *owner != us) {
+        Some(owner) if makes_files_of(state, us) => Err(is_anothers(state, owner, us)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_anothers(state: &Path, owner: u32, us: u32) -> Failure {
+    let state = state.display();
+    let text = format!(
+        "{state} belongs to user {owner}, and this is user {us}: {owner}'s relay could not open what is written \
+         now; run this as that user: sudo -u '#{owner}' tautline --state {state} …"
+    );
+    Failure::new(Exit::Refused, text)
+}
+
+/// Whether what this process makes in `directory` is `user`'s. Shares of a host and of a network give files whatever
+/// owner they are told to.
+fn makes_files_of(directory: &Path, user: u32) -> bool {
+    use rustix::fs::{Mode, OFlags, fstat, open};
+    let nameless = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let made = open(directory, nameless, Mode::RUSR | Mode::WUSR).and_then(fstat);
+    made.is_ok_and(|file| file.st_uid == user)
+}
+
+/// `log.` and the number of a generation.
+fn is_log(name: &OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_prefix("log."));
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
+/// Refuses to write the file `target` into the directory of a state, whichever: it would take the place of the log or
+/// the lock, or pass for a newer log. Links on the way to its directory are followed; the file itself takes the place
+/// of a link.
+///
+/// # Errors
+/// It lies in one, or in a directory below one.
+pub(super) fn refuse_into_a_state(global: &Global, target: &Path) -> Result<(), Failure> {
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // One that is not there cannot be written into, which is said elsewhere.
+    let Ok(parent) = parent.unwrap_or(Path::new(".")).canonicalize() else {
+        return Ok(());
+    };
+    let ours = state_directory(global).ok().and_then(|ours| ours.canonicalize().ok());
+    match parent
+        .ancestors()
+        .find(|place| ours.as_deref() == Some(*place) || is_state(place))
+    {
+        None => Ok(()),
+        Some(state) => {
+            let text = format!(
+                "{} is in the state directory {}, where only the relay writes: name a file elsewhere",
+                target.display(),
+                state.display()
+            );
+            Err(Failure::new(Exit::Refused, text))
+        }
+    }
+}
+
+/// Whether a relay has its state there, or had.
+fn is_state(directory: &Path) -> bool {
+    let has_log =
+        || std::fs::read_dir(directory).is_ok_and(|files| files.flatten().any(|file| is_log(&file.file_name())));
+    directory.join("lock").is_file() && (has_log() || directory.join("db").is_dir())
 }
 
 /// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory; where neither can hold a

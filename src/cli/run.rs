@@ -49,6 +49,8 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     for warning in &loaded.environment {
         log::warn!("{warning}");
     }
+    let state = absolute(paths::state_directory(global)?);
+    paths::refuse_anothers_log(&state)?;
     let (board, board_why) = board_in_force(loaded.plan.board.as_deref(), Path::new("/"));
     Ok(RunOptions {
         plan: loaded.plan,
@@ -56,12 +58,10 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         environment: loaded.environment.iter().map(ToString::to_string).collect(),
         board,
         board_why,
-        // Status shows it to people who are elsewhere.
-        state: absolute(paths::state_directory(global)?),
+        // Absolute, because status shows it to people who are elsewhere.
+        state,
         control: paths::control_places(global)?,
-        console: Box::new(Terminal {
-            screen: Mutex::new(Screen::new(false, Form::Drawn)),
-        }),
+        console: Box::new(Terminal::start()),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use super::logging;
 use super::output::say;
 
 /// The exit codes that scripts may rely on. clap itself ends with [`Usage`](Exit::Usage).
@@ -63,7 +64,7 @@ impl From<std::io::Error> for Failure {
 
 /// Says what went wrong and gives the code.
 pub(super) fn finish(outcome: Result<(), Failure>) -> ExitCode {
-    match outcome {
+    let code = match outcome {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             if !failure.text.is_empty() {
@@ -71,5 +72,7 @@ pub(super) fn finish(outcome: Result<(), Failure>) -> ExitCode {
             }
             failure.exit.into()
         }
-    }
+    };
+    logging::finish();
+    code
 }

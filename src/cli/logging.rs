@@ -1,11 +1,18 @@
 //! Where the log goes: stderr; under systemd with the journal's own levels and without times of our own.
 
-use std::io::Write;
+mod brake;
 
-use env_logger::{Builder, Target};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter};
 
-use super::output::harmless;
+use super::outlet::Outlet;
+use super::output::{allows_colours, harmless};
+use brake::Brake;
 
 /// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine
 /// disconnect an error, and announce reconnects that it does not make. What matters of it is said by the session.
@@ -14,6 +21,12 @@ const DEFAULT: &str = "off,tautline=info";
 const COMMAND: &str = "off,tautline=warn";
 /// For looking into a fault, with a warning in the manual that numbers may show.
 const VERBOSE: &str = "warn,tautline=debug,whatsapp_rust=info";
+
+/// How long the end of the process waits for a reader of the last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The relay's way to stderr. The other commands write there themselves, and wait for whoever reads.
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
 
 /// `$TAUTLINE_LOG`, else `$RUST_LOG`, else the default, which each `-v` raises.
 pub(super) fn start(verbose: u8, relay: bool) {
@@ -30,26 +43,80 @@ pub(super) fn start(verbose: u8, relay: bool) {
             .parse_filters("trace,sled=info,polling=info,async_io=info"),
     };
     builder.target(Target::Stderr);
-    if to_journal() {
-        builder.format(|out, record| {
+    if relay && let Some(outlet) = open_outlet() {
+        builder.target(Target::Pipe(Box::new(outlet)));
+        // A pipe has no colours by itself.
+        if stderr().is_terminal() && allows_colours() {
+            builder.write_style(WriteStyle::Always);
+        }
+    }
+    let brake = Brake::default();
+    let journal = to_journal();
+    builder.format(move |out, record| {
+        let Some(left_out) = brake.admit(record, Instant::now()) else {
+            return Ok(());
+        };
+        let mut words = harmless(&record.args().to_string());
+        if left_out > 0 {
+            words.push_str(&format!(" ({left_out} more like it were left out)"));
+        }
+        if journal {
             let level = syslog_level(record.level());
             // A line without a level of its own would be filed as INFO.
-            for line in harmless(&record.args().to_string()).lines() {
+            for line in words.lines() {
                 writeln!(out, "<{level}>{}: {line}", record.target())?;
             }
-            Ok(())
-        });
-    } else {
-        builder.format(|out, record| {
-            let (time, level, target) = (out.timestamp_millis(), record.level(), record.target());
-            // A second line stands apart from what begins a new entry.
-            let words = harmless(&record.args().to_string()).replace('\n', "\n    ");
-            let style = out.default_level_style(level);
-            writeln!(out, "[{time} {style}{level:<5}{style:#} {target}] {words}")
-        });
-    }
+            return Ok(());
+        }
+        let (time, level, target) = (out.timestamp_millis(), record.level(), record.target());
+        // A second line stands apart from what begins a new entry.
+        let words = words.replace('\n', "\n    ");
+        let style = out.default_level_style(level);
+        writeln!(out, "[{time} {style}{level:<5}{style:#} {target}] {words}")
+    });
     // Only a logger that is there already makes it fail, and then there is one.
     let _ = builder.try_init();
+}
+
+/// Puts a queue before stderr, for panics too. `None` where there can be no thread for it.
+fn open_outlet() -> Option<Outlet> {
+    let outlet = Outlet::start(stderr(), lost_words).ok()?;
+    let outlet = OUTLET.get_or_init(|| outlet).clone();
+    let for_panics = outlet.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let backtrace = Backtrace::capture();
+        let mut text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));
+        if backtrace.status() == BacktraceStatus::Captured {
+            text.push_str(&format!("stack backtrace:\n{backtrace}"));
+        }
+        for_panics.add(text.as_bytes());
+        // It may be the end of the process.
+        for_panics.flush(LAST_WORDS);
+    }));
+    Some(outlet)
+}
+
+/// Writes a line for people to stderr, after what the log has said before.
+pub(super) fn write_line(line: &str) {
+    let line = format!("{line}\n");
+    match OUTLET.get() {
+        Some(outlet) => outlet.add(line.as_bytes()),
+        // If nobody can read it, nobody misses it.
+        None => drop(stderr().lock().write_all(line.as_bytes())),
+    }
+}
+
+/// Before the process ends: lets the last words out, as far as somebody reads them.
+pub(super) fn finish() {
+    if let Some(outlet) = OUTLET.get() {
+        outlet.flush(LAST_WORDS);
+    }
+}
+
+fn lost_words(lost: u64) -> String {
+    let level = if to_journal() { "<4>" } else { "" };
+    format!("{level}tautline: {lost} lines were lost here, because nobody read them\n")
 }
 
 /// sd-daemon(3): the digit in angle brackets at the start of a line.

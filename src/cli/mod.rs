@@ -13,6 +13,7 @@ mod exit;
 mod import;
 mod logging;
 mod man;
+mod outlet;
 mod output;
 mod pair;
 pub mod paths;

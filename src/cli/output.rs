@@ -1,20 +1,20 @@
 //! stdout and stderr, without `println!`: that panics when the reader has closed the pipe.
 
 use std::fmt::{Arguments, Display, Write as _};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stdout};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, logging};
 pub(super) use crate::gateway::span;
 use crate::util::wall_ms;
 
-/// A line for people, on stderr. If nobody can read it, nobody misses it.
+/// A line for people, on stderr.
 pub(super) fn say(text: Arguments<'_>) {
-    let _ = writeln!(stderr().lock(), "{}", harmless(&text.to_string()));
+    logging::write_line(&harmless(&text.to_string()));
 }
 
 /// `text` without what could drive a terminal; lines and tabs stay. Whatever a server or a sender has given passes here on
@@ -90,8 +90,13 @@ pub(super) fn after_the_deed(printed: Result<(), Failure>, what: &str) {
 
 /// Whether to write colours and move the cursor on stdout.
 pub(super) fn is_fancy() -> bool {
+    stdout().is_terminal() && allows_colours()
+}
+
+/// Whether the environment leaves colours to whoever writes to a terminal.
+pub(super) fn allows_colours() -> bool {
     let unwanted = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    stdout().is_terminal() && !unwanted("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !unwanted("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// A time in Unix milliseconds, as UTC to the millisecond. What no calendar has is shown as a number.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::logging::to_journal;
 use super::output::{print, say};
@@ -13,7 +13,6 @@ use crate::appliance::{Console, RunError, RunOptions, run};
 use crate::config::{Env, load};
 use crate::gateway::api::PairEvent;
 use crate::store::StoreError;
-use crate::util::lock;
 
 /// Runs the relay until it is told to stop.
 pub(super) fn execute(global: &Global) -> Result<(), Failure> {
@@ -86,8 +85,42 @@ pub(super) fn failure(error: RunError) -> Failure {
 }
 
 /// The terminal or whatever stdout is. Under systemd only the log speaks: a QR code in a journal helps nobody.
+///
+/// A thread prints: nobody may be reading, and a write that waits must not hold the relay.
 struct Terminal {
-    screen: Mutex<Screen>,
+    to_print: SyncSender<Shown>,
+}
+
+enum Shown {
+    Address(SocketAddr),
+    Pairing(String, PairEvent),
+}
+
+/// What may wait to be printed. More is dropped: a QR code is void after twenty seconds.
+const SHOWN_MAX: usize = 32;
+
+impl Terminal {
+    fn start() -> Self {
+        let (to_print, shown) = sync_channel(SHOWN_MAX);
+        let printing = move || {
+            let mut screen = Screen::new(false, Form::Drawn);
+            for shown in shown {
+                match shown {
+                    Shown::Address(address) => drop(print(format_args!("Tautline is at http://{address}/"))),
+                    Shown::Pairing(session, event) => print_pairing(&mut screen, &session, &event),
+                }
+            }
+        };
+        // Where there can be no thread, nothing is printed.
+        if let Err(error) = std::thread::Builder::new().name("console".into()).spawn(printing) {
+            log::warn!("nothing is printed: {error}");
+        }
+        Self { to_print }
+    }
+
+    fn print(&self, shown: Shown) {
+        let _ = self.to_print.try_send(shown);
+    }
 }
 
 impl Console for Terminal {
@@ -96,7 +129,7 @@ impl Console for Terminal {
             if to_journal() {
                 log::info!("listening on http://{address}/");
             } else {
-                let _ = print(format_args!("Tautline is at http://{address}/"));
+                self.print(Shown::Address(*address));
             }
         }
     }
@@ -109,15 +142,18 @@ impl Console for Terminal {
             return;
         }
         // The log says that, and goes on saying it.
-        if matches!(event, PairEvent::Waiting { .. }) {
-            return;
+        if !matches!(event, PairEvent::Waiting { .. }) {
+            self.print(Shown::Pairing(session.to_owned(), event.clone()));
         }
-        if matches!(event, PairEvent::Qr { .. }) {
-            say(format_args!("Session {session} is not paired yet:"));
-        }
-        // A failure is a pairing that nobody used; the relay goes on without.
-        if let Err(failure) = lock(&self.screen).show(event) {
-            say(format_args!("tautline: {}", failure.text));
-        }
+    }
+}
+
+fn print_pairing(screen: &mut Screen, session: &str, event: &PairEvent) {
+    if matches!(event, PairEvent::Qr { .. }) {
+        say(format_args!("Session {session} is not paired yet:"));
+    }
+    // A failure is a pairing that nobody used; the relay goes on without.
+    if let Err(failure) = screen.show(event) {
+        say(format_args!("tautline: {}", failure.text));
     }
 }

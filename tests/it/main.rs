@@ -35,4 +35,5 @@ mod relay;
 mod stock;
 #[path = "../support/mod.rs"]
 mod support;
+mod surroundings;
 mod watchdog;

@@ -157,9 +157,18 @@ impl Site {
             .append(true)
             .open(self.log())
             .expect("a log file");
-        let mut child = self
-            .command(&["run", "-v"])
-            .envs(env.iter().copied())
+        let mut command = self.command(&["run", "-v"]);
+        command.envs(env.iter().copied());
+        self.spawn(command, log.into())
+    }
+
+    /// Starts the relay with other arguments, and its log elsewhere.
+    pub fn start_to(&self, args: &[&str], log: Stdio) -> Relay {
+        self.spawn(self.command(args), log)
+    }
+
+    fn spawn(&self, mut command: Command, log: Stdio) -> Relay {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::{FutureExt, StreamExt, future};
+use futures_lite::{FutureExt, future};
 use smol::{Executor, Task};
 
 use super::courier::Courier;
@@ -72,7 +72,7 @@ pub trait Console: Send + Sync {
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An address is taken, or the control socket cannot be made.
+    /// An address is taken, or another relay answers on the control socket.
     #[error("{0}")]
     Listen(std::io::Error),
     #[error("signals cannot be received: {0}")]
@@ -100,7 +100,7 @@ async fn watch(name: String, part: Part, fatal: async_channel::Sender<String>) {
     let _ = fatal.try_send(format!("{name} {how}"));
 }
 
-/// Runs the relay until SIGTERM or SIGINT. Blocks the calling thread, which becomes the executor's.
+/// Runs the relay until SIGTERM, SIGINT or SIGHUP. Blocks the calling thread, which becomes the executor's.
 ///
 /// # Errors
 /// The state is in use or unreadable, an address cannot be listened on, or the store failed for good.
@@ -125,7 +125,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         console,
     } = options;
     let (started, started_at) = started();
-    let mut signals = super::signals::watch().map_err(RunError::Signals)?;
+    let mut signals = super::signals::Watch::start().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control)
         .map_err(RunError::Listen)?
@@ -219,8 +219,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     notify::ready();
 
     let signal = async {
-        let signal = signals.next().await;
-        log::info!("stopping on {}", signal.map_or("a signal", |_| "request"));
+        signals.stop().await;
         None
     };
     // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one starts

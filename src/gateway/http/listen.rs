@@ -166,7 +166,7 @@ impl Listening {
     /// Opens the control socket at the first of `places` that can hold one.
     ///
     /// # Errors
-    /// Another process answers on it, something else has its name, or it can be made nowhere.
+    /// Another process answers on it ([`ErrorKind::AddrInUse`]), or it can be made nowhere.
     pub(super) fn open_control(&self, places: &ControlPlaces) -> io::Result<(StdUnixListener, ControlFile)> {
         let mut refused: Vec<Error> = Vec::new();
         let (normal, spare) = (places.paths.iter(), places.spare.iter());
@@ -185,9 +185,7 @@ impl Listening {
                     return Ok((listener, file));
                 }
                 // Not the place's fault: another place would hide the trouble.
-                Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AlreadyExists) => {
-                    return Err(error);
-                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse => return Err(error),
                 Err(error) => refused.push(error),
             }
         }

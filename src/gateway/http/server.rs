@@ -48,8 +48,9 @@ pub struct Gateway {
     tcp: Vec<(TcpListener, SocketAddr)>,
     addresses: Vec<SocketAddr>,
     listening: Arc<Listening>,
-    control: UnixListener,
-    control_file: ControlFile,
+    /// `None` where it could be made nowhere yet.
+    control: Option<(UnixListener, ControlFile)>,
+    places: ControlPlaces,
     limits: Limits,
     keepalive: TcpSchedule,
 }
@@ -60,8 +61,8 @@ impl Gateway {
     /// again while it serves. A socket file that nobody answers on is replaced.
     ///
     /// # Errors
-    /// An address is not loopback, or none of them can be opened; another process answers on the control socket; the file
-    /// cannot be made. The text names the addresses or the file.
+    /// An address is not loopback, or none of them can be opened; another process answers on the control socket; or
+    /// that cannot be made and there is no address either. The text names the addresses or the file.
     pub fn bind(listen: &[SocketAddr], control: &Path) -> io::Result<Self> {
         Self::bind_among(listen, &control.into())
     }
@@ -76,13 +77,21 @@ impl Gateway {
         for (listener, address) in listening.open(listen)? {
             tcp.push((TcpListener::try_from(listener)?, address));
         }
-        let (listener, control_file) = listening.open_control(places)?;
+        let control = match listening.open_control(places) {
+            Ok((listener, file)) => Some((UnixListener::try_from(listener)?, file)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse || tcp.is_empty() => return Err(error),
+            // Alerts come in and go out without.
+            Err(error) => {
+                listening.control_gone(&error);
+                None
+            }
+        };
         Ok(Self {
             tcp,
             addresses: listening.addresses(),
             listening,
-            control: UnixListener::try_from(listener)?,
-            control_file,
+            control,
+            places: places.clone(),
             limits: Limits::default(),
             keepalive: TCP,
         })
@@ -130,8 +139,10 @@ impl Gateway {
         let tcp = opened
             .map(|(listener, address)| accepting.tcp(listener, address))
             .collect();
-        let control = accepting.start(Acceptor::Control(self.control));
-        let keeping = keep_open(&accepting, &self.listening, tcp, control, self.control_file);
+        let control = self
+            .control
+            .map(|(listener, file)| (accepting.start(Acceptor::Control(listener)), file));
+        let keeping = keep_open(&accepting, &self.listening, tcp, control, self.places);
         // Ends the listeners too, and takes the control socket away.
         future::or(stop, keeping).await;
         drop((accepting, going_on));
@@ -169,20 +180,23 @@ impl Accepting {
 /// its file has gone. Never ends.
 async fn keep_open(
     accepting: &Accepting,
-    listening: &Listening,
+    listening: &Arc<Listening>,
     mut tcp: Vec<Task<()>>,
-    mut control: Task<()>,
-    mut file: ControlFile,
+    mut control: Option<(Task<()>, ControlFile)>,
+    places: ControlPlaces,
 ) {
     let mut pause = REOPEN_FIRST;
     loop {
-        if listening.is_in_trouble() {
-            Timer::after(pause).await;
-            pause = (pause * 2).min(REOPEN_MAX);
-        } else {
-            pause = REOPEN_FIRST;
-            file.changed().await;
-            Timer::after(LOOK_PAUSE).await;
+        match &control {
+            Some((_, file)) if !listening.is_in_trouble() => {
+                pause = REOPEN_FIRST;
+                file.changed().await;
+                Timer::after(LOOK_PAUSE).await;
+            }
+            Some(_) | None => {
+                Timer::after(pause).await;
+                pause = (pause * 2).min(REOPEN_MAX);
+            }
         }
         for (listener, address) in listening.open_missing() {
             match TcpListener::try_from(listener) {
@@ -190,15 +204,26 @@ async fn keep_open(
                 Err(error) => log::error!("{address} is not served: {error}"),
             }
         }
+        let Some((task, file)) = &mut control else {
+            let (asked, places) = (Arc::clone(listening), places.clone());
+            // Whoever has the name may not answer.
+            let opened = smol::unblock(move || asked.open_control(&places)).await;
+            match opened.and_then(|(listener, file)| Ok((UnixListener::try_from(listener)?, file))) {
+                Ok((listener, file)) => {
+                    control = Some((accepting.start(Acceptor::Control(listener)), file));
+                    listening.control_is_there();
+                    log::info!("commands reach this relay now");
+                }
+                Err(error) => listening.control_gone(&error),
+            }
+            continue;
+        };
         match file.make_again().await {
             None => listening.control_is_there(),
             Some(made) => match made.and_then(UnixListener::try_from) {
                 Ok(listener) => {
                     listening.control_made_again();
-                    drop(std::mem::replace(
-                        &mut control,
-                        accepting.start(Acceptor::Control(listener)),
-                    ));
+                    drop(std::mem::replace(task, accepting.start(Acceptor::Control(listener))));
                 }
                 Err(error) => listening.control_gone(&error),
             },

@@ -282,7 +282,8 @@ impl Log {
     }
 }
 
-/// For want of room, by the volume or by a quota.
+/// For want of room, by the volume, a quota or the process's own limit (`ulimit -f`).
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets: every address, bad input, and what web pages may not do.
 
 mod dialects;
+mod full;
 mod journal;
 mod messages;
 mod readers;
@@ -531,26 +532,6 @@ fn slow_and_silent_clients_are_cut_off() {
     }
     assert!(sent < 100, "{sent}");
     assert!(bench.relay.taken().is_empty());
-}
-
-#[test]
-fn the_65th_connection_is_told_to_come_later_and_the_control_socket_stays_open() {
-    let bench = Bench::new();
-    let host = format!("Host: {}\r\n", bench.address);
-    let mut held: Vec<_> = (0..Limits::default().connections)
-        .map(|_| {
-            let mut stream = bench.connect();
-            write!(stream, "GET /v1/health HTTP/1.1\r\n{host}\r\n").unwrap();
-            stream.read_exact(&mut [0; 15]).unwrap();
-            stream
-        })
-        .collect();
-    let refused = Answer::read(bench.connect());
-    assert!(refused.error(503).error.contains("connections"));
-    assert!(refused.header("retry-after").is_some());
-    assert_eq!(bench.local("GET", "/v1/status", "").status, 200);
-    held.pop();
-    until("a free place", || bench.tcp("GET", "/v1/health", "", "").status == 200);
 }
 
 #[test]

@@ -162,18 +162,18 @@ impl Connection {
         }
     }
 
-    /// The next request's head. `None`: the client has left, a kept connection was idle for too long, or `stopping` is
+    /// The next request's head. `None`: the client has left, a kept connection was idle for too long, or one of `ends` is
     /// closed and nothing of a request has come.
     ///
     /// # Errors
     /// What came is no request, is too long, or did not come in time.
-    pub async fn head(&mut self, stopping: &Receiver<()>) -> Result<Option<Head>, Problem> {
+    pub async fn head(&mut self, ends: [&Receiver<()>; 2]) -> Result<Option<Head>, Problem> {
         let fresh = std::mem::take(&mut self.fresh);
         let mut deadline = Instant::now() + self.limits.request;
         if !fresh && self.ahead.held().is_empty() {
             self.ahead.bytes.shrink_to(READ_BYTES);
             let idle = Instant::now() + self.limits.idle;
-            match unless_stopping(stopping, self.fill_until(idle)).await {
+            match unless_closed(ends, self.fill_until(idle)).await {
                 Some(Some(Ok(1..))) => deadline = Instant::now() + self.limits.request,
                 Some(Some(Ok(0) | Err(_)) | None) | None => return Ok(None),
             }
@@ -207,7 +207,7 @@ impl Connection {
                 return Ok(Some(head?));
             }
             let filled = match looked {
-                0 => unless_stopping(stopping, self.fill_until(deadline)).await,
+                0 => unless_closed(ends, self.fill_until(deadline)).await,
                 _ => Some(self.fill_until(deadline).await),
             };
             match filled {
@@ -512,12 +512,12 @@ fn bad_chunks() -> Problem {
     Problem::new(400, "the message did not come whole: its chunks cannot be read")
 }
 
-/// `None` when `stopping` is closed before `work` is done.
-async fn unless_stopping<T>(stopping: &Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
-    let stop = async {
+/// `None` when one of `ends` is closed before `work` is done.
+async fn unless_closed<T>(ends: [&Receiver<()>; 2], work: impl Future<Output = T>) -> Option<T> {
+    let [one, other] = ends.map(|end| async {
         // Nothing is ever sent: this returns when the sender is gone.
-        let _ = stopping.recv().await;
+        let _ = end.recv().await;
         None
-    };
-    future::or(async { Some(work.await) }, stop).await
+    });
+    future::or(async { Some(work.await) }, future::or(one, other)).await
 }

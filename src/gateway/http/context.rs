@@ -9,6 +9,7 @@ use async_channel::{Receiver, Sender};
 use smol::lock::Mutex;
 
 use super::answer::Problem;
+use super::idle::Idle;
 use super::limits::Limits;
 use crate::alert::RouteName;
 use crate::gateway::relay::Relay;
@@ -49,6 +50,8 @@ pub(super) struct Context {
 #[derive(Default)]
 struct Places {
     connections: Arc<AtomicUsize>,
+    /// Those of them that wait for a request.
+    idle: Idle<Slot>,
     waiters: Arc<AtomicUsize>,
     slow: Arc<AtomicUsize>,
 }
@@ -98,6 +101,11 @@ impl Context {
     pub fn slot(&self, listener: Listener) -> Option<Slot> {
         let (places, max) = self.places(listener);
         Slot::take(&places.connections, max)
+    }
+
+    /// The connections that wait for a request.
+    pub fn idle(&self, listener: Listener) -> &Idle<Slot> {
+        &self.places(listener).0.idle
     }
 
     /// Held by a connection that waits.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Connections at once on all TCP addresses: the 64 publishers that the relay is built to serve, each of which may open
-/// the next connection before the last is gone. More get a 503.
+/// the next connection before the last is gone. Beyond that the longest idle one gives way, and if none is idle, a
+/// new one gets a 503.
 const CONNECTIONS_MAX: usize = 128;
 /// The same on the control socket: counted apart, so that a flood on TCP never locks `tautline status` out.
 const CONTROL_CONNECTIONS_MAX: usize = 32;

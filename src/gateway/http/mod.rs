@@ -17,6 +17,7 @@ mod context;
 mod events;
 mod guard;
 mod head;
+mod idle;
 mod limits;
 mod lines;
 mod listen;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 use async_io::Timer;
@@ -279,7 +279,8 @@ async fn accept(acceptor: Acceptor, executor: Arc<Executor<'static>>, context: A
         if std::mem::take(&mut failing) {
             log::info!("accepting on {listener} again");
         }
-        let task = match context.slot(listener) {
+        let slot = context.slot(listener);
+        let task = match slot.or_else(|| context.idle(listener).give_way(Instant::now())) {
             Some(slot) => converse(context.clone(), listener, socket, slot),
             None => {
                 log::debug!("too many connections on {listener}: one is refused");
@@ -305,11 +306,27 @@ async fn until_closed(task: impl Future<Output = ()>, closed: Receiver<()>) {
 }
 
 /// All requests of one connection.
-async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, slot: Slot) {
+async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, mut slot: Slot) {
     let mut connection = Connection::new(socket, context.limits);
     loop {
-        let head = match connection.head(&context.stopping).await {
+        let rest = context.idle(listener).rest(slot, Instant::now());
+        let head = connection.head([&context.stopping, rest.evicted()]).await;
+        let kept = rest.end();
+        let gives_way = kept.is_none();
+        let Some(kept) = kept.or_else(|| context.slot(listener)) else {
+            // A request may have come just then.
+            if let (Ok(Some(head)), Some(_held)) = (head, context.refusal_slot()) {
+                let problem = Problem::new(503, TOO_MANY_CONNECTIONS);
+                let _ = connection.answer(problem.into(), Some(&head), true).await;
+                connection.leave().await;
+            }
+            return;
+        };
+        slot = kept;
+        let head = match head {
             Ok(Some(head)) => head,
+            // Nothing was under way: there is nothing to read off.
+            Ok(None) if gives_way => return,
             Ok(None) => break,
             Err(problem) => {
                 log::debug!("{listener}: {} {}", problem.body().http, problem.body().error);

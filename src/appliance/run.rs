@@ -132,6 +132,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         .with_tcp(board.schedule().tcp);
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
+    if plan.gateway.listen.is_empty() {
+        log::warn!("gateway.listen is empty: nothing is served over HTTP, and alerts come by `tautline publish` only");
+    }
 
     let senses = Arc::new(Senses::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan, board, &store, &senses, &executor);

@@ -24,9 +24,12 @@ pub enum ConfigCommand {
 /// # Errors
 /// `out` or `err` cannot be written to.
 pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    let (file, faults, environment) = match load(config, env) {
-        Ok(loaded) => (loaded.file, loaded.warnings, loaded.environment),
-        Err(ConfigErrors(faults)) => (None, faults, Vec::new()),
+    let (file, faults, environment, serves_nobody) = match load(config, env) {
+        Ok(loaded) => {
+            let serves_nobody = loaded.plan.gateway.listen.is_empty();
+            (loaded.file, loaded.warnings, loaded.environment, serves_nobody)
+        }
+        Err(ConfigErrors(faults)) => (None, faults, Vec::new(), false),
     };
     // No fault of the file, and the relay may run in another environment than this command.
     let warnings: Vec<_> = environment.iter().map(Fault::to_json).collect();
@@ -44,6 +47,12 @@ pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, 
             json!({"ok": faults.is_empty(), "file": file, "faults": list, "warnings": warnings})
         )?;
     } else if faults.is_empty() {
+        if serves_nobody {
+            writeln!(
+                err,
+                "note: gateway.listen is empty: nothing is served over HTTP, and alerts come by `tautline publish` only"
+            )?;
+        }
         match file {
             Some(path) => writeln!(out, "{}: ok", path.display())?,
             None => writeln!(out, "no file: the defaults hold")?,

@@ -92,6 +92,15 @@ listen = ["0.0.0.0:7373", "localhost"]
 }
 
 #[test]
+fn a_relay_that_listens_nowhere_is_told_in_words() {
+    let site = Site::with_config("[gateway]\nlisten = []\n");
+    let output = site.run(&["config", "check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("nothing is served over HTTP"), "{words}");
+}
+
+#[test]
 fn an_unknown_key_runs_with_a_warning_and_fails_the_check() {
     let site = Site::with_config(&format!("colour = \"blue\"\n{GATEWAY}"));
     assert_eq!(site.run(&["config", "check"]).status.code(), Some(78));

@@ -130,7 +130,10 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
 fn undone(request: &Request<'_>, draft: &mut Draft) {
     if let Some(link) = param(request, ATTACH) {
         let (link, _) = hygiene::shortened(link, CLICK_CHARS_MAX);
-        draft.warn("attachments are not supported yet: the link of it was sent in the text");
+        let what = if link.contains("://") { "link" } else { "name" };
+        draft.warn(format!(
+            "attachments are not supported yet: the {what} of it was sent in the text"
+        ));
         draft.note(format!("attachment: {link}"));
     }
     if let Some(delay) = param(request, DELAY) {

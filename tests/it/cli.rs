@@ -154,10 +154,6 @@ fn a_wrong_command_line_is_2_and_sends_nothing() {
         (&["publish"][..], "TEXT"),
         (&["publish", "--to", "ops", ""], "empty"),
         (&["publish", "--to", "../v1/status", "x"], "route name"),
-        (
-            &["publish", "--to", "ops", "--attach", "/etc/hostname", "x"],
-            "not supported",
-        ),
         (&["publish", "--to", "ops", "--wait=soon", "x"], "soon"),
         (&["publish", "--to", "ops", "--timeout", "long", "x"], "long"),
         (&["queue", "show", "../chats"], "no alert's id"),

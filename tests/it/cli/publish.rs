@@ -47,6 +47,27 @@ fn a_priority_that_is_none_costs_a_warning_and_not_the_text() {
 }
 
 #[test]
+fn a_file_that_cannot_be_sent_yet_costs_a_warning_and_not_the_text() {
+    let bench = Bench::new();
+    let args = [
+        "publish",
+        "--to",
+        "ops",
+        "--attach",
+        "/tmp/a.jpg",
+        "--attach=b c.pdf",
+        "a picture",
+    ];
+    let ran = ends(&bench, &args, 0, "");
+    assert_eq!(last_text(&bench), "a picture\n[attachment: a.jpg, b c.pdf]");
+    assert!(
+        ran.err.contains("warning: attachments are not supported yet"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_text_in_utf_16_is_read_as_it_was_written() {
     let bench = Bench::new();
     for text in ["disk full\r\n", "größer ✓\n", "\u{f8ff} \u{f8ff}"] {

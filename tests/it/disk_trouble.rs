@@ -36,7 +36,10 @@ impl Mount {
     }
 
     fn tmpfs(place: &Path, size: &str) -> Option<Self> {
-        Self::try_new(place, &["-t", "tmpfs", "-o", &format!("size={size}"), "tautline-test"])
+        Self::try_new(
+            place,
+            &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tautline-test"],
+        )
     }
 
     fn image(image: &Path, place: &Path) -> Option<Self> {

@@ -53,6 +53,19 @@ pub fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
 
 /// Is a body no text, whatever its encoding?
 pub fn is_binary(bytes: &[u8]) -> bool {
+    // A text has hardly a control character besides line ends, tabs and the escapes of terminals. What is UTF-8 may
+    // have more, and NULs: names from `find -print0` are a text.
+    let odd = |byte: &&u8| matches!(**byte, 0x00..=0x08 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f);
+    let odd = bytes.iter().filter(odd).count();
+    let is_utf8 = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        // Only the end of it is missing, as where a long body is kept in part.
+        Err(error) => error.error_len().is_none() && error.valid_up_to() > 0,
+    };
+    // However it begins: "OggS stream stopped" is what somebody says about a file.
+    if is_utf8 && odd == 0 {
+        return false;
+    }
     let brand = |at: usize, name: &[u8]| bytes.get(at..at + name.len()) == Some(name);
     if SIGNATURES.iter().any(|signature| bytes.starts_with(signature))
         // MP4, HEIC and their kin; WebP, WAV and AVI.
@@ -64,15 +77,10 @@ pub fn is_binary(bytes: &[u8]) -> bool {
     if utf16(bytes).is_some() {
         return false;
     }
-    // A text has hardly a control character besides line ends, tabs and the escapes of terminals. What is UTF-8 may
-    // have more, and NULs: names from `find -print0` are a text.
-    let odd = |byte: &&u8| matches!(**byte, 0x00..=0x08 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f);
-    let percent = bytes.iter().filter(odd).count() * 100 / bytes.len().max(1);
-    match std::str::from_utf8(bytes) {
-        Ok(_) => percent > 30,
-        // Only the end of it is missing, as where a long body is kept in part.
-        Err(error) if error.error_len().is_none() => percent > 30,
-        Err(_) => bytes.contains(&0) || percent > 10,
+    let percent = odd * 100 / bytes.len().max(1);
+    match is_utf8 {
+        true => percent > 30,
+        false => bytes.contains(&0) || percent > 10,
     }
 }
 
@@ -168,8 +176,9 @@ mod tests {
             &b"\xff\xd8\xff\xe0\x00\x10JFIF"[..],
             b"\xff\xd8\xff",
             b"\x89PNG\r\n\x1a\n",
-            b"GIF89a",
-            b"%PDF-1.7",
+            b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+            b"GIF89a\x01\0\x01\0",
+            b"OggS\0\x02",
             b"PK\x03\x04",
             b"\x1f\x8b\x08",
             b"\0\0\0\x20ftypheic",
@@ -183,6 +192,12 @@ mod tests {
         for bytes in [
             &b""[..],
             b"PK is a text",
+            b"%PDF-1.7 conversion failed on srv1",
+            b"GIF89a: logo conversion failed",
+            b"BZh91 archive broken",
+            b"OggS stream stopped",
+            b"    ftyp camera stopped",
+            b"RIFFxxxxWAVE alert text",
             b"RIFF raff",
             b"./one file\0./another\0",
             b"\x1b[31mred\x1b[0m",

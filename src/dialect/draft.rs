@@ -1,5 +1,7 @@
 //! An alert while a dialect puts it together. What is done here is done for every dialect.
 
+use super::Request;
+use super::form::Form;
 use crate::alert::hygiene::{
     self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, one_line,
 };
@@ -64,6 +66,45 @@ impl Draft {
         }
     }
 
+    /// Takes a severity in the words of monitoring programs; one that is not known changes nothing.
+    pub fn severity(&mut self, word: &str) {
+        self.alert.priority = match word.trim().to_ascii_lowercase().as_str() {
+            "emergency" | "emerg" | "panic" | "fatal" | "disaster" | "max" | "urgent" => Priority::Max,
+            "critical" | "crit" | "alert" | "alerting" | "error" | "err" | "failure" | "failed" | "fail" | "high"
+            | "major" | "page" | "down" | "danger" | "problem" => Priority::High,
+            "low" | "debug" | "trace" | "minor" => Priority::Low,
+            "min" | "none" => Priority::Min,
+            _ => return,
+        };
+    }
+
+    /// The same for one of several alerts: the priority only goes up.
+    pub fn raise(&mut self, word: &str) {
+        let before = self.alert.priority;
+        self.severity(word);
+        self.alert.priority = self.alert.priority.max(before);
+    }
+
+    /// Sets a priority that the dialect has read by a scale of its own.
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.alert.priority = priority;
+    }
+
+    /// Says that a file was left out: attachments are not kept yet.
+    pub fn left_out(&mut self, name: &str, bytes: Option<u64>) {
+        let name = match quoted(name) {
+            name if name.is_empty() => "a file".to_owned(),
+            name => name,
+        };
+        let size = bytes.map(hygiene::size);
+        let of_size = size.as_ref().map_or_else(String::new, |size| format!(" ({size})"));
+        self.warn(format!(
+            "attachments are not supported yet: {name}{of_size} was left out"
+        ));
+        let of_size = size.map_or_else(String::new, |size| format!(", {size}"));
+        self.note(format!("left out: {name}{of_size}"));
+    }
+
     /// Takes the tags; empty ones and those that are too many are left out.
     pub fn tags<'t>(&mut self, given: impl IntoIterator<Item = &'t str>) {
         let mut tags: Vec<String> = given.into_iter().map(one_line).filter(|tag| !tag.is_empty()).collect();
@@ -108,6 +149,34 @@ impl Draft {
     /// in UTF-16 half as many bytes are left once it is read.
     pub fn in_part(&mut self) {
         self.in_part = true;
+    }
+
+    /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out.
+    /// A title without a text is the text.
+    pub(super) fn finish_form(
+        mut self,
+        form: &Form<'_>,
+        mut text: String,
+        request: &Request<'_>,
+        empty: &str,
+    ) -> Parsed {
+        for file in &form.files {
+            self.left_out(&file.name, Some(file.bytes));
+        }
+        if form.is_binary {
+            self.left_out("", Some(request.body_bytes));
+        }
+        if form.plain.is_some() && request.is_in_part() {
+            self.in_part();
+        }
+        for fault in &form.faults {
+            self.warn(fault.clone());
+        }
+        if text.is_empty() {
+            text = std::mem::take(&mut self.alert.title);
+        }
+        let bytes = text.len() as u64;
+        self.finish(text, bytes, empty)
     }
 
     /// The alert with this text and the notes behind it, cut so that the whole message fits. `given_bytes` is how long the

@@ -12,16 +12,28 @@
 //! requests and the alerts that they must give. A test holds the three together.
 #![warn(missing_docs)]
 
+pub mod alertmanager;
+pub mod apprise;
+pub mod discord;
 mod draft;
+mod form;
+pub mod gotify;
+pub mod grafana;
+pub mod json;
 pub mod ntfy;
+pub mod ntfy_json;
+pub mod pushover;
+pub mod query;
 mod request;
+pub mod slack;
+pub mod uptime_kuma;
 
 pub use draft::{Draft, Parsed};
 pub use request::{Body, Fields, Rejection, RejectionKind, Request};
 
 /// One form of speaking.
 pub struct Dialect {
-    /// The name of its file and of the folder of its fixtures.
+    /// In addresses; the folder of its fixtures has this name too.
     pub name: &'static str,
     /// Who speaks it, in a few words.
     pub summary: &'static str,
@@ -29,9 +41,61 @@ pub struct Dialect {
     pub parse: fn(&Request<'_>) -> Result<Parsed, Rejection>,
 }
 
-/// Every dialect there is.
-pub const DIALECTS: &[Dialect] = &[Dialect {
-    name: "ntfy",
-    summary: "ntfy's plain form: the body is the message, the rest stands in headers or in the query",
-    parse: ntfy::parse,
-}];
+/// Every dialect there is. In the name of a file `-` is `_`.
+pub const DIALECTS: &[Dialect] = &[
+    Dialect {
+        name: "ntfy",
+        summary: "ntfy's plain form: the body is the message",
+        parse: ntfy::parse,
+    },
+    Dialect {
+        name: "ntfy-json",
+        summary: "ntfy's JSON, with the topic in it",
+        parse: ntfy_json::parse,
+    },
+    Dialect {
+        name: "gotify",
+        summary: "Gotify's messages",
+        parse: gotify::parse,
+    },
+    Dialect {
+        name: "pushover",
+        summary: "Pushover's messages",
+        parse: pushover::parse,
+    },
+    Dialect {
+        name: "apprise",
+        summary: "Apprise's json://, form:// and API",
+        parse: apprise::parse,
+    },
+    Dialect {
+        name: "alertmanager",
+        summary: "Alertmanager's webhook, version 4",
+        parse: alertmanager::parse,
+    },
+    Dialect {
+        name: "grafana",
+        summary: "Grafana's webhook contact point",
+        parse: grafana::parse,
+    },
+    Dialect {
+        name: "uptime-kuma",
+        summary: "Uptime Kuma's webhook",
+        parse: uptime_kuma::parse,
+    },
+    Dialect {
+        name: "slack",
+        summary: "Slack's incoming webhook",
+        parse: slack::parse,
+    },
+    Dialect {
+        name: "discord",
+        summary: "Discord's webhook",
+        parse: discord::parse,
+    },
+    Dialect {
+        name: "json",
+        summary: "any JSON, form or text, by the usual names",
+        parse: json::parse,
+    },
+];

@@ -4,7 +4,7 @@
 //!
 //! | field | names | here |
 //! |---|---|---|
-//! | message | the body, else `x-message` `message` `m` | the text; in the latter three a literal `\n` is a newline |
+//! | message | `x-message` `message` `m`, then the body | the text; in the first three a literal `\n` is a newline |
 //! | title | `x-title` `title` `t` | the title; RFC 2047 words are decoded, as in every header |
 //! | priority | `x-priority` `priority` `prio` `p` | 1 to 5 or `min` `low` `default` `high` `max` `urgent` |
 //! | tags | `x-tags` `tags` `tag` `ta` | comma separated |
@@ -17,10 +17,12 @@
 //! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
 //! | actions, icon, cache, firebase, template, sequence id | | ignored: the alert is worth more than they are |
 //!
+//! A message in a header and one in the body are both sent. A form in parts (`curl -F`) is read by the names of the query.
 //! Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or left
 //! out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
 use super::draft::quoted;
+use super::form::Form;
 use super::{Body, Draft, Parsed, Rejection, RejectionKind, Request};
 use crate::alert::hygiene::{self, CLICK_CHARS_MAX, clean};
 
@@ -46,6 +48,9 @@ const CALL: &[&str] = &["x-call", "call"];
 /// # Errors
 /// The body is a text of a size that no text has.
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
+    if request.is_multipart() {
+        return Ok(parse_parts(request));
+    }
     let mut draft = Draft::default();
     draft.title(param(request, TITLE).unwrap_or_default());
     draft.priority(priority(request).unwrap_or_default());
@@ -55,6 +60,23 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let text = text(request, &mut draft)?;
     undone(request, &mut draft);
     Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
+}
+
+/// A form in parts, as `curl -F` makes it: ntfy has none, but its framing is nothing that a person should read. The parts
+/// have the names of the query.
+fn parse_parts(request: &Request<'_>) -> Parsed {
+    let form = Form::read(request);
+    let mut draft = Draft::default();
+    let field = |names: &[&str]| param(request, names).map(str::to_owned).or_else(|| form.text(names));
+    draft.title(&field(TITLE).unwrap_or_default());
+    draft.priority(&field(PRIORITY).unwrap_or_default());
+    draft.tags(field(TAGS).unwrap_or_default().split(','));
+    draft.click(&field(CLICK).unwrap_or_default());
+    draft.key(&field(KEY).unwrap_or_default());
+    undone(request, &mut draft);
+    let text = field(MESSAGE).or_else(|| form.text(&["text", "body", "msg", "content"]));
+    let text = text.unwrap_or_else(|| form.everything());
+    draft.finish_form(&form, text, request, TEXT_EMPTY)
 }
 
 /// The value of the first of these names that has one: headers, then the query.
@@ -97,7 +119,7 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
             if request.is_in_part() {
                 draft.in_part();
             }
-            Ok(if body.is_empty() { message } else { body })
+            Ok(joined(message, body))
         }
         // A file that can be read is part of what was said.
         (Body::Text(body), Some(name)) if !request.is_beyond_text() => {
@@ -106,23 +128,23 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
             if request.is_in_part() {
                 draft.in_part();
             }
-            let both = [message, body];
-            let both: Vec<&str> = both
-                .iter()
-                .map(String::as_str)
-                .filter(|text| !text.is_empty())
-                .collect();
-            Ok(both.join("\n"))
+            Ok(joined(message, body))
         }
         (Body::Text(_) | Body::Binary, name) => {
-            let name = name.map_or_else(|| "a file".into(), base_name);
-            let size = hygiene::size(request.body_bytes);
-            draft.warn(format!(
-                "attachments are not supported yet: {name} ({size}) was left out"
-            ));
-            draft.note(format!("left out: {name}, {size}"));
+            let name = name.map_or_else(String::new, base_name);
+            draft.left_out(&name, Some(request.body_bytes));
             Ok(message)
         }
+    }
+}
+
+/// Both texts, where a sender gave two.
+fn joined(message: String, body: String) -> String {
+    match (message.is_empty(), body.is_empty()) {
+        (true, _) => body,
+        (false, true) => message,
+        (false, false) if message == body => body,
+        (false, false) => format!("{message}\n{body}"),
     }
 }
 

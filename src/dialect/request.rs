@@ -73,6 +73,12 @@ impl Request<'_> {
         Body::Text(clean(&charset::text(self.body, charset)).trim().to_owned())
     }
 
+    /// Whether the body is a form in parts.
+    pub fn is_multipart(&self) -> bool {
+        let kind = self.content_type.and_then(|kind| kind.split(';').next());
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data"))
+    }
+
     /// Whether only the start of the body is there.
     pub fn is_in_part(&self) -> bool {
         self.body_bytes > self.body.len() as u64
@@ -109,6 +115,12 @@ impl<'a> Fields<'a> {
     pub fn get(&self, name: &str) -> Option<&str> {
         let named = self.0.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.trim()).find(|value| !value.is_empty())
+    }
+
+    /// These fields, and before them others, which win.
+    pub fn behind(&self, first: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let first = first.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(first.chain(self.0.iter().cloned()).collect())
     }
 
     /// The value of the first of these names that has one.

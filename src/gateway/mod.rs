@@ -9,9 +9,9 @@
 
 pub mod api;
 mod http;
-pub mod query;
 mod relay;
 
+pub use crate::dialect::query;
 pub use api::words::span;
 pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Scope};
 pub use relay::{Accepted, Refusal, Relay};

@@ -81,10 +81,12 @@ fn every_alias_of_every_field_is_read_from_headers_and_query() {
 }
 
 #[test]
-fn a_header_wins_over_the_query_and_the_body_over_both() {
+fn a_header_wins_over_the_query_and_two_texts_are_both_sent() {
     let both = request(&[("t", "header"), ("m", "header")], &[("x-title", "query")], b"body");
     let alert = right(&both);
-    assert_eq!((alert.title.as_str(), alert.text.as_str()), ("header", "body"));
+    assert_eq!((alert.title.as_str(), alert.text.as_str()), ("header", "header\nbody"));
+    let same = right(&request(&[("m", "body")], &[], b"body"));
+    assert_eq!(same.text, "body");
     let empty = right(&request(&[("title", " ")], &[("title", "query")], b""));
     assert_eq!((empty.title.as_str(), empty.text.as_str()), ("query", "triggered"));
 }

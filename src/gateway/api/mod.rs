@@ -211,6 +211,51 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// The answer to a message for Gotify: its fields, and `warning`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GotifyMessage {
+    /// Made of the alert's id, because Gotify's senders read a number; below 2^53, as JSON wants it.
+    pub id: u64,
+    /// Always 1: a route is no application.
+    pub appid: u64,
+    /// The text, as it was taken.
+    pub message: String,
+    /// The title, as it was taken.
+    pub title: String,
+    /// 0 to 10, as Gotify has it.
+    pub priority: u8,
+    /// When it was accepted, RFC 3339.
+    pub date: String,
+    /// What could not be kept or done of the request, and whether somebody must act; several are joined by `; `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+impl From<Published> for GotifyMessage {
+    fn from(published: Published) -> Self {
+        let accepted = std::time::UNIX_EPOCH + std::time::Duration::from_secs(published.time);
+        // FNV-1a: the same alert always has the same number.
+        let id = published.id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self {
+            id: id >> 11,
+            appid: 1,
+            message: published.message,
+            title: published.title,
+            priority: match published.priority {
+                ..=1 => 0,
+                2 => 2,
+                3 => 5,
+                4 => 8,
+                5.. => 10,
+            },
+            date: humantime::format_rfc3339_seconds(accepted).to_string(),
+            warning: published.warning,
+        }
+    }
+}
+
 /// One alert of `GET /v1/alerts` and `GET /v1/alerts/<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertView {

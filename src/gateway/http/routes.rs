@@ -35,12 +35,15 @@ enum Handler {
     Named(for<'a, 'c> fn(Call<'a, 'c>, String) -> Reply<'a>),
     /// A configured route.
     Route(for<'a, 'c> fn(Call<'a, 'c>, RouteName) -> Reply<'a>),
+    /// A name, and behind it a configured route.
+    Hook(for<'a, 'c> fn(Call<'a, 'c>, String, RouteName) -> Reply<'a>),
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
 const GET: &[&str] = &["GET"];
 const POST: &[&str] = &["POST"];
 const PUBLISH: &[&str] = &["POST", "PUT"];
+const HOOK: &[&str] = &["POST", "PUT", "GET"];
 const DELETE: &[&str] = &["DELETE"];
 
 /// Every endpoint. The first path that fits a request is its own; `{route}` stands last, and no route may have the name of
@@ -146,6 +149,45 @@ pub const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         methods: PUBLISH,
+        path: "/",
+        scope: Scope::Publish,
+        summary: "Publishes ntfy's JSON, in which the topic is the route.",
+        handler: Handler::Fixed(|call| Box::pin(publish::ntfy_json(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/message",
+        scope: Scope::Publish,
+        summary: "Publishes a message for Gotify; the application's token is the name of the route.",
+        handler: Handler::Fixed(|call| Box::pin(publish::gotify(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/notify/{route}",
+        scope: Scope::Publish,
+        summary: "Publishes what is posted to Apprise's API.",
+        handler: Handler::Route(|call, route| Box::pin(publish::speak(call, "apprise", route))),
+    },
+    Endpoint {
+        methods: HOOK,
+        path: "/v1/hooks/{dialect}/{route}",
+        scope: Scope::Publish,
+        summary: "Publishes a request in the form of another program.",
+        handler: Handler::Hook(|call, dialect, route| {
+            Box::pin(async move { publish::speak(call, &dialect, route).await })
+        }),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/v1/hooks/{dialect}/{route}/message",
+        scope: Scope::Publish,
+        summary: "The same, for Gotify's senders, which append the last segment.",
+        handler: Handler::Hook(|call, dialect, route| {
+            Box::pin(async move { publish::speak(call, &dialect, route).await })
+        }),
+    },
+    Endpoint {
+        methods: PUBLISH,
         path: "/{route}",
         scope: Scope::Publish,
         summary: "Publishes the body, in ntfy's form.",
@@ -181,16 +223,16 @@ fn at_once<'a>(outcome: Outcome) -> Reply<'a> {
 }
 
 impl Endpoint {
-    /// The segment at the placeholder, or an empty string where there is none. `None`: the path is another one.
-    fn matches<'s>(&self, segments: &[&'s str]) -> Option<&'s str> {
+    /// The segments at the placeholders. `None`: the path is another one.
+    fn matches<'s>(&self, segments: &[&'s str]) -> Option<Vec<&'s str>> {
         let own = segments_of(self.path);
         if own.len() != segments.len() {
             return None;
         }
-        let mut open = "";
+        let mut open = Vec::new();
         for (own, given) in own.into_iter().zip(segments) {
             if own.starts_with('{') {
-                open = *given;
+                open.push(*given);
             } else if own != *given {
                 return None;
             }
@@ -222,13 +264,14 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         .iter()
         .find_map(|endpoint| Some((endpoint, endpoint.matches(&segments)?)));
     let (first, open) = found.ok_or_else(nothing)?;
+    let last = open.last().copied().unwrap_or_default();
     // A route that is not there has no methods either.
     let route = match first.handler {
-        Handler::Route(_) if is_reserved(open) => return Err(nothing()),
-        Handler::Route(_) => Some(context.route(open)?),
+        Handler::Route(_) if is_reserved(last) => return Err(nothing()),
+        Handler::Route(_) | Handler::Hook(_) => Some(context.route(last)?),
         Handler::Fixed(_) | Handler::Named(_) => None,
     };
-    let open = open.to_owned();
+    let name = open.first().copied().unwrap_or_default().to_owned();
     let mut here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == first.path);
     let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
     let Some(endpoint) = here.find(takes) else {
@@ -244,10 +287,11 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     };
     match (handler, route) {
         (Handler::Fixed(handler), _) => handler(call).await,
-        (Handler::Named(handler), _) => handler(call, open).await,
+        (Handler::Named(handler), _) => handler(call, name).await,
         (Handler::Route(handler), Some(route)) => handler(call, route).await,
+        (Handler::Hook(handler), Some(route)) => handler(call, name, route).await,
         // The rows of one path leave the same open, as a test makes sure.
-        (Handler::Route(_), None) => Err(missing),
+        (Handler::Route(_) | Handler::Hook(_), None) => Err(missing),
     }
 }
 
@@ -285,6 +329,9 @@ mod tests {
             ("/v1/status", "/v1/status"),
             ("/v1/alerts/x", "/v1/alerts/{id}"),
             ("/v1/alerts/x/retry", "/v1/alerts/{id}/retry"),
+            ("/v1/hooks/slack/family", "/v1/hooks/{dialect}/{route}"),
+            ("/message", "/message"),
+            ("/notify/family", "/notify/{route}"),
             ("/v1/nothing", ""),
             ("/a/b/c", ""),
         ] {
@@ -306,6 +353,7 @@ mod tests {
                 Handler::Fixed(_) => assert!(open.is_empty(), "{}", endpoint.path),
                 Handler::Named(_) => assert!(open.len() == 1 && *open[0] != "{route}", "{}", endpoint.path),
                 Handler::Route(_) => assert_eq!(open, [&"{route}"], "{}", endpoint.path),
+                Handler::Hook(_) => assert_eq!(open, [&"{dialect}", &"{route}"], "{}", endpoint.path),
             }
         }
     }

@@ -8,7 +8,9 @@ use crate::gate::Bench;
 /// An address of this endpoint that is there, with the alert `id`.
 fn target(endpoint: &Endpoint, id: &str) -> String {
     let path = endpoint.path.replace("{id}", id).replace("{session}", "default");
-    path.replace("{route}", "family").replace("{file}", "page.css")
+    path.replace("{route}", "family")
+        .replace("{file}", "page.css")
+        .replace("{dialect}", "json")
 }
 
 #[test]

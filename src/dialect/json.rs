@@ -1,0 +1,62 @@
+//! Any JSON, form or text: the fields are found by the names that senders use for them.
+//!
+//! | field | names, the first that has a value |
+//! |---|---|
+//! | text | `message` `text` `body` `msg` `content` `description` `details` `value`, else the title; else every field, one a line |
+//! | title | `title` `subject` `summary` `name` `event` `heading` |
+//! | priority | `priority` `prio`: 1 to 5 or ntfy's words; else `severity` `level` `type` `status` by their words |
+//! | tags | `tags` `tag`: a list, or separated by commas or spaces |
+//! | link | `click` `url` `link` `href` |
+//! | key | `key` `idempotency_key` `dedup_key`, or the header `Idempotency-Key` |
+//!
+//! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and what a
+//! script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
+
+use super::form::Form;
+use super::{Draft, Parsed, Rejection, Request};
+
+/// What is said of a request in which nothing is.
+const TEXT_EMPTY: &str = "triggered";
+
+const TITLE: &[&str] = &["title", "subject", "summary", "name", "event", "heading"];
+const TEXT: &[&str] = &[
+    "message",
+    "text",
+    "body",
+    "msg",
+    "content",
+    "description",
+    "details",
+    "value",
+];
+
+/// Reads an alert out of whatever was sent.
+///
+/// # Errors
+/// None at present: the type is that of every dialect.
+pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
+    let form = Form::read(request);
+    let mut draft = Draft::default();
+    let title = form.text(TITLE).unwrap_or_default();
+    let mut text = form.plain.clone().or_else(|| form.text(TEXT)).unwrap_or_default();
+    if text.is_empty() && title.is_empty() {
+        text = form.everything();
+    }
+    draft.title(&title);
+    match form.text(&["priority", "prio"]) {
+        Some(priority) if priority.parse::<crate::alert::Priority>().is_ok() => draft.priority(&priority),
+        Some(word) => draft.severity(&word),
+        None => draft.severity(&form.text(&["severity", "level", "type", "status"]).unwrap_or_default()),
+    }
+    let tags = form.text(&["tags", "tag"]).unwrap_or_default();
+    // Healthchecks separates tags by spaces.
+    match tags.contains(',') {
+        true => draft.tags(tags.split(',')),
+        false => draft.tags(tags.split_whitespace()),
+    }
+    draft.click(&form.text(&["click", "url", "link", "href"]).unwrap_or_default());
+    let key = form.text(&["key", "idempotency_key", "dedup_key"]);
+    let header = request.headers.get("idempotency-key").map(str::to_owned);
+    draft.key(&key.or(header).unwrap_or_default());
+    Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
+}

@@ -56,7 +56,7 @@ pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Why the directory `path`, which others may write, is not ours to close. `shared` says that it has the sticky bit: then
-/// even an empty one may be the host's, and among a state's files there may be no others.
+/// there may be no files but a state's. An empty one is taken, because a new tmpfs has that bit.
 fn not_ours(path: &Path, shared: bool) -> io::Result<Option<&'static str>> {
     let (mut state, mut foreign) = (false, false);
     for entry in std::fs::read_dir(path)? {
@@ -71,13 +71,11 @@ fn not_ours(path: &Path, shared: bool) -> io::Result<Option<&'static str>> {
         }
     }
     Ok(match (state, foreign, shared) {
-        (true, true, true) | (false, _, true) => {
-            Some("all users of this host share it, as they do /tmp, so its mode is left as it is")
-        }
+        (_, true, true) => Some("all users of this host share it, as they do /tmp, so its mode is left as it is"),
         (false, true, false) => {
             Some("other users may write there, and it holds files that are no state's, so its mode is left as it is")
         }
-        (true, false, true) | (true, _, false) | (false, false, false) => None,
+        (_, false, true) | (true, _, false) | (false, false, false) => None,
     })
 }
 
@@ -146,7 +144,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
         // Who shares a directory may have put a state's files there too.
         for (before, files, word) in [
-            (0o1777, &[][..], "share it"),
+            (0o1777, &["letter.txt"][..], "share it"),
             (0o1777, &["lock", "log.1", "letter.txt"], "share it"),
             (0o777, &["letter.txt"], "no state's"),
             (0o770, &["letter.txt"], "no state's"),
@@ -169,6 +167,7 @@ mod tests {
             (0o777, &["lock", "letter.txt"][..]),
             (0o777, &["log.1", "letter.txt"]),
             (0o777, &["lost+found"]),
+            (0o1777, &[]),
             (0o1777, &["lock", "log.1", "db", "control.sock"]),
         ] {
             let state = tempfile::tempdir().unwrap();

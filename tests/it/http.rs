@@ -111,7 +111,7 @@ fn unknown_addresses_and_methods_are_told_what_there_is() {
         ("DELETE", "/family", "POST, PUT"),
         ("OPTIONS", "/family", "POST, PUT"),
         ("HEAD", "/family/publish", "GET"),
-        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD, POST, PUT"),
         ("POST", "/v1/status", "GET, HEAD"),
         ("PUT", "/v1/alerts/AAAAAAAA0000", "GET, HEAD, DELETE"),
         ("GET", "/v1/sessions/default/pair", "POST"),

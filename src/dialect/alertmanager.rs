@@ -53,7 +53,7 @@ pub(super) fn notification(form: &Form<'_>, draft: &mut Draft, title: Option<Str
     }
     let mut link = None;
     let (own_title, own_text) = match alerts.as_slice() {
-        [] => (None, form.text(&["message", "text", "commonAnnotations.summary"])),
+        [] => (None, form.text(&["commonAnnotations.summary"])),
         [alert] => {
             link = alert.link();
             (Some(alert.title()), Some(alert.text()))
@@ -62,8 +62,7 @@ pub(super) fn notification(form: &Form<'_>, draft: &mut Draft, title: Option<Str
     };
     draft.title(&title.or(own_title).unwrap_or_default());
     draft.click(&link.or_else(|| form.text(&["externalURL"])).unwrap_or_default());
-    let text = text.or(own_text).or_else(|| form.plain.clone());
-    text.unwrap_or_default()
+    text.or(own_text).unwrap_or_default()
 }
 
 struct Alert<'v> {

@@ -34,9 +34,6 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         let bytes = text("base64").map(|it| it.len() as u64 / BASE64_CHARS * BASE64_BYTES);
         draft.left_out(text("filename").unwrap_or_default(), bytes);
     }
-    let text = form
-        .text(&["message", "body"])
-        .or_else(|| form.plain.clone())
-        .unwrap_or_default();
+    let text = form.text(&["message", "body"]).unwrap_or_default();
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

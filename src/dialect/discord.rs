@@ -26,7 +26,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let mut draft = Draft::default();
     let embeds = form.list("embeds");
     let mut lines: Vec<String> = Vec::new();
-    lines.extend(form.text(&["content"]).or_else(|| form.plain.clone()));
+    lines.extend(form.text(&["content"]));
     let mut title = form.text(&["username"]).unwrap_or_default();
     for embed in embeds {
         let text = |name: &str| embed.get(name).and_then(text_of);

@@ -13,6 +13,8 @@ const QUOTED_CHARS_MAX: usize = 64;
 /// What a dialect makes of a request: what stands beside the text never costs the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parsed {
+    /// The route that the request names, where it does so itself.
+    pub topic: Option<String>,
     /// In the order in which the sender gave them; all of them are kept, or none is.
     pub alerts: Vec<Alert>,
     /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text of the alert
@@ -151,8 +153,9 @@ impl Draft {
         self.in_part = true;
     }
 
-    /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out.
-    /// A title without a text is the text.
+    /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out. Where
+    /// the dialect has found no text, one under another name counts, as a later version of the sender may have it; then the
+    /// title is the text.
     pub(super) fn finish_form(
         mut self,
         form: &Form<'_>,
@@ -166,16 +169,17 @@ impl Draft {
         if form.is_binary {
             self.left_out("", Some(request.body_bytes));
         }
-        if form.plain.is_some() && request.is_in_part() {
+        if form.ends_in_text {
             self.in_part();
         }
         for fault in &form.faults {
             self.warn(fault.clone());
         }
         if text.is_empty() {
-            text = std::mem::take(&mut self.alert.title);
+            let title = &mut self.alert.title;
+            text = form.other_text().unwrap_or_else(|| std::mem::take(title));
         }
-        let bytes = text.len() as u64;
+        let bytes = if self.in_part { request.body_bytes } else { 0 };
         self.finish(text, bytes, empty)
     }
 
@@ -184,6 +188,7 @@ impl Draft {
     pub fn finish(mut self, text: String, given_bytes: u64, empty: &str) -> Parsed {
         self.alert.text = self.text(text, given_bytes, empty);
         Parsed {
+            topic: None,
             alerts: vec![self.alert],
             warnings: self.warnings,
         }

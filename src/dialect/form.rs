@@ -31,6 +31,8 @@ pub struct Form<'r> {
     pub faults: Vec<String>,
     /// The body is no text, and no form.
     pub is_binary: bool,
+    /// The last text that could be read ends where what was kept of the body ends.
+    pub ends_in_text: bool,
     query: Option<&'r super::Fields<'r>>,
 }
 
@@ -39,7 +41,7 @@ pub struct Form<'r> {
 pub struct File {
     /// As the sender names it; may be empty.
     pub name: String,
-    /// Its length in bytes, as far as it came.
+    /// Its length in bytes; a few more where only the start of the body was kept.
     pub bytes: u64,
 }
 
@@ -51,12 +53,14 @@ impl<'r> Form<'r> {
             ..Self::default()
         };
         let media = request.content_type.unwrap_or_default();
-        let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if kind == "multipart/form-data"
+        if request.is_multipart()
             && let Some(boundary) = parameter(media, "boundary")
         {
             form.read_parts(request, boundary);
-            return form;
+            // Whatever else it is, it is no form in parts.
+            if !form.fields.is_empty() || !form.files.is_empty() {
+                return form;
+            }
         }
         let text = match request.read_body() {
             Body::Empty => return form,
@@ -68,12 +72,13 @@ impl<'r> Form<'r> {
         };
         if text.starts_with(['{', '[']) {
             form.read_json(text, request.is_in_part());
-        } else if kind == "application/x-www-form-urlencoded" && text.contains('=') {
+        } else if request.is_media("application/x-www-form-urlencoded") && text.contains('=') {
             let decoded = query::decode(request.body);
             form.faults.extend(decoded.faults);
             form.insert(decoded.pairs);
         } else {
             form.plain = Some(text).filter(|text| !text.is_empty());
+            form.ends_in_text = request.is_in_part();
         }
         form
     }
@@ -126,16 +131,20 @@ impl<'r> Form<'r> {
     /// RFC 7578, as far as senders speak it.
     fn read_parts(&mut self, request: &Request<'_>, boundary: &str) {
         let mut pairs = Vec::new();
+        let left_out = request.body_bytes - (request.body.len() as u64).min(request.body_bytes);
         for part in parts(request.body, boundary).take(PARTS_MAX) {
+            let is_cut_off = !part.is_closed && left_out > 0;
             let header = |name: &str| part.header(name);
             let disposition = header("content-disposition").unwrap_or_default();
             let name = parameter(&disposition, "name").unwrap_or_default();
             match parameter(&disposition, "filename") {
                 Some(file) => self.files.push(File {
                     name: file.to_owned(),
-                    bytes: part.body.len() as u64,
+                    // The rest of the body is nearly all this file's.
+                    bytes: part.body.len() as u64 + if is_cut_off { left_out } else { 0 },
                 }),
                 None => {
+                    self.ends_in_text |= is_cut_off;
                     let kind = header("content-type");
                     let text = charset::text(part.body, kind.as_deref().and_then(|kind| parameter(kind, "charset")));
                     pairs.push((name.to_owned(), text.into_owned()));
@@ -143,6 +152,11 @@ impl<'r> Form<'r> {
             }
         }
         self.insert(pairs);
+    }
+
+    /// What is the text where a dialect has found none: the body that is no form, or one of the usual names.
+    pub fn other_text(&self) -> Option<String> {
+        self.plain.clone().or_else(|| self.text(USUAL_TEXT))
     }
 
     /// Whether there is no field at all in the body.
@@ -188,6 +202,18 @@ impl<'r> Form<'r> {
         .filter(|text| !text.is_empty())
     }
 }
+
+/// What senders call the text.
+pub const USUAL_TEXT: &[&str] = &[
+    "message",
+    "text",
+    "body",
+    "msg",
+    "content",
+    "description",
+    "details",
+    "value",
+];
 
 /// The name under which a body that is a list, or a single value, is kept.
 const LIST: &str = "";
@@ -251,6 +277,8 @@ fn parameter<'v>(value: &'v str, name: &str) -> Option<&'v str> {
 struct Part<'b> {
     head: &'b [u8],
     body: &'b [u8],
+    /// A boundary follows.
+    is_closed: bool,
 }
 
 impl Part<'_> {
@@ -276,7 +304,7 @@ fn parts<'b>(body: &'b [u8], boundary: &str) -> impl Iterator<Item = Part<'b>> {
         if here.starts_with(b"--") {
             return None;
         }
-        let (part, next) = match find(here, delimiter.as_bytes()) {
+        let (part, next): (&[u8], Option<&[u8]>) = match find(here, delimiter.as_bytes()) {
             Some(at) => (&here[..at], Some(&here[at + delimiter.len()..])),
             None => (here, None),
         };
@@ -285,7 +313,8 @@ fn parts<'b>(body: &'b [u8], boundary: &str) -> impl Iterator<Item = Part<'b>> {
         let (head, body) = split_head(part);
         let body = body.strip_suffix(b"\n").unwrap_or(body);
         let body = body.strip_suffix(b"\r").unwrap_or(body);
-        Some(Part { head, body })
+        let is_closed = rest.is_some();
+        Some(Part { head, body, is_closed })
     })
 }
 

@@ -32,10 +32,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     // The name of the extra has no dot in it, so the path is one.
     let click = form.value("extras.client::notification.click.url").and_then(text_of);
     draft.click(&click.unwrap_or_default());
-    let text = form
-        .text(&["message"])
-        .or_else(|| form.plain.clone())
-        .unwrap_or_default();
+    let text = form.text(&["message"]).unwrap_or_default();
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }
 

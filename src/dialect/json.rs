@@ -19,16 +19,6 @@ use super::{Draft, Parsed, Rejection, Request};
 const TEXT_EMPTY: &str = "triggered";
 
 const TITLE: &[&str] = &["title", "subject", "summary", "name", "event", "heading"];
-const TEXT: &[&str] = &[
-    "message",
-    "text",
-    "body",
-    "msg",
-    "content",
-    "description",
-    "details",
-    "value",
-];
 
 /// Reads an alert out of whatever was sent.
 ///
@@ -38,7 +28,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
     let title = form.text(TITLE).unwrap_or_default();
-    let mut text = form.plain.clone().or_else(|| form.text(TEXT)).unwrap_or_default();
+    let mut text = form.other_text().unwrap_or_default();
     if text.is_empty() && title.is_empty() {
         text = form.everything();
     }

@@ -74,7 +74,7 @@ fn parse_parts(request: &Request<'_>) -> Parsed {
     draft.click(&field(CLICK).unwrap_or_default());
     draft.key(&field(KEY).unwrap_or_default());
     undone(request, &mut draft);
-    let text = field(MESSAGE).or_else(|| form.text(&["text", "body", "msg", "content"]));
+    let text = field(MESSAGE).or_else(|| form.other_text());
     let text = text.unwrap_or_else(|| form.everything());
     draft.finish_form(&form, text, request, TEXT_EMPTY)
 }

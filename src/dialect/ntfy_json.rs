@@ -3,7 +3,7 @@
 //! | field | name | |
 //! |---|---|---|
 //! | topic | `topic` | the route |
-//! | everything else | `message` `title` `priority` `tags` `click` `attach` `filename` `delay` `email` `call` `markdown` `key` | as in ntfy's plain form |
+//! | everything else | `message` `title` `priority` `tags` `click` `attach` `delay` `email` `call` `key` | as in ntfy's plain form |
 //!
 //! It comes with any content type: curl says that it is a form. Apprise puts the text into JSON and the rest into headers,
 //! so headers count where the JSON is silent. Home Assistant sends every field, unused ones as `null`.
@@ -24,27 +24,33 @@ const FIELDS: &[(&str, &str)] = &[
     ("key", "x-key"),
 ];
 
-/// The topic that the body names.
-pub fn topic(request: &Request<'_>) -> Option<String> {
-    Form::read(request).text(&["topic"])
-}
-
 /// Reads an alert out of a JSON publish request.
 ///
 /// # Errors
 /// The body is a text of a size that no text has.
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
+    let topic = form.text(&["topic"]);
+    if request.is_multipart() {
+        return Ok(Parsed {
+            topic,
+            ..ntfy::parse(request)?
+        });
+    }
     if form.is_empty() {
         // No JSON: the body is the message, as everywhere else.
         let mut parsed = ntfy::parse(request)?;
+        parsed.topic = topic;
         parsed.warnings.extend(form.faults);
         return Ok(parsed);
     }
     let fields = FIELDS
         .iter()
         .filter_map(|(name, header)| Some((*header, form.value(name).and_then(super::form::text_of)?)));
-    let message = form.text(&["message"]).unwrap_or_default();
+    let message = form
+        .text(&["message"])
+        .or_else(|| form.other_text())
+        .unwrap_or_default();
     let inner = Request {
         route: request.route,
         headers: request.headers.behind(fields),
@@ -55,6 +61,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         text_bytes_max: request.text_bytes_max,
     };
     let mut parsed = ntfy::parse(&inner)?;
+    parsed.topic = topic;
     parsed.warnings.extend(form.faults);
     Ok(parsed)
 }

@@ -33,12 +33,9 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         2.. => Priority::Max,
     });
     draft.click(&form.text(&["url"]).unwrap_or_default());
-    let mut text = form
-        .text(&["message"])
-        .or_else(|| form.plain.clone())
-        .unwrap_or_default();
-    if let Some(label) = form.text(&["url_title"]) {
-        text = [text, format!("{label}:")].join("\n");
+    let mut text = form.text(&["message"]).unwrap_or_default();
+    if let Some(label) = form.text(&["url_title"]).filter(|_| !text.is_empty()) {
+        text = format!("{text}\n{label}:");
     }
     if form.value("attachment_base64").is_some() {
         draft.left_out("", None);

@@ -73,10 +73,15 @@ impl Request<'_> {
         Body::Text(clean(&charset::text(self.body, charset)).trim().to_owned())
     }
 
-    /// Whether the body is a form in parts.
-    pub fn is_multipart(&self) -> bool {
+    /// Whether the body calls itself so, whatever parameters follow.
+    pub fn is_media(&self, name: &str) -> bool {
         let kind = self.content_type.and_then(|kind| kind.split(';').next());
-        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("multipart/form-data"))
+        kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the body calls itself a form in parts.
+    pub fn is_multipart(&self) -> bool {
+        self.is_media("multipart/form-data")
     }
 
     /// Whether only the start of the body is there.

@@ -2,7 +2,7 @@
 //!
 //! | field | names |
 //! |---|---|
-//! | title | `username`, or the title of the only attachment |
+//! | title | `username` |
 //! | text | `text`, then `blocks`, then `attachments` with their fields |
 //! | priority | `attachments[].color`: `danger` is high |
 //! | link | `title_link` of the first attachment that has one |
@@ -26,7 +26,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
     let mut lines: Vec<String> = Vec::new();
-    lines.extend(form.text(&["text"]).or_else(|| form.plain.clone()));
+    lines.extend(form.text(&["text"]));
     for block in form.list("blocks") {
         lines.extend(block.get("text").and_then(of_block));
         let fields = block.get("fields").or_else(|| block.get("elements"));

@@ -46,8 +46,6 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
             .filter(|url| url.starts_with("http"))
             .unwrap_or_default(),
     );
-    let text = field("heartbeat.msg")
-        .or_else(|| form.text(&["msg"]))
-        .or_else(|| form.plain.clone());
+    let text = field("heartbeat.msg").or_else(|| form.text(&["msg"]));
     Ok(draft.finish_form(&form, text.unwrap_or_default(), request, TEXT_EMPTY))
 }

@@ -65,11 +65,83 @@ fn captured_requests_give_the_alerts_that_they_must() {
         for captured in captured::requests(dialect.name) {
             let name = format!("{}/{}", dialect.name, captured.name);
             request(&captured, |request| {
-                let Parsed { alerts, warnings } =
+                let Parsed { alerts, warnings, .. } =
                     (dialect.parse)(request).unwrap_or_else(|error| panic!("{name}: {error}"));
                 assert_eq!(alerts, captured.alerts, "{name}");
                 assert_eq!(warnings, captured.warnings, "{name}");
             });
+        }
+    }
+}
+
+/// What a permitted sender says in any of these forms reaches the phone, also in a form that its dialect does not have yet.
+#[test]
+fn no_dialect_loses_a_text_for_its_form() {
+    let parts = |boundary: &str| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\ndisk full\r\n--{boundary}--\r\n")
+    };
+    for (content_type, body) in [
+        ("text/plain", "disk full".to_owned()),
+        ("application/json", "disk full".into()),
+        ("application/json", r#"{"body": "disk full", "topic": "family"}"#.into()),
+        ("application/x-www-form-urlencoded", "msg=disk+full&topic=family".into()),
+        ("multipart/form-data; boundary=b", parts("b")),
+        // Mislabelled.
+        ("multipart/form-data", "disk full".into()),
+        ("multipart/form-data; boundary=b", "disk full".into()),
+        ("multipart/form-data; boundary=b", parts("other")),
+        ("image/jpeg", "disk full".into()),
+    ] {
+        for dialect in DIALECTS {
+            let request = Request {
+                content_type: Some(content_type),
+                body: body.as_bytes(),
+                body_bytes: body.len() as u64,
+                text_bytes_max: 1024 * 1024,
+                ..Request::default()
+            };
+            let parsed = (dialect.parse)(&request).unwrap();
+            let text = &parsed.alerts[0].text;
+            assert!(
+                text.contains("disk full") || text.contains("disk+full"),
+                "{} {content_type} {body}: {text}",
+                dialect.name
+            );
+        }
+    }
+}
+
+#[test]
+fn a_long_form_is_marked_where_its_text_is_cut() {
+    let head = "--b\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\n";
+    let file = "\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\n\r\nJFIF";
+    for (body, cut) in [
+        (format!("{head}disk full"), true),
+        (format!("{head}disk full{file}"), false),
+    ] {
+        for dialect in DIALECTS {
+            let request = Request {
+                content_type: Some("multipart/form-data; boundary=b"),
+                body: body.as_bytes(),
+                body_bytes: 2_000_000,
+                text_bytes_max: 1024 * 1024,
+                ..Request::default()
+            };
+            let parsed = (dialect.parse)(&request).unwrap();
+            let text = &parsed.alerts[0].text;
+            assert!(text.starts_with("disk full"), "{}: {text}", dialect.name);
+            assert_eq!(
+                text.contains("[cut, it was 2.0 MB long]"),
+                cut,
+                "{}: {text}",
+                dialect.name
+            );
+            assert_eq!(
+                text.contains("[left out: a.jpg, 1.9 MB]"),
+                !cut,
+                "{}: {text}",
+                dialect.name
+            );
         }
     }
 }

@@ -16,7 +16,9 @@ fn request<'a>(headers: &[(&'a str, &'a str)], query: &[(&'a str, &'a str)], bod
 
 /// The one alert and the warnings.
 fn parsed(request: &Request<'_>) -> (Alert, Vec<String>) {
-    let Parsed { mut alerts, warnings } = parse(request).unwrap();
+    let Parsed {
+        mut alerts, warnings, ..
+    } = parse(request).unwrap();
     assert_eq!(alerts.len(), 1);
     (alerts.remove(0), warnings)
 }

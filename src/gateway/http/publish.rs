@@ -3,7 +3,7 @@
 //! Which dialect a request is in is said by its address alone: senders label their bodies as they like.
 
 use crate::alert::RouteName;
-use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, ntfy_json};
+use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json};
 
 use super::answer::{Answer, Problem};
 use super::call::{Call, Outcome};
@@ -14,14 +14,14 @@ use crate::gateway::api::{GotifyMessage, Published};
 use crate::gateway::query;
 use crate::gateway::relay::Accepted;
 
-/// Makes the dialect's request of what came, and gives it to `read`.
-fn with_request<T>(
+/// Lets `dialect` read the request.
+fn parse(
     context: &Context,
+    dialect: fn(&Request<'_>) -> Result<Parsed, Rejection>,
+    route: Option<&RouteName>,
     head: &Head,
     body: &Received,
-    route: Option<&RouteName>,
-    read: impl FnOnce(&Request<'_>) -> T,
-) -> (T, Vec<String>) {
+) -> Result<Parsed, Problem> {
     let query::Decoded { pairs, faults } = query::decode(&head.query);
     let headers = Fields::from_headers(head.headers());
     let content_type = headers.get("content-type").map(str::to_owned);
@@ -34,7 +34,9 @@ fn with_request<T>(
         body_bytes: body.bytes,
         text_bytes_max: context.limits.body_bytes,
     };
-    (read(&request), faults)
+    let mut parsed = dialect(&request)?;
+    parsed.warnings.extend(faults);
+    Ok(parsed)
 }
 
 /// Characters of a dialect's name that nobody knows, in a warning.
@@ -67,57 +69,68 @@ pub(super) async fn publish(call: Call<'_, '_>, route: RouteName) -> Outcome {
 
 /// `GET /{route}/publish` and its kin: all stands in the query.
 pub(super) async fn trigger(call: Call<'_, '_>, route: RouteName) -> Outcome {
-    take(call.context, "ntfy", route, &call.request.head, &Received::default()).await
+    take(
+        call.context,
+        "ntfy",
+        Some(route),
+        &call.request.head,
+        &Received::default(),
+    )
+    .await
 }
 
 /// A request in the dialect of this name, for this route.
 pub(super) async fn speak(mut call: Call<'_, '_>, name: &str, route: RouteName) -> Outcome {
     let body = body(&mut call).await?;
-    take(call.context, name, route, &call.request.head, &body).await
+    take(call.context, name, Some(route), &call.request.head, &body).await
 }
 
 /// `POST /`: ntfy's JSON, which names its topic.
 pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
     let body = body(&mut call).await?;
-    let head = &call.request.head;
-    let (topic, _) = with_request(call.context, head, &body, None, ntfy_json::topic);
-    let Some(topic) = topic else {
-        let error = "the body is no JSON with a \"topic\" in it: post it to /ROUTE, or name the route as its topic";
-        return Err(Problem::new(400, error).at("topic"));
-    };
-    let route = call.context.route(&topic)?;
-    take(call.context, "ntfy-json", route, head, &body).await
+    take(call.context, "ntfy-json", None, &call.request.head, &body).await
 }
 
 /// `POST /message`, as Gotify's senders do. Until there are tokens, the application's token is the name of a route.
 pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
-    let body = body(&mut call).await?;
-    let head = &call.request.head;
-    let (token, _) = with_request(call.context, head, &body, None, |request| {
-        let bearer = request
-            .headers
-            .get("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let key = request.headers.get("x-gotify-key").or(bearer);
-        key.or_else(|| request.query.get("token"))
-            .map(|token| token.trim().to_owned())
-    });
-    let Some(token) = token else {
+    let Some(token) = gotify_token(&call.request.head) else {
         let error = "which route is it for? Set the application's token to the name of the route";
         return Err(Problem::new(401, error).at("token"));
     };
     let route = call.context.route(&token)?;
-    take(call.context, "gotify", route, head, &body).await
+    let body = body(&mut call).await?;
+    take(call.context, "gotify", Some(route), &call.request.head, &body).await
+}
+
+/// The application's token, in any of the three places where Gotify's senders put it.
+fn gotify_token(head: &Head) -> Option<String> {
+    let headers = Fields::from_headers(head.headers());
+    let bearer = headers
+        .get("authorization")
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let query: Fields<'_> = query::decode(&head.query).pairs.into_iter().collect();
+    let token = headers.get("x-gotify-key").or(bearer).or_else(|| query.get("token"));
+    token.map(|token| token.trim().to_owned())
 }
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is read
-/// as any JSON is, because its text is worth more than its form.
-async fn take(context: &Context, name: &str, route: RouteName, head: &Head, body: &Received) -> Outcome {
+/// as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
+async fn take(context: &Context, name: &str, route: Option<RouteName>, head: &Head, body: &Received) -> Outcome {
     let known = dialect(name);
-    let parse = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
-    let (parsed, faults) = with_request(context, head, body, Some(&route), parse);
-    let Parsed { alerts, mut warnings } = parsed?;
-    warnings.extend(faults);
+    let read = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
+    let Parsed {
+        topic,
+        alerts,
+        mut warnings,
+    } = parse(context, read, route.as_ref(), head, body)?;
+    let route = match (route, topic) {
+        (Some(route), _) => route,
+        (None, Some(topic)) => context.route(&topic)?,
+        (None, None) => {
+            let error = "the body is no JSON with a \"topic\" in it: post it to /ROUTE, or name the route as its topic";
+            return Err(Problem::new(400, error).at("topic"));
+        }
+    };
     if known.is_none() {
         let name = crate::alert::hygiene::shortened(name, NAME_CHARS_MAX).0;
         warnings.push(format!(

@@ -8,7 +8,7 @@ mod persist;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -28,6 +28,7 @@ use crate::outbox::{
 };
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
+use crate::util::lock;
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
 use persist::PutOff;
 
@@ -87,7 +88,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
 }
 
 /// Where it cannot be written, keys count a little longer after the next start.
-async fn note_start(store: Store, to_keep: Vec<Start>) {
+async fn keep_starts(store: Store, to_keep: Vec<Start>) {
     if let Err(error) = starts::keep(&store, &to_keep).await {
         log::debug!("this start is not noted for the age of keys: {error}");
     }
@@ -123,7 +124,7 @@ impl Courier {
         let mut outbox = Outbox::new(limits, ids::seed(), |_, _| ids::message_id());
         let earlier = starts::read(store.view())?;
         let starts = outbox.begin(clock::now(), earlier, clock::start(loaded.seq_max.saturating_add(1)));
-        executor.spawn(note_start(store.clone(), starts)).detach();
+        executor.spawn(keep_starts(store.clone(), starts)).detach();
         outbox.restore_keys(clock::now(), loaded.keys.into_iter());
         outbox.restore(clock::now(), loaded.alerts.into_iter());
         outbox.skip_to(loaded.seq_max);
@@ -184,7 +185,7 @@ impl Courier {
     }
 
     pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outbox)
     }
 
     /// Accepts the alerts of one request, all or none, and returns once they are on disk, with an answer for each. Dropping
@@ -548,6 +549,6 @@ impl Courier {
     }
 
     fn writing(&self) -> MutexGuard<'_, HashMap<u64, Arc<OnceLock<StoreError>>>> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writing)
     }
 }

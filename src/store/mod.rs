@@ -237,8 +237,9 @@ impl Store {
 
     /// What broke it, if anything did. Looks whether the state is still where it was, and breaks it if not.
     pub fn poisoned(&self) -> Option<String> {
-        let gone = self.inner.lock.misplaced();
-        gone.inspect(|gone| self.inner.writer.break_for(gone));
+        if let Some(gone) = self.inner.lock.misplaced() {
+            self.inner.writer.break_for(gone);
+        }
         self.inner.writer.poisoned()
     }
 }

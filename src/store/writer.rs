@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::log::{
 };
 use super::view::{Base, Overlay};
 use super::{Batch, Lock, StoreError, View};
+use crate::util::lock;
 
 /// Transactions that share one sync; also how many may wait. A caller past that waits for its turn.
 const GROUP_MAX: usize = 256;
@@ -158,7 +159,7 @@ impl Writer {
         let job = Job {
             decide: Box::new(move |view| {
                 let (batch, value) = decide(view)?;
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                *lock(&kept) = Some(value);
                 Ok(batch)
             }),
             blind,
@@ -171,7 +172,7 @@ impl Writer {
         self.hand_over(job).await?;
         let gone = || self.gone();
         answer_rx.recv().await.map_err(|_| gone())??;
-        let value = beside.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let value = lock(&beside).take();
         value.ok_or_else(gone)
     }
 
@@ -208,7 +209,7 @@ impl Writer {
     pub(super) fn close(&self, limit: Duration) {
         let Some(jobs) = &self.jobs else { return };
         jobs.close();
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = lock(&self.ended);
         if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
             log::error!(
                 "the disk hangs or is very slow: what is not written within {} s is left for the next start to put right",

@@ -10,7 +10,7 @@
 //! there is nothing to send, all of this would go.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
@@ -21,6 +21,7 @@ use super::client::ClientParts;
 use crate::alert::Recipient;
 use crate::outbox;
 use crate::store::credentials::Credentials;
+use crate::util::lock;
 
 /// The library refuses a receipt with this count or a higher one (`MAX_RETRY_COUNT`).
 const COUNT_REFUSED: u8 = 5;
@@ -79,7 +80,7 @@ pub(super) struct Repairs(Mutex<VecDeque<(String, Instant)>>);
 impl Repairs {
     /// Whether `what` was not done for `pause` until `now`; then it counts as done.
     fn may(&self, what: String, pause: Duration, now: Instant) -> bool {
-        let mut done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut done = lock(&self.0);
         let recent = |at: Instant| now.saturating_duration_since(at) < pause;
         if done.iter().any(|(known, at)| *known == what && recent(*at)) {
             return false;

@@ -1,6 +1,6 @@
 //! What others hold of a running session: commands go in, a view can be looked at, notices come out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use event_listener::{Event, EventListener};
@@ -10,6 +10,7 @@ use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, PairEvent, Sensed, State};
 use crate::outbox::{Message, MessageId, ReceiptKind, SendFailure};
+use crate::util::lock;
 
 /// Commands that wait at once; whoever sends one more waits.
 pub(super) const COMMANDS_MAX: usize = 256;
@@ -175,7 +176,7 @@ impl SessionHandle {
 
     /// How it stands now.
     pub fn view(&self) -> SessionView {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.view).clone()
     }
 
     /// Waits for room among the commands. `false` when the session's task has ended.

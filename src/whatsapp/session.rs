@@ -8,7 +8,7 @@ mod black_box;
 mod pairing;
 mod receipts;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -32,7 +32,7 @@ use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervi
 use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
-use crate::util::{millis, wall_ms};
+use crate::util::{lock, millis, wall_ms};
 use black_box::{BlackBox, Held};
 use pairing::Pairing;
 
@@ -618,11 +618,11 @@ impl Session {
     }
 
     fn look<T>(&self, read: impl FnOnce(&SessionView) -> T) -> T {
-        read(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+        read(&lock(&self.view))
     }
 
     fn change(&self, change: impl FnOnce(&mut SessionView)) {
-        change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.view));
     }
 }
 

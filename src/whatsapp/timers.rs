@@ -5,10 +5,9 @@
 //! it is learned from what comes in, each message of such a chat carries it, and kept on disk.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use futures_lite::future;
 use wacore::proto_helpers::{MessageBuilderExt as _, MessageExt as _};
 use wacore::types::events::InboundMessage;
 use wacore::types::message::MessageInfo;
@@ -24,6 +23,7 @@ use crate::alert::SessionName;
 use crate::outbox::Content;
 use crate::store::timers::{TIMERS_MAX, Timer, forget, keep, load};
 use crate::store::{Store, StoreError};
+use crate::util::{lock, within};
 
 /// How long the server's word on a group is waited for. The message that waits for it has 25 s in all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
@@ -138,11 +138,8 @@ impl Timers {
     async fn ask(&self, client: &Client, group: &Jid) {
         let groups = client.groups();
         let asking = async { groups.get_metadata(group).await };
-        let late = async {
-            async_io::Timer::after(ANSWER_WITHIN).await;
-            Err(GroupError::Iq(IqError::Timeout))
-        };
-        match future::or(asking, late).await {
+        let late = || Err(GroupError::Iq(IqError::Timeout));
+        match within(ANSWER_WITHIN, asking).await.unwrap_or_else(late) {
             Ok(metadata) => {
                 self.state().asked.insert(group.to_non_ad_string(), Instant::now());
                 let timer = metadata.ephemeral.and_then(|settings| settings.expiration);
@@ -207,7 +204,7 @@ impl Timers {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,7 +2,7 @@
 //! with what it tells of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -13,6 +13,7 @@ use crate::appliance::clock;
 use crate::outbox::{AlertRecord, Happened, Input, KeyRecord, MessageId};
 use crate::store::journal::{self, Entry, Event};
 use crate::store::{Batch, StoreError, outbox as outbox_store};
+use crate::util::lock;
 
 /// Records written or deleted together at the most; keeps one transaction small.
 const BATCH_MAX: usize = 128;
@@ -218,7 +219,7 @@ impl Taken {
 
 impl Courier {
     fn put_off(&self) -> MutexGuard<'_, PutOff> {
-        self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.put_off)
     }
 
     pub(super) fn persist_later(&self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {

@@ -400,6 +400,9 @@ impl Database {
             self.log.seal();
             // The end of a run has no time for it.
             if !queue.is_closed() {
+                if self.log.wants_rotation_at_rest() && self.rotate(broken) {
+                    self.after_rotation(broken);
+                }
                 self.look_after_index(broken);
             }
         }

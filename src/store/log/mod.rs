@@ -409,7 +409,7 @@ impl Log {
         if self.end < self.rotate_again_at {
             return false;
         }
-        let given_back_max = self.end - self.snapshot_end + self.deleted;
+        let given_back_max = self.given_back_max();
         let little = self.limits.reserve_bytes;
         self.end > self.rotate_at
             || given_back_max >= little && !self.index_beside && self.is_short_of_room()

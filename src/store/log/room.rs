@@ -18,6 +18,9 @@ const INDEX_TIMES: u64 = 8;
 /// What sled may write for a new index, in times of what the log holds: 15 MB for 300 records of 20 KB.
 const NEW_INDEX_TIMES: u64 = 3;
 
+/// A rotation is worth its while from this on when new alerts are refused and nobody writes.
+const LITTLE_AT_REST_BYTES: u64 = 64 * 1024;
+
 /// What stays free where no index needs its headroom: to cut back a write that failed, and for the directory.
 const CUT_BACK_BYTES: u64 = 64 * 1024;
 
@@ -232,14 +235,25 @@ impl Log {
         self.has_room_beside_log(NEW_INDEX_TIMES * self.end)
     }
 
-    /// Whether something new would be taken, but for its own size.
+    /// Whether something new would be taken, whatever its size: as the gauge shows it.
     pub fn has_room_for_new(&self) -> bool {
-        self.has_room_beside_log(0)
+        self.has_room_beside_log(NEW_BYTES_MAX)
     }
 
     fn has_room_beside_log(&self, bytes: u64) -> bool {
         let all = self.for_new() + bytes;
         self.has_room((self.limits.headroom_bytes + bytes).max(all.saturating_sub(self.before_bytes)))
+    }
+
+    /// What the next rotation gives back at the most.
+    pub(super) fn given_back_max(&self) -> u64 {
+        self.end - self.snapshot_end + self.deleted
+    }
+
+    /// Whether the file is worth writing anew while there is nothing else to do: for want of room something new is
+    /// refused.
+    pub fn wants_rotation_at_rest(&self) -> bool {
+        self.end >= self.rotate_again_at && self.given_back_max() >= LITTLE_AT_REST_BYTES && !self.has_room_for_new()
     }
 
     /// Whether what was accepted may soon find no room for the rotation that it will need.

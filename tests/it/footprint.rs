@@ -16,7 +16,8 @@ fn memory_stays_small_when_idle_and_while_alerts_wait() {
     for _ in 0..2000 {
         relay.publish("friend", "the disk is full");
     }
-    let more = relay.memory("RssAnon").saturating_sub(idle);
-    // It takes 5. What sled cannot let go of during a batch would add 10.
-    assert!(more < 10 * MIB, "{} KiB for 2 000 alerts", more / 1024);
+    let waiting = relay.memory("RssAnon");
+    // It takes 10 in all: on a busy machine the start is not over when the first is read, so the difference says little. What
+    // sled cannot let go of during a batch would add 10.
+    assert!(waiting < 18 * MIB, "{} KiB with 2 000 alerts waiting", waiting / 1024);
 }

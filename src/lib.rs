@@ -30,7 +30,7 @@
 //!
 //! # Where to begin reading
 //!
-//! With a sender's alert: `gateway::http::publish` → `appliance::courier` → [`outbox`] → `whatsapp::session` and back. With a
+//! With a sender's alert: `gateway::http::publish` → `appliance::dispatcher` → [`outbox`] → `whatsapp::session` and back. With a
 //! line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
 //!
 //! # Features

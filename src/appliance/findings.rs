@@ -1,22 +1,25 @@
 //! Looks for everything that the table of health knows: each condition that holds becomes a finding.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::clock;
-use super::courier::Courier;
+use super::dispatcher::{DispatcherHandle, OutboxFacts};
 use super::status::{COMING_IN, Facts, UNDRAINED};
 use crate::alert::{Recipient, SessionName};
 use crate::health::{Code, Finding, Severity};
 use crate::line::{Cause, State, Stop};
 use crate::outbox::Hold;
 use crate::store::StoreError;
-use crate::store::backup::HELD;
 use crate::whatsapp::{SessionHandle, SessionView};
 
 impl Facts {
     /// What holds now, in the order in which people see it.
-    pub(super) fn findings(&self, courier: &Courier, views: &[(&SessionHandle, SessionView)]) -> Vec<Finding> {
+    pub(super) fn findings(
+        &self,
+        dispatcher: &DispatcherHandle,
+        outbox: &OutboxFacts,
+        views: &[(&SessionHandle, SessionView)],
+    ) -> Vec<Finding> {
         let mut found = Vec::new();
         if let Some(reason) = self.store.poisoned() {
             let text = format!("the state cannot be written: {reason}");
@@ -38,13 +41,12 @@ impl Facts {
             found.push(Finding::new(Code::WatchdogWithheld, text));
         }
         for (handle, view) in views {
-            session_findings(courier, handle, view, &mut found);
+            session_findings(dispatcher, handle, view, &mut found);
         }
-        outbox_findings(courier, &mut found);
-        failure_findings(courier, views, &mut found);
+        outbox_findings(outbox, &mut found);
         let mut all = |code, texts: Vec<String>| found.extend(texts.into_iter().map(|text| Finding::new(code, text)));
         all(Code::OutboxDamaged, self.damaged.clone());
-        all(Code::OutboxOrphaned, courier.orphaned());
+        all(Code::OutboxOrphaned, outbox.orphaned.clone());
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
@@ -61,7 +63,12 @@ impl Facts {
     }
 }
 
-fn session_findings(courier: &Courier, handle: &SessionHandle, view: &SessionView, found: &mut Vec<Finding>) {
+fn session_findings(
+    dispatcher: &DispatcherHandle,
+    handle: &SessionHandle,
+    view: &SessionView,
+    found: &mut Vec<Finding>,
+) {
     let name = &handle.name;
     let mut push = |finding: Finding| found.push(finding.of(name));
     if let Some(trouble) = &view.trouble {
@@ -79,7 +86,7 @@ fn session_findings(courier: &Courier, handle: &SessionHandle, view: &SessionVie
         push(Finding::new(Code::AckOwed, text).lasting(waited));
     }
     for recipient in handle.directory.not_on_whatsapp() {
-        let text = not_on_whatsapp(courier, handle, &recipient);
+        let text = not_on_whatsapp(dispatcher, handle, &recipient);
         push(Finding::new(Code::NotOnWhatsapp, text));
     }
     if view.undrained {
@@ -126,8 +133,8 @@ fn state_finding(name: &SessionName, view: &SessionView) -> Option<Finding> {
 }
 
 /// Which route names a number that nobody has. The number is shown as logs show it.
-fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipient) -> String {
-    let routes: Vec<String> = courier
+fn not_on_whatsapp(dispatcher: &DispatcherHandle, handle: &SessionHandle, recipient: &Recipient) -> String {
+    let routes: Vec<String> = dispatcher
         .routes_to(&handle.name, recipient)
         .iter()
         .map(ToString::to_string)
@@ -144,14 +151,10 @@ fn not_on_whatsapp(courier: &Courier, handle: &SessionHandle, recipient: &Recipi
     )
 }
 
-/// Whether alerts get away: how many wait, since when the oldest does, and whom the server lets nothing through to.
-fn outbox_findings(courier: &Courier, found: &mut Vec<Finding>) {
-    let (pending, full, oldest, note) = {
-        let outbox = courier.outbox();
-        let note = outbox.oldest_pending_note().to_owned();
-        (outbox.pending_len(), outbox.full(), outbox.oldest_pending(), note)
-    };
-    if let Some(full) = full {
+/// Whether alerts get away: how many wait, since when the oldest does, whom the server lets nothing through to, and where they
+/// fail for good.
+fn outbox_findings(outbox: &OutboxFacts, found: &mut Vec<Finding>) {
+    if let Some(full) = &outbox.full {
         let text = format!(
             "{} alerts of {} KiB wait to be sent; new ones are refused until some are through",
             full.pending,
@@ -159,15 +162,12 @@ fn outbox_findings(courier: &Courier, found: &mut Vec<Finding>) {
         );
         found.push(Finding::new(Code::OutboxFull, text));
     }
-    if let Some(since) = oldest {
-        found.extend(stuck(pending, clock::wall_ms().saturating_sub(since.0), &note));
+    if let Some(since) = outbox.oldest {
+        let waited_ms = clock::wall_ms().saturating_sub(since.0);
+        found.extend(stuck(outbox.pending, waited_ms, &outbox.oldest_note));
     }
     // One for each session and reason. Numbers are for `tautline queue`.
-    let mut held: BTreeMap<(SessionName, Hold), usize> = BTreeMap::new();
-    for (session, _, hold) in courier.outbox().held() {
-        *held.entry((session.clone(), hold)).or_default() += 1;
-    }
-    for ((session, hold), count) in held {
+    for ((session, hold), count) in &outbox.held {
         let (code, words) = match hold {
             Hold::RateLimited => (
                 Code::Limited,
@@ -183,30 +183,14 @@ fn outbox_findings(courier: &Courier, found: &mut Vec<Finding>) {
             ),
         };
         let text = format!("session {session}: alerts to {count} recipient(s) wait: {words}; see `tautline queue`");
-        found.push(Finding::new(code, text).of(&session));
+        found.push(Finding::new(code, text).of(session));
     }
-}
-
-/// The routes on which alerts fail for good. A number that is not on WhatsApp has a code of its own, and what is held since
-/// the state was restored was told to whoever restored it.
-fn failure_findings(courier: &Courier, views: &[(&SessionHandle, SessionView)], found: &mut Vec<Finding>) {
-    let unknown = views.iter().flat_map(|(handle, _)| {
-        let recipients = handle.directory.not_on_whatsapp();
-        recipients.into_iter().map(|recipient| (&handle.name, recipient))
-    });
-    let unknown: Vec<(&SessionName, Recipient)> = unknown.collect();
-    let outbox = courier.outbox();
-    let failures = outbox.failures(|session, delivery| {
-        let is_it =
-            |(name, recipient): &(&SessionName, Recipient)| *name == session && *recipient == delivery.recipient;
-        delivery.note == HELD || unknown.iter().any(is_it)
-    });
-    for failed in failures {
+    for failed in &outbox.failed {
         let text = format!(
             "route {}: {} alert(s) failed for good and none has got through since, the last with: {}; see `tautline queue`",
             failed.route, failed.alerts, failed.reason
         );
-        found.push(Finding::new(Code::AlertsFailed, text).of(failed.session));
+        found.push(Finding::new(Code::AlertsFailed, text).of(&failed.session));
     }
 }
 

@@ -1,8 +1,8 @@
 //! The shell: clocks, signals, systemd, and the run that ties the rooms together.
 
 mod clock;
-mod courier;
 pub mod detect;
+mod dispatcher;
 mod findings;
 mod ids;
 mod notify;

@@ -1,11 +1,10 @@
 //! The relay as the gateway sees it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::courier::{Courier, storage_refusal};
+use super::dispatcher::{DispatcherHandle, storage_refusal};
 use super::status::Facts;
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::gateway::api::{AlertView, Chat, EventView, HistoryEntry, HistoryView, PairEvent, Status};
@@ -23,22 +22,25 @@ const CHATS_DEADLINE: Duration = Duration::from_secs(30);
 const PAIR_EVENTS_MAX: usize = 16;
 
 pub(super) struct Appliance {
-    pub(super) courier: Arc<Courier>,
+    pub(super) dispatcher: DispatcherHandle,
     pub(super) facts: Facts,
 }
 
 impl Appliance {
     fn session(&self, name: &SessionName) -> Result<&SessionHandle, Refusal> {
-        self.courier
+        self.dispatcher
             .session(name)
             .ok_or_else(|| Refusal::UnknownSession(name.to_string()))
     }
 
     /// What was there once is told from what never was.
-    fn known(&self, refusal: &Refusal) -> Refusal {
-        match refusal {
-            Refusal::UnknownAlert(id) if self.is_forgotten(id) => Refusal::ForgottenAlert(id.clone()),
-            other => other.clone(),
+    async fn known(&self, refusal: Refusal) -> Refusal {
+        let Refusal::UnknownAlert(id) = refusal else {
+            return refusal;
+        };
+        match self.is_forgotten(&id).await {
+            true => Refusal::ForgottenAlert(id),
+            false => Refusal::UnknownAlert(id),
         }
     }
 
@@ -68,30 +70,26 @@ impl Appliance {
 #[async_trait]
 impl Relay for Appliance {
     fn routes(&self) -> Vec<RouteName> {
-        self.courier.routes().cloned().collect()
+        self.dispatcher.routes().cloned().collect()
     }
 
     async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
-        self.courier.publish(&route, alerts).await
+        self.dispatcher.publish(&route, alerts).await
     }
 
-    fn status(&self) -> Status {
-        self.facts.status(&self.courier)
+    async fn status(&self) -> Status {
+        let outbox = self.dispatcher.facts().await;
+        self.facts.status(&self.dispatcher, &outbox)
     }
 
-    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
-        self.courier
-            .outbox()
-            .list(pending, limit)
-            .into_iter()
-            .map(AlertView::from)
-            .collect()
+    async fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
+        self.dispatcher.alerts(pending, limit).await
     }
 
     fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal> {
         let asked = match session {
             Some(name) => vec![self.session(&name)?.name.clone()],
-            None => self.courier.sessions().map(|handle| handle.name.clone()).collect(),
+            None => self.dispatcher.sessions().map(|handle| handle.name.clone()).collect(),
         };
         let entries =
             history::newest(self.facts.store.view(), &asked, limit).map_err(|error| storage_refusal(&error))?;
@@ -101,14 +99,14 @@ impl Relay for Appliance {
             .collect())
     }
 
-    fn alert(&self, id: &str) -> Option<AlertView> {
-        let mut view = self.courier.outbox().get(id).map(AlertView::from)?;
+    async fn alert(&self, id: &str) -> Option<AlertView> {
+        let mut view = self.dispatcher.alert(id).await?;
         view.history = self.history(id);
         Some(view)
     }
 
-    fn is_forgotten(&self, id: &str) -> bool {
-        self.courier.outbox().is_forgotten(id) || !self.history(id).is_empty()
+    async fn is_forgotten(&self, id: &str) -> bool {
+        self.dispatcher.is_forgotten(id).await || !self.history(id).is_empty()
     }
 
     fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
@@ -117,29 +115,27 @@ impl Relay for Appliance {
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {
-        self.courier.wait(id, step, timeout).await.as_ref().map(AlertView::from)
+        self.dispatcher.wait(id, step, timeout).await
     }
 
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
-        let retried = self.courier.retry(id);
-        retried
-            .as_ref()
-            .map(AlertView::from)
-            .map_err(|refusal| self.known(refusal))
+        match self.dispatcher.retry(id).await {
+            Ok(view) => Ok(view),
+            Err(refusal) => Err(self.known(refusal).await),
+        }
     }
 
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
-        let dropped = self.courier.drop_alert(id).await;
-        dropped
-            .as_ref()
-            .map(AlertView::from)
-            .map_err(|refusal| self.known(refusal))
+        match self.dispatcher.drop_alert(id).await {
+            Ok(view) => Ok(view),
+            Err(refusal) => Err(self.known(refusal).await),
+        }
     }
 
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
         let asked: Vec<&SessionHandle> = match &session {
             Some(name) => vec![self.session(name)?],
-            None => self.courier.sessions().collect(),
+            None => self.dispatcher.sessions().collect(),
         };
         let mut chats = Vec::new();
         for handle in asked {
@@ -156,7 +152,7 @@ impl Relay for Appliance {
     }
 
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
-        let made = self.courier.backup().await;
+        let made = self.dispatcher.backup().await;
         made.map_err(|error| storage_refusal(&error))
     }
 

@@ -10,7 +10,7 @@ use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use smol::{Executor, Task};
 
-use super::courier::Courier;
+use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
 use super::relay::Appliance;
 use super::senses::Senses;
 use super::status::{Facts, started};
@@ -21,7 +21,7 @@ use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{ControlPlaces, Gateway};
-use crate::outbox::{Input, Limits};
+use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
 use crate::whatsapp::session::NOTICES_MAX;
@@ -138,16 +138,16 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 
     let senses = Arc::new(Senses::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan, board, &store, &senses, &executor);
-    let last_words = notices.clone();
-    let (courier, damaged) = Courier::open(
-        store.clone(),
-        Arc::clone(&executor),
-        limits_of(board),
-        board.store().collect,
-        handles.clone(),
-        plan.routes,
-    )?;
-    for finding in damaged.iter().chain(&courier.orphaned()) {
+    let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
+        store: store.clone(),
+        executor: Arc::clone(&executor),
+        limits: limits_of(board),
+        collect: board.store().collect,
+        sessions: handles.clone(),
+        routes: plan.routes,
+        notices,
+    })?;
+    for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
     }
     let withheld = Withheld::default();
@@ -173,15 +173,15 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (fatal_tx, fatal) = async_channel::bounded(1);
     let watched = |name: &str, task| executor.spawn(watch(name.to_owned(), task, fatal_tx.clone()));
     let mut tasks: Vec<Task<()>> = vec![
-        watched(
-            "the ear for the sessions",
-            Box::pin(Arc::clone(&courier).listen(notices)),
-        ),
-        watched("the outbox's writer", Box::pin(Arc::clone(&courier).persist_forever())),
-        watched("the outbox's clock", Box::pin(Arc::clone(&courier).keep_time())),
+        watched("the dispatcher", Box::pin(dispatcher.run())),
         watched(
             "the senses",
-            feel(Arc::clone(&senses), handles.clone(), Arc::clone(&courier)),
+            feel(
+                Arc::clone(&senses),
+                handles.clone(),
+                Arc::clone(&executor),
+                requests.clone(),
+            ),
         ),
     ];
     let noting_start = executor.spawn(note_start(store.clone()));
@@ -209,7 +209,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 
     let (stop_tx, stop) = async_channel::bounded::<()>(1);
     let relay = Arc::new(Appliance {
-        courier: Arc::clone(&courier),
+        dispatcher: requests.clone(),
         facts,
     });
     let stopped = async move {
@@ -236,17 +236,14 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     drop(stop_tx);
     serving.await;
     // Already now, beside the goodbye, which may take most of the time there is.
-    let early = executor.spawn(write_last_changes(Arc::clone(&courier)));
+    let early = executor.spawn(write_last_changes(requests.clone()));
     say_goodbye(&executor, &handles, running).await;
-    // What the sessions said at their end may not have been heard yet.
-    while let Ok((session, notice)) = last_words.try_recv() {
-        courier.hear(session, notice);
-    }
     // A start that is recorded after the end would take its goodbye away.
     drop(noting_start);
     let last = async {
-        // Acks that came with the goodbye are worth keeping; what is lost here is sent again under the same id.
-        let lost = write_last_changes(Arc::clone(&courier)).await;
+        // Acks that came with the goodbye are worth keeping, and the dispatcher takes what the sessions have said before what
+        // it is asked; what is lost here is sent again under the same id.
+        let lost = write_last_changes(requests).await;
         senses.keep_last_time().await;
         let failure = failure.or(lost.map(RunError::StoreFailed));
         note_end(&store, failure.as_ref()).await;
@@ -265,8 +262,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 }
 
 /// Returns why they were not written.
-async fn write_last_changes(courier: Arc<Courier>) -> Option<String> {
-    let error = courier.persist_now().await.err()?;
+async fn write_last_changes(dispatcher: DispatcherHandle) -> Option<String> {
+    let error = dispatcher.flush().await.err()?;
     log::error!("the last changes were not written: {error}");
     Some(error.to_string())
 }
@@ -321,8 +318,17 @@ type Sessions = (
     async_channel::Receiver<(SessionName, Notice)>,
 );
 
-fn feel(senses: Arc<Senses>, handles: Vec<SessionHandle>, courier: Arc<Courier>) -> Part {
-    let clock_stepped = move || courier.input(Input::ClockStepped);
+fn feel(
+    senses: Arc<Senses>,
+    handles: Vec<SessionHandle>,
+    executor: Arc<Executor<'static>>,
+    dispatcher: DispatcherHandle,
+) -> Part {
+    let clock_stepped = move || {
+        // The senses wait for nobody, and a step must not be lost for want of room.
+        let dispatcher = dispatcher.clone();
+        executor.spawn(async move { dispatcher.clock_stepped().await }).detach();
+    };
     Box::pin(async move { senses.feel(handles, clock_stepped).await })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::clock;
-use super::courier::Courier;
+use super::dispatcher::{DispatcherHandle, OutboxFacts};
 use super::senses::Senses;
 use super::watchdog::Withheld;
 use crate::gateway::Listening;
@@ -47,12 +47,12 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn status(&self, courier: &Courier) -> Status {
+    pub(super) fn status(&self, dispatcher: &DispatcherHandle, outbox: &OutboxFacts) -> Status {
         let now = Instant::now();
         let views: Vec<(&SessionHandle, SessionView)> =
-            courier.sessions().map(|handle| (handle, handle.view())).collect();
-        let health = health::shown(self.findings(courier, &views));
-        let outbox = courier.outbox();
+            dispatcher.sessions().map(|handle| (handle, handle.view())).collect();
+        let health = health::shown(self.findings(dispatcher, outbox, &views));
+        let count = |step: Step| outbox.counts[step as usize];
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -66,11 +66,11 @@ impl Facts {
                 .map(|(handle, view)| self.session(now, handle, view))
                 .collect(),
             outbox: OutboxCounts {
-                accepted: outbox.count(Step::Accepted),
-                sent: outbox.count(Step::Sent),
-                delivered: outbox.count(Step::Delivered),
-                read: outbox.count(Step::Read),
-                failed: outbox.count(Step::Failed),
+                accepted: count(Step::Accepted),
+                sent: count(Step::Sent),
+                delivered: count(Step::Delivered),
+                read: count(Step::Read),
+                failed: count(Step::Failed),
             },
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),
             health: health.into_iter().map(entry).collect(),

@@ -64,10 +64,10 @@ pub trait Relay: Send + Sync + 'static {
     async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal>;
 
     /// How all of it is now.
-    fn status(&self) -> Status;
+    async fn status(&self) -> Status;
 
     /// The newest first, at most `limit`; with `pending` only those not yet sent.
-    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
+    async fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;
 
     /// What ended the lines of `session`, or of all, and the relay's own starts: the newest `limit`, the newest last.
     ///
@@ -76,10 +76,10 @@ pub trait Relay: Send + Sync + 'static {
     fn lines(&self, session: Option<SessionName>, limit: usize) -> Result<Vec<HistoryEntry>, Refusal>;
 
     /// The alert of this id, with its history.
-    fn alert(&self, id: &str) -> Option<AlertView>;
+    async fn alert(&self, id: &str) -> Option<AlertView>;
 
     /// Whether `id` was an alert's that is forgotten, as far as that is still known.
-    fn is_forgotten(&self, id: &str) -> bool;
+    async fn is_forgotten(&self, id: &str) -> bool;
 
     /// What the journal has after number `since`, oldest first, at most `limit`.
     ///

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::keep::Entry;
 use super::keys::{Fingerprint, KeyRecord};
 use super::policy::Arrival;
 use super::record::{AlertRecord, Delivery, Step};
@@ -140,6 +141,14 @@ impl Outbox {
         self.entries.get(&seq).map(|entry| &entry.record)
     }
 
+    /// An alert that is still being written and has one of `keys`: what a second one with the key is, shows when the shell has
+    /// reported on it.
+    pub fn undecided<'a>(&self, now: Now, route: &RouteName, keys: impl Iterator<Item = &'a str>) -> Option<u64> {
+        keys.filter_map(|key| self.kept_first(now, route, key))
+            .find(|first| !first.durable)
+            .map(|first| first.record.seq)
+    }
+
     /// Brings back what the disk holds, once, before anything else. Deliveries that were not acked go out again under
     /// their old message ids; numbers go on above the highest.
     pub fn restore(&mut self, now: Now, records: impl Iterator<Item = AlertRecord>) {
@@ -201,18 +210,21 @@ impl Outbox {
 
     /// The first alert with the key of this one, while it counts.
     fn find_first(&self, now: Now, route: &RouteName, alert: &Alert) -> Option<First> {
-        let key = (route.clone(), alert.key.clone()?);
-        let first = self.by_key.get(&key).and_then(|seq| self.entries.get(seq));
-        let first =
-            first.filter(|first| first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key());
-        if let Some(first) = first {
+        let key = alert.key.as_deref()?;
+        if let Some(first) = self.kept_first(now, route, key) {
             return Some(First::Kept {
                 seq: first.record.seq,
                 durable: first.durable,
             });
         }
-        let first = self.keys.find(now, Fingerprint::of(&key.0, &key.1));
+        let first = self.keys.find(now, Fingerprint::of(route, key));
         first.map(First::Forgotten)
+    }
+
+    fn kept_first(&self, now: Now, route: &RouteName, key: &str) -> Option<&Entry> {
+        let first = self.by_key.get(&(route.clone(), key.to_owned()));
+        let first = first.and_then(|seq| self.entries.get(seq)).map(Box::as_ref);
+        first.filter(|first| first.dedup_until.is_some_and(|until| until > now.mono) && first.holds_its_key())
     }
 
     /// Whether the next new alert is refused. Its own size does not count, so that health and every sender are told the

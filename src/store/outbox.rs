@@ -121,9 +121,22 @@ pub(super) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreErr
 pub struct New {
     batch: Batch,
     entries: Vec<journal::Entry>,
+    bytes: usize,
 }
 
 impl New {
+    /// Adds those of `other` after these.
+    pub fn append(&mut self, mut other: Self) {
+        self.batch.operations.append(&mut other.batch.operations);
+        self.entries.append(&mut other.entries);
+        self.bytes += other.bytes;
+    }
+
+    /// What the records take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds an alert. This is the one place where its text is copied on its way to the disk.
     ///
     /// # Errors
@@ -141,6 +154,7 @@ impl New {
             });
         }
         self.batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), value)?;
+        self.bytes += size;
         let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
         self.entries.push(accepted.into());
         Ok(())

@@ -21,7 +21,7 @@ use crate::util::lock;
 /// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in seconds.
 const ON_THEIR_WAY_MAX: usize = 256;
 
-/// What one session knows of people. Shared by its task, the sends and the courier.
+/// What one session knows of people. Shared by its task, the sends and the dispatcher.
 pub struct Directory {
     credentials: Credentials,
     /// Whom the routes of this session name.

@@ -45,7 +45,7 @@ pub enum Command {
     Shutdown,
 }
 
-/// What a session tells the courier.
+/// What a session tells the dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     Up,
@@ -157,7 +157,7 @@ impl Default for SessionView {
     }
 }
 
-/// Held by the courier and the gateway.
+/// Held by the dispatcher and the gateway.
 #[derive(Clone)]
 pub struct SessionHandle {
     pub name: SessionName,

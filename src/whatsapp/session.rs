@@ -39,7 +39,7 @@ use pairing::Pairing;
 /// After we broke a line, how long the library may take to give it up before the client is thrown away.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// Notices that wait for the courier.
+/// Notices that wait for the dispatcher.
 pub const NOTICES_MAX: usize = 4096;
 
 /// What a session is made of.

@@ -110,7 +110,7 @@ impl FakeRelay {
         self.inside.lock().unwrap().pairings.clone()
     }
     pub fn alerts_state(&self, id: &str) -> Step {
-        self.alert(id).unwrap().state
+        smol::block_on(self.alert(id)).unwrap().state
     }
     /// Long polls under way.
     pub fn waiting(&self) -> usize {
@@ -213,7 +213,7 @@ impl Relay for FakeRelay {
         Ok(alerts.into_iter().map(|alert| inside.accept(&route, alert)).collect())
     }
 
-    fn status(&self) -> Status {
+    async fn status(&self) -> Status {
         let health = self.inside.lock().unwrap().problems.clone();
         Status {
             version: "0.1.0".into(),
@@ -265,7 +265,7 @@ impl Relay for FakeRelay {
         }
     }
 
-    fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
+    async fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {
         let inside = self.inside.lock().unwrap();
         let wanted = inside
             .alerts
@@ -285,11 +285,11 @@ impl Relay for FakeRelay {
         }
     }
 
-    fn is_forgotten(&self, id: &str) -> bool {
+    async fn is_forgotten(&self, id: &str) -> bool {
         id == FORGOTTEN || self.inside.lock().unwrap().forgotten.iter().any(|gone| gone == id)
     }
 
-    fn alert(&self, id: &str) -> Option<AlertView> {
+    async fn alert(&self, id: &str) -> Option<AlertView> {
         let inside = self.inside.lock().unwrap();
         let there = |alert: &&AlertView| alert.id == id && !inside.forgotten.contains(&alert.id);
         let mut alert = inside.alerts.iter().find(there).cloned()?;
@@ -330,7 +330,7 @@ impl Relay for FakeRelay {
         }
         let _waiting = Waiting(self);
         let done = async {
-            while self.alert(id).is_some_and(|alert| alert.state < step) {
+            while self.alert(id).await.is_some_and(|alert| alert.state < step) {
                 let _ = self.changed.1.recv().await;
             }
         };
@@ -338,20 +338,20 @@ impl Relay for FakeRelay {
             Timer::after(timeout).await;
         };
         future::or(done, late).await;
-        self.alert(id)
+        self.alert(id).await
     }
 
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {
-        self.alert(id).ok_or_else(|| Refusal::UnknownAlert(id.into()))
+        self.alert(id).await.ok_or_else(|| Refusal::UnknownAlert(id.into()))
     }
 
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal> {
-        let alert = self.alert(id).ok_or_else(|| Refusal::UnknownAlert(id.into()))?;
+        let alert = self.alert(id).await.ok_or_else(|| Refusal::UnknownAlert(id.into()))?;
         if alert.state != Step::Accepted {
             return Err(Refusal::Conflict(format!("alert {id} is sent already")));
         }
         self.advance(id, Step::Failed, "dropped by hand");
-        Ok(self.alert(id).unwrap())
+        Ok(self.alert(id).await.unwrap())
     }
 
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {

@@ -17,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// `GET /v1/alerts`.
-pub(super) fn list(call: &Call<'_, '_>) -> Outcome {
+pub(super) async fn list(call: Call<'_, '_>) -> Outcome {
     let query = call.query()?;
     let limit = query.limit(ALERTS_DEFAULT, ALERTS_MAX)?;
     let pending = match query.value("pending") {
@@ -25,7 +25,7 @@ pub(super) fn list(call: &Call<'_, '_>) -> Outcome {
         Some("" | "1" | "true") => true,
         Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
     };
-    Ok(Answer::json(200, &call.context.relay.alerts(pending, limit)))
+    Ok(Answer::json(200, &call.context.relay.alerts(pending, limit).await))
 }
 
 /// `GET /v1/alerts/{id}`.
@@ -33,7 +33,7 @@ pub(super) async fn show(mut call: Call<'_, '_>, id: String) -> Outcome {
     let relay = &call.context.relay;
     let query = call.query()?;
     let found = match query.value("wait") {
-        None => relay.alert(&id),
+        None => relay.alert(&id).await,
         Some(step) => {
             let step = parse_step(step)?;
             let timeout = parse_timeout(query.value("timeout"))?.min(call.context.limits.wait_max);
@@ -49,7 +49,7 @@ pub(super) async fn show(mut call: Call<'_, '_>, id: String) -> Outcome {
     };
     match found {
         Some(view) => Ok(Answer::json(200, &view)),
-        None if relay.is_forgotten(&id) => Err(Refusal::ForgottenAlert(id).into()),
+        None if relay.is_forgotten(&id).await => Err(Refusal::ForgottenAlert(id).into()),
         None => Err(Refusal::UnknownAlert(id).into()),
     }
 }

@@ -26,10 +26,10 @@ const LINES_SHOWN: usize = 10;
 const EXCERPT: usize = 160;
 
 /// `GET /`.
-pub(super) fn page(call: &Call<'_, '_>) -> Answer {
+pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
     let relay = &call.context.relay;
-    let status = relay.status();
-    let alerts = relay.alerts(false, ALERTS_SHOWN);
+    let status = relay.status().await;
+    let alerts = relay.alerts(false, ALERTS_SHOWN).await;
     // Without them the rest is still worth showing.
     let lines = relay.lines(None, LINES_SHOWN);
     let now_ms = wall_ms();

@@ -54,7 +54,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: "/",
         scope: Scope::Read,
         summary: "The status page, for a browser.",
-        handler: Handler::Fixed(|call| at_once(Ok(page::page(&call)))),
+        handler: Handler::Fixed(|call| Box::pin(async move { Ok(page::page(&call).await) })),
     },
     Endpoint {
         methods: READ,
@@ -68,14 +68,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/status",
         scope: Scope::Read,
         summary: "Sessions, layers, deadlines, outbox and health.",
-        handler: Handler::Fixed(|call| at_once(Ok(status::status(&call)))),
+        handler: Handler::Fixed(|call| Box::pin(async move { Ok(status::status(&call).await) })),
     },
     Endpoint {
         methods: READ,
         path: "/v1/health",
         scope: Scope::Read,
         summary: "200 while all is well, else 503 with what is wrong.",
-        handler: Handler::Fixed(|call| at_once(Ok(status::health(&call)))),
+        handler: Handler::Fixed(|call| Box::pin(async move { Ok(status::health(&call).await) })),
     },
     Endpoint {
         methods: READ,
@@ -103,7 +103,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/alerts",
         scope: Scope::Read,
         summary: "The newest alerts.",
-        handler: Handler::Fixed(|call| at_once(alerts::list(&call))),
+        handler: Handler::Fixed(|call| Box::pin(alerts::list(call))),
     },
     Endpoint {
         methods: READ,

@@ -5,8 +5,8 @@ use super::call::Call;
 use crate::gateway::api::Health;
 
 /// `GET /v1/status`.
-pub(super) fn status(call: &Call<'_, '_>) -> Answer {
-    Answer::json(200, &call.context.relay.status())
+pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
+    Answer::json(200, &call.context.relay.status().await)
 }
 
 /// `GET /v1/routes`.
@@ -15,8 +15,8 @@ pub(super) fn routes(call: &Call<'_, '_>) -> Answer {
 }
 
 /// `GET /v1/health`.
-pub(super) fn health(call: &Call<'_, '_>) -> Answer {
-    let status = call.context.relay.status();
+pub(super) async fn health(call: &Call<'_, '_>) -> Answer {
+    let status = call.context.relay.status().await;
     let mut problems = status.health;
     problems.retain(|entry| entry.severity == "error");
     if status.healthy {

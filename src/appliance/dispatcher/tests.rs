@@ -1,8 +1,12 @@
-//! The courier on a real store, without sessions: what the server and the phones say is said by the test.
+//! The dispatcher on a real store, without sessions: what the server and the phones say is said by the test.
 
 use std::path::Path;
 
+use smol::Task;
+
 use super::*;
+use crate::alert::Alert;
+use crate::gateway::Accepted;
 use crate::outbox::{MessageId, ReceiptKind};
 use crate::store::log::{Limits as LogLimits, RealDisk};
 use crate::store::{Tree, journal};
@@ -28,8 +32,11 @@ fn limits() -> Limits {
 }
 
 struct Bench {
-    courier: Arc<Courier>,
+    dispatcher: DispatcherHandle,
+    running: Option<Task<()>>,
+    store: Store,
     executor: Arc<Executor<'static>>,
+    notices: Sender<(SessionName, Notice)>,
     session: SessionName,
     route: RouteName,
 }
@@ -45,54 +52,77 @@ impl Bench {
             session: session.clone(),
             to: vec!["+15550100002".parse().unwrap(), "me".parse().unwrap()],
         };
-        let opened = Courier::open(
-            store,
-            Arc::clone(&executor),
-            limits(),
-            Duration::ZERO,
-            Vec::new(),
-            vec![plan],
-        );
+        let (notices, heard) = async_channel::unbounded();
+        let opened = Dispatcher::open(Parts {
+            store: store.clone(),
+            executor: Arc::clone(&executor),
+            limits: limits(),
+            collect: Duration::ZERO,
+            sessions: Vec::new(),
+            routes: vec![plan],
+            notices: heard,
+        });
+        let (dispatcher, handle, _) = opened.unwrap();
+        let running = executor.spawn(dispatcher.run());
         Self {
-            courier: opened.unwrap().0,
+            dispatcher: handle,
+            running: Some(running),
+            store,
             executor,
+            notices,
             session,
             route,
         }
     }
 
-    /// Accepts alerts together, and gives their ids.
+    /// Runs the dispatcher until `what` is done.
+    fn run<T>(&self, what: impl Future<Output = T>) -> T {
+        smol::block_on(self.executor.run(what))
+    }
+
+    fn try_publish(&self, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
+        self.run(self.dispatcher.publish(&self.route, alerts))
+    }
+
+    /// Accepts alerts together, each of another sender, and gives their ids.
     fn publish(&self, alerts: Vec<Alert>) -> Vec<String> {
         let tasks: Vec<_> = alerts
             .into_iter()
             .map(|alert| {
-                let (courier, route) = (Arc::clone(&self.courier), self.route.clone());
-                self.executor
-                    .spawn(async move { courier.publish(&route, vec![alert]).await.unwrap().remove(0).alert.id })
+                let (dispatcher, route) = (self.dispatcher.clone(), self.route.clone());
+                self.executor.spawn(async move {
+                    let accepted = dispatcher.publish(&route, vec![alert]).await;
+                    accepted.unwrap().remove(0).alert.id
+                })
             })
             .collect();
-        smol::block_on(self.executor.run(async {
+        self.run(async {
             let mut ids = Vec::new();
             for task in tasks {
                 ids.push(task.await);
             }
             ids
-        }))
+        })
+    }
+
+    fn find(&self, id: &str) -> Option<AlertView> {
+        self.run(self.dispatcher.alert(id))
     }
 
     fn messages(&self, id: &str) -> Vec<MessageId> {
-        let outbox = self.courier.outbox();
-        let deliveries = outbox
-            .get(id)
-            .map(|record| record.deliveries.clone())
-            .unwrap_or_default();
-        let ids = deliveries.into_iter().map(|delivery| delivery.message_id);
-        ids.map(|id| id.expect("it was made at once")).collect()
+        let deliveries = self.find(id).map(|alert| alert.deliveries).unwrap_or_default();
+        deliveries
+            .into_iter()
+            .map(|delivery| MessageId(delivery.message_id))
+            .collect()
+    }
+
+    fn say(&self, notice: Notice) {
+        self.notices.try_send((self.session.clone(), notice)).unwrap();
     }
 
     fn ack(&self, message_id: MessageId) {
-        self.courier.input(Input::ServerAck {
-            session: self.session.clone(),
+        self.say(Notice::Ack {
             message_id,
             error: None,
         });
@@ -101,12 +131,11 @@ impl Bench {
     /// It can never go out.
     fn refuse(&self, message_id: MessageId) {
         let failure = SendFailure::Permanent("no such recipient".to_owned());
-        self.courier.input(Input::SendFailed { message_id, failure });
+        self.say(Notice::SendFailed { message_id, failure });
     }
 
     fn receipt(&self, message_id: MessageId, kind: ReceiptKind) {
-        self.courier.input(Input::Receipt {
-            session: self.session.clone(),
+        self.say(Notice::Receipt {
             message_id,
             kind,
             from: vec!["+15550100002".parse().unwrap(), "me".parse().unwrap()],
@@ -114,18 +143,18 @@ impl Bench {
     }
 
     fn persist(&self) {
-        smol::block_on(self.courier.persist_now()).unwrap();
+        self.run(self.dispatcher.flush()).unwrap();
     }
 
     fn rows(&self, tree: Tree) -> (usize, usize) {
-        let rows = self.courier.store.view().scan(tree, b"");
+        let rows = self.store.view().scan(tree, b"");
         rows.map(Result::unwrap).fold((0, 0), |(rows, bytes), (key, value)| {
             (rows + 1, bytes + key.len() + value.len())
         })
     }
 
     fn history(&self, id: &str) -> Vec<String> {
-        let found = journal::of_alert(self.courier.store.view(), id).unwrap();
+        let found = journal::of_alert(self.store.view(), id).unwrap();
         let words = found.into_iter().map(|(_, entry)| match entry.event {
             Told::Alert { what, delivery, .. } => match delivery {
                 Some(delivery) => format!("{} {delivery}", what.name()),
@@ -134,6 +163,16 @@ impl Bench {
             other => panic!("{other:?}"),
         });
         words.collect()
+    }
+}
+
+/// The state is free for the next when nothing of this one is left.
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = self.run(self.dispatcher.flush());
+            self.run(running.cancel());
+        }
     }
 }
 
@@ -173,8 +212,8 @@ fn the_history_is_written_with_each_step_and_survives_a_restart() {
     bench.persist();
     let mut expected = vec!["accepted", "sent 0", "failed 1", "delivered 0"];
     assert_eq!(bench.history(&id), expected);
-    bench.courier.retry(&id).unwrap();
-    smol::block_on(bench.courier.drop_alert(&id)).unwrap();
+    bench.run(bench.dispatcher.retry(&id)).unwrap();
+    bench.run(bench.dispatcher.drop_alert(&id)).unwrap();
     drop(bench);
     let bench = Bench::open(directory.path());
     expected.extend(["retried 1", "dropped 1"]);
@@ -195,7 +234,7 @@ fn a_key_counts_after_its_alert_is_forgotten_and_the_relay_has_started_anew() {
     }
     bench.persist();
     for _ in 0..2 {
-        let forgotten = ids.iter().filter(|id| bench.courier.outbox().get(id).is_none()).count();
+        let forgotten = ids.iter().filter(|id| bench.find(id).is_none()).count();
         assert!(forgotten > 30, "{forgotten}");
         assert_eq!(bench.rows(Tree::AlertKey).0, forgotten);
         assert_eq!(bench.publish((0..60).map(keyed).collect()), ids, "each is its first");
@@ -210,8 +249,7 @@ fn the_alerts_of_one_request_are_on_disk_together_or_none_is() {
     let bench = Bench::open(directory.path());
     let publish = |texts: &[usize]| {
         let alerts = texts.iter().map(|bytes| alert(&"x".repeat(*bytes))).collect();
-        let published = bench.courier.publish(&bench.route, alerts);
-        smol::block_on(bench.executor.run(published))
+        bench.try_publish(alerts)
     };
     let accepted = publish(&[10, 20, 30]).unwrap();
     let bytes: Vec<usize> = accepted.iter().map(|accepted| accepted.alert.text.len()).collect();
@@ -220,12 +258,69 @@ fn the_alerts_of_one_request_are_on_disk_together_or_none_is() {
     // The second is larger than a row can be.
     let refused = publish(&[10, 200 * 1024, 30]).unwrap_err();
     assert!(matches!(refused, Refusal::StorageFailed(_)), "{refused:?}");
-    assert_eq!(
-        (bench.rows(Tree::Outbox).0, bench.courier.outbox().pending_len()),
-        (3, 3)
-    );
+    let facts = bench.run(bench.dispatcher.facts());
+    assert_eq!((bench.rows(Tree::Outbox).0, facts.pending), (3, 3));
     assert_eq!(publish(&[40]).unwrap().len(), 1, "the next is taken");
     assert!(bench.history(&accepted[2].alert.id) == ["accepted"]);
+}
+
+#[test]
+fn who_waits_for_an_alert_is_told_of_that_alert_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let ids = bench.publish(vec![alert("a"), alert("b")]);
+    let wait = |id: &str, step| {
+        let (dispatcher, id) = (bench.dispatcher.clone(), id.to_owned());
+        bench
+            .executor
+            .spawn(async move { dispatcher.wait(&id, step, Duration::from_secs(600)).await })
+    };
+    let (sent, read, other) = (
+        wait(&ids[0], Step::Sent),
+        wait(&ids[0], Step::Read),
+        wait(&ids[1], Step::Sent),
+    );
+    // One who leaves is not waited for.
+    drop(wait(&ids[0], Step::Sent));
+    for message in bench.messages(&ids[0]) {
+        bench.ack(message);
+    }
+    let sent = bench.run(sent).unwrap();
+    assert_eq!((sent.id.as_str(), sent.state), (ids[0].as_str(), Step::Sent));
+    assert!(!read.is_finished() && !other.is_finished());
+    for message in bench.messages(&ids[0]) {
+        bench.receipt(message, ReceiptKind::Read);
+    }
+    assert_eq!(bench.run(read).unwrap().state, Step::Read);
+    assert!(!other.is_finished());
+    let nobody = bench.run(bench.dispatcher.wait("nobody", Step::Sent, Duration::from_secs(600)));
+    assert_eq!(nobody, None);
+    let early = bench.run(bench.dispatcher.wait(&ids[1], Step::Sent, Duration::ZERO));
+    assert_eq!(early.unwrap().state, Step::Accepted);
+    // A failure ends every wait.
+    for message in bench.messages(&ids[1]) {
+        bench.refuse(message);
+    }
+    assert_eq!(bench.run(other).unwrap().state, Step::Failed);
+}
+
+/// Whether the second is a duplicate shows when the first is on disk, or is not.
+#[test]
+fn two_senders_with_one_key_at_once_are_one_alert() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let keyed = |text: &str| Alert {
+        key: Some("k".to_owned()),
+        ..alert(text)
+    };
+    let ids = bench.publish(vec![keyed("a"), keyed("b"), alert("c"), keyed("d")]);
+    assert!(ids[0] == ids[1] && ids[0] == ids[3] && ids[0] != ids[2], "{ids:?}");
+    assert_eq!(bench.rows(Tree::Outbox).0, 2);
+    let both = bench.try_publish(vec![keyed("e"), alert("f")]).unwrap();
+    assert_eq!(
+        both.iter().map(|accepted| accepted.duplicate).collect::<Vec<_>>(),
+        [true, false]
+    );
 }
 
 /// Whatever passes through, what stays is bounded: rows, bytes, the log and the index.
@@ -282,10 +377,10 @@ fn thousands_of_alerts_leave_a_bounded_state() {
     let [outbox, entries, log, disk] = largest.map(|bytes| bytes / 1024);
     println!("at the most: outbox {outbox} KiB, journal {entries} KiB, log {log} KiB, all files {disk} KiB");
     assert!(entries <= 640 && disk < 24 * 1024, "{largest:?}");
-    let told = journal::after(bench.courier.store.view(), 0, usize::MAX).unwrap();
+    let told = journal::after(bench.store.view(), 0, usize::MAX).unwrap();
     assert!(told[0].0 > 1, "the journal was turned over");
     assert!(told.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "a gap");
-    let oldest = bench.courier.outbox().get(&waiting[0]).map(|record| record.step());
+    let oldest = bench.find(&waiting[0]).map(|alert| alert.state);
     assert_eq!(oldest, Some(Step::Accepted), "what waits stays");
 }
 

@@ -1,19 +1,14 @@
-//! What the courier writes later: changed alerts, the end of old ones, and what the journal is told, each in one transaction
+//! What the dispatcher writes later: changed alerts, the end of old ones, and what the journal is told, each in one transaction
 //! with what it tells of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use futures_lite::future;
-
-use super::Courier;
+use super::{Answer, Dispatcher};
 use crate::appliance::clock;
 use crate::outbox::{AlertRecord, Happened, Input, KeyRecord, MessageId};
 use crate::store::journal::{self, Entry, Event};
 use crate::store::{Batch, StoreError, outbox as outbox_store};
-use crate::util::lock;
 
 /// Records written or deleted together at the most; keeps one transaction small.
 const BATCH_MAX: usize = 128;
@@ -59,7 +54,7 @@ struct Forgotten {
 }
 
 /// One transaction out of what is put off, to be put back if it is refused.
-struct Taken {
+pub(in crate::appliance) struct Taken {
     changed: Vec<(u64, Change)>,
     forgotten: Vec<(u64, Forgotten)>,
     keys_ended: Vec<u64>,
@@ -78,7 +73,7 @@ impl PutOff {
         (!self.sessions.is_empty()).then(|| again.max(now))
     }
 
-    fn change(&mut self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
+    pub(super) fn change(&mut self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
         let first = self.order;
         self.order += happened.len() as u64;
         let happened = (first..).zip(happened);
@@ -96,7 +91,7 @@ impl PutOff {
         }
     }
 
-    fn forget(&mut self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
+    pub(super) fn forget(&mut self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
         let before = self.changed.remove(&seq);
         let mut all: Vec<Happened> = before
             .into_iter()
@@ -107,7 +102,7 @@ impl PutOff {
         self.forgotten.insert(seq, Forgotten { key, happened: all });
     }
 
-    fn forget_key(&mut self, seq: u64) {
+    pub(super) fn forget_key(&mut self, seq: u64) {
         // It may be on its way to the disk at this moment, and be refused there and put back.
         self.keys_ended.insert(seq);
     }
@@ -217,85 +212,129 @@ impl Taken {
     }
 }
 
-impl Courier {
-    fn put_off(&self) -> MutexGuard<'_, PutOff> {
-        lock(&self.put_off)
-    }
+/// When what is put off is written: one transaction after the other, and a round of them for all that there was at its start.
+pub(super) struct Rounds {
+    /// How long changes are collected.
+    collect: Duration,
+    /// When the changes that are being collected are written; `None`: none are.
+    collected_at: Option<Instant>,
+    /// After a refusal nothing is tried before.
+    not_before: Option<Instant>,
+    /// A transaction is under way.
+    writing: bool,
+    /// The next round is not to wait: what goes with it makes room on a disk that is full.
+    urgent: bool,
+    /// Those who wait for the round that is under way, and for the next.
+    wanted: Vec<Answer<Result<(), StoreError>>>,
+    wanted_next: Vec<Answer<Result<(), StoreError>>>,
+}
 
-    pub(super) fn persist_later(&self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
-        self.put_off().change(record, happened, made);
-        self.persist_due.notify(usize::MAX);
-    }
-
-    pub(super) fn forget_later(&self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
-        self.put_off().forget(seq, key, happened);
-    }
-
-    pub(super) fn forget_key_later(&self, seq: u64) {
-        self.put_off().forget_key(seq);
-    }
-
-    /// Something about a session for the journal.
-    pub(super) fn tell(&self, event: Event) {
-        let at = clock::now().wall;
-        self.put_off().tell(Entry { at, event });
-        self.persist_due.notify(usize::MAX);
-    }
-
-    /// Writes everything that was put off. What changes meanwhile stays put off, so that a burst of changes does not become a
-    /// write for each, one on the heels of the other. What is refused for want of room stays put off.
-    ///
-    /// # Errors
-    /// The store refused: for now, or for good, and then it says so itself.
-    pub(in crate::appliance) async fn persist_now(&self) -> Result<(), StoreError> {
-        let _persisting = self.persisting.lock().await;
-        loop {
-            let mut taken = self.put_off().take();
-            let (batch, entries) = taken.batch();
-            if batch.is_empty() && entries.is_empty() {
-                return Ok(());
-            }
-            let more = taken.more;
-            let written = journal::commit(&self.store, batch, entries).await;
-            if let Err(error) = written {
-                self.put_off().put_back(taken);
-                return Err(error);
-            }
-            if !taken.sessions.is_empty() {
-                self.put_off().sessions_written = Some(Instant::now());
-            }
-            for (seq, change) in taken.changed {
-                for message_id in change.made {
-                    self.input(Input::MessageDurable { message_id, seq });
-                }
-            }
-            if !more {
-                return Ok(());
-            }
+impl Rounds {
+    pub(super) fn new(collect: Duration) -> Self {
+        Self {
+            collect,
+            collected_at: None,
+            not_before: None,
+            writing: false,
+            urgent: false,
+            wanted: Vec::new(),
+            wanted_next: Vec::new(),
         }
     }
 
-    /// Collects changes for a moment, then writes them together. Runs for as long as the relay.
-    pub(in crate::appliance) async fn persist_forever(self: Arc<Self>) {
-        loop {
-            let changed = self.persist_due.listen();
-            let now = Instant::now();
-            let due = self.put_off().due(now);
-            if due.is_none_or(|due| due > now) {
-                let late = async {
-                    match due {
-                        Some(due) => drop(Timer::at(due).await),
-                        None => future::pending().await,
-                    }
-                };
-                future::or(changed, late).await;
-                continue;
+    /// Somebody waits until all that is put off now is on disk.
+    pub(super) fn want(&mut self, answer: Answer<Result<(), StoreError>>) {
+        self.wanted_next.push(answer);
+    }
+
+    /// What is put off now makes room for what is new.
+    pub(super) fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
+    fn tell(&mut self, result: &Result<(), StoreError>) {
+        for answer in self.wanted.drain(..) {
+            let _ = answer.try_send(result.clone());
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Something about a session for the journal.
+    pub(super) fn tell(&mut self, event: Event) {
+        let at = clock::now().wall;
+        self.put_off.tell(Entry { at, event });
+    }
+
+    /// Writes what is put off if it is time, or somebody waits for it. When to look again, if nothing else happens.
+    pub(super) fn persist_if_due(&mut self, now: Instant) -> Option<Instant> {
+        if self.rounds.writing {
+            return None;
+        }
+        if self.rounds.urgent || !self.rounds.wanted_next.is_empty() {
+            self.begin_round();
+            return None;
+        }
+        let due = self.put_off.due(now)?;
+        if due > now {
+            return Some(due);
+        }
+        let collected_at = *self.rounds.collected_at.get_or_insert(now + self.rounds.collect);
+        let at = self.rounds.not_before.map_or(collected_at, |at| at.max(collected_at));
+        if at > now {
+            return Some(at);
+        }
+        self.begin_round();
+        None
+    }
+
+    fn begin_round(&mut self) {
+        self.rounds.collected_at = None;
+        self.rounds.urgent = false;
+        let mut next = std::mem::take(&mut self.rounds.wanted_next);
+        self.rounds.wanted.append(&mut next);
+        self.write_put_off();
+    }
+
+    /// What changes meanwhile stays put off, so that a burst of changes does not become a write for each, one on the heels of the
+    /// other.
+    fn write_put_off(&mut self) {
+        let mut taken = self.put_off.take();
+        let (batch, entries) = taken.batch();
+        if batch.is_empty() && entries.is_empty() {
+            return self.rounds.tell(&Ok(()));
+        }
+        self.rounds.writing = true;
+        let (store, ended) = (self.store.clone(), self.ended.clone());
+        let written = async move {
+            let result = journal::commit(&store, batch, entries).await;
+            let _ = ended.send(super::Event::Persisted { taken, result }).await;
+        };
+        self.executor.spawn(written).detach();
+    }
+
+    /// What is refused for want of room stays put off.
+    pub(super) fn on_persisted(&mut self, taken: Taken, result: Result<(), StoreError>) {
+        self.rounds.writing = false;
+        if let Err(error) = &result {
+            log::error!("the state of alerts could not be written, trying again: {error}");
+            self.rounds.not_before = Some(Instant::now() + REFUSED_PAUSE);
+            self.put_off.put_back(taken);
+            return self.rounds.tell(&result);
+        }
+        self.rounds.not_before = None;
+        if !taken.sessions.is_empty() {
+            self.put_off.sessions_written = Some(Instant::now());
+        }
+        for (seq, change) in taken.changed {
+            for message_id in change.made {
+                let durable = Input::MessageDurable { message_id, seq };
+                self.outbox.handle(clock::now(), durable);
             }
-            Timer::after(self.collect).await;
-            if let Err(error) = self.persist_now().await {
-                log::error!("the state of alerts could not be written, trying again: {error}");
-                Timer::after(REFUSED_PAUSE).await;
-            }
+        }
+        match taken.more {
+            true => self.write_put_off(),
+            false => self.rounds.tell(&Ok(())),
         }
     }
 }

@@ -1,0 +1,267 @@
+//! From a sender's alerts to the answer that they are on disk. The alerts of one turn are written in one transaction.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Dispatcher, Event, clock, ids, storage_refusal};
+use crate::alert::{Alert, RouteName, SessionName};
+use crate::config::RoutePlan;
+use crate::gateway::api::AlertView;
+use crate::gateway::{Accepted, Refusal};
+use crate::outbox::{self, AcceptRequest, AlertRecord, Input, KeyRecord, NewAlert};
+use crate::store::{StoreError, outbox as outbox_store};
+
+/// Alerts that are written together at the most, but for those of one request, which are never parted. It keeps a transaction
+/// small, and one that is refused costs no more than these.
+const TOGETHER_MAX: usize = 128;
+
+/// Likewise their records' bytes. It is what the largest alert takes: where there is room for that, none may be refused for the
+/// others' sake.
+const TOGETHER_BYTES_MAX: usize = 128 * 1024;
+
+/// The alerts of one request.
+pub(in crate::appliance) struct Publish {
+    pub route: RouteName,
+    pub alerts: Vec<Alert>,
+    pub answer: Answer<Result<Vec<Accepted>, Refusal>>,
+}
+
+/// A request whose alerts are in the outbox.
+struct Taken {
+    parts: Vec<Part>,
+    session: SessionName,
+    answer: Answer<Result<Vec<Accepted>, Refusal>>,
+}
+
+/// What the answer says of one alert.
+enum Part {
+    New { seq: u64 },
+    Duplicate(Box<AlertView>),
+}
+
+/// One transaction of new alerts.
+#[derive(Default)]
+struct Write {
+    seqs: Vec<u64>,
+    taken: Vec<Taken>,
+    /// Requests with a key of an alert in it: whether they are duplicates shows when it has ended.
+    undecided: Vec<Publish>,
+}
+
+/// What is on its way to the disk for the first time.
+#[derive(Default)]
+pub(super) struct Writes {
+    /// Of this turn.
+    next: Write,
+    next_rows: outbox_store::New,
+    under_way: BTreeMap<u64, Write>,
+    started: u64,
+}
+
+impl Writes {
+    /// The transaction that the alert numbered `seq` is in.
+    fn of(&mut self, seq: u64) -> &mut Write {
+        let mut under_way = self.under_way.values_mut();
+        under_way
+            .find(|write| write.seqs.contains(&seq))
+            .unwrap_or(&mut self.next)
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn publish(&mut self, publish: Publish) {
+        let Some(plan) = self.routes.get(&publish.route).cloned() else {
+            let refusal = Refusal::UnknownRoute(publish.route.to_string());
+            let _ = publish.answer.try_send(Err(refusal));
+            return;
+        };
+        let keys = publish.alerts.iter().filter_map(|alert| alert.key.as_deref());
+        if let Some(seq) = self.outbox.undecided(clock::now(), &plan.name, keys) {
+            self.writes.of(seq).undecided.push(publish);
+            return;
+        }
+        let Publish { alerts, answer, .. } = publish;
+        match self.accept(&plan, alerts) {
+            Ok(accepted) => {
+                let new = accepted.iter().any(|accepted| accepted.new_seq().is_some());
+                let taken = Taken {
+                    parts: self.parts(&plan, accepted),
+                    session: plan.session,
+                    answer,
+                };
+                match new {
+                    true => self.writes.next.taken.push(taken),
+                    false => self.answer(taken),
+                }
+            }
+            Err(refusal) => {
+                let _ = answer.try_send(Err(refusal));
+            }
+        }
+        if self.writes.next.seqs.len() >= TOGETHER_MAX {
+            self.write_new();
+        }
+    }
+
+    /// Takes alerts into the outbox, and those that are new into the next transaction.
+    fn accept(&mut self, plan: &RoutePlan, alerts: Vec<Alert>) -> Result<Vec<outbox::Accepted>, Refusal> {
+        if let Some(reason) = self.store.poisoned() {
+            return Err(storage_refusal(&StoreError::Poisoned(reason)));
+        }
+        // One whom a route names twice, such as the account by its number and as `me`, counts once.
+        let to = match self.sessions.get(&plan.session) {
+            Some(handle) => handle.directory.each_once(&plan.to),
+            None => plan.to.clone(),
+        };
+        let named = |alert| NewAlert {
+            id: ids::alert_id(),
+            alert,
+        };
+        let request = AcceptRequest {
+            route: plan.name.clone(),
+            session: plan.session.clone(),
+            to,
+            alerts: alerts.into_iter().map(named).collect(),
+        };
+        let accepted = self.outbox.accept(clock::now(), request);
+        let accepted = accepted.map_err(|full| Refusal::Full(full.to_string()))?;
+        let new: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
+        let mut rows = outbox_store::New::default();
+        let mut records = new.iter().filter_map(|seq| self.outbox.record(*seq));
+        if let Err(error) = records.try_for_each(|record| rows.add(record)) {
+            log::error!("an alert was refused because it could not be written: {error}");
+            for seq in new {
+                self.outbox.handle(clock::now(), Input::NotDurable { seq });
+            }
+            return Err(storage_refusal(&error));
+        }
+        if self.writes.next_rows.bytes() + rows.bytes() > TOGETHER_BYTES_MAX {
+            self.write_new();
+        }
+        self.writes.next_rows.append(rows);
+        self.writes.next.seqs.extend(new);
+        Ok(accepted)
+    }
+
+    /// Starts to write the new alerts of this turn.
+    pub(super) fn write_new(&mut self) {
+        if self.writes.next.seqs.is_empty() {
+            return;
+        }
+        self.writes.started += 1;
+        let write = self.writes.started;
+        let under_way = std::mem::take(&mut self.writes.next);
+        self.writes.under_way.insert(write, under_way);
+        let rows = std::mem::take(&mut self.writes.next_rows);
+        let (store, ended) = (self.store.clone(), self.ended.clone());
+        let written = async move {
+            let result = rows.write(&store).await;
+            let _ = ended.send(Event::Written { write, result }).await;
+        };
+        self.executor.spawn(written).detach();
+    }
+
+    pub(super) fn on_written(&mut self, write: u64, result: Result<(), StoreError>) {
+        let Some(write) = self.writes.under_way.remove(&write) else {
+            return;
+        };
+        if let Err(error) = &result {
+            log::error!("alerts were refused because they could not be written: {error}");
+        }
+        for seq in write.seqs {
+            let input = match result {
+                Ok(()) => Input::Durable { seq },
+                Err(_) => Input::NotDurable { seq },
+            };
+            self.outbox.handle(clock::now(), input);
+        }
+        for taken in write.taken {
+            match &result {
+                Ok(()) => self.answer(taken),
+                Err(error) => {
+                    let _ = taken.answer.try_send(Err(storage_refusal(error)));
+                }
+            }
+        }
+        if let Err(StoreError::Full(_)) = result {
+            // Alerts that are over go earlier than they would, so that the next new one may find room.
+            self.outbox.make_room(clock::now());
+            self.rounds.hurry();
+        }
+        for publish in write.undecided {
+            self.publish(publish);
+        }
+    }
+
+    /// Tells a sender of alerts that are on disk.
+    fn answer(&self, taken: Taken) {
+        let Taken { parts, session, answer } = taken;
+        // Nobody waits for it any more: then the views are not made either.
+        if answer.is_closed() {
+            return;
+        }
+        let warning = self.warning_for(&session);
+        let accepted = parts.into_iter().filter_map(|part| {
+            let (alert, duplicate) = match part {
+                // It waits to be sent, so it is there.
+                Part::New { seq } => (self.outbox.record(seq)?.into(), false),
+                Part::Duplicate(first) => (*first, true),
+            };
+            let warning = warning.clone();
+            Some(Accepted {
+                alert,
+                duplicate,
+                warning,
+            })
+        });
+        let _ = answer.try_send(Ok(accepted.collect()));
+    }
+
+    /// A duplicate is told of as it stands now: until the new ones beside it are on disk, its first may be forgotten.
+    fn parts(&self, plan: &RoutePlan, accepted: Vec<outbox::Accepted>) -> Vec<Part> {
+        let part = |accepted| match accepted {
+            outbox::Accepted::New { seq } => Some(Part::New { seq }),
+            outbox::Accepted::Duplicate { seq, durable: _ } => {
+                let first = AlertView::from(self.outbox.record(seq)?);
+                Some(Part::Duplicate(Box::new(first)))
+            }
+            outbox::Accepted::Forgotten { first, alert } => {
+                Some(Part::Duplicate(Box::new(forgotten_view(plan, first, alert))))
+            }
+        };
+        accepted.into_iter().filter_map(part).collect()
+    }
+
+    /// What a sender should know although the alert is accepted.
+    fn warning_for(&self, session: &SessionName) -> Option<String> {
+        let view = self.sessions.get(session)?.view();
+        if let Some(trouble) = view.trouble {
+            return Some(format!("nothing goes out on session {session}: {trouble}"));
+        }
+        if let crate::line::State::Stopped(stop) = view.state {
+            return Some(format!(
+                "nothing goes out on session {session} until a person acts: {}",
+                stop.advice()
+            ));
+        }
+        let unpaired = format!("session {session} is not paired; nothing goes out until `tautline pair` has linked it");
+        (!view.paired).then_some(unpaired)
+    }
+}
+
+/// What a sender is told of an alert whose first is forgotten: that one's name and how far it had come, with the text that was
+/// handed over now.
+fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView {
+    let record = AlertRecord {
+        seq: first.seq,
+        id: first.id,
+        route: plan.name.clone(),
+        session: plan.session.clone(),
+        accepted_at: first.accepted_at,
+        alert,
+        deliveries: Vec::new(),
+    };
+    AlertView {
+        state: first.step,
+        ..AlertView::from(&record)
+    }
+}

@@ -82,6 +82,10 @@ pub(super) enum Event {
     Flush {
         answer: Answer<Result<(), StoreError>>,
     },
+    /// The watchdog asks for a turn of the loop.
+    Turn {
+        answer: Answer<()>,
+    },
     /// The wall clock was set.
     ClockStepped,
     /// A deadline has passed.
@@ -303,6 +307,9 @@ impl Dispatcher {
                 let _ = answer.try_send(dropped);
             }
             Event::Flush { answer } => self.rounds.want(answer),
+            Event::Turn { answer } => {
+                let _ = answer.try_send(());
+            }
             Event::ClockStepped => self.outbox.handle(clock::now(), Input::ClockStepped),
             Event::Timeout => self.outbox.handle_timeout(clock::now()),
         }

@@ -190,6 +190,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
             limit,
             executor: Arc::clone(&executor),
             store: store.clone(),
+            dispatcher: requests.clone(),
             sessions: handles.clone(),
             withheld,
         };

@@ -1,8 +1,8 @@
 //! The last rung of the ladder: drives the pure [`line::Watchdog`](crate::line::Watchdog), which is fed by answers alone.
 //!
 //! The store answers when an empty transaction has been through its thread. That costs no sync, so an idle box does not
-//! write to its card for it; but it waits behind whatever the thread is doing, and a write that hangs holds it up. A session
-//! answers with a turn of its loop. That this loop here runs at all is the third proof.
+//! write to its card for it; but it waits behind whatever the thread is doing, and a write that hangs holds it up. The
+//! dispatcher and each session answer with a turn of their loop. That this loop here runs at all is the last proof.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,6 +16,8 @@ use crate::line::{Lost, Progress, Watchdog, WatchdogInput, WatchdogOutput};
 use crate::store::{Batch, Store};
 use crate::util::lock;
 use crate::whatsapp::{Command, SessionHandle};
+
+use super::dispatcher::DispatcherHandle;
 
 /// By who it is: their name, and since when they are asked.
 type Lagging = BTreeMap<Progress, (String, Instant)>;
@@ -42,10 +44,19 @@ impl Withheld {
 fn name_of(who: Progress, sessions: &[SessionHandle]) -> String {
     match who {
         Progress::Store => "the store".to_owned(),
+        Progress::Dispatcher => "the dispatcher".to_owned(),
         Progress::Session(number) => match sessions.get(number as usize) {
             Some(session) => format!("session {}", session.name),
             None => format!("session number {number}"),
         },
+    }
+}
+
+/// No answer can come from a task that has ended: at the goodbye it should, and else the run ends for it.
+fn made_or_gone(who: Progress, turned: bool) -> WatchdogInput {
+    match turned {
+        true => WatchdogInput::Made(who),
+        false => WatchdogInput::Gone(who),
     }
 }
 
@@ -54,6 +65,7 @@ pub(super) struct Watch {
     pub(super) limit: Duration,
     pub(super) executor: Arc<Executor<'static>>,
     pub(super) store: Store,
+    pub(super) dispatcher: DispatcherHandle,
     /// In the order of the configuration.
     pub(super) sessions: Vec<SessionHandle>,
     pub(super) withheld: Withheld,
@@ -65,7 +77,7 @@ impl Watch {
         let number = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let mut watchdog = Watchdog::new(Instant::now(), self.limit, number);
         // One question at a time for each.
-        let (answers_tx, answers) = async_channel::bounded(self.sessions.len() + 1);
+        let (answers_tx, answers) = async_channel::bounded(self.sessions.len() + 2);
         loop {
             while let Some(output) = watchdog.poll_output() {
                 match output {
@@ -105,19 +117,21 @@ impl Watch {
                 };
                 self.executor.spawn(asked).detach();
             }
+            Progress::Dispatcher => {
+                let dispatcher = self.dispatcher.clone();
+                let asked = async move {
+                    let _ = answers.try_send(made_or_gone(who, dispatcher.turn().await));
+                };
+                self.executor.spawn(asked).detach();
+            }
             Progress::Session(number) => {
                 let Some(session) = self.sessions.get(number as usize).cloned() else {
                     return;
                 };
                 let asked = async move {
                     let (answer, turned) = async_channel::bounded(1);
-                    // No answer can come from a task that has ended: at the goodbye it should, and else the run ends for it.
                     let turns = session.command(Command::Turn { answer }).await && turned.recv().await.is_ok();
-                    let input = match turns {
-                        true => WatchdogInput::Made(who),
-                        false => WatchdogInput::Gone(who),
-                    };
-                    let _ = answers.try_send(input);
+                    let _ = answers.try_send(made_or_gone(who, turns));
                 };
                 self.executor.spawn(asked).detach();
             }

@@ -285,7 +285,7 @@ pub const CONDITIONS: [Condition; 26] = [
     Condition {
         code: Code::WatchdogWithheld,
         name: "watchdog-withheld",
-        title: "the store or a session makes no progress, and systemd is about to restart the relay",
+        title: "the store, the dispatcher or a session makes no progress, and systemd is about to restart the relay",
         grade: Error,
         follows_from: &[],
         // A third of the unit's `WatchdogSec` has passed by then.

@@ -2,7 +2,7 @@
 //!
 //! The timer here only asks. Whoever makes progress answers, and when all have answered since the last feed the watchdog
 //! is fed again. Asked are the store (an empty transaction, which goes through its thread and behind all writes that wait
-//! there, and itself writes nothing) and each session's task (a turn of its loop). The loop that runs them all is not asked:
+//! there, and itself writes nothing), the task that owns the outbox and each session's task (a turn of their loop). The loop that runs them all is not asked:
 //! without it nobody calls this. Deliberately absent: anything about the network. An internet that is down cannot withhold
 //! the feed, because nobody here could be told of it.
 //!
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 pub enum Progress {
     /// The thread that writes has taken a turn: it does not hang in a write or a sync.
     Store,
+    /// The task that owns the outbox took a turn: alerts are accepted, and what is asked is answered.
+    Dispatcher,
     /// A session's task took a turn; counted in the order of the configuration.
     Session(u32),
 }
@@ -63,7 +65,9 @@ pub struct Watchdog {
 impl Watchdog {
     /// `limit` is systemd's `WatchdogSec`; `sessions` are expected to take turns.
     pub fn new(now: Instant, limit: Duration, sessions: u32) -> Self {
-        let everyone = (0..sessions).map(Progress::Session).chain([Progress::Store]);
+        let everyone = (0..sessions)
+            .map(Progress::Session)
+            .chain([Progress::Store, Progress::Dispatcher]);
         Self {
             every: limit / 3,
             asked: everyone.map(|who| (who, None)).collect(),

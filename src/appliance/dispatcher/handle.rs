@@ -181,6 +181,11 @@ impl DispatcherHandle {
         self.store.backup(clock::now().wall.0).await
     }
 
+    /// A turn of the dispatcher's loop. `false` when it has ended.
+    pub(in crate::appliance) async fn turn(&self) -> bool {
+        self.ask(|answer| Event::Turn { answer }).await.is_some()
+    }
+
     /// The wall clock was set.
     pub(in crate::appliance) async fn clock_stepped(&self) {
         let _ = self.events.send(Event::ClockStepped).await;

@@ -3,6 +3,7 @@ use std::sync::Condvar;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::appliance::dispatcher::{Dispatcher, Parts};
 use crate::store::Tree;
 use crate::store::log::{Disk, DiskFile, Limits, RealDisk};
 
@@ -91,6 +92,21 @@ impl DiskFile for HangingFile {
     }
 }
 
+fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, DispatcherHandle) {
+    let (_, notices) = async_channel::bounded(1);
+    let parts = Parts {
+        store: store.clone(),
+        executor: Arc::clone(executor),
+        limits: crate::outbox::Limits::default(),
+        collect: Duration::from_millis(1),
+        sessions: Vec::new(),
+        routes: Vec::new(),
+        notices,
+    };
+    let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();
+    (dispatcher, handle)
+}
+
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let from = Instant::now();
     while !condition() {
@@ -110,16 +126,19 @@ fn a_store_that_hangs_is_not_fed_for_and_is_named() {
     };
     let store = Store::open_on(dir.path(), 1 << 20, Arc::new(disk), Limits::default()).unwrap();
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
+    let (running, dispatcher) = dispatcher(&executor, &store);
     let (withheld, fed) = (Withheld::default(), Arc::new(AtomicU32::new(0)));
     let watch = Watch {
         limit: Duration::from_millis(300),
         executor: Arc::clone(&executor),
         store: store.clone(),
+        dispatcher,
         sessions: Vec::new(),
         withheld: withheld.clone(),
     };
     let counted = Arc::clone(&fed);
     smol::block_on(executor.run(async {
+        let running = executor.spawn(running.run());
         let _watching = executor.spawn(watch.keep(move || {
             counted.fetch_add(1, Ordering::SeqCst);
         }));
@@ -142,7 +161,39 @@ fn a_store_that_hangs_is_not_fed_for_and_is_named() {
         until("the next feed", || fed.load(Ordering::SeqCst) > hanging).await;
         assert!(withheld.all().is_empty());
         writing.await.unwrap();
+
+        // An end is no standstill: it is another's matter that the run ends for it.
+        running.cancel().await;
+        let ended = fed.load(Ordering::SeqCst);
+        until("the next feed", || fed.load(Ordering::SeqCst) > ended + 1).await;
     }));
+}
+
+/// One that is there and takes no turn, as if it waited for itself.
+#[test]
+fn a_dispatcher_that_stands_still_is_not_fed_for_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1 << 20).unwrap();
+    let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
+    let (_stands_still, dispatcher) = dispatcher(&executor, &store);
+    let (withheld, fed) = (Withheld::default(), Arc::new(AtomicU32::new(0)));
+    let watch = Watch {
+        limit: Duration::from_millis(300),
+        executor: Arc::clone(&executor),
+        store,
+        dispatcher,
+        sessions: Vec::new(),
+        withheld: withheld.clone(),
+    };
+    let counted = Arc::clone(&fed);
+    smol::block_on(executor.run(async {
+        let _watching = executor.spawn(watch.keep(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }));
+        until("the loss", || !withheld.all().is_empty()).await;
+    }));
+    assert_eq!(withheld.all().remove(0).0, "the dispatcher");
+    assert_eq!(fed.load(Ordering::SeqCst), 0);
 }
 
 #[test]

@@ -660,10 +660,12 @@ fn the_watchdog_is_fed_from_progress_alone() {
     let mut watchdog = Watchdog::new(now, limit, 1);
     let outputs = |watchdog: &mut Watchdog| std::iter::from_fn(|| watchdog.poll_output()).collect::<Vec<_>>();
     watchdog.handle_timeout(now);
-    let asked = [Progress::Store, Progress::Session(0)].map(WatchdogOutput::Ask);
+    let asked = [Progress::Store, Progress::Dispatcher, Progress::Session(0)].map(WatchdogOutput::Ask);
     assert_eq!(outputs(&mut watchdog), asked);
-    watchdog.handle(now, WatchdogInput::Made(Progress::Store));
-    assert_eq!(outputs(&mut watchdog), []);
+    for who in [Progress::Store, Progress::Dispatcher] {
+        watchdog.handle(now, WatchdogInput::Made(who));
+        assert_eq!(outputs(&mut watchdog), []);
+    }
     watchdog.handle(now, WatchdogInput::Made(Progress::Session(0)));
     assert_eq!(outputs(&mut watchdog), [WatchdogOutput::Feed]);
     // Early and repeated calls do nothing; progress that nobody asked for feeds nothing.
@@ -675,7 +677,9 @@ fn the_watchdog_is_fed_from_progress_alone() {
     for _ in 0..6 {
         now = watchdog.poll_timeout();
         watchdog.handle_timeout(now);
-        watchdog.handle(now, WatchdogInput::Made(Progress::Session(0)));
+        for who in [Progress::Dispatcher, Progress::Session(0)] {
+            watchdog.handle(now, WatchdogInput::Made(who));
+        }
         seen.extend(outputs(&mut watchdog));
     }
     let count = |what: fn(&WatchdogOutput) -> bool| seen.iter().filter(|output| what(output)).count();

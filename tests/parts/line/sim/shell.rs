@@ -284,6 +284,7 @@ impl World {
                         self.after(5, Event::StoreAnswers);
                     }
                 }
+                WatchdogOutput::Ask(Progress::Dispatcher) => self.made(Progress::Dispatcher),
                 WatchdogOutput::Ask(Progress::Session(_)) => self.after(1, Event::SessionAnswers),
                 WatchdogOutput::Feed => {
                     let hangs = self.now < self.store_hangs_until && self.shell.store_was_asked;

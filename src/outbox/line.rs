@@ -8,13 +8,29 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::refusal::Hold;
-use crate::alert::Recipient;
+use crate::alert::{Priority, Recipient};
 
 /// One delivery of one alert: its place in the order, and which of the alert's deliveries it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Leg {
     pub seq: u64,
     pub index: usize,
+}
+
+/// Where a leg stands in its lane, and its lane among the others that may send: the more urgent first, those of one priority in
+/// the order of acceptance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    /// 0 is the most urgent.
+    rank: u8,
+    leg: Leg,
+}
+
+impl Turn {
+    pub fn new(priority: Priority, leg: Leg) -> Self {
+        let rank = Priority::Max as u8 - priority as u8;
+        Self { rank, leg }
+    }
 }
 
 /// Why a lane pauses; it decides what ends the pause early.
@@ -31,7 +47,7 @@ pub(super) enum Pause {
 /// How a leg gets in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Behind all of a lower number. While its lane pauses, it waits too.
+    /// Where its [`Turn`] is. While its lane pauses, it waits too.
     Behind,
     /// A person wants it sent now: what paused its lane is over.
     ByHand,
@@ -50,7 +66,7 @@ enum Fresh {
 enum Phase {
     /// Empty, or the first leg is not durable yet.
     Idle,
-    Ready(Leg),
+    Ready(Turn),
     Flying {
         leg: Leg,
         leased_at: Instant,
@@ -68,9 +84,9 @@ enum Phase {
 #[derive(Debug)]
 struct Lane {
     /// What is still to be sent, in order; true when durable.
-    queue: BTreeMap<Leg, bool>,
+    queue: BTreeMap<Turn, bool>,
     phase: Phase,
-    /// Failures of the first leg in a row.
+    /// Failures in a row, since something was let through or refused for good.
     failures: u32,
     /// What the server last held this lane for, until it answers otherwise, and how often in a row it has.
     hold: Option<Hold>,
@@ -81,6 +97,24 @@ struct Lane {
 }
 
 impl Lane {
+    /// The place of a leg, while it is to be sent. It is found by trying: no more than five places are possible.
+    fn turn(&self, leg: Leg) -> Option<Turn> {
+        let ranks = 0..=Priority::Max as u8 - Priority::Min as u8;
+        let mut turns = ranks.map(|rank| Turn { rank, leg });
+        turns.find(|turn| self.queue.contains_key(turn))
+    }
+
+    /// Whose turn it is, if that is durable.
+    fn next(&self) -> Option<Leg> {
+        let (turn, durable) = self.queue.first_key_value()?;
+        durable.then_some(turn.leg)
+    }
+
+    /// False where it was not there.
+    fn take_out(&mut self, leg: Leg) -> bool {
+        self.turn(leg).is_some_and(|turn| self.queue.remove(&turn).is_some())
+    }
+
     /// The server has let something through, or has refused it for good.
     fn answered(&mut self) {
         self.failures = 0;
@@ -108,7 +142,7 @@ pub(super) struct Line {
     /// Leases that ask, which are not counted above.
     asking: usize,
     lanes: BTreeMap<Recipient, Lane>,
-    ready: BTreeSet<(Leg, Recipient)>,
+    ready: BTreeSet<(Turn, Recipient)>,
     deadlines: BTreeSet<(Instant, Recipient)>,
     strikes: u32,
     struck_at: Option<Instant>,
@@ -116,7 +150,7 @@ pub(super) struct Line {
 
 impl Line {
     /// Puts a leg in line, or makes one that is there durable.
-    pub fn enqueue(&mut self, recipient: &Recipient, leg: Leg, durable: bool, place: Place) {
+    pub fn enqueue(&mut self, recipient: &Recipient, turn: Turn, durable: bool, place: Place) {
         let lane = self.lanes.entry(recipient.clone()).or_insert_with(|| Lane {
             queue: BTreeMap::new(),
             phase: Phase::Idle,
@@ -126,15 +160,12 @@ impl Line {
             fresh: None,
             heard_at: None,
         });
-        lane.queue.insert(leg, durable);
-        if let Phase::Paused {
-            leg: paused,
-            until,
-            pause,
-        } = lane.phase
+        // What a message carries decides how urgent it is, and that may be known piece by piece.
+        lane.take_out(turn.leg);
+        lane.queue.insert(turn, durable);
+        if let Phase::Paused { until, pause, .. } = lane.phase
             && place == Place::Behind
-            && durable
-            && leg < paused
+            && let Some(leg) = lane.next().filter(|next| *next == turn.leg)
         {
             self.set_phase(recipient, Phase::Paused { leg, until, pause });
         }
@@ -146,7 +177,7 @@ impl Line {
         let Some(lane) = self.lanes.get_mut(recipient) else {
             return;
         };
-        if lane.queue.remove(&leg).is_some() {
+        if lane.take_out(leg) {
             lane.answered();
             self.refresh(recipient);
         }
@@ -158,7 +189,7 @@ impl Line {
         let Some(lane) = self.lanes.get_mut(recipient) else {
             return;
         };
-        if lane.queue.remove(&leg).is_none() {
+        if !lane.take_out(leg) {
             return;
         }
         lane.failures = 0;
@@ -168,16 +199,9 @@ impl Line {
             pause: pause @ Pause::Hold(_),
         } = lane.phase
             && paused == leg
-            && let Some((&next, true)) = lane.queue.first_key_value()
+            && let Some(leg) = lane.next()
         {
-            self.set_phase(
-                recipient,
-                Phase::Paused {
-                    leg: next,
-                    until,
-                    pause,
-                },
-            );
+            self.set_phase(recipient, Phase::Paused { leg, until, pause });
         }
         self.refresh(recipient);
     }
@@ -275,12 +299,12 @@ impl Line {
         self.release(|phase| matches!(phase, Phase::Flying { .. }));
     }
 
-    /// Leases the oldest leg that may go, if there is room, and tells whether everything is to be asked anew for it.
+    /// Leases the leg whose [`Turn`] it is, if there is room, and tells whether everything is to be asked anew for it.
     pub fn lease(&mut self, in_flight_max: usize, now: Instant, ack_by: Instant) -> Option<(Recipient, Leg, bool)> {
         if !self.up || self.in_flight >= in_flight_max {
             return None;
         }
-        let (leg, recipient) = self.ready.first().cloned()?;
+        let (Turn { leg, .. }, recipient) = self.ready.first().cloned()?;
         self.set_phase(
             &recipient,
             Phase::Flying {
@@ -335,7 +359,7 @@ impl Line {
         }
     }
 
-    /// How often the first leg of this lane has failed in a row, this time included.
+    /// How often sends of this lane have failed in a row, this time included.
     pub fn count_failure(&mut self, recipient: &Recipient) -> u32 {
         let Some(lane) = self.lanes.get_mut(recipient) else {
             return 0;
@@ -354,6 +378,9 @@ impl Line {
     /// answer cannot hold up all the others.
     pub fn pause(&mut self, recipient: &Recipient, leg: Leg, until: Instant, pause: Pause) {
         if self.is_flying(recipient, leg) {
+            // What has come before it meanwhile finds the recipient as it is.
+            let next = self.lanes.get(recipient).and_then(Lane::next);
+            let leg = next.unwrap_or(leg);
             self.set_phase(recipient, Phase::Paused { leg, until, pause });
             self.refresh(recipient);
         }
@@ -432,16 +459,22 @@ impl Line {
     /// Brings the phase in line with the queue, and drops an empty lane.
     fn refresh(&mut self, recipient: &Recipient) {
         let Some(lane) = self.lanes.get(recipient) else { return };
-        let first = lane.queue.first_key_value().map(|(leg, durable)| (*leg, *durable));
+        let first = lane.queue.first_key_value().map(|(turn, durable)| (*turn, *durable));
         let holds = match lane.phase {
             Phase::Idle => false,
-            // A leg of a lower number can come back by hand: the one under way is finished first.
-            Phase::Flying { leg, .. } => lane.queue.contains_key(&leg),
-            Phase::Ready(leg) | Phase::Paused { leg, .. } => first == Some((leg, true)),
+            // One can come before it, by its priority or by hand: the one under way is finished first.
+            Phase::Flying { leg, .. } => lane.turn(leg).is_some(),
+            Phase::Ready(turn) => first == Some((turn, true)),
+            // The pause is the lane's; one that comes before it waits it out too, and may yet be refused by the disk.
+            Phase::Paused { leg, .. } => match first {
+                Some((turn, true)) => turn.leg == leg,
+                Some((_, false)) => lane.turn(leg).is_some(),
+                None => false,
+            },
         };
         if !holds {
             let phase = match first {
-                Some((leg, true)) => Phase::Ready(leg),
+                Some((turn, true)) => Phase::Ready(turn),
                 Some((_, false)) | None => Phase::Idle,
             };
             self.set_phase(recipient, phase);
@@ -461,8 +494,8 @@ impl Line {
         };
         match mem::replace(&mut lane.phase, phase) {
             Phase::Idle => {}
-            Phase::Ready(leg) => {
-                self.ready.remove(&(leg, recipient.clone()));
+            Phase::Ready(turn) => {
+                self.ready.remove(&(turn, recipient.clone()));
             }
             Phase::Flying { ack_by: at, asks, .. } => {
                 *self.slots(asks) -= 1;
@@ -474,8 +507,8 @@ impl Line {
         }
         match phase {
             Phase::Idle => {}
-            Phase::Ready(leg) => {
-                self.ready.insert((leg, recipient.clone()));
+            Phase::Ready(turn) => {
+                self.ready.insert((turn, recipient.clone()));
             }
             Phase::Flying { ack_by: at, asks, .. } => {
                 *self.slots(asks) += 1;

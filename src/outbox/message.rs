@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keep::Entry;
-use super::line::{Leg, Place};
+use super::line::{Leg, Place, Turn};
 use super::policy::{self, Decision, Policy};
 use super::record::{MessageId, Step};
 use super::{Now, Outbox};
@@ -145,7 +145,7 @@ impl Outbox {
         if !carried.remove(leg) {
             self.messages.remove(message_id);
             self.unwritten.remove(message_id);
-            self.on_line(leg, |line, recipient| line.remove(recipient, leg));
+            self.on_line(leg, |line, recipient| line.give_up(recipient, leg));
             return;
         }
         self.on_message_durable(message_id, leg.seq);
@@ -171,6 +171,8 @@ impl Outbox {
         }
         let durable = |leg: Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);
         let (first, durable) = (carried.first(), carried.all().all(durable));
+        let priority = |leg: Leg| Some(self.entries.get(&leg.seq)?.record.alert.priority);
+        let priority = carried.all().filter_map(priority).max().unwrap_or_default();
         let Some(entry) = self.entries.get(&first.seq) else {
             return;
         };
@@ -178,7 +180,7 @@ impl Outbox {
             return;
         };
         let line = self.lines.entry(entry.record.session.clone()).or_default();
-        line.enqueue(&delivery.recipient, first, durable, place);
+        line.enqueue(&delivery.recipient, Turn::new(priority, first), durable, place);
     }
 
     /// The delivery has no message and is on disk: the policy decides about it.

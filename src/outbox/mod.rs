@@ -11,8 +11,8 @@
 //!   ([`Input::NotDurable`]) was never there.
 //! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent.
 //! - An alert is durable before it has a message, or with it; a message is sent when the disk knows its id.
-//! - To one recipient of one session alerts go out in the order of acceptance, the next one only after the server has
-//!   acknowledged (or for good refused) the one before. Recipients do not wait for each other.
+//! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of acceptance; the
+//!   next one only after the server has acknowledged (or for good refused) the one before. Recipients do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
 //! - A step is never taken back. Two things lift [`Step::Failed`]: a person's retry, and proof that it arrived after all.
 //! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery, and that only

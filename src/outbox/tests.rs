@@ -12,6 +12,7 @@ mod names;
 mod receipts;
 mod refusals;
 mod sim;
+mod urgent;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -194,6 +194,8 @@ impl World {
                     priority: match self.random.below(8) {
                         0 | 1 => Priority::Low,
                         2 => Priority::Min,
+                        3 => Priority::High,
+                        4 => Priority::Max,
                         _ => Priority::Default,
                     },
                     key: self.random.one_in(2).then(|| format!("k{}", self.random.below(12))),
@@ -515,7 +517,7 @@ impl World {
             }
         }
         for ((_, priority), numbers) in &mut shown {
-            if *priority != Priority::Default {
+            if *priority < Priority::Default {
                 numbers.sort_unstable();
             }
         }

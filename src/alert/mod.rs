@@ -10,6 +10,7 @@ pub mod render;
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,10 @@ pub enum Priority {
     Max = 5,
 }
 
+/// An alert that goes out later than this after it was accepted is late, where its route says nothing else: whoever reads it would
+/// take what has just arrived for what has just happened.
+pub const LATE_AFTER: Duration = Duration::from_secs(2 * 60);
+
 /// What a sender hands over, whatever its dialect. A dialect fills it; [`outbox`](crate::outbox) keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alert {
@@ -39,6 +44,8 @@ pub struct Alert {
     pub click: Option<String>,
     /// The sender's de-duplication key: the same key on the same route within a day is the same alert.
     pub key: Option<String>,
+    /// How long it is worth sending, where the sender says so; counted from when it is accepted.
+    pub ttl: Option<Duration>,
 }
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ❗ ⚠️ *Title*            priority mark (high ❗, max ‼️), emoji of known tags, title in bold
+//! _raised 26 Nov 14:02_    where it goes out late
 //! The text.
 //! https://the.link/        click
 //! tags: backup, nas        tags that are no emoji
@@ -18,12 +19,19 @@ pub const MESSAGE_UNITS_MAX: usize = 65_536;
 /// Stands for what was cut.
 const ELLIPSIS: &str = "…";
 
-/// The whole message for `alert`, at most [`MESSAGE_UNITS_MAX`] long. What is too long loses the end of its text;
+/// The whole message for `alert`, which was `raised` at a time that has to be said: at most [`MESSAGE_UNITS_MAX`] long. What is too long loses the end of its text;
 /// link and tags stay.
-pub fn text(alert: &Alert) -> String {
-    let (head, tail) = (head(alert), tail(alert));
-    // Dialects leave this room, and say what they cut for it; this is for alerts that an earlier version has kept.
-    let text = cut(&alert.text, room(alert));
+pub fn text(alert: &Alert, raised: Option<&str>) -> String {
+    let (mut head, tail) = (head(alert), tail(alert));
+    if let Some(raised) = raised {
+        head.push_str(&format!("_{raised}_\n"));
+    }
+    // Dialects leave room for all but that line, and say what they cut for it; this is for it, and for alerts that an earlier
+    // version has kept.
+    let text = cut(
+        &alert.text,
+        MESSAGE_UNITS_MAX.saturating_sub(units(&head) + units(&tail)),
+    );
     // Dialects bound title, link and tags; this holds for an alert from anywhere.
     cut(&format!("{head}{text}{tail}"), MESSAGE_UNITS_MAX)
 }
@@ -110,6 +118,7 @@ mod tests {
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             click: click.map(str::to_owned),
             key: None,
+            ttl: None,
         }
     }
 
@@ -135,14 +144,14 @@ mod tests {
             (alert("5 * 3", "text", Default, &[], None), "5 * 3\ntext"),
             (alert("  ", "text", Default, &[], None), "text"),
         ] {
-            assert_eq!(text(&given), expected);
+            assert_eq!(text(&given, None), expected);
         }
     }
 
     #[test]
     fn too_long_a_text_is_cut_between_characters_and_keeps_its_link() {
         let whole = alert("", &"x".repeat(MESSAGE_UNITS_MAX), Priority::Default, &[], None);
-        assert_eq!(text(&whole), whole.text);
+        assert_eq!(text(&whole, None), whole.text);
         for filling in ["x", "ü", "👋"] {
             let long = alert(
                 "T",
@@ -151,19 +160,27 @@ mod tests {
                 &["t"],
                 Some("https://x.test/"),
             );
-            let cut = text(&long);
+            let cut = text(&long, None);
             assert!(
                 (MESSAGE_UNITS_MAX - 1..=MESSAGE_UNITS_MAX).contains(&units(&cut)),
                 "{filling}: {}",
                 units(&cut)
             );
             assert!(cut.ends_with("…\nhttps://x.test/\ntags: t"));
+            let late = text(&long, Some("raised 26 Nov 14:02"));
+            assert!(late.starts_with("*T*\n_raised 26 Nov 14:02_\n") && units(&late) <= MESSAGE_UNITS_MAX);
+            assert!(late.ends_with("…\nhttps://x.test/\ntags: t"));
         }
     }
 
     #[test]
     fn nothing_makes_a_message_too_long() {
         let huge = "👋".repeat(MESSAGE_UNITS_MAX);
-        assert!(units(&text(&alert(&huge, &huge, Priority::Max, &[&huge], Some(&huge)))) <= MESSAGE_UNITS_MAX);
+        assert!(
+            units(&text(
+                &alert(&huge, &huge, Priority::Max, &[&huge], Some(&huge)),
+                Some(&huge)
+            )) <= MESSAGE_UNITS_MAX
+        );
     }
 }

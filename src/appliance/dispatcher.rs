@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use futures_lite::future;
+use jiff::tz::TimeZone;
 use smol::Executor;
 
 use self::persist::{PutOff, Rounds, Taken};
@@ -33,7 +34,8 @@ use crate::config::RoutePlan;
 use crate::gateway::Refusal;
 use crate::gateway::api::AlertView;
 use crate::outbox::{
-    AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, SendFailure, Start, Step,
+    AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, RouteRules, Rules, SendFailure,
+    Start, Step,
 };
 use crate::store::backup::HELD;
 use crate::store::journal::Event as Told;
@@ -220,6 +222,8 @@ pub(super) struct Parts {
     pub collect: Duration,
     pub sessions: Vec<SessionHandle>,
     pub routes: Vec<RoutePlan>,
+    /// In which texts say the time.
+    pub time_zone: TimeZone,
     pub notices: Receiver<(SessionName, Notice)>,
 }
 
@@ -236,10 +240,12 @@ impl Dispatcher {
             collect,
             sessions,
             routes,
+            time_zone,
             notices,
         } = parts;
         let loaded = outbox_store::load(store.view())?;
         let mut outbox = Outbox::new(limits, ids::seed(), |_, _| ids::message_id());
+        outbox.set_rules(rules(&routes, time_zone));
         let earlier = starts::read(store.view())?;
         let starts = outbox.begin(clock::now(), earlier, clock::start(loaded.seq_max.saturating_add(1)));
         executor.spawn(keep_starts(store.clone(), starts)).detach();
@@ -339,9 +345,8 @@ impl Dispatcher {
         for (session, _, hold) in outbox.held() {
             *held.entry((session.clone(), hold)).or_default() += 1;
         }
-        let steps = [Step::Accepted, Step::Sent, Step::Delivered, Step::Read, Step::Failed];
         OutboxFacts {
-            counts: steps.map(|step| outbox.count(step)),
+            counts: Step::ALL.map(|step| outbox.count(step)),
             pending: outbox.pending_len(),
             full: outbox.full(),
             oldest: outbox.oldest_pending(),
@@ -477,6 +482,20 @@ impl Dispatcher {
             },
         };
         self.outbox.handle(clock::now(), input);
+    }
+}
+
+fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
+    let of = |plan: &RoutePlan| {
+        let rules = RouteRules {
+            ttl: plan.ttl,
+            mark_late: plan.mark_late,
+        };
+        (plan.name.clone(), rules)
+    };
+    Rules {
+        routes: routes.iter().map(of).collect(),
+        time_zone,
     }
 }
 

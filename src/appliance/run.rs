@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::{FutureExt, future};
+use jiff::tz::TimeZone;
 use smol::{Executor, Task};
 
 use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
@@ -145,6 +146,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         collect: board.store().collect,
         sessions: handles.clone(),
         routes: plan.routes,
+        time_zone: time_zone(plan.time_zone.as_deref()),
         notices,
     })?;
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
@@ -260,6 +262,12 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     // Not by dropping it: tasks of the library hold it until the process ends.
     store.close(STORE_END);
     failure.map_or(Ok(()), Err)
+}
+
+/// In which texts say the time. A name that the system no longer knows was one when the configuration was read.
+fn time_zone(name: Option<&str>) -> TimeZone {
+    let named = name.and_then(|name| TimeZone::get(name).ok());
+    named.unwrap_or_else(TimeZone::system)
 }
 
 /// Returns why they were not written.

@@ -71,6 +71,8 @@ impl Facts {
                 delivered: count(Step::Delivered),
                 read: count(Step::Read),
                 failed: count(Step::Failed),
+                dropped: count(Step::Dropped),
+                expired: count(Step::Expired),
             },
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),
             health: health.into_iter().map(entry).collect(),

@@ -46,6 +46,9 @@ pub(super) struct PublishArgs {
     /// The same key on the same route within a day is the same alert, and is sent once
     #[arg(long, value_parser = words::text())]
     key: Option<String>,
+    /// What is not sent within this time expires and is told as that, like 90s, 10m or 24h
+    #[arg(long, value_name = "TIME", value_parser = words::text())]
+    ttl: Option<String>,
     /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read
     #[arg(long, value_name = "STEP", num_args = 0..=1, require_equals = true, default_missing_value = "sent")]
     wait: Option<Wait>,
@@ -161,7 +164,12 @@ async fn route(client: &Client, named: Option<String>) -> Result<String, Failure
 fn parameters(args: &PublishArgs) -> String {
     let tags = args.tags.join(",");
     let mut pairs = Vec::new();
-    for (name, value) in [("title", &args.title), ("priority", &args.priority), ("key", &args.key)] {
+    for (name, value) in [
+        ("title", &args.title),
+        ("priority", &args.priority),
+        ("key", &args.key),
+        ("ttl", &args.ttl),
+    ] {
         pairs.extend(value.as_deref().map(|value| (name, value)));
     }
     if !tags.is_empty() {
@@ -267,7 +275,7 @@ async fn report_when(
     }
     // The first alert with this key may be forgotten, and then nothing more can be asked about it.
     if published.duplicate && published.state >= wait.step() {
-        if published.state != Step::Failed {
+        if !published.state.is_given_up() {
             return if global.json { print_json(published) } else { Ok(()) };
         }
         return report_failed_before(global, client, published).await;
@@ -332,10 +340,7 @@ async fn wait_for(client: &Client, id: &str, wait: Wait, timeout: Duration) -> R
 
 /// The first recipient that will not get it, and why.
 fn failed(alert: &AlertView) -> Option<(&str, &str)> {
-    let delivery = alert
-        .deliveries
-        .iter()
-        .find(|delivery| delivery.state == Step::Failed)?;
+    let delivery = alert.deliveries.iter().find(|delivery| delivery.state.is_given_up())?;
     Some((&delivery.to, &delivery.note))
 }
 

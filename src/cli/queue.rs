@@ -117,6 +117,8 @@ pub(super) fn word(step: Step) -> &'static str {
         Step::Sent => "sent",
         Step::Delivered => "delivered",
         Step::Read => "read",
+        Step::Dropped => "dropped",
+        Step::Expired => "expired",
         Step::Failed => "failed",
     }
 }
@@ -182,6 +184,7 @@ fn happening_word(what: Happening) -> &'static str {
         | Happening::Delivered
         | Happening::Read
         | Happening::Failed
+        | Happening::Expired
         | Happening::Forgotten => what.name(),
     }
 }

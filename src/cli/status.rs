@@ -162,7 +162,7 @@ fn describe(status: &Status, fancy: bool) -> String {
     ];
     let counts = &status.outbox;
     let failed = format!("{} failed", counts.failed);
-    lines.push(format!(
+    let mut outbox = format!(
         "outbox   {} waiting, {} sent, {} delivered, {} read, {}",
         counts.accepted,
         counts.sent,
@@ -173,7 +173,15 @@ fn describe(status: &Status, fancy: bool) -> String {
         } else {
             failed
         }
-    ));
+    );
+    if counts.expired > 0 {
+        let expired = format!("{} expired", counts.expired);
+        outbox = format!("{outbox}, {}", tinted(&expired, Tone::Bad, fancy));
+    }
+    if counts.dropped > 0 {
+        outbox = format!("{outbox}, {} dropped", counts.dropped);
+    }
+    lines.push(outbox);
     for session in &status.sessions {
         lines.push(String::new());
         describe_session(session, fancy, &mut lines);

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use serde_json::json;
@@ -13,7 +14,7 @@ use super::parse::{At, Draft, DraftRoute, DraftSession, Parsed, parse};
 use super::{
     ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting, Source,
 };
-use crate::alert::{Recipient, SessionName};
+use crate::alert::{LATE_AFTER, Recipient, SessionName};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -203,6 +204,14 @@ impl Builder<'_> {
         let board = board.flatten();
         let source = self.source(line);
         self.note("board".into(), json!(board.as_deref().unwrap_or("auto")), source);
+        let (time_zone, line) = split(draft.time_zone);
+        let time_zone = time_zone.flatten();
+        let source = self.source(line);
+        self.note(
+            "timezone".into(),
+            json!(time_zone.as_deref().unwrap_or("system")),
+            source,
+        );
         let mut sessions = Vec::new();
         if draft.has_sessions {
             for (index, session) in draft.sessions.into_iter().enumerate() {
@@ -233,6 +242,7 @@ impl Builder<'_> {
         self.note("gateway.listen".into(), json!(shown), source);
         Some(Plan {
             board,
+            time_zone,
             sessions,
             routes,
             gateway: GatewayPlan { listen },
@@ -290,10 +300,23 @@ impl Builder<'_> {
         let to: Vec<_> = draft.to.value.iter().map(ToString::to_string).collect();
         let source = self.source(Some(draft.to.line));
         self.note(key("to"), json!(to), source);
+        let (ttl, line) = split(draft.ttl);
+        let source = self.source(line);
+        self.note(key("ttl"), json!(ttl.map(written)), source);
+        let (mark_late, line) = split(draft.mark_late);
+        let mark_late = mark_late.unwrap_or(Some(LATE_AFTER));
+        let source = self.source(line);
+        self.note(
+            key("mark_late"),
+            json!(mark_late.map_or("off".to_owned(), written)),
+            source,
+        );
         RoutePlan {
             name: draft.name.value,
             session,
             to: draft.to.value,
+            ttl,
+            mark_late,
         }
     }
 
@@ -302,10 +325,14 @@ impl Builder<'_> {
         self.note("route[0].name".into(), json!(ROUTE_DEFAULT), Source::Default);
         self.note("route[0].session".into(), json!(session.as_str()), Source::Default);
         self.note("route[0].to".into(), json!(["me"]), Source::Default);
+        self.note("route[0].ttl".into(), serde_json::Value::Null, Source::Default);
+        self.note("route[0].mark_late".into(), json!(written(LATE_AFTER)), Source::Default);
         Some(RoutePlan {
             name: ROUTE_DEFAULT.parse().ok()?,
             session: session.clone(),
             to: vec![Recipient::Me],
+            ttl: None,
+            mark_late: Some(LATE_AFTER),
         })
     }
 
@@ -353,6 +380,11 @@ impl Builder<'_> {
         }
         found
     }
+}
+
+/// As it may stand in a file.
+fn written(span: Duration) -> String {
+    humantime::format_duration(span).to_string()
 }
 
 fn split<T>(at: Option<At<T>>) -> (Option<T>, Option<usize>) {

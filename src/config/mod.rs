@@ -13,6 +13,7 @@ pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use print::{Setting, Source, to_json, to_toml};
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::alert::{Recipient, RouteName, SessionName};
 
@@ -21,6 +22,8 @@ use crate::alert::{Recipient, RouteName, SessionName};
 pub struct Plan {
     /// `None` is `auto`: detect.
     pub board: Option<String>,
+    /// In which texts say the time, by its name in the IANA database; `None` is `system`.
+    pub time_zone: Option<String>,
     /// At least one; names are unique.
     pub sessions: Vec<SessionPlan>,
     /// Every one names a session that exists; names are unique.
@@ -43,6 +46,10 @@ pub struct RoutePlan {
     pub session: SessionName,
     /// At least one, without repetition.
     pub to: Vec<Recipient>,
+    /// What is not sent within this time expires. `None`: it waits for ever.
+    pub ttl: Option<Duration>,
+    /// What goes out later than this says when it was accepted. `None` is `off`.
+    pub mark_late: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

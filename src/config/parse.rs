@@ -1,11 +1,14 @@
 //! The file's text into a draft: what stands in it, value by value, each with its line. Every fault is found in one go,
 //! so that nobody has to mend a file by trying.
 
+mod route;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -14,9 +17,8 @@ use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
 
-const KEYS_TOP: &[&str] = &["board", "session", "route", "gateway"];
+const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway"];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
-const KEYS_ROUTE: &[&str] = &["name", "session", "to"];
 const KEYS_GATEWAY: &[&str] = &["listen"];
 
 /// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
@@ -37,6 +39,8 @@ pub(super) struct At<T> {
 pub(super) struct Draft {
     /// `None` inside is `auto`.
     pub board: Option<At<Option<String>>>,
+    /// `None` inside is `system`.
+    pub time_zone: Option<At<Option<String>>>,
     pub sessions: Vec<DraftSession>,
     pub routes: Vec<DraftRoute>,
     pub listen: Option<At<Vec<SocketAddr>>>,
@@ -59,6 +63,9 @@ pub(super) struct DraftRoute {
     /// `None`: the only one.
     pub session: Option<At<SessionName>>,
     pub to: At<Vec<Recipient>>,
+    pub ttl: Option<At<Duration>>,
+    /// `None` inside is `off`.
+    pub mark_late: Option<At<Option<Duration>>>,
 }
 
 pub(super) struct Parsed {
@@ -195,6 +202,7 @@ impl<'a> Reader<'a> {
         };
         let mut draft = Draft {
             board: table.get("board").and_then(|value| self.board(value)),
+            time_zone: table.get("timezone").and_then(|value| self.time_zone(value)),
             has_sessions: has("session"),
             has_routes: has("route"),
             ..Draft::default()
@@ -302,6 +310,22 @@ impl<'a> Reader<'a> {
         Some(self.at(Some(name.to_owned()), &value.span()))
     }
 
+    fn time_zone(&mut self, value: Value) -> Option<At<Option<String>>> {
+        let Some(name) = value.get_ref().as_str() else {
+            self.wrong_type("timezone", value, "\"system\" or a name like \"Europe/Berlin\"");
+            return None;
+        };
+        if name == "system" {
+            return Some(self.at(None, &value.span()));
+        }
+        if let Err(error) = jiff::tz::TimeZone::get(name) {
+            let text = format!("{error}; expected \"system\", or a name like \"Europe/Berlin\" that this system knows");
+            self.fault("timezone", value.span(), text);
+            return None;
+        }
+        Some(self.at(Some(name.to_owned()), &value.span()))
+    }
+
     fn session(
         &mut self,
         key: &str,
@@ -321,40 +345,6 @@ impl<'a> Reader<'a> {
             name: name?,
             endpoint,
             proxy,
-        })
-    }
-
-    fn route(
-        &mut self,
-        key: &str,
-        span: Range<usize>,
-        table: &DeTable,
-        sessions: &HashSet<String>,
-        taken: &mut HashSet<String>,
-    ) -> Option<DraftRoute> {
-        self.look_for_unknown(key, table, KEYS_ROUTE);
-        let name = self.name(key, span.clone(), table, taken);
-        let session = match table.get("session") {
-            Some(value) => self.route_session(&format!("{key}.session"), value, sessions),
-            None if sessions.len() > 1 => {
-                let text = format!("is missing; expected one of {}", sorted(sessions));
-                self.fault(&format!("{key}.session"), span.clone(), text);
-                None
-            }
-            None => None,
-        };
-        let to = match table.get("to") {
-            Some(value) => self.recipients(&format!("{key}.to"), value),
-            None => {
-                let text = "is missing; expected a list like [\"+15550100\"] of numbers, groups, or me";
-                self.fault(&format!("{key}.to"), span, text);
-                None
-            }
-        };
-        Some(DraftRoute {
-            name: name?,
-            session,
-            to: to?,
         })
     }
 
@@ -380,54 +370,6 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(name)
-    }
-
-    fn route_session(&mut self, key: &str, value: Value, sessions: &HashSet<String>) -> Option<At<SessionName>> {
-        let expected = format!("the name of a session: {}", sorted(sessions));
-        let Some(text) = value.get_ref().as_str() else {
-            self.wrong_type(key, value, &expected);
-            return None;
-        };
-        if !sessions.contains(text) {
-            self.fault(
-                key,
-                value.span(),
-                format!("no session is named {text:?}; expected {expected}"),
-            );
-            return None;
-        }
-        let name = text.parse().ok()?;
-        Some(self.at(name, &value.span()))
-    }
-
-    fn recipients(&mut self, key: &str, value: Value) -> Option<At<Vec<Recipient>>> {
-        let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list like [\"+15550100\"]");
-            return None;
-        };
-        if array.is_empty() {
-            let text = "is empty; expected at least one number, group, or me";
-            self.fault(key, value.span(), text);
-            return None;
-        }
-        if !self.bounded(key, value) {
-            return None;
-        }
-        let faults_before = self.faults.len();
-        let mut to: Vec<Recipient> = Vec::new();
-        for (index, item) in array.iter().enumerate() {
-            let key = format!("{key}[{index}]");
-            let Some(recipient) = self.parsed::<Recipient>(&key, item, "a string like \"+15550100\"") else {
-                continue;
-            };
-            if to.contains(&recipient.value) {
-                let text = "is the same recipient again; expected each once";
-                self.fault(&key, item.span(), text);
-                continue;
-            }
-            to.push(recipient.value);
-        }
-        (self.faults.len() == faults_before).then(|| self.at(to, &value.span()))
     }
 
     fn proxy(&mut self, key: &str, value: Value) -> Option<At<Option<Proxy>>> {

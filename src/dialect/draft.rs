@@ -1,5 +1,7 @@
 //! An alert while a dialect puts it together. What is done here is done for every dialect.
 
+use std::time::Duration;
+
 use super::Request;
 use super::form::Form;
 use crate::alert::hygiene::{
@@ -9,6 +11,12 @@ use crate::alert::{Alert, Priority, render};
 
 /// Characters of a value that is quoted in a warning or a note.
 const QUOTED_CHARS_MAX: usize = 64;
+
+/// The shortest time to live: less is no time in which anything could be sent.
+const TTL_MIN: Duration = Duration::from_secs(1);
+
+/// The longest that counts; more than anybody waits.
+const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What a dialect makes of a request: what stands beside the text never costs the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -145,6 +153,24 @@ impl Draft {
             self.warn("the key is long and is kept as its hash; it counts as any other");
         }
         self.alert.key = Some(hygiene::key(given)).filter(|key| !key.is_empty());
+    }
+
+    /// Takes how long the alert is worth sending: `90`, which are seconds, or `10m`, `24h`, `7d`.
+    pub fn ttl(&mut self, given: &str) {
+        let given = given.trim();
+        if given.is_empty() {
+            return;
+        }
+        let seconds = given.parse().map(Duration::from_secs);
+        match seconds.ok().or_else(|| humantime::parse_duration(given).ok()) {
+            Some(ttl) if ttl >= TTL_MIN => self.alert.ttl = Some(ttl.min(TTL_MAX)),
+            Some(_) | None => {
+                let given = quoted(given);
+                self.warn(format!(
+                    "the time to live {given:?} is no time of a second or more, like 90, 10m or 24h: none was taken"
+                ));
+            }
+        }
     }
 
     /// Tells that the text is only the start of what came. It gets the mark of one that is cut even if it would fit: of a text

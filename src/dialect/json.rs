@@ -8,6 +8,7 @@
 //! | tags | `tags` `tag`: a list, or separated by commas or spaces |
 //! | link | `click` `url` `link` `href` |
 //! | key | `key` `idempotency_key` `dedup_key`, or the header `Idempotency-Key` |
+//! | time to live | `ttl`: seconds, or `10m`, `24h` |
 //!
 //! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and what a
 //! script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
@@ -48,5 +49,6 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let key = form.text(&["key", "idempotency_key", "dedup_key"]);
     let header = request.headers.get("idempotency-key").map(str::to_owned);
     draft.key(&key.or(header).unwrap_or_default());
+    draft.ttl(&form.text(&["ttl"]).unwrap_or_default());
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

@@ -10,6 +10,7 @@
 //! | tags | `x-tags` `tags` `tag` `ta` | comma separated |
 //! | click | `x-click` `click` | a link on a line of its own |
 //! | key (ours) | `idempotency-key` `x-key` `key` | the same key on the same route within a day is the same alert |
+//! | time to live (ours) | `x-ttl` `ttl` | what is not sent within `90` (seconds), `10m` or `24h` expires |
 //! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
 //! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | sent at once, and the text says when it was meant for |
 //! | filename | `x-filename` `filename` `file` `f` | the body is a file: its text is sent, of anything else its name and size |
@@ -37,6 +38,7 @@ const PRIORITY: &[&str] = &["x-priority", "priority", "prio", "p"];
 const TAGS: &[&str] = &["x-tags", "tags", "tag", "ta"];
 const CLICK: &[&str] = &["x-click", "click"];
 const KEY: &[&str] = &["idempotency-key", "x-key", "key"];
+const TTL: &[&str] = &["x-ttl", "ttl"];
 const DELAY: &[&str] = &["x-delay", "delay", "x-at", "at", "x-in", "in"];
 const ATTACH: &[&str] = &["x-attach", "attach", "a"];
 const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
@@ -57,6 +59,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     draft.tags(param(request, TAGS).unwrap_or_default().split(','));
     draft.click(param(request, CLICK).unwrap_or_default());
     draft.key(param(request, KEY).unwrap_or_default());
+    draft.ttl(param(request, TTL).unwrap_or_default());
     let text = text(request, &mut draft)?;
     undone(request, &mut draft);
     Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
@@ -73,6 +76,7 @@ fn parse_parts(request: &Request<'_>) -> Parsed {
     draft.tags(field(TAGS).unwrap_or_default().split(','));
     draft.click(&field(CLICK).unwrap_or_default());
     draft.key(&field(KEY).unwrap_or_default());
+    draft.ttl(&field(TTL).unwrap_or_default());
     undone(request, &mut draft);
     let text = field(MESSAGE).or_else(|| form.other_text());
     let text = text.unwrap_or_else(|| form.everything());

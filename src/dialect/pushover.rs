@@ -7,7 +7,8 @@
 //! | priority | `priority`, -2 to 2: min to max |
 //! | link | `url`; `url_title` is written before it |
 //! | picture | `attachment`, `attachment_base64`: left out with a mark |
-//! | `user`, `token`, `device`, `sound`, `retry`, `expire`, `ttl` | ignored |
+//! | time to live | `ttl`, in seconds: what is not sent by then is not sent |
+//! | `user`, `token`, `device`, `sound`, `retry`, `expire` | ignored |
 
 use super::form::Form;
 use super::{Draft, Parsed, Rejection, Request};
@@ -33,6 +34,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         2.. => Priority::Max,
     });
     draft.click(&form.text(&["url"]).unwrap_or_default());
+    draft.ttl(&form.text(&["ttl"]).unwrap_or_default());
     let mut text = form.text(&["message"]).unwrap_or_default();
     if let Some(label) = form.text(&["url_title"]).filter(|_| !text.is_empty()) {
         text = format!("{text}\n{label}:");

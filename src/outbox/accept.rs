@@ -110,6 +110,7 @@ impl Outbox {
                 step: Step::Accepted,
                 since: now.wall,
                 attempts: 0,
+                late: false,
                 note: String::new(),
             });
             let mut record = AlertRecord {
@@ -118,6 +119,7 @@ impl Outbox {
                 route: route.clone(),
                 session: session.clone(),
                 accepted_at: now.wall,
+                ttl: self.rules.ttl(&route, alert.ttl),
                 alert,
                 deliveries: deliveries.collect(),
             };

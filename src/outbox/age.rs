@@ -73,6 +73,13 @@ impl Ages {
         now.mono + span.saturating_sub(self.age(now, seq, accepted_at).unwrap_or(span))
     }
 
+    /// The same for an alert that waits to be sent. One whose age nobody knows has all of its time before it: sent late is better
+    /// than given up for nothing.
+    pub(super) fn expires(&self, now: Now, seq: u64, accepted_at: Timestamp, span: Duration) -> Instant {
+        let age = self.age(now, seq, accepted_at).unwrap_or_default();
+        now.mono + span.saturating_sub(age)
+    }
+
     /// `None`: nobody knows, and it was accepted before the last boot but one. It has had its chance.
     fn age(&self, now: Now, seq: u64, accepted_at: Timestamp) -> Option<Duration> {
         let wall_age = now.wall.0.checked_sub(accepted_at.0).map(Duration::from_millis);

@@ -6,9 +6,6 @@ use super::Outbox;
 use super::record::{AlertRecord, Delivery, Step};
 use crate::alert::{RouteName, SessionName};
 
-/// How the note of a delivery begins that a person gave up.
-pub(super) const DROPPED: &str = "dropped by hand";
-
 /// Alerts of one route that have failed since the last one that got through to all of its recipients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failures<'a> {
@@ -32,11 +29,11 @@ impl Outbox {
             ..
         } in settled.map(|entry| &entry.record)
         {
-            let failed = |delivery: &&Delivery| {
-                let by_hand = delivery.note.starts_with(DROPPED);
-                delivery.step == Step::Failed && !by_hand && !told_of(session, delivery)
+            let failed = |delivery: &&Delivery| match delivery.step {
+                Step::Failed | Step::Expired => !told_of(session, delivery),
+                Step::Accepted | Step::Sent | Step::Delivered | Step::Read | Step::Dropped => false,
             };
-            if deliveries.iter().all(|delivery| delivery.step != Step::Failed) {
+            if deliveries.iter().all(|delivery| !delivery.step.is_given_up()) {
                 routes.remove(route);
             } else if let Some(last) = deliveries.iter().rfind(failed) {
                 let failures = routes.entry(route).or_insert(Failures {

@@ -22,6 +22,8 @@ pub enum Happening {
     Retried,
     /// It was settled and has been kept for long enough: its record is gone.
     Forgotten,
+    /// It was not sent within its time to live.
+    Expired,
 }
 
 impl Happening {
@@ -36,6 +38,7 @@ impl Happening {
             Self::Dropped => "dropped",
             Self::Retried => "retried",
             Self::Forgotten => "forgotten",
+            Self::Expired => "expired",
         }
     }
 
@@ -46,7 +49,9 @@ impl Happening {
             Self::Sent => Some(Step::Sent),
             Self::Delivered => Some(Step::Delivered),
             Self::Read => Some(Step::Read),
-            Self::Failed | Self::Dropped => Some(Step::Failed),
+            Self::Failed => Some(Step::Failed),
+            Self::Dropped => Some(Step::Dropped),
+            Self::Expired => Some(Step::Expired),
             Self::Forgotten => None,
         }
     }

@@ -152,6 +152,8 @@ pub enum Reason {
     Retry { seq: u64 },
     /// This alert has been kept long enough.
     KeepEnds { seq: u64 },
+    /// The time to live of this alert is over.
+    Expires { seq: u64 },
     /// The policy of its route has held this alert back, and perhaps others, for long enough.
     HeldEnds { seq: u64 },
 }
@@ -162,6 +164,7 @@ impl fmt::Display for Reason {
             Self::Ack { seq } => write!(f, "the server's ack for alert {seq} is due"),
             Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
             Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
+            Self::Expires { seq } => write!(f, "the time to live of alert {seq} is over"),
             Self::HeldEnds { seq } => write!(f, "alert {seq} is held back no longer"),
         }
     }

@@ -19,6 +19,10 @@ pub(super) struct Entry {
     pub dedup_until: Option<Instant>,
     /// Settled: until then it is kept. `None` while something is still to be sent.
     pub keep_until: Option<Instant>,
+    /// From then on it is late.
+    pub late_at: Option<Instant>,
+    /// When its time to live is over, while that is watched.
+    pub expires: Option<Instant>,
 }
 
 /// The settled alerts, by the end of their time: in the order in which they are forgotten.
@@ -59,7 +63,7 @@ impl Entry {
         self.record
             .deliveries
             .iter()
-            .any(|delivery| delivery.step != Step::Failed)
+            .any(|delivery| !delivery.step.is_given_up())
     }
 }
 
@@ -83,12 +87,17 @@ impl Outbox {
             .map(|(index, delivery)| (super::Leg { seq, index }, delivery.step, delivery.message_id.clone()))
             .collect();
         let bytes = size_of(&record);
+        let expires = self.watch_expiry(now, &record);
+        let mark_late = self.rules.of(&record.route).mark_late;
+        let late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, span));
         let entry = Entry {
             record,
             durable,
             bytes,
             dedup_until,
             keep_until: None,
+            late_at,
+            expires,
         };
         self.pending.insert(seq);
         self.pending_bytes += bytes;
@@ -155,6 +164,9 @@ impl Outbox {
                 let settled_at = entry.record.deliveries.iter().map(|delivery| delivery.since).max();
                 let until = ends(now, settled_at.unwrap_or(entry.record.accepted_at), keep);
                 entry.keep_until = Some(until);
+                if let Some(at) = entry.expires.take() {
+                    self.expiries.remove(&(at, seq));
+                }
                 self.kept.ends.insert((until, seq));
                 self.kept.bytes += entry.bytes;
                 self.pending_bytes -= entry.bytes;
@@ -229,6 +241,9 @@ impl Outbox {
             }
         }
         let Some(entry) = self.entries.remove(&seq) else { return };
+        if let Some(at) = entry.expires {
+            self.expiries.remove(&(at, seq));
+        }
         let record = &entry.record;
         if let Some(until) = entry.keep_until {
             self.kept.ends.remove(&(until, seq));

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::keep::Entry;
 use super::line::{Leg, Place, Turn};
-use super::policy::{self, Decision, Policy};
+use super::policy::{self, Decision, Part, Policy};
 use super::record::{MessageId, Step};
-use super::{Now, Outbox};
+use super::{Now, Outbox, Rules};
 use crate::alert::Recipient;
 
 /// What a message says.
@@ -212,9 +212,19 @@ impl Outbox {
     }
 }
 
-/// What a message is to say. Until it is through it is always the same, because what the message carries is.
-pub(super) fn content(entries: &BTreeMap<u64, Box<Entry>>, policy: &dyn Policy, carried: &Carried) -> Content {
-    let records = carried.all().filter_map(|leg| entries.get(&leg.seq));
-    let records: Vec<_> = records.map(|entry| &entry.record).collect();
-    policy.content(&records)
+/// What a message is to say. It is always the same, because what the message carries is; but for what becomes late before it is sent.
+pub(super) fn content(
+    entries: &BTreeMap<u64, Box<Entry>>,
+    policy: &dyn Policy,
+    rules: &Rules,
+    carried: &Carried,
+) -> Content {
+    let part = |leg: Leg| {
+        let record = &entries.get(&leg.seq)?.record;
+        let late = record.deliveries.get(leg.index)?.late;
+        let raised = late.then(|| rules.raised(record.accepted_at));
+        Some(Part { record, raised })
+    };
+    let parts: Vec<Part<'_>> = carried.all().filter_map(part).collect();
+    policy.content(&parts)
 }

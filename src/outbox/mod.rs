@@ -9,20 +9,23 @@
 //!
 //! - Nothing is sent before the shell has said [`Input::Durable`]. An alert that could not be made durable
 //!   ([`Input::NotDurable`]) was never there.
-//! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent.
+//! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent; but for
+//!   the mark that it is late, which one that was not sent gets when it has become so.
 //! - An alert is durable before it has a message, or with it; a message is sent when the disk knows its id.
 //! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of acceptance; the
 //!   next one only after the server has acknowledged (or for good refused) the one before. Recipients do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
-//! - A step is never taken back. Two things lift [`Step::Failed`]: a person's retry, and proof that it arrived after all.
-//! - What can be retried is retried for ever; only a refusal that repeats itself by its nature ends a delivery, and that only
-//!   after one more try with all that is known of the recipient asked anew.
+//! - A step is never taken back. Two things lift one that [gave up](Step::is_given_up): a person's retry, and proof that it
+//!   arrived after all.
+//! - What can be retried is retried until its time to live is over, and for ever where it has none; else only a refusal that
+//!   repeats itself by its nature ends a delivery, and that only after one more try with all that is known of the recipient asked anew.
 //!
 //! Deliberately absent: the content of a message (made by the policy each time that it goes out, so that what waits is in
 //! memory once), the disk, and any wall-clock deadline but a policy's.
 
 mod accept;
 mod age;
+mod expiry;
 mod failures;
 mod history;
 mod io;
@@ -34,6 +37,7 @@ mod message;
 mod policy;
 mod record;
 mod refusal;
+mod rules;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -49,9 +53,11 @@ pub use limits::Limits;
 pub use message::{Content, Message};
 pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 pub use refusal::Hold;
+pub use rules::{RouteRules, Rules};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::time::Instant;
 
 use crate::alert::{Recipient, RouteName, SessionName};
 use age::Ages;
@@ -98,15 +104,18 @@ pub struct Outbox {
     /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on disk yet.
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
     policy: Box<dyn Policy>,
+    rules: Rules,
     by_key: BTreeMap<(RouteName, String), u64>,
     /// Alerts with a delivery still to be sent, those not yet durable included.
     pending: BTreeSet<u64>,
     pending_bytes: usize,
+    /// The ends of their times to live, of those that are pending.
+    expiries: BTreeSet<(Instant, u64)>,
     kept: Kept,
     keys: Keys,
     ages: Ages,
     /// Deliveries by [`Step`].
-    counts: [u64; 5],
+    counts: [u64; Step::ALL.len()],
     lines: BTreeMap<SessionName, Line>,
     outputs: VecDeque<Output>,
     /// Records to write. A slow shell gets the latest once.
@@ -130,18 +139,25 @@ impl Outbox {
             messages: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             policy: Box::new(AtOnce::default()),
+            rules: Rules::default(),
             by_key: BTreeMap::new(),
             pending: BTreeSet::new(),
             pending_bytes: 0,
+            expiries: BTreeSet::new(),
             kept: Kept::default(),
             keys: Keys::default(),
             ages: Ages::default(),
-            counts: [0; 5],
+            counts: [0; Step::ALL.len()],
             lines: BTreeMap::new(),
             outputs: VecDeque::new(),
             dirty: BTreeMap::new(),
             changed: BTreeSet::new(),
         }
+    }
+
+    /// Sets what the owner wants done with the alerts of each route, and how people are told the time. Once, before anything else.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Tells of the starts before this one, as far as they are known, and of this one, before anything else. What is returned is

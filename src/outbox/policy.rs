@@ -49,6 +49,14 @@ pub(super) enum Arrival {
     Later,
 }
 
+/// An alert in a message.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub record: &'a AlertRecord,
+    /// When it was accepted, in words, where it goes out late.
+    pub raised: Option<String>,
+}
+
 pub(super) trait Policy: fmt::Debug + Send {
     /// An alert is about to be accepted. It may still be refused, and nothing may be remembered of it: one that has to wait
     /// comes again as [`Input::Waits`].
@@ -66,9 +74,8 @@ pub(super) trait Policy: fmt::Debug + Send {
     fn poll_timeout(&self) -> Option<(Instant, Reason)>;
 
     /// What a message says that carries these alerts, in the order of acceptance; there is at least one. It is asked each time
-    /// that the message goes out, so it must follow from what the records say alone and not from the time: under one id
-    /// there is one content.
-    fn content(&self, alerts: &[&AlertRecord]) -> Content;
+    /// that the message goes out, so it must follow from the parts alone and not from the time: under one id there is one content.
+    fn content(&self, parts: &[Part<'_>]) -> Content;
 }
 
 /// One alert is one message to each recipient, at once.
@@ -102,9 +109,10 @@ impl Policy for AtOnce {
         None
     }
 
-    fn content(&self, alerts: &[&AlertRecord]) -> Content {
+    fn content(&self, parts: &[Part<'_>]) -> Content {
         // It makes no message of several. One that another policy has made, before the configuration was changed, is not lost.
-        let texts: Vec<String> = alerts.iter().map(|record| render::text(&record.alert)).collect();
+        let text = |part: &Part<'_>| render::text(&part.record.alert, part.raised.as_deref());
+        let texts: Vec<String> = parts.iter().map(text).collect();
         Content::Text(texts.join("\n\n"))
     }
 }

@@ -1,6 +1,7 @@
 //! What the outbox keeps of an alert.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,33 @@ pub enum Step {
     Delivered,
     /// The recipient has read it.
     Read,
-    /// The server refused it for good, or it was dropped by hand. The reason stands in [`Delivery::note`].
+    /// A person gave it up before it was sent.
+    Dropped,
+    /// It was not sent within its [time to live](AlertRecord::ttl).
+    Expired,
+    /// The server refused it for good. The reason stands in [`Delivery::note`], as for the two before.
     Failed,
+}
+
+impl Step {
+    /// All, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Dropped,
+        Self::Expired,
+        Self::Failed,
+    ];
+
+    /// Nobody got it, and it is not tried any more.
+    pub fn is_given_up(self) -> bool {
+        match self {
+            Self::Dropped | Self::Expired | Self::Failed => true,
+            Self::Accepted | Self::Sent | Self::Delivered | Self::Read => false,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -47,6 +73,8 @@ impl fmt::Display for Step {
             Self::Sent => "sent",
             Self::Delivered => "delivered",
             Self::Read => "read",
+            Self::Dropped => "dropped",
+            Self::Expired => "expired",
             Self::Failed => "failed",
         })
     }
@@ -63,6 +91,8 @@ pub struct Delivery {
     pub since: Timestamp,
     /// Sends handed to the session so far.
     pub attempts: u32,
+    /// When it was handed over it was older than its route calls late, and the text says when it was accepted.
+    pub late: bool,
     /// The last refusal or the reason of a failure, in words that tell what a person can do.
     pub note: String,
 }
@@ -77,17 +107,20 @@ pub struct AlertRecord {
     pub route: RouteName,
     pub session: SessionName,
     pub accepted_at: Timestamp,
+    /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what the
+    /// sender and the route say.
+    pub ttl: Option<Duration>,
     pub alert: Alert,
     pub deliveries: Vec<Delivery>,
 }
 
 impl AlertRecord {
     /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one that
-    /// failed makes it failed, whatever became of the others: whoever asks wants to know that somebody did not get it.
+    /// was given up decides, whatever became of the others: whoever asks wants to know that somebody did not get it.
     pub fn step(&self) -> Step {
         let steps = || self.deliveries.iter().map(|delivery| delivery.step);
         match steps().min() {
-            Some(least) if least > Step::Accepted && steps().any(|step| step == Step::Failed) => Step::Failed,
+            Some(least) if least > Step::Accepted => steps().filter(|step| step.is_given_up()).max().unwrap_or(least),
             Some(least) => least,
             None => Step::Failed,
         }

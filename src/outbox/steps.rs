@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::failures::DROPPED;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::line::{Leg, Pause, Place};
@@ -101,7 +100,7 @@ impl Outbox {
         };
         let has_gone_out = carried.all().any(|leg| match self.step_of(leg) {
             Some(Step::Sent | Step::Delivered | Step::Read) => true,
-            Some(Step::Accepted | Step::Failed) | None => false,
+            Some(Step::Accepted | Step::Dropped | Step::Expired | Step::Failed) | None => false,
         });
         let Some(recipient) = self.recipient_of(carried.first()).filter(|_| has_gone_out) else {
             return;
@@ -109,7 +108,7 @@ impl Outbox {
         let message = Message {
             id: message_id.clone(),
             recipient: recipient.clone(),
-            content: message::content(&self.entries, &*self.policy, carried),
+            content: message::content(&self.entries, &*self.policy, &self.rules, carried),
         };
         self.outputs.push_back(Output::SendAgain {
             session: session.clone(),
@@ -138,18 +137,26 @@ impl Outbox {
         recipient.is_some_and(|recipient| names.contains(recipient))
     }
 
-    /// Sends a failed alert again under the same message ids, with all that the messages carry; for one that waits out a pause,
-    /// now. What is under way, or held back by a policy, is left alone.
+    /// Sends an alert that was given up again, under the same message ids and with all that the messages carry; for one that
+    /// waits out a pause, now. Its time to live counts no more: a person wants it sent. What is under way, or held back by a policy,
+    /// is left alone.
     ///
     /// # Errors
     /// The id is not known, or everything is sent.
     pub fn retry(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
-        let seq = self.seq_for(id, "retry", |step| matches!(step, Step::Accepted | Step::Failed))?;
-        for leg in self.legs_at(seq, Step::Failed) {
+        let seq = self.seq_for(id, "retry", |step| step == Step::Accepted || step.is_given_up())?;
+        let given_up = Step::ALL.into_iter().filter(|step| step.is_given_up());
+        let given_up: Vec<Leg> = given_up.flat_map(|step| self.legs_at(seq, step)).collect();
+        if !given_up.is_empty()
+            && let Some(entry) = self.entries.get_mut(&seq)
+        {
+            entry.record.ttl = None;
+        }
+        for leg in given_up {
             match self.message_of(leg).cloned() {
                 Some(message_id) => {
                     for leg in self.legs_of(&message_id) {
-                        if self.step_of(leg) == Some(Step::Failed) {
+                        if self.step_of(leg).is_some_and(Step::is_given_up) {
                             self.set_step(now, leg, Happening::Retried, "");
                             self.settle(now, leg.seq);
                         }
@@ -181,33 +188,40 @@ impl Outbox {
     pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
         for leg in self.legs_at(seq, Step::Accepted) {
-            let message_id = self.message_of(leg).cloned();
-            let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.legs_of(id));
-            let is_shared = |other: &Leg| *other != leg && self.step_of(*other) == Some(Step::Accepted);
-            let shared = carried.iter().any(is_shared);
-            let note = match (shared, self.attempts(leg)) {
-                (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
-                (false, 0) => DROPPED,
-                (false, _) => "dropped by hand, but it may have gone out before",
-            };
-            self.set_step(now, leg, Happening::Dropped, note);
-            match (message_id, carried.first()) {
-                (Some(message_id), Some(&first)) if !shared => {
-                    self.on_line(first, |line, recipient| line.give_up(recipient, first));
-                    self.settle_message(now, &message_id);
-                    self.cancel_sends(
-                        |output| matches!(output, Output::Send { message, .. } if message.id == message_id),
-                    );
-                }
-                (Some(_), _) => {}
-                (None, _) => self.policy.handle(now, policy::Input::Gone { delivery: leg }),
-            }
+            self.give_up(now, leg, Happening::Dropped, |shared, attempts| {
+                let note = match (shared, attempts) {
+                    (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
+                    (false, 0) => "dropped by hand",
+                    (false, _) => "dropped by hand, but it may have gone out before",
+                };
+                note.to_owned()
+            });
         }
         self.settle(now, seq);
         self.make_messages();
         self.fill(now);
         // It was settled just now at the earliest, so only the byte limit could have forgotten it already.
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    /// Takes a delivery that waits out of the line, or from the policy. `note` says so, from whether its message goes out all the
+    /// same for the others that it carries, and from how often that was tried. The caller settles the alert.
+    pub(super) fn give_up(&mut self, now: Now, leg: Leg, what: Happening, note: impl Fn(bool, u32) -> String) {
+        let message_id = self.message_of(leg).cloned();
+        let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.legs_of(id));
+        let is_shared = |other: &Leg| *other != leg && self.step_of(*other) == Some(Step::Accepted);
+        let shared = carried.iter().any(is_shared);
+        let note = note(shared, self.attempts(leg));
+        self.set_step(now, leg, what, &note);
+        match (message_id, carried.first()) {
+            (Some(message_id), Some(&first)) if !shared => {
+                self.on_line(first, |line, recipient| line.give_up(recipient, first));
+                self.settle_message(now, &message_id);
+                self.cancel_sends(|output| matches!(output, Output::Send { message, .. } if message.id == message_id));
+            }
+            (Some(_), _) => {}
+            (None, _) => self.policy.handle(now, policy::Input::Gone { delivery: leg }),
+        }
     }
 
     fn attempts(&self, leg: Leg) -> u32 {
@@ -298,7 +312,7 @@ impl Outbox {
         }
         for leg in self.legs_of(message_id) {
             let known = self.step_of(leg);
-            if known.is_some_and(|known| Some(known) < proof.step() || known == Step::Failed) {
+            if known.is_some_and(|known| Some(known) < proof.step() || known.is_given_up()) {
                 self.set_step(now, leg, proof, "");
             }
         }
@@ -409,6 +423,7 @@ impl Outbox {
 
     /// Leases what may go now.
     pub(super) fn fill(&mut self, now: Now) {
+        self.expire_waiting(now);
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
         for (session, line) in &mut self.lines {
             while let Some((recipient, first, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {
@@ -421,17 +436,21 @@ impl Outbox {
                     continue;
                 };
                 for leg in carried.all() {
-                    let entry = self.entries.get_mut(&leg.seq);
-                    if let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) {
+                    let Some(entry) = self.entries.get_mut(&leg.seq) else {
+                        continue;
+                    };
+                    let late = entry.late_at.is_some_and(|at| at <= now.mono);
+                    if let Some(delivery) = entry.record.deliveries.get_mut(leg.index) {
                         // Not worth a write of its own: it goes to the disk with the next step.
                         delivery.attempts = delivery.attempts.saturating_add(1);
+                        delivery.late |= late;
                     }
                 }
                 self.outputs.push_back(Output::Send {
                     session: session.clone(),
                     seqs: carried.all().map(|leg| leg.seq).collect(),
                     message: Message {
-                        content: message::content(&self.entries, &*self.policy, carried),
+                        content: message::content(&self.entries, &*self.policy, &self.rules, carried),
                         id,
                         recipient,
                     },
@@ -506,7 +525,7 @@ impl Outbox {
         }
     }
 
-    fn legs_at(&self, seq: u64, step: Step) -> Vec<Leg> {
+    pub(super) fn legs_at(&self, seq: u64, step: Step) -> Vec<Leg> {
         let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
         let at = deliveries
             .iter()

@@ -3,6 +3,7 @@
 mod asking;
 mod batches;
 mod bench;
+mod expiry;
 mod failures;
 mod gather;
 mod gathered;
@@ -371,7 +372,7 @@ fn retry_and_drop_by_hand() {
     bench.drain();
     assert_eq!(
         (bench.step("A1"), bench.take_sends()),
-        (Step::Failed, vec!["M21".to_owned()])
+        (Step::Dropped, vec!["M21".to_owned()])
     );
     assert!(matches!(
         bench.outbox.drop_alert(bench.now, "A1"),

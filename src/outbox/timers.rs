@@ -26,7 +26,9 @@ impl Outbox {
                 )
             });
         let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
-        lines.chain(kept).chain(self.policy.poll_timeout()).min()
+        let expiry = self.expiries.first();
+        let expiry = expiry.map(|&(at, seq)| (at, Reason::Expires { seq }));
+        lines.chain(kept).chain(expiry).chain(self.policy.poll_timeout()).min()
     }
 
     /// Carries out every deadline that has passed. Early and repeated calls do nothing.

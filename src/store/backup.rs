@@ -462,6 +462,7 @@ mod tests {
             route: "family".parse().unwrap(),
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1),
+            ttl: None,
             alert: Alert::default(),
             deliveries: vec![Delivery {
                 recipient: "+15550100002".parse().unwrap(),
@@ -469,6 +470,7 @@ mod tests {
                 step: Step::Accepted,
                 since: Timestamp(1),
                 attempts: 1,
+                late: false,
                 note: String::new(),
             }],
         };

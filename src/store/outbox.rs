@@ -1,28 +1,18 @@
 //! The outbox on disk: one record an alert, by its place in the order of acceptance.
 
 mod v1;
-
-use serde::{Deserialize, Serialize};
+mod v2;
 
 use super::batch::VALUE_BYTES_MAX;
 use super::{Batch, Store, StoreError, Tree, View, journal, record};
+use crate::alert::NameError;
 use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
-use v1::{AlertRecordV1, Notes, StepV1};
+use v1::{AlertKeyV1, AlertRecordV1};
+use v2::{AlertKeyV2, AlertRecordV2, Notes};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-const KEY_VERSION: u8 = 1;
-
-/// What stays of a forgotten alert whose key still counts. Its number is the row's key.
-#[derive(Serialize, Deserialize)]
-pub(super) struct AlertKeyV1 {
-    /// The first bytes of a SHA-256: see [`Fingerprint`].
-    fingerprint: [u8; 16],
-    id: String,
-    /// Unix milliseconds.
-    accepted_at: u64,
-    step: StepV1,
-}
+const KEY_VERSION: u8 = 2;
 
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
 /// five, the time of its step from one (a clock that was not set) to ten.
@@ -42,11 +32,11 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
 /// would be sent again after a restart.
 pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV1::of(alert, Notes::Kept))?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV2::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    record::encode(Tree::Outbox, VERSION, &AlertRecordV1::of(alert, Notes::LeftOut))
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV2::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
@@ -60,8 +50,11 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError
 
 /// The alert of a value.
 pub(super) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
-    let stored: AlertRecordV1<'_> = record::decode(Tree::Outbox, VERSION, value)?;
-    AlertRecord::try_from(stored).map_err(|error| fault(error.to_string()))
+    let alert = match record::version(Tree::Outbox, value)? {
+        (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
+        _ => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
+    };
+    alert.map_err(|error: NameError| fault(error.to_string()))
 }
 
 fn fault(cause: String) -> StoreError {
@@ -91,7 +84,7 @@ pub fn forget_key(batch: &mut Batch, seq: u64) {
 
 /// The value that stands under the number of a forgotten alert.
 pub(super) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
-    let kept = AlertKeyV1 {
+    let kept = AlertKeyV2 {
         fingerprint: key.fingerprint.0,
         id: key.id.clone(),
         accepted_at: key.accepted_at.0,
@@ -106,13 +99,22 @@ pub(super) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreErr
         tree: Tree::AlertKey.name(),
         cause: "its key is no number".to_owned(),
     })?;
-    let kept: AlertKeyV1 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
+    let (fingerprint, id, accepted_at, step) = match record::version(Tree::AlertKey, value)? {
+        (1, _) => {
+            let kept: AlertKeyV1 = record::decode(Tree::AlertKey, 1, value)?;
+            (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
+        }
+        _ => {
+            let kept: AlertKeyV2 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
+            (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
+        }
+    };
     Ok(KeyRecord {
         seq,
-        fingerprint: Fingerprint(kept.fingerprint),
-        id: kept.id,
-        accepted_at: Timestamp(kept.accepted_at),
-        step: kept.step.into(),
+        fingerprint: Fingerprint(fingerprint),
+        id,
+        accepted_at: Timestamp(accepted_at),
+        step,
     })
 }
 
@@ -216,6 +218,8 @@ pub fn load(view: &View) -> Result<Loaded, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::alert::{Alert, Priority};
     use crate::outbox::{Delivery, MessageId, Step, Timestamp};
 
@@ -227,6 +231,7 @@ mod tests {
             step: Step::Accepted,
             since: Timestamp(0),
             attempts: 0,
+            late: false,
             note: String::new(),
         };
         let mut alert = AlertRecord {
@@ -235,6 +240,7 @@ mod tests {
             route: "family".parse().unwrap(),
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(0),
+            ttl: None,
             alert: Alert {
                 text: "x".repeat(1 << 14),
                 ..Alert::default()
@@ -266,6 +272,7 @@ mod tests {
             step,
             since: Timestamp(1_767_225_600_000 + index as u64),
             attempts: index as u32 * 100,
+            late: false,
             note: if step == Step::Failed {
                 "refused by the server with code 403".into()
             } else {
@@ -278,6 +285,7 @@ mod tests {
             route: "family".parse().unwrap(),
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1_767_225_600_000),
+            ttl: None,
             alert: Alert {
                 title: "Backup".into(),
                 text: "finished: 3 of 4 größer\n\u{1f4a5}".into(),
@@ -285,6 +293,7 @@ mod tests {
                 tags: vec!["warning".into(), "nas".into()],
                 click: Some("https://nas.example/".into()),
                 key: Some("backup-7".into()),
+                ttl: None,
             },
             deliveries: steps.into_iter().enumerate().map(delivery).collect(),
         };
@@ -303,18 +312,43 @@ mod tests {
         alerts
     }
 
+    /// The rows of format 2.
+    const VERSION_2: &str = include_str!("../../tests/fixtures/store-v2/outbox.txt");
+
+    /// What that says: the alerts of format 1, and one with what only format 2 can hold.
+    fn version_2() -> Vec<AlertRecord> {
+        let mut alerts = version_1();
+        let mut last = alerts[0].clone();
+        last.seq = 12;
+        last.ttl = Some(Duration::from_secs(3600));
+        last.alert.ttl = Some(Duration::from_millis(86_400_001));
+        let ends = [Step::Dropped, Step::Expired, Step::Sent];
+        for (delivery, step) in last.deliveries.iter_mut().zip(ends) {
+            delivery.step = step;
+            delivery.late = step == Step::Sent;
+        }
+        alerts.push(last);
+        alerts
+    }
+
+    fn read(rows: &str) -> Vec<AlertRecord> {
+        let row = |row: &str| {
+            let (key, value) = row.split_once(' ').unwrap();
+            decode(&record::from_hex(key), &record::from_hex(value)).unwrap()
+        };
+        rows.lines().map(row).collect()
+    }
+
     #[test]
-    fn format_1_stays_as_it_is() {
+    fn format_1_is_read_and_format_2_stays_as_it_is() {
+        assert_eq!(read(VERSION_1), version_1());
         let line = |alert: &AlertRecord| {
             let key = record::hex(&alert.seq.to_be_bytes());
             format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
         };
-        let alerts = version_1();
-        assert_eq!(alerts.iter().map(line).collect::<String>(), VERSION_1);
-        for (row, alert) in VERSION_1.lines().zip(alerts) {
-            let (key, value) = row.split_once(' ').unwrap();
-            assert_eq!(decode(&record::from_hex(key), &record::from_hex(value)).unwrap(), alert);
-        }
+        let alerts = version_2();
+        assert_eq!(alerts.iter().map(line).collect::<String>(), VERSION_2);
+        assert_eq!(read(VERSION_2), alerts);
     }
 
     #[test]
@@ -346,9 +380,8 @@ mod tests {
         assert_eq!(decode(&1u64.to_be_bytes(), &value).unwrap(), alert);
     }
 
-    /// The form of version 1, which must stay readable.
     #[test]
-    fn a_key_on_disk_is_as_version_1_wrote_it() {
+    fn a_key_on_disk_is_read_as_version_1_wrote_it_and_written_as_version_2_does() {
         let key = KeyRecord {
             seq: 7,
             fingerprint: Fingerprint::of(&"family".parse().unwrap(), "backup-2026-01-01"),
@@ -356,10 +389,12 @@ mod tests {
             accepted_at: Timestamp(1_767_225_600_000),
             step: Step::Delivered,
         };
-        let written = "013c544e5459ecb618fa450c948caa18770c41414141414141414141414180d0eab6b73302";
-        assert_eq!(record::hex(&encode_key(&key).unwrap()), written);
-        let read = decode_key(&7u64.to_be_bytes(), &record::from_hex(written)).unwrap();
-        assert_eq!(read, key);
+        let body = "3c544e5459ecb618fa450c948caa18770c41414141414141414141414180d0eab6b73302";
+        assert_eq!(record::hex(&encode_key(&key).unwrap()), format!("02{body}"));
+        for version in ["01", "02"] {
+            let written = record::from_hex(&format!("{version}{body}"));
+            assert_eq!(decode_key(&7u64.to_be_bytes(), &written).unwrap(), key);
+        }
     }
 
     #[test]
@@ -390,9 +425,8 @@ mod tests {
                       30303030303030303030303200000000";
 
     #[test]
-    fn a_record_from_before_hidden_ids_is_read_and_written_as_it_was() {
+    fn a_record_from_before_hidden_ids_is_read() {
         let alert = to(&["+15550100002", "120363000000000000@g.us", "me"]);
-        assert_eq!(record::hex(&encode(&alert).unwrap()), V1);
         let old = record::from_hex(V1);
         assert_eq!(decode(&1u64.to_be_bytes(), &old).unwrap(), alert);
         let newer = to(&["100000000000002@lid"]);

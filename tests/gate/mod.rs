@@ -258,6 +258,8 @@ impl Relay for FakeRelay {
                 delivered: 3,
                 read: 4,
                 failed: 5,
+                dropped: 0,
+                expired: 0,
             },
             healthy: health.is_empty(),
             health,

@@ -309,7 +309,7 @@ fn what_waited_is_held_and_a_retry_sends_it_under_its_old_id() {
     let relay = site.start();
     let younger = relay.publish("friend", "younger");
     let given_up = relay.publish("friend", "given up");
-    ends(&site, &["queue", "drop", &given_up], 0, &["failed"]);
+    ends(&site, &["queue", "drop", &given_up], 0, &["dropped"]);
     assert_eq!(relay.stop(), 0);
     ends(
         &site,
@@ -370,7 +370,7 @@ fn an_alert_that_the_state_still_has_is_not_there_twice() {
         let states: Vec<_> = states.iter().map(|alert| (&alert["id"], &alert["state"])).collect();
         let wanted: [(Value, Value); 3] = [
             (waits.as_str().into(), "accepted".into()),
-            (given_up.as_str().into(), "failed".into()),
+            (given_up.as_str().into(), "dropped".into()),
             (younger.as_str().into(), "accepted".into()),
         ];
         assert_eq!(states, wanted.each_ref().map(|(id, state)| (id, state)), "{more:?}");

@@ -31,6 +31,7 @@ mod netns;
 mod pairing;
 mod path;
 mod relay;
+mod routes;
 #[path = "../lab/stock.rs"]
 mod stock;
 #[path = "../support/mod.rs"]

@@ -49,6 +49,7 @@ fn has(faults: &[String], parts: &[&str]) {
 
 const WHOLE: &str = r#"
 board = "rpi-4"
+timezone = "Europe/Berlin"
 
 [[session]]
 name = "default"
@@ -62,6 +63,8 @@ name = "second"
 name = "family"
 session = "default"
 to = ["+1 (555) 010-0123", "120363000000000000@g.us"]
+ttl = "24h"
+mark_late = "off"
 
 [[route]]
 name = "ops"
@@ -78,11 +81,12 @@ fn without_a_file_the_defaults_run() {
     let loaded = Site::with("").load().unwrap();
     let Plan {
         board,
+        time_zone,
         sessions,
         routes,
         gateway,
     } = &loaded.plan;
-    assert_eq!(*board, None);
+    assert_eq!((board, time_zone), (&None, &None));
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].name.as_str(), "default");
     assert_eq!(sessions[0].endpoint.to_string(), "wss://web.whatsapp.com/ws/chat");
@@ -526,4 +530,33 @@ fn no_bytes_whatever_make_it_panic() {
             }
         }
     }
+}
+
+#[test]
+fn the_rules_of_a_route_have_their_bounds_and_their_defaults() {
+    let minutes = |minutes: u64| Some(std::time::Duration::from_secs(60 * minutes));
+    let loaded = Site::with(WHOLE).load().unwrap();
+    let [family, ops] = &loaded.plan.routes[..] else {
+        panic!()
+    };
+    assert_eq!((family.ttl, family.mark_late), (minutes(24 * 60), None));
+    assert_eq!((ops.ttl, ops.mark_late), (None, minutes(2)));
+    assert_eq!(loaded.plan.time_zone.as_deref(), Some("Europe/Berlin"));
+    let route = "[[route]]\nname = \"r\"\nto = [\"me\"]\n";
+    for (text, parts) in [
+        ("ttl = 5", ["route[0].ttl", "is an integer"]),
+        ("ttl = \"0s\"", ["route[0].ttl", "too short or too long"]),
+        ("ttl = \"900y\"", ["route[0].ttl", "too short or too long"]),
+        ("ttl = \"soon\"", ["route[0].ttl", "is no time"]),
+        ("ttl = \"\"", ["route[0].ttl", "is no time"]),
+        ("mark_late = \"never\"", ["route[0].mark_late", "is no time"]),
+        ("mark_late = true", ["route[0].mark_late", "is a boolean"]),
+    ] {
+        has(&Site::with(format!("{route}{text}\n")).faults(), &parts);
+    }
+    has(
+        &Site::with("timezone = \"Mars/Olympus\"").faults(),
+        &["timezone", "Mars/Olympus"],
+    );
+    has(&Site::with("timezone = 2").faults(), &["timezone", "is an integer"]);
 }

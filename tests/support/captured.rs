@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tautline::alert::{Alert, Priority};
@@ -44,6 +45,7 @@ struct ExpectedAlert {
     tags: Vec<String>,
     click: Option<String>,
     key: Option<String>,
+    ttl_s: Option<u64>,
 }
 
 impl From<ExpectedAlert> for Alert {
@@ -55,6 +57,7 @@ impl From<ExpectedAlert> for Alert {
             tags: expected.tags,
             click: expected.click,
             key: expected.key,
+            ttl: expected.ttl_s.map(Duration::from_secs),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::appliance) struct DispatcherHandle {
 #[derive(Debug, Clone, Default)]
 pub(in crate::appliance) struct OutboxFacts {
     /// Deliveries by [`Step`].
-    pub counts: [u64; 5],
+    pub counts: [u64; Step::ALL.len()],
     /// Alerts that still have something to send.
     pub pending: usize,
     pub full: Option<OutboxFull>,

@@ -257,6 +257,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         route: plan.name.clone(),
         session: plan.session.clone(),
         accepted_at: first.accepted_at,
+        ttl: None,
         alert,
         deliveries: Vec::new(),
     };

@@ -51,6 +51,8 @@ impl Bench {
             name: route.clone(),
             session: session.clone(),
             to: vec!["+15550100002".parse().unwrap(), "me".parse().unwrap()],
+            ttl: None,
+            mark_late: None,
         };
         let (notices, heard) = async_channel::unbounded();
         let opened = Dispatcher::open(Parts {
@@ -60,6 +62,7 @@ impl Bench {
             collect: Duration::ZERO,
             sessions: Vec::new(),
             routes: vec![plan],
+            time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
         });
         let (dispatcher, handle, _) = opened.unwrap();

@@ -101,6 +101,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         collect: Duration::from_millis(1),
         sessions: Vec::new(),
         routes: Vec::new(),
+        time_zone: jiff::tz::TimeZone::UTC,
         notices,
     };
     let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();

@@ -303,12 +303,12 @@ fn a_long_text_is_cut_so_that_the_whole_message_fits() {
         );
         assert!(warnings.contains("was cut to"), "{warnings}");
         // Nothing is cut again without a word when it is sent.
-        assert!(render::text(&alert).contains(&alert.text));
+        assert!(render::text(&alert, None).contains(&alert.text));
     }
     let exact = "x".repeat(TEXT_BYTES_MAX);
     assert_eq!(right(&request(&[], &[], exact.as_bytes())).text, exact);
     let (alert, _) = warned(&request(&[("t", "title")], &[], exact.as_bytes()));
-    assert!(alert.text.ends_with("long]") && render::text(&alert).contains(&alert.text));
+    assert!(alert.text.ends_with("long]") && render::text(&alert, None).contains(&alert.text));
 }
 
 #[test]

@@ -143,8 +143,14 @@ pub struct OutboxCounts {
     pub delivered: u64,
     /// Read, where the recipient lets others know.
     pub read: u64,
-    /// Refused for good, or given up by hand.
+    /// Refused for good.
     pub failed: u64,
+    /// Given up by hand before it was sent.
+    #[serde(default)]
+    pub dropped: u64,
+    /// Not sent within its time to live.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 /// One finding of health.
@@ -325,7 +331,7 @@ pub struct EventView {
     pub number: u64,
     /// When, in Unix milliseconds.
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `retried`, `forgotten` of an alert; `recorded`
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `retried`, `forgotten` of an alert; `recorded`
     /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.

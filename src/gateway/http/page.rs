@@ -190,11 +190,19 @@ fn render_session(out: &mut String, session: &SessionStatus, now_ms: u64) -> fmt
 
 fn outbox(out: &mut String, counts: &OutboxCounts) -> fmt::Result {
     let failed = if counts.failed > 0 { "bad" } else { "dim" };
-    writeln!(
+    write!(
         out,
-        "<section><h2>Outbox</h2><p>{} waiting · {} sent · {} delivered · {} read · <span class={failed}>{} failed</span></p></section>",
+        "<section><h2>Outbox</h2><p>{} waiting · {} sent · {} delivered · {} read · <span class={failed}>{} failed</span>",
         counts.accepted, counts.sent, counts.delivered, counts.read, counts.failed
-    )
+    )?;
+    if counts.expired > 0 {
+        write!(out, " · <span class=bad>{} expired</span>", counts.expired)?;
+    }
+    if counts.dropped > 0 {
+        write!(out, " · <span class=dim>{} dropped</span>", counts.dropped)?;
+    }
+    out.push_str("</p></section>\n");
+    Ok(())
 }
 
 fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
@@ -210,6 +218,8 @@ fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
             Step::Sent => ("good", "sent"),
             Step::Delivered => ("good", "delivered"),
             Step::Read => ("good", "read"),
+            Step::Dropped => ("dim", "dropped"),
+            Step::Expired => ("bad", "expired"),
             Step::Failed => ("bad", "failed"),
         };
         let title = match alert.title.as_str() {

@@ -123,7 +123,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: POST,
         path: "/v1/alerts/{id}/retry",
         scope: Scope::Admin,
-        summary: "Sends a failed alert again, and one that waits at once.",
+        summary: "Sends again what was given up, and at once what waits.",
         handler: Handler::Named(|call, id| Box::pin(alerts::retry(call, id))),
     },
     Endpoint {

@@ -165,6 +165,7 @@ impl Bench {
                     route: "family".parse().unwrap(),
                     session: session(),
                     accepted_at: first.accepted_at,
+                    ttl: None,
                     alert,
                     deliveries: Vec::new(),
                 },

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::keep::ends;
-use super::super::policy::{Arrival, Decision, Input, Policy};
+use super::super::policy::{Arrival, Decision, Input, Part, Policy};
 use super::super::*;
 use super::SECOND;
 use crate::alert::{Priority, Recipient, SessionName};
@@ -113,8 +113,8 @@ impl Policy for Gather {
         self.held.values().filter_map(deadline).min()
     }
 
-    fn content(&self, alerts: &[&AlertRecord]) -> Content {
-        let texts: Vec<&str> = alerts.iter().map(|record| record.alert.text.as_str()).collect();
+    fn content(&self, parts: &[Part<'_>]) -> Content {
+        let texts: Vec<&str> = parts.iter().map(|part| part.record.alert.text.as_str()).collect();
         Content::Text(texts.join("\n"))
     }
 }

@@ -181,7 +181,7 @@ fn who_gives_up_an_alert_gives_up_its_message_only_with_the_last() {
     write(&mut bench);
     let record = bench.outbox.drop_alert(bench.now, "A3").unwrap();
     assert!(record.deliveries[0].note.contains("still goes out"), "{record:?}");
-    assert_eq!((bench.step("A3"), bench.step("A4")), (Step::Failed, Step::Accepted));
+    assert_eq!((bench.step("A3"), bench.step("A4")), (Step::Dropped, Step::Accepted));
     bench.handle(Input::SessionUp(session()));
     assert_eq!(bench.take_sends(), ["M31", "M32"]);
     assert_eq!(bench.texts["M31"], "text 3\ntext 4");

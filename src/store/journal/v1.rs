@@ -57,6 +57,7 @@ enum HappeningV1 {
     Dropped,
     Retried,
     Forgotten,
+    Expired,
 }
 
 impl<'a> EntryV1<'a> {
@@ -168,6 +169,7 @@ impl From<Happening> for HappeningV1 {
             Happening::Dropped => Self::Dropped,
             Happening::Retried => Self::Retried,
             Happening::Forgotten => Self::Forgotten,
+            Happening::Expired => Self::Expired,
         }
     }
 }
@@ -183,6 +185,7 @@ impl From<HappeningV1> for Happening {
             HappeningV1::Dropped => Self::Dropped,
             HappeningV1::Retried => Self::Retried,
             HappeningV1::Forgotten => Self::Forgotten,
+            HappeningV1::Expired => Self::Expired,
         }
     }
 }

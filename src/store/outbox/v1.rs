@@ -1,18 +1,32 @@
 //! Format 1 of an alert's record, frozen: postcard does not describe itself, so a field or a variant that moves makes old
 //! records unreadable. A record that must hold more is format 2, in a file of its own; these types stay.
 //!
-//! They borrow where they are written and own where they are read, so that a text is not copied on its way to the disk.
+//! It is only read: what is written has format 2.
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::alert::{Alert, NameError, Priority};
 use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 
 type Text<'a> = Cow<'a, str>;
 
-#[derive(Serialize, Deserialize)]
+/// How the note of a delivery begins that a person gave up: that was no step of its own.
+const DROPPED: &str = "dropped by hand";
+
+/// What stays of a forgotten alert whose key still counts. Its number is the row's key.
+#[derive(Deserialize)]
+pub(super) struct AlertKeyV1 {
+    /// The first bytes of a SHA-256: see [`Fingerprint`](crate::outbox::Fingerprint).
+    pub fingerprint: [u8; 16],
+    pub id: String,
+    /// Unix milliseconds.
+    pub accepted_at: u64,
+    pub step: StepV1,
+}
+
+#[derive(Deserialize)]
 pub(super) struct AlertRecordV1<'a> {
     seq: u64,
     id: Text<'a>,
@@ -24,7 +38,7 @@ pub(super) struct AlertRecordV1<'a> {
     deliveries: Vec<DeliveryV1<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct AlertV1<'a> {
     title: Text<'a>,
     text: Text<'a>,
@@ -35,7 +49,7 @@ struct AlertV1<'a> {
     key: Option<Text<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct DeliveryV1<'a> {
     /// As in a route's `to`.
     recipient: String,
@@ -48,38 +62,13 @@ struct DeliveryV1<'a> {
     note: Text<'a>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) enum StepV1 {
     Accepted,
     Sent,
     Delivered,
     Read,
     Failed,
-}
-
-/// Whether the words beside the steps are written too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notes {
-    Kept,
-    LeftOut,
-}
-
-impl<'a> AlertRecordV1<'a> {
-    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
-        Self {
-            seq: record.seq,
-            id: record.id.as_str().into(),
-            route: record.route.as_str().into(),
-            session: record.session.as_str().into(),
-            accepted_at: record.accepted_at.0,
-            alert: AlertV1::of(&record.alert),
-            deliveries: record
-                .deliveries
-                .iter()
-                .map(|delivery| DeliveryV1::of(delivery, notes))
-                .collect(),
-        }
-    }
 }
 
 impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
@@ -92,6 +81,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
             route: stored.route.parse()?,
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
+            ttl: None,
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries
@@ -99,19 +89,6 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
                 .map(Delivery::try_from)
                 .collect::<Result<_, _>>()?,
         })
-    }
-}
-
-impl<'a> AlertV1<'a> {
-    fn of(alert: &'a Alert) -> Self {
-        Self {
-            title: alert.title.as_str().into(),
-            text: alert.text.as_str().into(),
-            priority: alert.priority.into(),
-            tags: alert.tags.iter().map(|tag| tag.as_str().into()).collect(),
-            click: alert.click.as_deref().map(Cow::from),
-            key: alert.key.as_deref().map(Cow::from),
-        }
     }
 }
 
@@ -126,24 +103,8 @@ impl TryFrom<AlertV1<'_>> for Alert {
             tags: stored.tags.into_iter().map(Cow::into_owned).collect(),
             click: stored.click.map(Cow::into_owned),
             key: stored.key.map(Cow::into_owned),
+            ttl: None,
         })
-    }
-}
-
-impl<'a> DeliveryV1<'a> {
-    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
-        let note = match notes {
-            Notes::Kept => delivery.note.as_str(),
-            Notes::LeftOut => "",
-        };
-        Self {
-            recipient: delivery.recipient.to_string(),
-            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
-            step: delivery.step.into(),
-            since: delivery.since.0,
-            attempts: delivery.attempts,
-            note: note.into(),
-        }
     }
 }
 
@@ -154,23 +115,15 @@ impl TryFrom<DeliveryV1<'_>> for Delivery {
         Ok(Self {
             recipient: stored.recipient.parse()?,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
-            step: stored.step.into(),
+            step: match Step::from(stored.step) {
+                Step::Failed if stored.note.starts_with(DROPPED) => Step::Dropped,
+                step => step,
+            },
             since: Timestamp(stored.since),
             attempts: stored.attempts,
+            late: false,
             note: stored.note.into_owned(),
         })
-    }
-}
-
-impl From<Step> for StepV1 {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Accepted => Self::Accepted,
-            Step::Sent => Self::Sent,
-            Step::Delivered => Self::Delivered,
-            Step::Read => Self::Read,
-            Step::Failed => Self::Failed,
-        }
     }
 }
 

@@ -1,0 +1,143 @@
+//! The sections `[[route]]`.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::{At, DraftRoute, Reader, Value, sorted};
+use crate::alert::{Recipient, SessionName};
+
+const KEYS_ROUTE: &[&str] = &["name", "session", "to", "ttl", "mark_late"];
+
+/// More than anybody waits, and no time that a clock cannot count to.
+const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+impl Reader<'_> {
+    pub(super) fn route(
+        &mut self,
+        key: &str,
+        span: Range<usize>,
+        table: &DeTable,
+        sessions: &HashSet<String>,
+        taken: &mut HashSet<String>,
+    ) -> Option<DraftRoute> {
+        self.look_for_unknown(key, table, KEYS_ROUTE);
+        let name = self.name(key, span.clone(), table, taken);
+        let session = match table.get("session") {
+            Some(value) => self.route_session(&format!("{key}.session"), value, sessions),
+            None if sessions.len() > 1 => {
+                let text = format!("is missing; expected one of {}", sorted(sessions));
+                self.fault(&format!("{key}.session"), span.clone(), text);
+                None
+            }
+            None => None,
+        };
+        let to = match table.get("to") {
+            Some(value) => self.recipients(&format!("{key}.to"), value),
+            None => {
+                let text = "is missing; expected a list like [\"+15550100\"] of numbers, groups, or me";
+                self.fault(&format!("{key}.to"), span, text);
+                None
+            }
+        };
+        let ttl = table
+            .get("ttl")
+            .and_then(|value| self.span(&format!("{key}.ttl"), value));
+        let mark_late = table
+            .get("mark_late")
+            .and_then(|value| self.mark_late(&format!("{key}.mark_late"), value));
+        Some(DraftRoute {
+            name: name?,
+            session,
+            to: to?,
+            ttl,
+            mark_late,
+        })
+    }
+
+    fn route_session(&mut self, key: &str, value: Value, sessions: &HashSet<String>) -> Option<At<SessionName>> {
+        let expected = format!("the name of a session: {}", sorted(sessions));
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong_type(key, value, &expected);
+            return None;
+        };
+        if !sessions.contains(text) {
+            self.fault(
+                key,
+                value.span(),
+                format!("no session is named {text:?}; expected {expected}"),
+            );
+            return None;
+        }
+        let name = text.parse().ok()?;
+        Some(self.at(name, &value.span()))
+    }
+
+    fn recipients(&mut self, key: &str, value: Value) -> Option<At<Vec<Recipient>>> {
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, "a list like [\"+15550100\"]");
+            return None;
+        };
+        if array.is_empty() {
+            let text = "is empty; expected at least one number, group, or me";
+            self.fault(key, value.span(), text);
+            return None;
+        }
+        if !self.bounded(key, value) {
+            return None;
+        }
+        let faults_before = self.faults.len();
+        let mut to: Vec<Recipient> = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let Some(recipient) = self.parsed::<Recipient>(&key, item, "a string like \"+15550100\"") else {
+                continue;
+            };
+            if to.contains(&recipient.value) {
+                let text = "is the same recipient again; expected each once";
+                self.fault(&key, item.span(), text);
+                continue;
+            }
+            to.push(recipient.value);
+        }
+        (self.faults.len() == faults_before).then(|| self.at(to, &value.span()))
+    }
+
+    fn mark_late(&mut self, key: &str, value: Value) -> Option<At<Option<Duration>>> {
+        if value.get_ref().as_str() == Some("off") {
+            return Some(self.at(None, &value.span()));
+        }
+        let span = self.span(key, value)?;
+        Some(At {
+            value: Some(span.value),
+            line: span.line,
+        })
+    }
+
+    /// A time from a second to a year.
+    fn span(&mut self, key: &str, value: Value) -> Option<At<Duration>> {
+        let expected = "a time like \"90s\", \"10m\", \"24h\" or \"7d\"";
+        let Some(text) = value.get_ref().as_str() else {
+            self.wrong_type(key, value, expected);
+            return None;
+        };
+        match humantime::parse_duration(text) {
+            Ok(span) if (Duration::from_secs(1)..=SPAN_MAX).contains(&span) => Some(self.at(span, &value.span())),
+            Ok(_) => {
+                let text = format!("{text:?} is too short or too long; expected a second to a year, as {expected}");
+                self.fault(key, value.span(), text);
+                None
+            }
+            Err(error) => {
+                self.fault(
+                    key,
+                    value.span(),
+                    format!("{text:?} is no time: {error}; expected {expected}"),
+                );
+                None
+            }
+        }
+    }
+}

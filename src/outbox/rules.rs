@@ -1,0 +1,73 @@
+//! What the owner wants done with the alerts of each route.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp as Moment;
+use jiff::tz::TimeZone;
+
+use super::age::CLOCK_UNSET_BEFORE;
+use super::record::Timestamp;
+use crate::alert::{LATE_AFTER, RouteName};
+
+/// Of one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRules {
+    /// What is not sent within this time expires. `None`: it waits for ever.
+    pub ttl: Option<Duration>,
+    /// What is older than this when it goes out says when it was accepted. `None`: it never does.
+    pub mark_late: Option<Duration>,
+}
+
+impl Default for RouteRules {
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            mark_late: Some(LATE_AFTER),
+        }
+    }
+}
+
+/// Of all routes.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Routes that are not in it have the default ones; so alerts of a route that is configured no more do.
+    pub routes: BTreeMap<RouteName, RouteRules>,
+    /// In which texts say the time.
+    pub time_zone: TimeZone,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            routes: BTreeMap::new(),
+            time_zone: TimeZone::UTC,
+        }
+    }
+}
+
+impl Rules {
+    pub(super) fn of(&self, route: &RouteName) -> RouteRules {
+        self.routes.get(route).cloned().unwrap_or_default()
+    }
+
+    /// How long an alert on `route` may wait whose sender gave it `own`.
+    pub(super) fn ttl(&self, route: &RouteName, own: Option<Duration>) -> Option<Duration> {
+        let route = self.routes.get(route).and_then(|rules| rules.ttl);
+        route.into_iter().chain(own).min()
+    }
+
+    /// The line for an alert that is late.
+    pub(super) fn raised(&self, accepted_at: Timestamp) -> String {
+        let moment = i64::try_from(accepted_at.0)
+            .ok()
+            .and_then(|ms| Moment::from_millisecond(ms).ok());
+        match moment.filter(|_| accepted_at >= CLOCK_UNSET_BEFORE) {
+            Some(moment) => {
+                let local = moment.to_zoned(self.time_zone.clone());
+                format!("raised {}", local.strftime("%-d %b %H:%M"))
+            }
+            None => "raised earlier, before the clock was set".to_owned(),
+        }
+    }
+}

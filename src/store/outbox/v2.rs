@@ -1,0 +1,215 @@
+//! Format 2 of an alert's record, and of what stays of a forgotten one; frozen as format 1 is. Beside what that holds: times to
+//! live, what was late, and the ends that an alert can come to.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, NameError, Priority};
+use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use crate::util::millis;
+
+type Text<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct AlertRecordV2<'a> {
+    seq: u64,
+    id: Text<'a>,
+    route: Text<'a>,
+    session: Text<'a>,
+    /// Unix milliseconds.
+    accepted_at: u64,
+    /// Milliseconds.
+    ttl: Option<u64>,
+    alert: AlertV2<'a>,
+    deliveries: Vec<DeliveryV2<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AlertV2<'a> {
+    title: Text<'a>,
+    text: Text<'a>,
+    /// 1 to 5.
+    priority: u8,
+    tags: Vec<Text<'a>>,
+    click: Option<Text<'a>>,
+    key: Option<Text<'a>>,
+    /// Milliseconds; what the sender has asked for.
+    ttl: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeliveryV2<'a> {
+    /// As in a route's `to`.
+    recipient: String,
+    /// Empty while no message has been made.
+    message_id: Text<'a>,
+    step: StepV2,
+    /// Unix milliseconds.
+    since: u64,
+    attempts: u32,
+    late: bool,
+    note: Text<'a>,
+}
+
+/// What stays of a forgotten alert whose key still counts. Its number is the row's key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AlertKeyV2 {
+    /// The first bytes of a SHA-256: see [`Fingerprint`](crate::outbox::Fingerprint).
+    pub fingerprint: [u8; 16],
+    pub id: String,
+    /// Unix milliseconds.
+    pub accepted_at: u64,
+    pub step: StepV2,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum StepV2 {
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+    Dropped,
+    Expired,
+}
+
+/// Whether the words beside the steps are written too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notes {
+    Kept,
+    LeftOut,
+}
+
+impl<'a> AlertRecordV2<'a> {
+    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
+        Self {
+            seq: record.seq,
+            id: record.id.as_str().into(),
+            route: record.route.as_str().into(),
+            session: record.session.as_str().into(),
+            accepted_at: record.accepted_at.0,
+            ttl: record.ttl.map(millis),
+            alert: AlertV2::of(&record.alert),
+            deliveries: record
+                .deliveries
+                .iter()
+                .map(|delivery| DeliveryV2::of(delivery, notes))
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
+    type Error = NameError;
+
+    fn try_from(stored: AlertRecordV2<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            seq: stored.seq,
+            id: stored.id.into_owned(),
+            route: stored.route.parse()?,
+            session: stored.session.parse()?,
+            accepted_at: Timestamp(stored.accepted_at),
+            ttl: stored.ttl.map(Duration::from_millis),
+            alert: stored.alert.try_into()?,
+            deliveries: stored
+                .deliveries
+                .into_iter()
+                .map(Delivery::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl<'a> AlertV2<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        Self {
+            title: alert.title.as_str().into(),
+            text: alert.text.as_str().into(),
+            priority: alert.priority.into(),
+            tags: alert.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            click: alert.click.as_deref().map(Cow::from),
+            key: alert.key.as_deref().map(Cow::from),
+            ttl: alert.ttl.map(millis),
+        }
+    }
+}
+
+impl TryFrom<AlertV2<'_>> for Alert {
+    type Error = NameError;
+
+    fn try_from(stored: AlertV2<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            title: stored.title.into_owned(),
+            text: stored.text.into_owned(),
+            priority: Priority::try_from(stored.priority)?,
+            tags: stored.tags.into_iter().map(Cow::into_owned).collect(),
+            click: stored.click.map(Cow::into_owned),
+            key: stored.key.map(Cow::into_owned),
+            ttl: stored.ttl.map(Duration::from_millis),
+        })
+    }
+}
+
+impl<'a> DeliveryV2<'a> {
+    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
+        let note = match notes {
+            Notes::Kept => delivery.note.as_str(),
+            Notes::LeftOut => "",
+        };
+        Self {
+            recipient: delivery.recipient.to_string(),
+            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
+            step: delivery.step.into(),
+            since: delivery.since.0,
+            attempts: delivery.attempts,
+            late: delivery.late,
+            note: note.into(),
+        }
+    }
+}
+
+impl TryFrom<DeliveryV2<'_>> for Delivery {
+    type Error = NameError;
+
+    fn try_from(stored: DeliveryV2<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            recipient: stored.recipient.parse()?,
+            message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
+            step: stored.step.into(),
+            since: Timestamp(stored.since),
+            attempts: stored.attempts,
+            late: stored.late,
+            note: stored.note.into_owned(),
+        })
+    }
+}
+
+impl From<Step> for StepV2 {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Accepted => Self::Accepted,
+            Step::Sent => Self::Sent,
+            Step::Delivered => Self::Delivered,
+            Step::Read => Self::Read,
+            Step::Failed => Self::Failed,
+            Step::Dropped => Self::Dropped,
+            Step::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<StepV2> for Step {
+    fn from(stored: StepV2) -> Self {
+        match stored {
+            StepV2::Accepted => Self::Accepted,
+            StepV2::Sent => Self::Sent,
+            StepV2::Delivered => Self::Delivered,
+            StepV2::Read => Self::Read,
+            StepV2::Failed => Self::Failed,
+            StepV2::Dropped => Self::Dropped,
+            StepV2::Expired => Self::Expired,
+        }
+    }
+}

@@ -22,15 +22,9 @@ pub enum Layer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Once, first.
-    Start {
-        paired: bool,
-    },
+    Start { paired: bool },
     /// In place of `Start`: in an earlier run the server named a time, and `left` of it is left.
-    StartHeld {
-        paired: bool,
-        after: Cause,
-        left: Duration,
-    },
+    StartHeld { paired: bool, after: Cause, left: Duration },
     /// What is left of that, after another look at a wall clock that may have been set since. It only ever shortens.
     HoldLeft(Duration),
     /// A person asks for pairing; starts over what had ended.
@@ -47,86 +41,61 @@ pub enum Input {
     /// Something that wants an answer was handed to the line.
     Sent,
     /// A stanza came that must be acked. The shell picks the id, for instance a hash of its own.
-    StanzaIn {
-        id: u64,
-    },
+    StanzaIn { id: u64 },
     /// Its ack, receipt or nack went out.
-    StanzaAcked {
-        id: u64,
-    },
+    StanzaAcked { id: u64 },
     /// The line is over. `cause` is what the wire showed.
-    Ended {
-        cause: Cause,
-    },
+    Ended { cause: Cause },
     /// Someone above has reason to think that the line is dead. It is asked at once; the second time it is believed.
     Suspect(Cause),
-    /// A link came up, a route or an address changed: a pause makes no sense any more.
-    PathChanged,
-    /// The host slept: `CLOCK_BOOTTIME` has run ahead of `CLOCK_MONOTONIC` by this much.
-    Resumed {
-        slept: Duration,
-    },
-    /// The wall clock was set. No deadline moves; what waits for the time or the path is tried at once.
-    ClockStepped {
-        by_ms: i64,
-    },
-    /// The wall clock is before the build, or before the last time on disk: nothing is dialled.
-    ClockUnset,
-    /// It is right, or at least possible.
-    ClockSet,
+    /// News of the host or its network.
+    Host(HostEvent),
+    /// The program ends: the line is closed and none is opened again.
     Shutdown,
 }
 
 /// What happens to the host and its network, and so to every session at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sensed {
-    /// As [`Input::PathChanged`].
+pub enum HostEvent {
+    /// A link came up, a route or an address changed: a pause makes no sense any more.
     PathChanged,
-    /// As [`Input::Resumed`].
+    /// The host slept: `CLOCK_BOOTTIME` has run ahead of `CLOCK_MONOTONIC` by this much.
     Resumed { slept: Duration },
-    /// As [`Input::ClockStepped`].
+    /// The wall clock was set. No deadline moves; what waits for the time or the path is tried at once.
     ClockStepped { by_ms: i64 },
-    /// As [`Input::ClockUnset`].
+    /// The wall clock is before the build, or before the last time on disk: nothing is dialled.
     ClockUnset,
-    /// As [`Input::ClockSet`].
+    /// It is right, or at least possible.
     ClockSet,
 }
 
-impl From<Sensed> for Input {
-    fn from(sensed: Sensed) -> Self {
-        match sensed {
-            Sensed::PathChanged => Self::PathChanged,
-            Sensed::Resumed { slept } => Self::Resumed { slept },
-            Sensed::ClockStepped { by_ms } => Self::ClockStepped { by_ms },
-            Sensed::ClockUnset => Self::ClockUnset,
-            Sensed::ClockSet => Self::ClockSet,
-        }
-    }
+/// What is sent to keep a line alive, or to learn whether it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// WhatsApp's own ping; any stanza that comes back answers it.
+    ApplicationPing,
+    /// A ping of the WebSocket layer, which an edge need not answer.
+    WebSocketPing,
+    /// Something whose answer carries content, which a session that is dead behind its edge cannot give.
+    ContentProbe,
+    /// Presence `unavailable`. `available` is never announced: it would silence the owner's phone.
+    Presence,
 }
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Open a line. Exactly one at a time: the next one comes only after [`Input::Ended`].
-    Dial {
-        pairing: bool,
-    },
+    Dial { pairing: bool },
     /// Break the line now; `Ended` follows.
     Close,
     /// Throw the library's client away and use a new one for the next line. When a line is open it did not let go:
     /// [`Input::Ended`] follows.
     FreshClient,
-    PingApplication,
-    PingWebSocket,
-    /// Ask something whose answer carries content.
-    Probe,
-    /// Presence `unavailable`. `available` is never announced: it would silence the owner's phone.
-    AnnounceUnavailable,
+    /// Send this. Its answer, if there is one, is told as [`Input::Heard`].
+    Ask(Question),
     /// A stanza has waited this long for its ack: for the log and health.
-    AckOverdue {
-        id: u64,
-        waited: Duration,
-    },
+    AckOverdue { id: u64, waited: Duration },
     /// The end of the offline queue did not come, for the second line in a row. This one is kept all the same, and alerts go
     /// out on it: say so. [`Input::Drained`] ends it, or the end of the line.
     Undrained,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::record::Ages;
-use super::{Cause, Layer, Reason, Schedule};
+use super::{Cause, Layer, Question, Reason, Schedule};
 use crate::util::{Random, millis};
 
 /// A content probe may be answered by something slower than what answers pings: so many times the ping's deadline.
@@ -25,9 +25,9 @@ const EXCUSES_MAX: u32 = 3;
 /// like no standstill at all, and the answer lies unread.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
 
-/// A question to the other side, from the first one asked until something answers the last.
+/// A kind of question to the other side, from the first one asked until something answers the last.
 #[derive(Debug, Default)]
-struct Question {
+struct Asked {
     /// The first that is not answered. What came before it is no answer.
     asked: Option<Instant>,
     /// The last, if it was asked again while that one was open: an answer may come before it, and be told of later.
@@ -37,7 +37,7 @@ struct Question {
     looked: Option<Instant>,
 }
 
-impl Question {
+impl Asked {
     fn ask(now: Instant) -> Self {
         Self {
             asked: Some(now),
@@ -106,10 +106,7 @@ impl Question {
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Due {
-    PingApplication,
-    PingWebSocket,
-    AnnounceUnavailable,
-    Probe,
+    Ask(Question),
     /// The end of the offline queue did not come, and this server does not send it: the line goes on without.
     GoOnUndrained,
     Dead(Cause),
@@ -149,20 +146,20 @@ pub(super) struct Liveness {
     last_stanza: Instant,
     last_content: Option<Instant>,
     next_ping: Instant,
-    ping: Question,
+    ping: Asked,
     /// Since then somebody wants to know whether the line lives; what came before does not tell.
     doubted: Option<Instant>,
     websocket_sent: Option<Instant>,
-    websocket: Question,
+    websocket: Asked,
     /// Not before; the budget's word.
     websocket_free: Instant,
     /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves nothing.
     peer_pongs: bool,
     next_presence: Instant,
     next_probe: Instant,
-    probe: Question,
+    probe: Asked,
     /// Asked by the login itself.
-    drain: Question,
+    drain: Asked,
     suspicion: Option<Cause>,
     vindicated: u32,
     excuses: u32,
@@ -183,16 +180,16 @@ impl Liveness {
             last_stanza: now,
             last_content: None,
             next_ping: now,
-            ping: Question::default(),
+            ping: Asked::default(),
             doubted: None,
             websocket_sent: None,
-            websocket: Question::default(),
+            websocket: Asked::default(),
             websocket_free: now,
             peer_pongs: false,
             next_presence: now,
             next_probe: now + first_probe,
-            probe: Question::default(),
-            drain: Question::ask(now),
+            probe: Asked::default(),
+            drain: Asked::ask(now),
             suspicion: None,
             vindicated: 0,
             excuses: EXCUSES_MAX,
@@ -214,7 +211,7 @@ impl Liveness {
     }
 
     pub(super) fn drained(&mut self, at: Instant) {
-        self.drain = Question::default();
+        self.drain = Asked::default();
         self.known.undrained = false;
         self.heard(at, Layer::Content);
     }
@@ -325,7 +322,7 @@ impl Liveness {
             return Some(Due::Dead(cause));
         }
         if self.drain.overdue(now, self.schedule.application.offline_drain) {
-            self.drain = Question::default();
+            self.drain = Asked::default();
             return Some(match self.known.undrained {
                 true => Due::GoOnUndrained,
                 false => Due::Dead(Cause::NeverDrained),
@@ -341,7 +338,7 @@ impl Liveness {
                     self.ping.ask_again(now);
                     self.doubted = None;
                     self.next_ping = now + self.ping_interval();
-                    return Some(Due::PingApplication);
+                    return Some(Due::Ask(Question::ApplicationPing));
                 }
                 Err(free) => self.next_ping = free,
             }
@@ -349,9 +346,9 @@ impl Liveness {
         if !self.probe.open() && self.next_probe <= now {
             match budget.probe(now) {
                 Ok(()) => {
-                    self.probe = Question::ask(now);
+                    self.probe = Asked::ask(now);
                     self.next_probe = now + self.schedule.application.probe;
-                    return Some(Due::Probe);
+                    return Some(Due::Ask(Question::ContentProbe));
                 }
                 Err(free) => {
                     self.next_probe = free;
@@ -364,8 +361,8 @@ impl Liveness {
             match budget.other(now) {
                 Ok(()) => {
                     self.websocket_sent = Some(now);
-                    self.websocket = Question::ask(now);
-                    return Some(Due::PingWebSocket);
+                    self.websocket = Asked::ask(now);
+                    return Some(Due::Ask(Question::WebSocketPing));
                 }
                 Err(free) => self.websocket_free = free,
             }
@@ -374,7 +371,7 @@ impl Liveness {
             match budget.presence(now) {
                 Ok(()) => {
                     self.next_presence = now + self.schedule.application.presence;
-                    return Some(Due::AnnounceUnavailable);
+                    return Some(Due::Ask(Question::Presence));
                 }
                 Err(free) => self.next_presence = free,
             }
@@ -392,10 +389,10 @@ impl Liveness {
             if self.peer_pongs {
                 return Some(Cause::WebSocketPongTimeout);
             }
-            self.websocket = Question::default();
+            self.websocket = Asked::default();
         }
         if self.probe.overdue(now, application.pong * PROBE_PATIENCE) {
-            self.probe = Question::default();
+            self.probe = Asked::default();
             if let Some(cause) = self.suspicion.take() {
                 return Some(cause);
             }
@@ -413,7 +410,7 @@ impl Liveness {
     /// The earliest deadline and why it stands.
     pub(super) fn timeout(&self) -> (Instant, Reason) {
         let application = &self.schedule.application;
-        let unless = |question: &Question, at: Instant| (!question.open()).then_some(at);
+        let unless = |question: &Asked, at: Instant| (!question.open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
             (self.ping_at(), Reason::ApplicationPing),

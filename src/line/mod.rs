@@ -20,7 +20,7 @@ mod words;
 pub use acks::OWED_AFTER as ACK_OWED_AFTER;
 pub use cadence::{Flapping, Guess};
 pub use cause::{Cause, Origin, Stop, Verdict, printable};
-pub use io::{Input, Layer, Output, Reason, Sensed, State};
+pub use io::{HostEvent, Input, Layer, Output, Question, Reason, State};
 pub use liveness::PROBE_PATIENCE;
 pub use pairing::PairEvent;
 pub use record::{Ages, EndRecord};

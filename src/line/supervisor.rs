@@ -15,7 +15,7 @@ use super::budget::Budget;
 use super::cadence::Cadence;
 use super::liveness::{Due, Known, LAST_LOOK, Liveness};
 use super::record::{Around, EndRecord};
-use super::{Cause, Flapping, Input, Output, Reason, Schedule, State, Stop, Verdict};
+use super::{Cause, Flapping, HostEvent, Input, Output, Reason, Schedule, State, Stop, Verdict};
 use crate::util::{Random, millis};
 
 /// QR codes last 60 s and then 5 × 20 s, a pair code 180 s. The library ends a pairing line by itself; this is for one
@@ -167,15 +167,21 @@ impl Supervisor {
             Input::StanzaAcked { id } => self.acks.acked(id),
             Input::Ended { cause } => self.ended(now, cause),
             Input::Suspect(cause) => self.suspected(now, cause),
-            Input::PathChanged => self.path_changed(now),
-            Input::Resumed { slept } => self.resumed(now, slept),
-            Input::ClockStepped { by_ms } => self.clock_stepped(now, by_ms),
-            Input::ClockUnset => self.clock_unset = true,
-            Input::ClockSet => self.clock_set(now),
+            Input::Host(event) => self.host_event(now, event),
             Input::Shutdown => self.shut_down(now),
         }
         if !heard {
             self.armed = self.poll_timeout().map(|(at, _)| at);
+        }
+    }
+
+    fn host_event(&mut self, now: Instant, event: HostEvent) {
+        match event {
+            HostEvent::PathChanged => self.path_changed(now),
+            HostEvent::Resumed { slept } => self.resumed(now, slept),
+            HostEvent::ClockStepped { by_ms } => self.clock_stepped(now, by_ms),
+            HostEvent::ClockUnset => self.clock_unset = true,
+            HostEvent::ClockSet => self.clock_set(now),
         }
     }
 
@@ -267,10 +273,7 @@ impl Supervisor {
             && let Some(due) = liveness.due(now, &mut self.budget)
         {
             match due {
-                Due::PingApplication => self.outputs.push_back(Output::PingApplication),
-                Due::PingWebSocket => self.outputs.push_back(Output::PingWebSocket),
-                Due::Probe => self.outputs.push_back(Output::Probe),
-                Due::AnnounceUnavailable => self.outputs.push_back(Output::AnnounceUnavailable),
+                Due::Ask(question) => self.outputs.push_back(Output::Ask(question)),
                 Due::GoOnUndrained => self.outputs.push_back(Output::Undrained),
                 Due::Dead(cause) => self.close(now, cause),
             }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Sensed;
+use super::HostEvent;
 
 /// A shorter sleep was called off by a driver, and what was open outlives it; the pings find the rest. A reading is exact
 /// to well under this.
@@ -78,10 +78,10 @@ impl TimeSense {
     }
 
     /// Whether the clock is set, as a session is told.
-    pub fn state(&self) -> Sensed {
+    pub fn state(&self) -> HostEvent {
         match self.unset {
-            Some(_) => Sensed::ClockUnset,
-            None => Sensed::ClockSet,
+            Some(_) => HostEvent::ClockUnset,
+            None => HostEvent::ClockSet,
         }
     }
 
@@ -92,7 +92,7 @@ impl TimeSense {
 
     /// What has happened since the last reading, in the order in which a session should hear of it: that nothing may be
     /// dialled comes before what would make it dial.
-    pub fn look(&mut self, now: Reading) -> Vec<Sensed> {
+    pub fn look(&mut self, now: Reading) -> Vec<HostEvent> {
         let passed = now.boottime.saturating_sub(self.last.boottime);
         let slept = passed.saturating_sub(now.monotonic.saturating_sub(self.last.monotonic));
         let by_ms = now
@@ -107,12 +107,12 @@ impl TimeSense {
         self.last = now;
         let (before, after) = (self.unset, self.judge(now));
         self.unset = after;
-        let mut sensed = Vec::new();
-        sensed.extend((before.is_none() && after.is_some()).then_some(Sensed::ClockUnset));
-        sensed.extend((slept >= SLEPT_MIN).then_some(Sensed::Resumed { slept }));
-        sensed.extend(stepped.then_some(Sensed::ClockStepped { by_ms }));
-        sensed.extend((before.is_some() && after.is_none()).then_some(Sensed::ClockSet));
-        sensed
+        let mut events = Vec::new();
+        events.extend((before.is_none() && after.is_some()).then_some(HostEvent::ClockUnset));
+        events.extend((slept >= SLEPT_MIN).then_some(HostEvent::Resumed { slept }));
+        events.extend(stepped.then_some(HostEvent::ClockStepped { by_ms }));
+        events.extend((before.is_some() && after.is_none()).then_some(HostEvent::ClockSet));
+        events
     }
 
     /// The time to be written to disk now, if it is time for that. Call it after [`look`](Self::look), and
@@ -188,22 +188,22 @@ mod tests {
             }
         }
 
-        fn look(&mut self) -> Vec<Sensed> {
+        fn look(&mut self) -> Vec<HostEvent> {
             self.sense.look(self.clocks)
         }
 
-        fn runs(&mut self, time: Duration) -> Vec<Sensed> {
+        fn runs(&mut self, time: Duration) -> Vec<HostEvent> {
             self.clocks.monotonic += time;
             self.sleeps(time)
         }
 
-        fn sleeps(&mut self, time: Duration) -> Vec<Sensed> {
+        fn sleeps(&mut self, time: Duration) -> Vec<HostEvent> {
             self.clocks.boottime += time;
             self.clocks.wall_ms += millis(time);
             self.look()
         }
 
-        fn steps(&mut self, by_ms: i64) -> Vec<Sensed> {
+        fn steps(&mut self, by_ms: i64) -> Vec<HostEvent> {
             self.clocks.wall_ms += by_ms;
             self.look()
         }
@@ -227,7 +227,7 @@ mod tests {
         let mut host = Host::new(NOW, None);
         assert_eq!(host.sleeps(SLEPT_MIN - SECOND / 1000), []);
         let slept = 17 * 3600 * SECOND;
-        assert_eq!(host.sleeps(slept), [Sensed::Resumed { slept }]);
+        assert_eq!(host.sleeps(slept), [HostEvent::Resumed { slept }]);
         assert_eq!(host.look(), [], "it is told once");
     }
 
@@ -236,7 +236,7 @@ mod tests {
     fn what_the_wall_clock_gains_is_a_step() {
         let mut host = Host::new(NOW, None);
         for by_ms in [61_200_000, -3_600_000, STEP_MIN_MS, -STEP_MIN_MS] {
-            assert_eq!(host.steps(by_ms), [Sensed::ClockStepped { by_ms }]);
+            assert_eq!(host.steps(by_ms), [HostEvent::ClockStepped { by_ms }]);
         }
         assert_eq!(host.steps(1000), [], "a leap second");
         assert_eq!(host.runs(60 * SECOND), []);
@@ -249,8 +249,8 @@ mod tests {
         assert_eq!(
             host.look(),
             [
-                Sensed::Resumed { slept: 100 * SECOND },
-                Sensed::ClockStepped { by_ms: -100_000 }
+                HostEvent::Resumed { slept: 100 * SECOND },
+                HostEvent::ClockStepped { by_ms: -100_000 }
             ]
         );
     }
@@ -265,10 +265,13 @@ mod tests {
         assert_eq!(host.runs(30 * 86_400 * SECOND), []);
         assert!(!host.keeps(), "such a time is not written down");
         let by_ms = NOW - host.clocks.wall_ms;
-        assert_eq!(host.steps(by_ms), [Sensed::ClockStepped { by_ms }, Sensed::ClockSet]);
+        assert_eq!(
+            host.steps(by_ms),
+            [HostEvent::ClockStepped { by_ms }, HostEvent::ClockSet]
+        );
         assert_eq!(
             host.steps(-NOW),
-            [Sensed::ClockUnset, Sensed::ClockStepped { by_ms: -NOW }]
+            [HostEvent::ClockUnset, HostEvent::ClockStepped { by_ms: -NOW }]
         );
     }
 
@@ -278,7 +281,10 @@ mod tests {
         assert_eq!(host.sense.unset(), Some(Unset::BeforeDisk));
         assert_eq!(host.sense.set_from_ms(), Some(NOW + DAY));
         let by_ms = 2 * DAY;
-        assert_eq!(host.steps(by_ms), [Sensed::ClockStepped { by_ms }, Sensed::ClockSet]);
+        assert_eq!(
+            host.steps(by_ms),
+            [HostEvent::ClockStepped { by_ms }, HostEvent::ClockSet]
+        );
         assert_eq!(
             Host::new(NOW, Some(NOW + DAY)).sense.unset(),
             None,
@@ -290,7 +296,7 @@ mod tests {
     fn it_is_set_when_it_gets_there_by_itself() {
         let mut host = Host::new(NOW, Some(NOW + DAY + 5000));
         assert_eq!(host.runs(4 * SECOND), []);
-        assert_eq!(host.runs(SECOND), [Sensed::ClockSet]);
+        assert_eq!(host.runs(SECOND), [HostEvent::ClockSet]);
     }
 
     /// A clock that was once in 2038 and wrote that down.
@@ -300,13 +306,13 @@ mod tests {
         let mut host = Host::new(NOW, Some(future));
         assert_eq!(host.runs(DISK_BELIEVED - SECOND), []);
         assert!(!host.keeps());
-        assert_eq!(host.runs(SECOND), [Sensed::ClockSet]);
+        assert_eq!(host.runs(SECOND), [HostEvent::ClockSet]);
         assert!(host.keeps(), "the right time replaces it at once");
         // And whoever sets the clock, by however little, is believed without waiting.
         let mut host = Host::new(NOW, Some(future));
         assert_eq!(
             host.steps(-2000),
-            [Sensed::ClockStepped { by_ms: -2000 }, Sensed::ClockSet]
+            [HostEvent::ClockStepped { by_ms: -2000 }, HostEvent::ClockSet]
         );
     }
 
@@ -314,7 +320,7 @@ mod tests {
     fn a_clock_that_has_been_right_is_put_back_by_somebody() {
         let mut host = Host::new(NOW, Some(NOW));
         let by_ms = -50 * DAY;
-        assert_eq!(host.steps(by_ms), [Sensed::ClockStepped { by_ms }]);
+        assert_eq!(host.steps(by_ms), [HostEvent::ClockStepped { by_ms }]);
         assert!(host.keeps(), "or the next start would not believe it");
     }
 

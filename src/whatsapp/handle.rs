@@ -8,7 +8,7 @@ use event_listener::{Event, EventListener};
 use super::again::Again;
 use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
-use crate::line::{EndRecord, PairEvent, Sensed, State};
+use crate::line::{EndRecord, HostEvent, PairEvent, State};
 use crate::outbox::{Message, MessageId, ReceiptKind, SendFailure};
 use crate::util::lock;
 
@@ -36,7 +36,7 @@ pub enum Command {
     /// Alerts stay unacked: the line is probably dead.
     Suspect,
     /// News of the host or its network.
-    Sensed(Sensed),
+    Host(HostEvent),
     /// Answer at once: the task takes turns.
     Turn {
         answer: async_channel::Sender<()>,

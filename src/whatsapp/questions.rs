@@ -1,5 +1,5 @@
-//! What is sent to keep a line alive: questions that make it show that it lives, and acks that the library forgets. Each is sent by a task of its own: a write that blocks must hold nobody up,
-//! and silence is the supervisor's to judge.
+//! What is sent to keep a line alive: the supervisor's questions, and acks that the library forgets. Each is sent by a task
+//! of its own: a write that blocks must hold nobody up, and silence is the supervisor's to judge.
 
 use std::sync::Arc;
 
@@ -8,23 +8,15 @@ use wacore_binary::OwnedNodeRef;
 use wacore_binary::builder::NodeBuilder;
 
 use super::client::{ClientParts, LiveClient};
-use crate::line::Output;
+use crate::line::Question;
 
-/// Sends what `output` asks for, if it is a question to the line.
-pub(super) fn send(client: &LiveClient, parts: &ClientParts, output: &Output) {
-    match output {
-        Output::PingWebSocket => client.ping_websocket(&parts.executor),
-        Output::PingApplication => ping(client, parts),
-        Output::Probe => probe(client, parts),
-        Output::AnnounceUnavailable => announce_unavailable(client, parts),
-        Output::Dial { .. }
-        | Output::Close
-        | Output::FreshClient
-        | Output::AckOverdue { .. }
-        | Output::Undrained
-        | Output::LookAtClock
-        | Output::LineEnded { .. }
-        | Output::Quarantine(_) => {}
+/// Sends `question` to the server.
+pub(super) fn send(client: &LiveClient, parts: &ClientParts, question: Question) {
+    match question {
+        Question::ApplicationPing => ping(client, parts),
+        Question::WebSocketPing => client.ping_websocket(&parts.executor),
+        Question::ContentProbe => probe(client, parts),
+        Question::Presence => announce_unavailable(client, parts),
     }
 }
 

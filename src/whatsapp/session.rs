@@ -28,7 +28,7 @@ use super::written::Flight;
 use super::{chats, patience, questions, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
-use crate::line::{Cause, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
+use crate::line::{Cause, HostEvent, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
 use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
@@ -54,7 +54,7 @@ pub struct SessionParts {
     pub notices: async_channel::Sender<(SessionName, Notice)>,
     /// For jitter alone.
     pub seed: u64,
-    /// The clock is not set now. When it is, [`Command::Sensed`] tells.
+    /// The clock is not set now. When it is, [`Command::Host`] tells.
     pub clock_unset: bool,
     /// Rung when the session waits for the clock and wants it looked at.
     pub look_at_clock: async_channel::Sender<()>,
@@ -133,7 +133,7 @@ impl Session {
         schedule.application.offline_drain = lab_minute(schedule.application.offline_drain);
         let mut supervisor = Supervisor::new(schedule, parts.seed);
         if parts.clock_unset {
-            supervisor.handle(Instant::now(), Input::ClockUnset);
+            supervisor.handle(Instant::now(), Input::Host(HostEvent::ClockUnset));
         }
         let (notices, look_at_clock) = (parts.notices.clone(), parts.look_at_clock.clone());
         let changed = Arc::new(Signal::new());
@@ -287,7 +287,7 @@ impl Session {
             Command::Suspect => self
                 .supervisor
                 .handle(Instant::now(), Input::Suspect(Cause::AckTimeout)),
-            Command::Sensed(sensed) => self.supervisor.handle(Instant::now(), sensed.into()),
+            Command::Host(event) => self.supervisor.handle(Instant::now(), Input::Host(event)),
             Command::Turn { answer } => drop(answer.try_send(())),
             Command::Shutdown => {
                 self.supervisor.handle(Instant::now(), Input::Shutdown);

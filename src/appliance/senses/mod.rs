@@ -14,7 +14,7 @@ use futures_lite::future;
 
 use self::clocks::Alarms;
 use self::path::Watch;
-use crate::line::{Sensed, TimeSense, Unset};
+use crate::line::{HostEvent, TimeSense, Unset};
 use crate::store::{Store, last_time};
 use crate::util::lock;
 use crate::whatsapp::{Command, SessionHandle};
@@ -121,12 +121,12 @@ impl Senses {
         } else if asked {
             news.push(state);
         }
-        for sensed in news {
-            say(sensed);
-            tell(sessions, sensed);
-            match sensed {
-                Sensed::ClockStepped { .. } => clock_stepped(),
-                Sensed::PathChanged | Sensed::Resumed { .. } | Sensed::ClockUnset | Sensed::ClockSet => {}
+        for event in news {
+            say(event);
+            tell(sessions, event);
+            match event {
+                HostEvent::ClockStepped { .. } => clock_stepped(),
+                HostEvent::PathChanged | HostEvent::Resumed { .. } | HostEvent::ClockUnset | HostEvent::ClockSet => {}
             }
         }
     }
@@ -176,12 +176,12 @@ async fn feel_path(sessions: &[SessionHandle]) {
             let mut watch = Watch::open().await?;
             told = false;
             if std::mem::take(&mut missed) {
-                tell(sessions, Sensed::PathChanged);
+                tell(sessions, HostEvent::PathChanged);
             }
             loop {
                 watch.changed().await?;
-                say(Sensed::PathChanged);
-                tell(sessions, Sensed::PathChanged);
+                say(HostEvent::PathChanged);
+                tell(sessions, HostEvent::PathChanged);
             }
         };
         let ended: std::io::Result<()> = watching.await;
@@ -195,27 +195,27 @@ async fn feel_path(sessions: &[SessionHandle]) {
     }
 }
 
-fn tell(sessions: &[SessionHandle], sensed: Sensed) {
+fn tell(sessions: &[SessionHandle], event: HostEvent) {
     for session in sessions {
         // One that reads its commands has room; one that does not must not hold up the others.
-        if !session.try_command(Command::Sensed(sensed)) {
-            log::debug!("session {} was not told: {sensed:?}", session.name);
+        if !session.try_command(Command::Host(event)) {
+            log::debug!("session {} was not told: {event:?}", session.name);
         }
     }
 }
 
-fn say(sensed: Sensed) {
-    match sensed {
-        Sensed::PathChanged => log::info!("the network changed"),
-        Sensed::Resumed { slept } => log::info!("the host slept for {} s", slept.as_secs()),
-        Sensed::ClockStepped { by_ms } => {
+fn say(event: HostEvent) {
+    match event {
+        HostEvent::PathChanged => log::info!("the network changed"),
+        HostEvent::Resumed { slept } => log::info!("the host slept for {} s", slept.as_secs()),
+        HostEvent::ClockStepped { by_ms } => {
             let sign = if by_ms < 0 { '-' } else { '+' };
             let (seconds, millis) = (by_ms.unsigned_abs() / 1000, by_ms.unsigned_abs() % 1000);
             log::info!("the wall clock was set by {sign}{seconds}.{millis:03} s");
         }
         // The warning is said where it begins.
-        Sensed::ClockUnset => {}
-        Sensed::ClockSet => log::debug!("the clock can be right"),
+        HostEvent::ClockUnset => {}
+        HostEvent::ClockSet => log::debug!("the clock can be right"),
     }
 }
 

@@ -19,9 +19,9 @@ impl Session {
             match output {
                 Output::Dial { pairing } => self.dial(pairing).await,
                 Output::Close => self.break_line("closed here"),
-                Output::PingApplication | Output::PingWebSocket | Output::Probe | Output::AnnounceUnavailable => {
+                Output::Ask(question) => {
                     if let Some(client) = &self.client {
-                        questions::send(client, &self.parts, &output);
+                        questions::send(client, &self.parts, question);
                     }
                 }
                 Output::FreshClient => self.start_afresh().await,

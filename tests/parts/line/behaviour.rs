@@ -115,15 +115,15 @@ impl Bench {
 /// A healthy server that does not answer WebSocket pings.
 fn well(output: &Output) -> Option<Layer> {
     match output {
-        Output::PingApplication => Some(Layer::Application),
-        Output::Probe => Some(Layer::Content),
+        Output::Ask(Question::ApplicationPing) => Some(Layer::Application),
+        Output::Ask(Question::ContentProbe) => Some(Layer::Content),
         _ => None,
     }
 }
 
 /// Pings are answered, nothing else is.
 fn zombie(output: &Output) -> Option<Layer> {
-    (*output == Output::PingApplication).then_some(Layer::Application)
+    (*output == Output::Ask(Question::ApplicationPing)).then_some(Layer::Application)
 }
 
 fn silent(_: &Output) -> Option<Layer> {
@@ -179,7 +179,7 @@ fn an_old_proof_told_again_is_no_answer() {
 #[test]
 fn an_answer_that_lies_unread_after_a_standstill_saves_the_line() {
     let mut bench = Bench::online();
-    bench.until(&Output::PingApplication);
+    bench.until(&Output::Ask(Question::ApplicationPing));
     // The answer comes after 100 ms; nobody reads it until just after the deadline.
     bench.now += bench.schedule.application.pong + Duration::from_millis(100);
     bench.core.handle_timeout(bench.now);
@@ -192,7 +192,7 @@ fn an_answer_that_lies_unread_after_a_standstill_saves_the_line() {
 #[test]
 fn an_answer_from_within_a_standstill_is_one() {
     let mut bench = Bench::online();
-    bench.until(&Output::PingApplication);
+    bench.until(&Output::Ask(Question::ApplicationPing));
     let answer = bench.now + SECOND;
     bench.now += 20 * SECOND;
     bench.core.handle_timeout(bench.now);
@@ -225,7 +225,7 @@ fn only_a_peer_that_answers_websocket_pings_can_die_for_silence_to_them() {
             bench.tell(Input::Start { paired: true });
             bench.log_in();
             bench.run(3 * SECOND, |output| {
-                (pongs && *output == Output::PingWebSocket).then_some(Layer::WebSocket)
+                (pongs && *output == Output::Ask(Question::WebSocketPing)).then_some(Layer::WebSocket)
             });
             bench.closed(MINUTE, silent).expect("it is found");
             let by_websocket = bench.end(Cause::Requested).0 == Cause::WebSocketPongTimeout;
@@ -239,7 +239,7 @@ fn only_a_peer_that_answers_websocket_pings_can_die_for_silence_to_them() {
 #[test]
 fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
     let mut bench = Bench::online();
-    bench.until(&Output::PingApplication);
+    bench.until(&Output::Ask(Question::ApplicationPing));
     let before = bench.now - SECOND;
     bench.core.handle(before, Input::Heard(Layer::Application));
     let asked = bench.now;
@@ -252,10 +252,10 @@ fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
 fn a_proof_told_late_does_not_look_like_a_standstill() {
     let mut bench = Bench::online();
     bench.run(MINUTE, well);
-    bench.until(&Output::PingApplication);
+    bench.until(&Output::Ask(Question::ApplicationPing));
     let answer = bench.now + Duration::from_millis(100);
     bench.tell_in(Duration::from_millis(1), Input::Suspect(Cause::AckTimeout));
-    assert_eq!(bench.step().1, [Output::Probe]);
+    assert_eq!(bench.step().1, [Output::Ask(Question::ContentProbe)]);
     let (at, _) = bench.core.poll_timeout().unwrap();
     assert!(at - bench.now > SECOND);
     bench.now = at;
@@ -267,7 +267,7 @@ fn a_proof_told_late_does_not_look_like_a_standstill() {
 #[test]
 fn a_question_that_a_standstill_held_back_gets_its_full_time() {
     let mut bench = Bench::online();
-    bench.until(&Output::PingApplication);
+    bench.until(&Output::Ask(Question::ApplicationPing));
     // The ping leaves only now; a round trip of some seconds is not death.
     bench.now += 15 * SECOND;
     bench.core.handle_timeout(bench.now);
@@ -306,7 +306,11 @@ fn after_a_500_the_next_line_is_probed_at_once() {
     bench.step();
     bench.log_in();
     let seen = bench.run(2 * SECOND, silent);
-    assert!(seen.iter().any(|(_, output)| *output == Output::Probe), "{seen:?}");
+    assert!(
+        seen.iter()
+            .any(|(_, output)| *output == Output::Ask(Question::ContentProbe)),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -373,7 +377,10 @@ fn a_suspicion_is_asked_about_once_and_then_believed() {
     bench.run(MINUTE, well);
     assert!(!bench.tell(Input::Suspect(Cause::AckTimeout)).contains(&Output::Close));
     let seen = bench.run(MINUTE, well);
-    assert!(seen.iter().any(|(_, output)| *output == Output::Probe));
+    assert!(
+        seen.iter()
+            .any(|(_, output)| *output == Output::Ask(Question::ContentProbe))
+    );
     assert!(bench.tell(Input::Suspect(Cause::AckTimeout)).contains(&Output::Close));
     assert_eq!(bench.end(Cause::Requested).0, Cause::AckTimeout);
 }
@@ -392,7 +399,7 @@ fn the_storm_brake_never_silences_for_long() {
         while !dialled {
             bench.now += 100 * Duration::from_millis(1);
             bench.core.handle_timeout(bench.now);
-            dialled = [bench.outputs(), bench.tell(Input::PathChanged)]
+            dialled = [bench.outputs(), bench.tell(Input::Host(HostEvent::PathChanged))]
                 .concat()
                 .contains(&Output::Dial { pairing: false });
         }
@@ -415,7 +422,10 @@ fn a_change_of_the_path_is_tried_at_once_and_proves_nothing() {
     let (_, _, record) = bench.end(Cause::Unreachable);
     assert_eq!(record.failures, 8);
     bench.now += 2 * SECOND;
-    assert_eq!(bench.tell(Input::PathChanged), [Output::Dial { pairing: false }]);
+    assert_eq!(
+        bench.tell(Input::Host(HostEvent::PathChanged)),
+        [Output::Dial { pairing: false }]
+    );
     // The address may be a moment behind the link: the next attempts are quick, the count of failures goes on.
     let (_, _, record) = bench.end(Cause::Unresolved);
     assert_eq!(record.failures, 9);
@@ -429,14 +439,14 @@ fn a_change_of_the_path_is_tried_at_once_and_proves_nothing() {
 fn an_answer_from_before_a_change_of_the_path_does_not_speak_for_the_line_after_it() {
     let mut bench = Bench::online();
     bench.run(MINUTE, well);
-    bench.tell(Input::PathChanged);
-    assert_eq!(bench.step().1, [Output::PingApplication]);
+    bench.tell(Input::Host(HostEvent::PathChanged));
+    assert_eq!(bench.step().1, [Output::Ask(Question::ApplicationPing)]);
     let answered = bench.now + Duration::from_millis(1);
 
     bench.now += Duration::from_millis(150);
     let changed = bench.now;
-    bench.tell(Input::PathChanged);
-    assert_eq!(bench.step().1, [Output::PingApplication]);
+    bench.tell(Input::Host(HostEvent::PathChanged));
+    assert_eq!(bench.step().1, [Output::Ask(Question::ApplicationPing)]);
     assert_eq!(bench.now, changed);
 
     bench.core.handle(answered, Input::Heard(Layer::Application));
@@ -449,8 +459,8 @@ fn an_answer_from_before_a_change_of_the_path_does_not_speak_for_the_line_after_
 fn a_line_that_answers_outlives_every_change_of_the_path() {
     let mut bench = Bench::online();
     for _ in 0..300 {
-        bench.tell(Input::PathChanged);
-        bench.tell(Input::PathChanged);
+        bench.tell(Input::Host(HostEvent::PathChanged));
+        bench.tell(Input::Host(HostEvent::PathChanged));
         assert_eq!(bench.closed(700 * Duration::from_millis(1), well), None);
     }
     assert_eq!(bench.closed(10 * MINUTE, well), None);
@@ -462,7 +472,10 @@ fn a_line_that_answers_outlives_every_change_of_the_path() {
 fn a_login_that_comes_after_the_attempt_was_called_off_is_not_taken() {
     let mut bench = Bench::new();
     bench.tell(Input::Start { paired: true });
-    assert_eq!(bench.tell_in(4 * SECOND, Input::PathChanged), [Output::Close]);
+    assert_eq!(
+        bench.tell_in(4 * SECOND, Input::Host(HostEvent::PathChanged)),
+        [Output::Close]
+    );
     assert_eq!(bench.tell_in(SECOND, Input::LoggedIn), []);
     assert_eq!(bench.core.state(), &State::Connecting { pairing: false });
     let (cause, verdict, record) = bench.end(Cause::Recycled);
@@ -490,11 +503,11 @@ fn sleep_drops_the_line_at_once_and_a_clock_step_moves_nothing() {
     let mut bench = Bench::online();
     let before = bench.core.poll_timeout();
     for by_ms in [i64::MAX, i64::MIN, 50 * 365 * 86_400_000, -1] {
-        assert_eq!(bench.tell(Input::ClockStepped { by_ms }), []);
+        assert_eq!(bench.tell(Input::Host(HostEvent::ClockStepped { by_ms })), []);
         assert_eq!(bench.core.poll_timeout(), before);
     }
     let slept = 17 * 60 * MINUTE;
-    assert_eq!(bench.tell(Input::Resumed { slept }), [Output::Close]);
+    assert_eq!(bench.tell(Input::Host(HostEvent::Resumed { slept })), [Output::Close]);
     let (cause, verdict, record) = bench.end(Cause::PathBroken);
     assert_eq!((cause, verdict), (Cause::Suspended, Verdict::RedialNow));
     assert_eq!((record.slept_ms, record.clock_steps), (61_200_000, 4));
@@ -513,18 +526,21 @@ fn a_frozen_program_on_a_host_that_does_not_tell_drops_its_line_too() {
 #[test]
 fn a_clock_that_is_not_set_holds_and_burns_nothing() {
     let mut bench = Bench::new();
-    bench.tell(Input::ClockUnset);
+    bench.tell(Input::Host(HostEvent::ClockUnset));
     assert_eq!(bench.tell(Input::Start { paired: true }), []);
     for _ in 0..100 {
         let (reason, outputs) = bench.step();
         assert_eq!((reason, outputs), (Reason::Clock, vec![Output::LookAtClock]));
     }
-    assert_eq!(bench.tell(Input::ClockSet), [Output::Dial { pairing: false }]);
+    assert_eq!(
+        bench.tell(Input::Host(HostEvent::ClockSet)),
+        [Output::Dial { pairing: false }]
+    );
     // A certificate that is not valid yet waits for the clock too, and is not held against the path.
     let (_, verdict, record) = bench.end(Cause::ClockSuspect);
     assert_eq!((verdict, record.failures), (Verdict::AwaitClock, 0));
     assert_eq!(
-        bench.tell(Input::ClockStepped { by_ms: 1 }),
+        bench.tell(Input::Host(HostEvent::ClockStepped { by_ms: 1 })),
         [Output::Dial { pairing: false }]
     );
 }
@@ -537,9 +553,9 @@ fn the_servers_last_word_wins_over_our_own_reason() {
     assert_eq!(cause, Cause::Replaced);
     assert_eq!(bench.core.state(), &State::Stopped(Stop::Replaced));
     for input in [
-        Input::PathChanged,
-        Input::Resumed { slept: SECOND },
-        Input::ClockStepped { by_ms: 5 },
+        Input::Host(HostEvent::PathChanged),
+        Input::Host(HostEvent::Resumed { slept: SECOND }),
+        Input::Host(HostEvent::ClockStepped { by_ms: 5 }),
     ] {
         assert_eq!(bench.tell_in(60 * MINUTE, input), []);
     }
@@ -556,7 +572,7 @@ fn a_restart_is_at_once_but_not_for_ever() {
 #[test]
 fn a_line_that_does_not_let_go_costs_the_client() {
     let mut bench = Bench::online();
-    bench.tell(Input::Resumed { slept: SECOND });
+    bench.tell(Input::Host(HostEvent::Resumed { slept: SECOND }));
     assert_eq!(bench.step(), (Reason::Close, vec![Output::FreshClient]));
     // Failures that only our own state explains cost it too.
     bench.end(Cause::PathBroken);
@@ -638,9 +654,9 @@ fn a_hold_of_an_earlier_run_is_waited_out_and_only_ever_shortened() {
     let from = bench.now;
     assert_eq!(bench.core.poll_timeout(), Some((from + left, Reason::Hold)));
     // No news of the path shortens what the server asked for, and nobody starts it a second time.
-    bench.tell(Input::PathChanged);
-    bench.tell(Input::Resumed { slept: MINUTE });
-    bench.tell(Input::ClockStepped { by_ms: 1_000_000 });
+    bench.tell(Input::Host(HostEvent::PathChanged));
+    bench.tell(Input::Host(HostEvent::Resumed { slept: MINUTE }));
+    bench.tell(Input::Host(HostEvent::ClockStepped { by_ms: 1_000_000 }));
     bench.tell(Input::Start { paired: true });
     bench.tell(Input::HoldLeft(40 * MINUTE));
     assert_eq!(bench.core.poll_timeout(), Some((from + left, Reason::Hold)));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tautline::line::{Cause, EndRecord, Output, Schedule, State, Stop, Supervisor};
+use tautline::line::{Cause, EndRecord, Output, Question, Schedule, State, Stop, Supervisor};
 
 use super::Summary;
 use super::shell::WATCHDOG_LIMIT;
@@ -82,10 +82,10 @@ impl Checks {
     /// (9) All layers together keep the board's budget.
     pub fn output(&mut self, now: u64, output: &Output) {
         match output {
-            Output::PingApplication => self.seen.application_pings += 1,
-            Output::PingWebSocket => self.seen.websocket_pings += 1,
-            Output::Probe => self.seen.probes += 1,
-            Output::AnnounceUnavailable => self.seen.presences += 1,
+            Output::Ask(Question::ApplicationPing) => self.seen.application_pings += 1,
+            Output::Ask(Question::WebSocketPing) => self.seen.websocket_pings += 1,
+            Output::Ask(Question::ContentProbe) => self.seen.probes += 1,
+            Output::Ask(Question::Presence) => self.seen.presences += 1,
             Output::Dial { .. }
             | Output::Close
             | Output::FreshClient

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tautline::line::{Cause, Input, Reason, State};
+use tautline::line::{Cause, HostEvent, Input, Reason, State};
 
 use super::world::{End, Event, Trouble, World};
 
@@ -140,7 +140,7 @@ impl World {
         if let Some(flow) = &mut self.flow {
             flow.path_news = true;
         }
-        self.tell(Input::PathChanged);
+        self.tell(Input::Host(HostEvent::PathChanged));
         if paused && well {
             let first = u64::try_from(self.schedule.redial.first.as_millis()).unwrap_or(u64::MAX);
             let due = self.now + first;
@@ -165,7 +165,7 @@ impl World {
         if let Some(flow) = &mut self.flow {
             flow.path_news = true;
         }
-        self.tell(Input::PathChanged);
+        self.tell(Input::Host(HostEvent::PathChanged));
         if left > 0 {
             let next = self.random.scale(1, 5 * SECOND);
             self.after(next, Event::PathNews { left: left - 1 });
@@ -200,9 +200,9 @@ impl World {
         }
         let open = self.flow.as_mut().map(|flow| flow.froze = true).is_some();
         let was_closing = self.flow.as_ref().is_some_and(|flow| flow.closing);
-        self.tell(Input::Resumed {
+        self.tell(Input::Host(HostEvent::Resumed {
             slept: Duration::from_millis(slept),
-        });
+        }));
         // Dropped at once, without asking.
         if open
             && !was_closing
@@ -221,7 +221,7 @@ impl World {
         let by_ms = self.random.range(0, 2 * span) as i64 - FIFTY_YEARS_MS;
         let before = self.shell.core.poll_timeout();
         let open = self.flow.is_some();
-        self.tell(Input::ClockStepped { by_ms });
+        self.tell(Input::Host(HostEvent::ClockStepped { by_ms }));
         let after = self.shell.core.poll_timeout();
         if open && before != after {
             self.checks
@@ -294,8 +294,8 @@ impl World {
 
     pub fn clock_comes(&mut self) {
         if self.now >= self.clock_unset_until {
-            self.tell(Input::ClockStepped { by_ms: FIFTY_YEARS_MS });
-            self.tell(Input::ClockSet);
+            self.tell(Input::Host(HostEvent::ClockStepped { by_ms: FIFTY_YEARS_MS }));
+            self.tell(Input::Host(HostEvent::ClockSet));
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tautline::line::{
-    Cause, Input, Layer, Output, Progress, Schedule, State, Supervisor, Verdict, Watchdog, WatchdogInput,
-    WatchdogOutput,
+    Cause, HostEvent, Input, Layer, Output, Progress, Question, Schedule, State, Supervisor, Verdict, Watchdog,
+    WatchdogInput, WatchdogOutput,
 };
 
 use super::world::{Arrival, End, Event, Flow, Random, World};
@@ -61,7 +61,7 @@ impl World {
         self.shell.store_was_asked = false;
         self.checks.new_process(self.now);
         if self.now < self.clock_unset_until {
-            self.tell(Input::ClockUnset);
+            self.tell(Input::Host(HostEvent::ClockUnset));
         }
         self.tell(Input::Start { paired: true });
     }
@@ -124,13 +124,13 @@ impl World {
                         self.end_flow(End::LetGo);
                     }
                 }
-                Output::PingApplication => self.ask(Arrival::Answer),
-                Output::PingWebSocket => self.ask(Arrival::Pong),
-                Output::Probe => self.ask(Arrival::ProbeAnswer),
-                Output::AnnounceUnavailable => self.ask(Arrival::Message),
+                Output::Ask(Question::ApplicationPing) => self.ask(Arrival::Answer),
+                Output::Ask(Question::WebSocketPing) => self.ask(Arrival::Pong),
+                Output::Ask(Question::ContentProbe) => self.ask(Arrival::ProbeAnswer),
+                Output::Ask(Question::Presence) => self.ask(Arrival::Message),
                 Output::LookAtClock => {
                     if self.now >= self.clock_unset_until {
-                        self.tell(Input::ClockSet);
+                        self.tell(Input::Host(HostEvent::ClockSet));
                     }
                 }
                 Output::LineEnded { cause, verdict, .. } => self.line_ended(&cause, &verdict),

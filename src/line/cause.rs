@@ -295,6 +295,45 @@ impl Cause {
         }
     }
 
+    /// Whether the server leaves the line standing after such a word. It carries nothing any more.
+    pub(super) fn leaves_line_standing(&self) -> bool {
+        match self {
+            Self::ServerTrouble(_) | Self::Unclassified(_) | Self::AckOwed | Self::OutOfStep | Self::RateLimited => {
+                true
+            }
+            Self::Recycled
+            | Self::Closed(_)
+            | Self::RestartRequired
+            | Self::Unlinked
+            | Self::Replaced
+            | Self::Locked
+            | Self::TemporaryBan(_)
+            | Self::Outdated
+            | Self::Rejected(_)
+            | Self::Unresolved
+            | Self::Unreachable
+            | Self::ProxyFailed
+            | Self::TlsFailed
+            | Self::ClockSuspect
+            | Self::UpgradeFailed
+            | Self::PathBroken
+            | Self::LoginTimeout
+            | Self::PongTimeout
+            | Self::WebSocketPongTimeout
+            | Self::WriteTimeout
+            | Self::AckTimeout
+            | Self::Zombie
+            | Self::NeverDrained
+            | Self::Suspended
+            | Self::PathChanged
+            | Self::ClockUnset
+            | Self::Forbidden
+            | Self::StateUnusable(_)
+            | Self::PairingEnded
+            | Self::Requested => false,
+        }
+    }
+
     /// A `<stream:error>`: its code, the tag of its first child, and that child's `type`.
     pub fn from_stream_error(code: Option<u16>, child: Option<&str>, kind: Option<&str>) -> Self {
         match (code, child, kind) {

@@ -31,6 +31,9 @@ pub enum Input {
     PairRequested,
     /// The credentials of a fresh pairing are on disk.
     Paired,
+    /// The WebSocket stands: from here the server has a step's time to answer the login. May be told late, with the instant
+    /// at which it came.
+    Upgraded,
     /// The server's `success`.
     LoggedIn,
     /// `<ib><offline>`: what had waited at the server has been delivered.
@@ -44,6 +47,11 @@ pub enum Input {
     StanzaIn { id: u64 },
     /// Its ack, receipt or nack went out.
     StanzaAcked { id: u64 },
+    /// So many frames of this line have come and are no stanzas yet. Told before every deadline.
+    Undecoded { frames: u64 },
+    /// The server has said why it gives the line up. The end follows; where the server leaves the line standing, it is
+    /// broken here.
+    ServerSaid(Cause),
     /// The line is over. `cause` is what the wire showed.
     Ended { cause: Cause },
     /// Someone above has reason to think that the line is dead. It is asked at once; the second time it is believed.
@@ -87,7 +95,7 @@ pub enum Question {
 pub enum Output {
     /// Open a line. Exactly one at a time: the next one comes only after [`Input::Ended`].
     Dial { pairing: bool },
-    /// Break the line now; `Ended` follows.
+    /// Break the line now; `Ended` follows. One that is only being dialled cannot be broken: its client is given up at once.
     Close,
     /// Throw the library's client away and use a new one for the next line. When a line is open it did not let go:
     /// [`Input::Ended`] follows.
@@ -101,6 +109,8 @@ pub enum Output {
     Undrained,
     /// The clock was not set: look again, and tell.
     LookAtClock,
+    /// Compare the hold of an earlier run with the wall clock, and tell by [`Input::HoldLeft`].
+    CheckHold,
     /// The line ended: for the record and the log.
     LineEnded {
         cause: Cause,
@@ -125,25 +135,4 @@ pub enum State {
         after: Cause,
     },
     Stopped(Stop),
-}
-
-/// Why a deadline stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    Redial,
-    Hold,
-    StormBrake,
-    Clock,
-    Login,
-    Close,
-    Useful,
-    OfflineDrain,
-    ApplicationPing,
-    ApplicationPong,
-    WebSocketPing,
-    WebSocketPong,
-    Presence,
-    Probe,
-    ProbeAnswer,
-    OwedAck,
 }

@@ -408,7 +408,7 @@ impl Liveness {
     }
 
     /// The earliest deadline and why it stands.
-    pub(super) fn timeout(&self) -> (Instant, Reason) {
+    pub(super) fn timeout(&self) -> super::timer::Due {
         let application = &self.schedule.application;
         let unless = |question: &Asked, at: Instant| (!question.open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);

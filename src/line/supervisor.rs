@@ -4,7 +4,7 @@
 //! > [`poll_output`](Supervisor::poll_output) has none, then arm one timer for
 //! > [`poll_timeout`](Supervisor::poll_timeout) and call [`handle_timeout`](Supervisor::handle_timeout) when it fires.
 //! > Calling it early or twice does nothing. Instants are monotonic; one that lies before an earlier call's is read as
-//! > that call's, except in [`Input::Heard`], which may tell of the past.
+//! > that call's, except in [`Input::Heard`] and [`Input::Upgraded`], which may tell of the past.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,7 +14,9 @@ use super::backoff::Backoff;
 use super::budget::Budget;
 use super::cadence::Cadence;
 use super::liveness::{Due, Known, LAST_LOOK, Liveness};
+use super::phase::{Closing, Connecting, Line, Online, Pause, Phase, Stage, Waiting};
 use super::record::{Around, EndRecord};
+use super::undecoded::{GIVEN_UP_EVERY, Undecoded};
 use super::{Cause, Flapping, HostEvent, Input, Output, Reason, Schedule, State, Stop, Verdict};
 use crate::util::{Random, millis};
 
@@ -31,6 +33,13 @@ const FREEZE_MIN: Duration = Duration::from_secs(30);
 /// How often a clock that is not set is looked at, in case that nobody tells.
 const CLOCK_LOOK: Duration = Duration::from_secs(30);
 
+/// How long the library may take to give up a line that we broke, before its client is given up too.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
+/// How often a hold of an earlier run is compared with the wall clock: a board without a battery learns the time minutes
+/// after the start.
+const HOLD_CHECK: Duration = Duration::from_secs(600);
+
 /// An attempt that has not come up after this hangs on the path that it began with; a younger one may be about to.
 const ATTEMPT_STALE: Duration = Duration::from_secs(3);
 
@@ -42,30 +51,20 @@ const MISFIRES_MAX: u32 = 3;
 pub struct Supervisor {
     schedule: Schedule,
     random: Random,
-    state: State,
+    phase: Phase,
     paired: bool,
     /// Set by `Paired`: the 515 that follows is part of pairing.
     just_paired: bool,
-    /// Our own reason for breaking the line, which wins over what the wire shows afterwards.
-    closing: Option<Cause>,
-    /// When the state's own deadline is due and why; liveness has its own.
-    deadline: Option<(Instant, Reason)>,
-    /// Until the line has held long enough to start the pauses over.
-    useful_at: Option<Instant>,
-    liveness: Option<Liveness>,
     known: Known,
-    acks: Acks,
     backoff: Backoff,
     budget: Budget,
     cadence: Cadence,
     flapping: Option<Flapping>,
-    around: Around,
+    /// When a line was last given up for frames that could not be read; `None`: never yet.
+    unreadable_at: Option<Instant>,
     /// The latest instant of any call, and what stood when it returned.
     now: Option<Instant>,
     armed: Option<Instant>,
-    /// When this attempt began and, once it is up, when it was logged in.
-    began: Option<Instant>,
-    logged_in: Option<Instant>,
     lines: u64,
     last_cause: Option<Cause>,
     misfires: u32,
@@ -85,22 +84,15 @@ impl Supervisor {
             budget: Budget::new(&schedule),
             schedule,
             random,
-            state: State::Idle,
+            phase: Phase::Idle,
             paired: false,
             just_paired: false,
-            closing: None,
-            deadline: None,
-            useful_at: None,
-            liveness: None,
             known: Known::default(),
-            acks: Acks::default(),
             cadence: Cadence::default(),
             flapping: None,
-            around: Around::default(),
+            unreadable_at: None,
             now: None,
             armed: None,
-            began: None,
-            logged_in: None,
             lines: 0,
             last_cause: None,
             misfires: 0,
@@ -111,8 +103,9 @@ impl Supervisor {
         }
     }
 
-    pub fn state(&self) -> &State {
-        &self.state
+    /// Where the session stands.
+    pub fn state(&self) -> State {
+        self.phase.view()
     }
 
     /// Lines that keep ending after the same time, as the last end showed it.
@@ -127,7 +120,10 @@ impl Supervisor {
 
     /// Since when the oldest overdue ack is owed; told by [`Output::AckOverdue`] before.
     pub fn ack_owed_since(&self) -> Option<Instant> {
-        self.acks.told_since()
+        match &self.phase {
+            Phase::Line(line) => line.acks.told_since(),
+            Phase::Idle | Phase::Waiting(_) | Phase::Stopped(_) => None,
+        }
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -136,19 +132,17 @@ impl Supervisor {
 
     /// The next instant at which [`handle_timeout`](Self::handle_timeout) has something to do, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let useful = self.useful_at.map(|at| (at, Reason::Useful));
-        let living = self.liveness.as_ref().filter(|_| self.closing.is_none());
-        let alive = living.map(Liveness::timeout);
-        let owed = living.and_then(|_| Some((self.acks.timeout()?, Reason::OwedAck)));
-        [self.deadline, useful, alive, owed]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        self.phase.timeout()
+    }
+
+    /// What a person waits for next, and why: the deadline of [`poll_timeout`](Self::poll_timeout), but in a pause its end.
+    pub fn shown_timeout(&self) -> Option<(Instant, Reason)> {
+        self.phase.shown_timeout()
     }
 
     pub fn handle(&mut self, at: Instant, input: Input) {
         // What was heard may lie in the past, and being told of it says nothing about now.
-        let heard = matches!(input, Input::Heard(_));
+        let heard = matches!(input, Input::Heard(_) | Input::Upgraded);
         let now = if heard { at } else { self.turn(at) };
         match input {
             Input::Start { paired } => self.start(now, paired),
@@ -159,12 +153,19 @@ impl Supervisor {
                 self.paired = true;
                 self.just_paired = true;
             }
+            Input::Upgraded => self.upgraded(at),
             Input::LoggedIn => self.logged_in(now),
             Input::Drained => self.living(|liveness| liveness.drained(at)),
             Input::Heard(layer) => self.living(|liveness| liveness.heard(at, layer)),
             Input::Sent => self.living(|liveness| liveness.sent(now)),
-            Input::StanzaIn { id } => self.acks.came(at, id),
-            Input::StanzaAcked { id } => self.acks.acked(id),
+            Input::StanzaIn { id } => self.on_line(|line| line.acks.came(at, id)),
+            Input::StanzaAcked { id } => self.on_line(|line| line.acks.acked(id)),
+            Input::Undecoded { frames } => self.on_line(|line| line.undecoded.count(now, frames)),
+            Input::ServerSaid(cause) => {
+                if cause.leaves_line_standing() {
+                    self.close(now, cause);
+                }
+            }
             Input::Ended { cause } => self.ended(now, cause),
             Input::Suspect(cause) => self.suspected(now, cause),
             Input::Host(event) => self.host_event(now, event),
@@ -187,14 +188,9 @@ impl Supervisor {
 
     pub fn handle_timeout(&mut self, at: Instant) {
         let now = self.turn(at);
-        self.check_useful(now);
-        if let Some((at, reason)) = self.deadline
-            && at <= now
-        {
-            self.deadline = None;
-            self.on_deadline(now, reason);
+        while let Some((_, reason)) = self.poll_timeout().filter(|(due, _)| *due <= now) {
+            self.on_timer(now, reason);
         }
-        self.check_liveness(now);
         self.armed = self.poll_timeout().map(|(at, _)| at);
     }
 
@@ -205,12 +201,12 @@ impl Supervisor {
         // What was heard since may have postponed the deadline, or uncovered one that has passed: neither is our delay.
         if let (Some(armed), Some((due, _))) = (self.armed, self.poll_timeout()) {
             let late = now.saturating_duration_since(due.max(armed).max(before));
-            self.around.lag_max_ms = self.around.lag_max_ms.max(millis(late));
+            self.on_line(|line| line.around.lag_max_ms = line.around.lag_max_ms.max(millis(late)));
             if late > FREEZE_MIN {
                 self.now = Some(now);
                 self.resumed(now, Duration::ZERO);
             } else if late > STALL_MIN {
-                self.around.stalls = self.around.stalls.saturating_add(1);
+                self.on_line(|line| line.around.stalls = line.around.stalls.saturating_add(1));
                 self.living(|liveness| liveness.stood_still(now));
             }
         }
@@ -218,59 +214,70 @@ impl Supervisor {
         now
     }
 
-    /// Nothing more is asked of a line that is being closed.
-    fn living(&mut self, act: impl FnOnce(&mut Liveness)) {
-        if self.closing.is_none()
-            && let Some(liveness) = &mut self.liveness
-        {
-            act(liveness);
+    /// Whatever its stage, and also while it is being closed.
+    fn on_line(&mut self, act: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.phase.line() {
+            act(line);
         }
     }
 
-    fn on_deadline(&mut self, now: Instant, reason: Reason) {
+    /// Nothing more is asked of a line that is being closed.
+    fn living(&mut self, act: impl FnOnce(&mut Liveness)) {
+        if let Some(online) = self.phase.line().and_then(Line::alive) {
+            act(&mut online.liveness);
+        }
+    }
+
+    /// The timer that stood for `reason` has fired.
+    fn on_timer(&mut self, now: Instant, reason: Reason) {
         match reason {
             Reason::Redial | Reason::Hold | Reason::StormBrake => self.dial(now, !self.paired),
             Reason::Clock => {
                 self.outputs.push_back(Output::LookAtClock);
                 self.dial(now, !self.paired);
             }
+            Reason::HoldCheck => self.check_hold(now),
             Reason::Login => self.close(now, Cause::LoginTimeout),
             Reason::Close => {
                 self.outputs.push_back(Output::FreshClient);
-                self.deadline = Some((now + self.schedule.steps.write, Reason::Close));
+                self.on_line(|line| {
+                    if let Some(closing) = &mut line.closing {
+                        closing.gone_by = now + LETTING_GO;
+                    }
+                });
             }
-            // These are liveness's own and never stand in `deadline`.
-            Reason::Useful
-            | Reason::OfflineDrain
+            Reason::Useful => self.check_useful(now),
+            Reason::OfflineDrain
             | Reason::ApplicationPing
             | Reason::ApplicationPong
             | Reason::WebSocketPing
             | Reason::WebSocketPong
             | Reason::Presence
             | Reason::Probe
-            | Reason::ProbeAnswer
-            | Reason::OwedAck => {}
+            | Reason::ProbeAnswer => self.check_liveness(now),
+            Reason::OwedAck => self.tell_owed_acks(now),
+            Reason::Decode => self.check_undecoded(now),
         }
     }
 
     /// Useful is what held and carried something. A login alone is not, nor is a zombie that answers pings.
     fn check_useful(&mut self, now: Instant) {
-        if self.useful_at.is_none_or(|at| at > now) {
+        let again = now + self.schedule.redial.useful;
+        let Some(online) = self.phase.line().and_then(Line::alive) else {
             return;
-        }
-        if self.liveness.as_ref().is_some_and(Liveness::has_content) {
-            self.useful_at = None;
+        };
+        if online.liveness.has_content() {
+            online.useful_at = None;
             self.misfires = 0;
             self.backoff.proved_useful();
         } else {
-            self.useful_at = Some(now + self.schedule.redial.useful);
+            online.useful_at = Some(again);
         }
     }
 
     fn check_liveness(&mut self, now: Instant) {
-        while self.closing.is_none()
-            && let Some(liveness) = &mut self.liveness
-            && let Some(due) = liveness.due(now, &mut self.budget)
+        while let Some(online) = self.phase.line().and_then(Line::alive)
+            && let Some(due) = online.liveness.due(now, &mut self.budget)
         {
             match due {
                 Due::Ask(question) => self.outputs.push_back(Output::Ask(question)),
@@ -278,29 +285,54 @@ impl Supervisor {
                 Due::Dead(cause) => self.close(now, cause),
             }
         }
-        while let Some((id, waited)) = self.acks.overdue(now) {
+    }
+
+    fn tell_owed_acks(&mut self, now: Instant) {
+        while let Some((id, waited)) = self.phase.line().and_then(|line| line.acks.overdue(now)) {
             self.outputs.push_back(Output::AckOverdue { id, waited });
         }
     }
 
+    /// What is missing still has not been read, and will not be.
+    fn check_undecoded(&mut self, now: Instant) {
+        self.on_line(|line| line.undecoded.give_up());
+        let lately = |at: Instant| now.saturating_duration_since(at) < GIVEN_UP_EVERY;
+        if !self.unreadable_at.is_some_and(lately) {
+            self.unreadable_at = Some(now);
+            self.close(now, Cause::OutOfStep);
+        }
+    }
+
+    fn check_hold(&mut self, now: Instant) {
+        if let Phase::Waiting(waiting) = &mut self.phase {
+            waiting.check_at = Some(now + HOLD_CHECK);
+            self.outputs.push_back(Output::CheckHold);
+        }
+    }
+
     fn start(&mut self, now: Instant, paired: bool) {
-        if self.state == State::Idle {
+        if matches!(self.phase, Phase::Idle) {
             self.paired = paired;
             self.dial(now, !paired);
         }
     }
 
     fn start_held(&mut self, now: Instant, paired: bool, after: Cause, left: Duration) {
-        if self.state == State::Idle {
+        if matches!(self.phase, Phase::Idle) {
             self.paired = paired;
             self.last_cause = Some(after.clone());
-            self.wait(now, left, after, Reason::Hold);
+            self.wait(now, left, after, Pause::Hold);
+            if let Phase::Waiting(waiting) = &mut self.phase {
+                waiting.check_at = Some(now + HOLD_CHECK);
+            }
         }
     }
 
     fn shorten_hold(&mut self, now: Instant, left: Duration) {
-        if let (State::Waiting { .. }, Some((due, Reason::Hold))) = (&self.state, self.deadline) {
-            self.deadline = Some((due.min(now + left), Reason::Hold));
+        if let Phase::Waiting(waiting) = &mut self.phase
+            && waiting.why == Pause::Hold
+        {
+            waiting.until = waiting.until.min(now + left);
         }
     }
 
@@ -309,83 +341,106 @@ impl Supervisor {
             return self.stop(Stop::Requested);
         }
         if self.clock_unset {
-            self.state = State::Waiting {
-                after: Cause::ClockUnset,
-            };
-            self.deadline = Some((now + CLOCK_LOOK, Reason::Clock));
-            return;
+            return self.pause(now + CLOCK_LOOK, Cause::ClockUnset, Pause::Clock);
         }
         let allowed = self.backoff.braked(now);
         if allowed > now {
             let after = self.last_cause.clone().unwrap_or(Cause::RateLimited);
-            self.state = State::Waiting { after };
-            self.deadline = Some((allowed, Reason::StormBrake));
-            return;
+            return self.pause(allowed, after, Pause::StormBrake);
         }
         if self.misfires >= MISFIRES_MAX {
             self.misfires = 0;
             self.outputs.push_back(Output::FreshClient);
         }
         self.backoff.attempt(now);
-        self.began = Some(now);
         self.lines += 1;
-        self.around = Around::default();
-        self.state = State::Connecting { pairing };
         let steps = &self.schedule.steps;
         let bring_up = steps.resolve + steps.dial + steps.proxy + steps.tls + steps.upgrade + steps.login;
         let deadline = if pairing { bring_up + PAIRING_DEADLINE } else { bring_up };
-        self.deadline = Some((now + deadline, Reason::Login));
+        self.phase = Phase::Line(Line {
+            began: now,
+            stage: Stage::Connecting(Connecting {
+                pairing,
+                login_by: now + deadline,
+            }),
+            closing: None,
+            acks: Acks::default(),
+            undecoded: Undecoded::default(),
+            around: Around::default(),
+        });
         self.outputs.push_back(Output::Dial { pairing });
     }
 
     fn pair_requested(&mut self, now: Instant) {
-        match self.state {
-            State::Stopped(Stop::Requested) if self.shutdown => {}
-            State::Idle | State::Stopped(_) => {
+        match &self.phase {
+            Phase::Stopped(Stop::Requested) if self.shutdown => {}
+            Phase::Idle | Phase::Stopped(_) => {
                 self.paired = false;
                 self.dial(now, true);
             }
-            State::Waiting { .. } if !self.paired => self.dial(now, true),
-            State::Connecting { .. } | State::Online | State::Waiting { .. } => {}
+            Phase::Waiting(_) if !self.paired => self.dial(now, true),
+            Phase::Line(_) | Phase::Waiting(_) => {}
+        }
+    }
+
+    /// Of what is left of the attempt's time, the server gets the login's step. Pairing waits for a person instead.
+    fn upgraded(&mut self, at: Instant) {
+        let login = self.schedule.steps.login;
+        if let Some(line) = self.phase.line()
+            && line.began <= at
+            && let Stage::Connecting(Connecting {
+                pairing: false,
+                login_by,
+            }) = &mut line.stage
+        {
+            *login_by = (*login_by).min(at + login);
         }
     }
 
     fn logged_in(&mut self, now: Instant) {
-        if !matches!(self.state, State::Connecting { .. }) || self.closing.is_some() {
+        let Some(line) = self.phase.line().filter(|line| line.closing.is_none()) else {
             return;
+        };
+        if let Stage::Connecting(_) = line.stage {
+            line.stage = Stage::Online(Box::new(Online {
+                since: now,
+                useful_at: Some(now + self.schedule.redial.useful),
+                liveness: Liveness::new(now, &self.schedule, self.random.fork(), self.known),
+            }));
+            self.paired = true;
+            self.just_paired = false;
+            self.called_off = false;
         }
-        self.paired = true;
-        self.just_paired = false;
-        self.called_off = false;
-        self.state = State::Online;
-        self.deadline = None;
-        self.logged_in = Some(now);
-        self.useful_at = Some(now + self.schedule.redial.useful);
-        self.liveness = Some(Liveness::new(now, &self.schedule, self.random.fork(), self.known));
     }
 
     /// Breaks the line; an end follows, and until then nothing else happens.
     fn close(&mut self, now: Instant, cause: Cause) {
-        if self.closing.is_some() {
+        let Some(line) = self.phase.line().filter(|line| line.closing.is_none()) else {
             return;
-        }
-        self.closing = Some(cause);
-        self.useful_at = None;
-        self.deadline = Some((now + self.schedule.steps.write, Reason::Close));
+        };
+        line.closing = Some(Closing {
+            cause,
+            gone_by: now + LETTING_GO,
+        });
         self.outputs.push_back(Output::Close);
     }
 
     fn ended(&mut self, now: Instant, seen: Cause) {
-        if !matches!(self.state, State::Connecting { .. } | State::Online) {
-            return;
-        }
-        let pairing = matches!(self.state, State::Connecting { pairing: true });
-        let proven = self.logged_in.is_some_and(|at| now >= at + self.schedule.redial.useful);
-        let useful = proven && self.liveness.as_ref().is_some_and(Liveness::has_content);
-        let cause = self.cause_of(seen, pairing);
+        // What follows an end sets the phase anew.
+        let mut line = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Line(line) => line,
+            other @ (Phase::Idle | Phase::Waiting(_) | Phase::Stopped(_)) => {
+                self.phase = other;
+                return;
+            }
+        };
+        let held = |online: &Online| now >= online.since + self.schedule.redial.useful && online.liveness.has_content();
+        let useful = line.online().is_some_and(held);
+        let ours = line.closing.take().map(|closing| closing.cause);
+        let cause = self.cause_of(ours, seen, line.pairing());
         let verdict = self.tempered(&cause, useful);
-        let record = self.record(now, &cause, &verdict);
-        self.let_line_go(&cause);
+        let record = self.record(now, &line, &cause, &verdict);
+        self.let_line_go(&line, &cause);
         self.outputs.push_back(Output::LineEnded {
             cause: cause.clone(),
             verdict: verdict.clone(),
@@ -398,19 +453,15 @@ impl Supervisor {
     }
 
     /// Forgets the line, but not what it taught.
-    fn let_line_go(&mut self, cause: &Cause) {
-        if let Some(liveness) = self.liveness.take() {
-            self.known = liveness.known();
+    fn let_line_go(&mut self, line: &Line, cause: &Cause) {
+        if let Some(online) = line.online() {
+            self.known = online.liveness.known();
         }
         self.known.distrust |= matches!(cause, Cause::ServerTrouble(500) | Cause::NeverDrained);
         self.known.undrained |= *cause == Cause::NeverDrained;
         self.misfires = if cause.may_be_ours() { self.misfires + 1 } else { 0 };
         self.called_off = *cause == Cause::PathChanged;
         self.last_cause = Some(cause.clone());
-        self.acks = Acks::default();
-        self.logged_in = None;
-        self.deadline = None;
-        self.useful_at = None;
     }
 
     fn follow(&mut self, now: Instant, cause: Cause, verdict: Verdict) {
@@ -421,16 +472,16 @@ impl Supervisor {
             }
             Verdict::BackOff => {
                 let pause = self.backoff.next_pause();
-                self.wait(now, pause, cause, Reason::Redial);
+                self.wait(now, pause, cause, Pause::Redial);
             }
             Verdict::BackOffLong => {
                 let pause = self.backoff.long_pause();
-                self.wait(now, pause, cause, Reason::Hold);
+                self.wait(now, pause, cause, Pause::Hold);
             }
-            Verdict::HoldUntil(time) => self.wait(now, time, cause, Reason::Hold),
+            Verdict::HoldUntil(time) => self.wait(now, time, cause, Pause::Hold),
             Verdict::AwaitClock => {
                 let pause = self.backoff.free_pause();
-                self.wait(now, pause, cause, Reason::Clock);
+                self.wait(now, pause, cause, Pause::Clock);
             }
             Verdict::Stop(stop) => {
                 if stop.credentials_dead() && self.paired {
@@ -444,9 +495,9 @@ impl Supervisor {
 
     /// What we decided wins over what the wire shows of it, unless the wire shows that a person is needed; an unused
     /// pairing line is no fault of the path.
-    fn cause_of(&mut self, seen: Cause, pairing: bool) -> Cause {
+    fn cause_of(&self, ours: Option<Cause>, seen: Cause, pairing: bool) -> Cause {
         let final_word = matches!(seen.verdict(), Verdict::Stop(_) | Verdict::HoldUntil(_));
-        match self.closing.take() {
+        match ours {
             Some(_) if final_word && seen != Cause::Requested => seen,
             Some(Cause::LoginTimeout) if pairing => Cause::PairingEnded,
             Some(ours) => ours,
@@ -466,16 +517,17 @@ impl Supervisor {
         }
     }
 
-    fn record(&mut self, now: Instant, cause: &Cause, verdict: &Verdict) -> EndRecord {
-        let held = now.saturating_duration_since(self.logged_in.or(self.began).unwrap_or(now));
+    fn record(&mut self, now: Instant, line: &Line, cause: &Cause, verdict: &Verdict) -> EndRecord {
+        let online = line.online();
+        let held = now.saturating_duration_since(online.map_or(line.began, |online| online.since));
         self.flapping = match cause.origin() {
             // What a person or the host's sleep does has no cadence of its own.
             _ if matches!(cause, Cause::Requested | Cause::Suspended | Cause::PathChanged) => None,
-            _ if self.logged_in.is_none() => self.flapping,
+            _ if online.is_none() => self.flapping,
             super::Origin::Server | super::Origin::Path | super::Origin::Us => self.cadence.note(held),
         };
-        let around = &self.around;
-        let (owed, oldest) = self.acks.debts();
+        let around = &line.around;
+        let (owed, oldest) = line.acks.debts();
         let mut record = EndRecord {
             at_ms: 0,
             line: self.lines,
@@ -484,18 +536,10 @@ impl Supervisor {
             origin: cause.origin(),
             verdict: verdict.to_string(),
             detail: String::new(),
-            logged_in: self.logged_in.is_some(),
+            logged_in: online.is_some(),
             held_ms: millis(held),
-            proofs: self
-                .liveness
-                .as_ref()
-                .map(|liveness| liveness.proofs(now))
-                .unwrap_or_default(),
-            unanswered: self
-                .liveness
-                .as_ref()
-                .map(|liveness| liveness.unanswered(now))
-                .unwrap_or_default(),
+            proofs: online.map(|online| online.liveness.proofs(now)).unwrap_or_default(),
+            unanswered: online.map(|online| online.liveness.unanswered(now)).unwrap_or_default(),
             lag_max_ms: around.lag_max_ms,
             stalls: around.stalls,
             slept_ms: around.slept_ms,
@@ -513,22 +557,29 @@ impl Supervisor {
         record
     }
 
-    fn wait(&mut self, now: Instant, pause: Duration, after: Cause, reason: Reason) {
-        self.state = State::Waiting { after };
+    /// A pause, or a longer one if the brake says so.
+    fn wait(&mut self, now: Instant, pause: Duration, after: Cause, why: Pause) {
         let at = now + pause;
         let braked = self.backoff.braked(at);
-        self.deadline = Some(if braked > at {
-            (braked, Reason::StormBrake)
+        if braked > at {
+            self.pause(braked, after, Pause::StormBrake);
         } else {
-            (at, reason)
+            self.pause(at, after, why);
+        }
+    }
+
+    fn pause(&mut self, until: Instant, after: Cause, why: Pause) {
+        self.phase = Phase::Waiting(Waiting {
+            after,
+            until,
+            why,
+            check_at: None,
         });
     }
 
     fn suspected(&mut self, now: Instant, cause: Cause) {
-        if self.state == State::Online
-            && self.closing.is_none()
-            && let Some(liveness) = &mut self.liveness
-            && !liveness.suspect(now, cause.clone())
+        if let Some(online) = self.phase.line().and_then(Line::alive)
+            && !online.liveness.suspect(now, cause.clone())
         {
             self.close(now, cause);
         }
@@ -536,48 +587,60 @@ impl Supervisor {
 
     fn path_changed(&mut self, now: Instant) {
         self.backoff.path_changed();
-        match self.state {
-            State::Waiting { .. } => self.cut_pause_short(now),
-            // It may still be good (another interface came up), so it is asked and not dropped.
-            State::Online => self.living(|liveness| liveness.check(now)),
-            State::Connecting { pairing: false } => {
-                let stale = self.began.is_some_and(|at| now >= at + ATTEMPT_STALE);
-                if stale && !self.called_off {
-                    self.close(now, Cause::PathChanged);
+        match &self.phase {
+            Phase::Waiting(_) => self.cut_pause_short(now),
+            Phase::Line(line) => match &line.stage {
+                // It may still be good (another interface came up), so it is asked and not dropped.
+                Stage::Online(_) => self.living(|liveness| liveness.check(now)),
+                Stage::Connecting(Connecting { pairing: false, .. }) => {
+                    if now >= line.began + ATTEMPT_STALE && !self.called_off {
+                        self.close(now, Cause::PathChanged);
+                    }
                 }
-            }
-            State::Idle | State::Connecting { pairing: true } | State::Stopped(_) => {}
+                Stage::Connecting(Connecting { pairing: true, .. }) => {}
+            },
+            Phase::Idle | Phase::Stopped(_) => {}
         }
     }
 
     /// A pause that the path made necessary. What the server asked for, or the hourly cap, stands.
     fn cut_pause_short(&mut self, now: Instant) {
+        let Phase::Waiting(waiting) = &mut self.phase else {
+            return;
+        };
+        if waiting.why != Pause::Redial {
+            return;
+        }
         let cut = self.backoff.cut_short(now);
         let at = self.backoff.braked(cut);
-        let reason = if at > cut { Reason::StormBrake } else { Reason::Redial };
-        match self.deadline {
-            Some((due, Reason::Redial)) if at <= now && due > now => self.dial(now, !self.paired),
-            Some((due, Reason::Redial)) if at < due => self.deadline = Some((at, reason)),
-            _ => {}
+        if at <= now && waiting.until > now {
+            self.dial(now, !self.paired);
+        } else if at < waiting.until {
+            waiting.until = at;
+            waiting.why = if at > cut { Pause::StormBrake } else { Pause::Redial };
         }
     }
 
     /// Flows die in a sleep without a sign; what was open is dropped without asking.
     fn resumed(&mut self, now: Instant, slept: Duration) {
-        self.around.slept_ms = self.around.slept_ms.saturating_add(millis(slept));
-        match self.state {
-            State::Connecting { .. } | State::Online => self.close(now, Cause::Suspended),
-            State::Waiting { .. } => {
+        match &mut self.phase {
+            Phase::Line(line) => {
+                line.around.slept_ms = line.around.slept_ms.saturating_add(millis(slept));
+                self.close(now, Cause::Suspended);
+            }
+            Phase::Waiting(_) => {
                 self.backoff.path_changed();
                 self.cut_pause_short(now);
             }
-            State::Idle | State::Stopped(_) => {}
+            Phase::Idle | Phase::Stopped(_) => {}
         }
     }
 
     fn clock_stepped(&mut self, now: Instant, by_ms: i64) {
-        self.around.clock_steps = self.around.clock_steps.saturating_add(1);
-        self.around.clock_stepped_ms = self.around.clock_stepped_ms.saturating_add(by_ms);
+        self.on_line(|line| {
+            line.around.clock_steps = line.around.clock_steps.saturating_add(1);
+            line.around.clock_stepped_ms = line.around.clock_stepped_ms.saturating_add(by_ms);
+        });
         self.time_came(now);
     }
 
@@ -588,25 +651,24 @@ impl Supervisor {
     }
 
     fn time_came(&mut self, now: Instant) {
-        match (&self.state, self.deadline) {
-            (State::Waiting { .. }, Some((_, Reason::Clock))) if !self.clock_unset => self.dial(now, !self.paired),
-            (State::Waiting { .. }, _) => self.cut_pause_short(now),
-            _ => {}
+        match &self.phase {
+            Phase::Waiting(waiting) if waiting.why == Pause::Clock && !self.clock_unset => {
+                self.dial(now, !self.paired);
+            }
+            Phase::Waiting(_) => self.cut_pause_short(now),
+            Phase::Idle | Phase::Line(_) | Phase::Stopped(_) => {}
         }
     }
 
     fn shut_down(&mut self, now: Instant) {
         self.shutdown = true;
-        match self.state {
-            State::Connecting { .. } | State::Online => self.close(now, Cause::Requested),
-            State::Idle | State::Waiting { .. } | State::Stopped(_) => self.stop(Stop::Requested),
+        match &self.phase {
+            Phase::Line(_) => self.close(now, Cause::Requested),
+            Phase::Idle | Phase::Waiting(_) | Phase::Stopped(_) => self.stop(Stop::Requested),
         }
     }
 
     fn stop(&mut self, stop: Stop) {
-        self.state = State::Stopped(stop);
-        self.deadline = None;
-        self.useful_at = None;
-        self.liveness = None;
+        self.phase = Phase::Stopped(stop);
     }
 }

@@ -117,6 +117,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Redial => "redial after the pause",
             Self::Hold => "one try after the time the server named",
+            Self::HoldCheck => "compare the server's time with the clock",
             Self::StormBrake => "redial when the hourly cap allows",
             Self::Clock => "look whether the clock is right",
             Self::Login => "the login must be complete",
@@ -131,6 +132,7 @@ impl fmt::Display for Reason {
             Self::Probe => "content probe",
             Self::ProbeAnswer => "the content probe must be answered",
             Self::OwedAck => "a stanza must be acked",
+            Self::Decode => "what came in must be readable",
         })
     }
 }

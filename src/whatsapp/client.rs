@@ -36,13 +36,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// How long the library may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// How long a frame may take to become a stanza: far longer than decoding a large one takes on the slowest board.
-const READING: Duration = Duration::from_secs(2);
-
-/// A line is given up for what cannot be read once in this time. A stanza that the library never understands would
-/// otherwise come again at every login and keep the session from working; whether the line lives is the pings' to judge.
-const REREAD_EVERY: Duration = Duration::from_secs(3600);
-
 /// What outlives one client.
 pub(super) struct ClientParts {
     pub(super) plan: SessionPlan,
@@ -155,7 +148,8 @@ pub(super) struct LiveClient {
     pub(super) sorter: Arc<Sorter>,
     quiet: Arc<QuietName>,
     factory: Arc<LineFactory>,
-    unread: Unread,
+    /// Frames that were missing already when the line began.
+    frames_missing_before: i64,
     /// Of the line before the attempt that is under way.
     tap_before: Option<Arc<LineTap>>,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
@@ -177,16 +171,19 @@ impl LiveClient {
         }
         quiet.watch(&manager);
         let WebVersion(primary, secondary, tertiary) = parts.version().await;
-        let factory = Arc::new(LineFactory::new(
+        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
+        let told = Arc::clone(&sorter);
+        let factory = LineFactory::new(
             Arc::clone(&parts.executor),
             parts.plan.endpoint.clone(),
             parts.plan.proxy.clone(),
             parts.schedule.clone(),
-        ));
+        )
+        .on_upgrade(move |at| told.forward(LineEvent::Upgraded { at }));
+        let factory = Arc::new(factory);
         manager
             .process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as()))
             .await;
-        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
         let recorder = InboundRecorder {
             store: parts.store.clone(),
             session: parts.plan.name.clone(),
@@ -215,7 +212,7 @@ impl LiveClient {
             sorter,
             quiet,
             factory,
-            unread: Unread::default(),
+            frames_missing_before: 0,
             tap_before: None,
             _stanzas: stanzas,
         })
@@ -226,8 +223,7 @@ impl LiveClient {
         self.sorter.next_line();
         self.quiet.restore().await;
         self.tap_before = self.factory.tap();
-        self.unread.before = self.frames_ahead();
-        self.unread.since = None;
+        self.frames_missing_before = self.frames_ahead();
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
         self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
     }
@@ -263,16 +259,9 @@ impl LiveClient {
         (tcp, websocket, self.sorter.last_stanza())
     }
 
-    /// Whether the server says what the library cannot read: it logs that and goes on, and if the Noise cipher has lost
-    /// count it is deaf from then on. To be asked now and then; true at most once in [`REREAD_EVERY`].
-    pub(super) fn is_deaf(&mut self, now: Instant) -> bool {
-        let ahead = self.frames_ahead();
-        self.unread.look(now, ahead)
-    }
-
-    /// When [`is_deaf`](Self::is_deaf) should be asked again, if that cannot wait for the next occasion.
-    pub(super) fn look_again_at(&self) -> Option<Instant> {
-        self.unread.since.map(|since| since + READING)
+    /// Frames of this line that have come and are no stanzas yet.
+    pub(super) fn undecoded(&self) -> u64 {
+        u64::try_from(self.frames_ahead() - self.frames_missing_before).unwrap_or(0)
     }
 
     /// Frames that came over those that became stanzas, since the client was made.
@@ -332,39 +321,6 @@ impl LiveClient {
         if within(GOODBYE, self.client.disconnect()).await.is_none() {
             log::debug!("the library did not say goodbye in time");
         }
-    }
-}
-
-/// Frames that have not become stanzas.
-#[derive(Default)]
-struct Unread {
-    /// As many as were missing already when the line began.
-    before: i64,
-    /// Since when some have been missing, at every look.
-    since: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Unread {
-    /// A frame is counted as it is split off and becomes a stanza on a task of its own, so that one may be missing at
-    /// any moment; for [`READING`] it may not.
-    fn look(&mut self, now: Instant, ahead: i64) -> bool {
-        if ahead <= self.before {
-            self.since = None;
-            return false;
-        }
-        if now.saturating_duration_since(*self.since.get_or_insert(now)) < READING {
-            return false;
-        }
-        self.before = ahead;
-        self.since = None;
-        let too_soon = self
-            .said
-            .is_some_and(|said| now.saturating_duration_since(said) < REREAD_EVERY);
-        if !too_soon {
-            self.said = Some(now);
-        }
-        !too_soon
     }
 }
 
@@ -447,29 +403,5 @@ fn cause_of_end(ended: &Ended) -> Cause {
         // The library hangs up when it cannot make sense of what it decrypted, or of a login.
         Ended::Hangup => Cause::OutOfStep,
         Ended::Local(_) => Cause::Requested,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_may_be_late_but_not_lost() {
-        let start = Instant::now();
-        let mut unread = Unread {
-            before: 1,
-            ..Unread::default()
-        };
-        assert!(!unread.look(start, 1));
-        assert!(!unread.look(start, 2), "it may still be decoded");
-        assert!(!unread.look(start + READING, 1), "it was");
-        assert!(!unread.look(start + READING * 2, 2), "another one");
-        assert!(unread.look(start + READING * 3, 3));
-        assert!(!unread.look(start + READING * 4, 3), "it is said once");
-        assert!(!unread.look(start + READING * 5, 4));
-        assert!(!unread.look(start + READING * 6, 4), "and not again so soon");
-        assert!(!unread.look(start + REREAD_EVERY * 2, 5));
-        assert!(unread.look(start + REREAD_EVERY * 2 + READING, 5));
     }
 }

@@ -49,6 +49,10 @@ pub enum LineEvent {
     },
     /// No QR code was scanned; the library has ended the line.
     QrCodesExhausted,
+    /// The WebSocket stands since then; the login has begun.
+    Upgraded {
+        at: Instant,
+    },
     /// The server's `success`.
     LoggedIn,
     /// The session is active: alerts may go out.

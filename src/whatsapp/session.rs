@@ -9,7 +9,7 @@ mod pairing;
 mod receipts;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_io::Timer;
 use event_listener::Event as Signal;
@@ -35,9 +35,6 @@ use crate::store::credentials::Account;
 use crate::util::{lock, millis, wall_ms};
 use black_box::{BlackBox, Held};
 use pairing::Pairing;
-
-/// After we broke a line, how long the library may take to give it up before the client is thrown away.
-const LETTING_GO: Duration = Duration::from_secs(5);
 
 /// Notices that wait for the dispatcher.
 pub const NOTICES_MAX: usize = 4096;
@@ -110,13 +107,12 @@ struct Line {
     /// Ends with the line.
     _task: Task<()>,
     over: async_channel::Receiver<()>,
-    /// Set when we broke it.
-    give_up_at: Option<Instant>,
+    /// We broke it: a login that it still tells of is not taken.
+    broken: bool,
     /// The server's `success` was seen.
     logged_in: bool,
     /// Alerts may go out.
     up: bool,
-    pairing: bool,
     _steady: NoJumps,
 }
 
@@ -200,7 +196,7 @@ impl Session {
                     self.lose_line(None).await;
                     self.let_go_of_client().await;
                 }
-                Event::Deadline => self.on_deadline().await,
+                Event::Deadline => self.on_deadline(),
                 Event::Abandoned => {
                     self.abandoned = true;
                     self.supervisor.handle(Instant::now(), Input::Shutdown);
@@ -213,16 +209,7 @@ impl Session {
     }
 
     async fn next_event(&mut self) -> Event {
-        let timeout = [
-            self.supervisor.poll_timeout().map(|(at, _)| at),
-            self.line.as_ref().and_then(|l| l.give_up_at),
-            self.client.as_ref().and_then(LiveClient::look_again_at),
-            self.login_by(),
-            self.held.as_ref().map(|held| held.look_at),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        let timeout = self.supervisor.poll_timeout().map(|(at, _)| at);
         let deadline = async {
             match timeout {
                 Some(at) => drop(Timer::at(at).await),
@@ -291,7 +278,7 @@ impl Session {
             Command::Turn { answer } => drop(answer.try_send(())),
             Command::Shutdown => {
                 self.supervisor.handle(Instant::now(), Input::Shutdown);
-                self.done |= *self.supervisor.state() == State::Stopped(Stop::Requested);
+                self.done |= self.supervisor.state() == State::Stopped(Stop::Requested);
             }
         }
     }
@@ -340,6 +327,7 @@ impl Session {
             }
             LineEvent::PairSuccess => self.on_pair_success().await,
             LineEvent::QrCodesExhausted => self.said_first(Cause::PairingEnded, String::new()),
+            LineEvent::Upgraded { at } => self.supervisor.handle(at, Input::Upgraded),
             LineEvent::LoggedIn => self.on_logged_in(),
             LineEvent::Ready => self.on_ready().await,
             LineEvent::Drained => {
@@ -391,7 +379,7 @@ impl Session {
 
     /// From here on the line's life is watched; alerts go out when what had waited at the server is through.
     fn on_logged_in(&mut self) {
-        if let Some(line) = self.line.as_mut().filter(|line| line.give_up_at.is_none()) {
+        if let Some(line) = self.line.as_mut().filter(|line| !line.broken) {
             line.logged_in = true;
             self.supervisor.handle(Instant::now(), Input::LoggedIn);
             self.send_what_waits_again();
@@ -400,7 +388,7 @@ impl Session {
 
     async fn on_ready(&mut self) {
         // Told twice for one line, and perhaps late for the line before.
-        let ready = |line: &&mut Line| line.logged_in && !line.up && line.give_up_at.is_none();
+        let ready = |line: &&mut Line| line.logged_in && !line.up && !line.broken;
         let Some(line) = self.line.as_mut().filter(ready) else {
             return;
         };
@@ -440,15 +428,8 @@ impl Session {
         if cause == Cause::Replaced {
             self.note_copy().await;
         }
-        // 503 and unknown stream errors leave the line standing until the server closes it. It will not carry anything.
-        let lingers = matches!(
-            cause,
-            Cause::ServerTrouble(_) | Cause::Unclassified(_) | Cause::AckOwed | Cause::OutOfStep | Cause::RateLimited
-        );
-        self.said_first(cause, detail);
-        if lingers {
-            self.break_line("the server gave the line up");
-        }
+        self.said_first(cause.clone(), detail);
+        self.supervisor.handle(Instant::now(), Input::ServerSaid(cause));
     }
 
     /// Unless the line is a newer one than the send waited on.
@@ -522,46 +503,13 @@ impl Session {
         seen.unwrap_or_else(|| (Cause::LoginTimeout, "the login did not complete".to_owned()))
     }
 
-    async fn on_deadline(&mut self) {
+    fn on_deadline(&mut self) {
         let now = Instant::now();
         self.feed_proofs();
-        if self.client.as_mut().is_some_and(|client| client.is_deaf(now)) {
-            self.said_first(Cause::OutOfStep, "a frame could not be read".to_owned());
-            self.break_line("a frame could not be read");
-        }
-        if self.login_by().is_some_and(|at| at <= now) {
-            self.said_first(Cause::LoginTimeout, "no login after the upgrade".to_owned());
-            self.break_line("the login took too long");
-        }
-        self.look_at_hold(now);
         self.supervisor.handle_timeout(now);
-        let stuck = self
-            .line
-            .as_ref()
-            .and_then(|line| line.give_up_at)
-            .is_some_and(|at| at <= now);
-        if stuck {
-            log::info!(
-                "session {}: the line does not let go; its client ends with it",
-                self.name
-            );
-            self.lose_line(Some((Cause::PathBroken, "it did not let go".to_owned())))
-                .await;
-            self.let_go_of_client().await;
-        }
     }
 
-    /// When the server must have answered the login. The step counts from the upgrade, of which nobody tells: until it
-    /// has come, this is the time to look again. Pairing waits for a person instead.
-    fn login_by(&self) -> Option<Instant> {
-        self.line
-            .as_ref()
-            .filter(|line| !line.logged_in && !line.pairing && line.give_up_at.is_none())?;
-        let upgraded_at = self.client.as_ref()?.upgraded_at().unwrap_or_else(Instant::now);
-        Some(upgraded_at + self.parts.schedule.steps.login)
-    }
-
-    /// Instants of what was heard, for deadlines that are judged by them.
+    /// Instants of what was heard, and what is not read yet, for deadlines that are judged by them.
     fn feed_proofs(&mut self) {
         let Some(client) = &self.client else { return };
         let (tcp, websocket, application) = client.proofs();
@@ -574,6 +522,10 @@ impl Session {
             if let Some(at) = at {
                 self.supervisor.handle(at, Input::Heard(layer));
             }
+        }
+        if self.line.is_some() {
+            let frames = client.undecoded();
+            self.supervisor.handle(Instant::now(), Input::Undecoded { frames });
         }
         let (tuning, refused) = client.tuning();
         self.change(|view| {

@@ -9,7 +9,7 @@
 
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use async_trait::async_trait;
@@ -45,6 +45,8 @@ pub struct LineFactory {
     proxy: Option<Proxy>,
     schedule: Schedule,
     seen: Mutex<Seen>,
+    /// Called with the instant at which a line was upgraded.
+    on_upgrade: Box<dyn Fn(Instant) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -63,7 +65,15 @@ impl LineFactory {
             proxy,
             schedule,
             seen: Mutex::default(),
+            on_upgrade: Box::new(|_| {}),
         }
+    }
+
+    /// Calls `tell` with the instant at which each line was upgraded.
+    #[must_use]
+    pub fn on_upgrade(mut self, tell: impl Fn(Instant) + Send + Sync + 'static) -> Self {
+        self.on_upgrade = Box::new(tell);
+        self
     }
 
     /// Why the last attempt brought no line up, once. An attempt that starts forgets the one before it.
@@ -139,6 +149,7 @@ impl TransportFactory for LineFactory {
             seen.line = Arc::downgrade(&line);
             seen.tap = Some(tap);
         }
+        (self.on_upgrade)(Instant::now());
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
         // The queue is new and has room.
         let _ = events.try_send(TransportEvent::Connected);

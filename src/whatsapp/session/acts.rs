@@ -1,14 +1,14 @@
 //! Carrying out what the supervisor has decided.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::client::LiveClient;
 use super::super::handle::Notice;
 use super::super::steady::NoJumps;
 use super::super::{questions, version};
 use super::pairing::Pairing;
-use super::{LETTING_GO, Line, Session};
+use super::{Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
 use crate::util::wall_ms;
 
@@ -18,7 +18,7 @@ impl Session {
         while let Some(output) = self.supervisor.poll_output() {
             match output {
                 Output::Dial { pairing } => self.dial(pairing).await,
-                Output::Close => self.break_line("closed here"),
+                Output::Close => self.break_line().await,
                 Output::Ask(question) => {
                     if let Some(client) = &self.client {
                         questions::send(client, &self.parts, question);
@@ -35,6 +35,7 @@ impl Session {
                 Output::Undrained => self.go_on_undrained(),
                 // One ring is as good as two.
                 Output::LookAtClock => drop(self.look_at_clock.try_send(())),
+                Output::CheckHold => self.tell_hold_left(),
                 Output::LineEnded { cause, verdict, record } => {
                     self.tell_of_end(&cause, &verdict).await;
                     self.on_ended(cause, verdict, *record);
@@ -42,10 +43,10 @@ impl Session {
                 Output::Quarantine(stop) => self.quarantine(stop).await,
             }
         }
-        if let State::Stopped(stop) = *self.supervisor.state() {
+        if let State::Stopped(stop) = self.supervisor.state() {
             self.on_stopped(stop).await;
         }
-        let (state, deadline) = (self.supervisor.state().clone(), self.supervisor.poll_timeout());
+        let (state, deadline) = (self.supervisor.state(), self.supervisor.shown_timeout());
         let ack_owed_since = self.supervisor.ack_owed_since();
         let changed = self.look(|view| view.state != state);
         self.change(|view| {
@@ -114,10 +115,9 @@ impl Session {
         self.line = Some(Line {
             _task: task,
             over,
-            give_up_at: None,
+            broken: false,
             logged_in: false,
             up: false,
-            pairing,
             _steady: steady,
         });
         self.change(|view| {
@@ -131,18 +131,28 @@ impl Session {
         );
     }
 
-    pub(super) fn break_line(&mut self, why: &str) {
-        let broken = self.client.as_ref().is_some_and(|client| client.break_line(why));
-        let grace = if broken { LETTING_GO } else { Duration::ZERO };
-        if let Some(line) = &mut self.line {
-            line.give_up_at.get_or_insert(Instant::now() + grace);
+    async fn break_line(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        line.broken = true;
+        let open = self
+            .client
+            .as_ref()
+            .is_some_and(|client| client.break_line("closed here"));
+        if !open {
+            // Nothing tells the library to stop dialling: its client ends with the attempt.
+            self.start_afresh().await;
         }
     }
 
-    /// The next line gets a new client; a line that is still open did not let go.
+    /// The next line gets a new client. A line that is still open was not let go, and ends with the old one.
     async fn start_afresh(&mut self) {
         if self.line.is_some() {
-            self.lose_line(Some((Cause::PathBroken, String::new()))).await;
+            log::info!(
+                "session {}: the protocol library has not given the line up; starting a fresh client",
+                self.name
+            );
+            self.lose_line(Some((Cause::PathBroken, "it was not let go".to_owned())))
+                .await;
         }
         self.let_go_of_client().await;
     }

@@ -6,7 +6,7 @@ use smol::{Executor, Task};
 
 use super::{Session, wall_ms};
 use crate::alert::SessionName;
-use crate::line::{Cause, EndRecord, Input, State};
+use crate::line::{Cause, EndRecord, Input};
 use crate::store::{Store, history};
 use crate::util::within;
 
@@ -15,10 +15,6 @@ const WAITING_MAX: usize = 32;
 
 /// How long the last ones may take at the end of the run.
 const LAST_WRITES: Duration = Duration::from_secs(3);
-
-/// How often a hold from an earlier run is compared with the wall clock: a board without a battery learns the time minutes
-/// after the start.
-const HOLD_LOOK: Duration = Duration::from_secs(600);
 
 /// Writes ends one after the other, beside the session: redialling never waits for the disk.
 pub(super) struct BlackBox {
@@ -71,7 +67,6 @@ async fn write(store: Store, name: SessionName, waiting: async_channel::Receiver
 /// What is left of a time that the server named in an earlier run.
 pub(super) struct Held {
     by: history::LineEnded,
-    pub(super) look_at: Instant,
 }
 
 /// How the last line ended, and whether that holds the next one.
@@ -80,10 +75,7 @@ pub(super) fn last(store: &Store, name: &SessionName) -> (Option<EndRecord>, Opt
         log::warn!("session {name}: how its last line ended is not known: {error}");
         None
     });
-    let held = last.clone().filter(|by| by.hold_ms.is_some()).map(|by| Held {
-        by,
-        look_at: Instant::now() + HOLD_LOOK,
-    });
+    let held = last.clone().filter(|by| by.hold_ms.is_some()).map(|by| Held { by });
     (last.map(|last| last.end), held)
 }
 
@@ -110,16 +102,11 @@ impl Session {
         self.supervisor.handle(Instant::now(), input);
     }
 
-    /// A clock that has been set since may show that less is left.
-    pub(super) fn look_at_hold(&mut self, now: Instant) {
-        let waits = matches!(self.supervisor.state(), State::Waiting { .. });
-        if let Some(held) = &mut self.held
-            && waits
-            && held.look_at <= now
-        {
-            held.look_at = now + HOLD_LOOK;
+    /// A clock that has been set since the start may show that less is left.
+    pub(super) fn tell_hold_left(&mut self) {
+        if let Some(held) = &self.held {
             let left = held.by.hold_left(wall_ms()).unwrap_or_default();
-            self.supervisor.handle(now, Input::HoldLeft(left));
+            self.supervisor.handle(Instant::now(), Input::HoldLeft(left));
         }
     }
 }

@@ -92,6 +92,7 @@ impl Checks {
             | Output::AckOverdue { .. }
             | Output::Undrained
             | Output::LookAtClock
+            | Output::CheckHold
             | Output::LineEnded { .. }
             | Output::Quarantine(_) => return,
         }

@@ -95,6 +95,7 @@ impl World {
 
     /// In any order, and however often they were told before.
     fn tell_proofs(&mut self) {
+        self.tell_undecoded();
         if !self.shell.tells_late {
             return;
         }
@@ -104,6 +105,15 @@ impl World {
                 let at = self.at(at);
                 self.shell.core.handle(at, Input::Heard(LAYERS[index]));
             }
+        }
+    }
+
+    /// At every deadline, as the session does.
+    fn tell_undecoded(&mut self) {
+        if let Some(flow) = &self.flow {
+            let frames = u64::from(flow.unreadable);
+            let now = self.at(self.now);
+            self.shell.core.handle(now, Input::Undecoded { frames });
         }
     }
 
@@ -133,11 +143,13 @@ impl World {
                         self.tell(Input::Host(HostEvent::ClockSet));
                     }
                 }
+                // No hold outlives a process here.
+                Output::CheckHold => self.checks.fail("a hold is checked that nobody has".into()),
                 Output::LineEnded { cause, verdict, .. } => self.line_ended(&cause, &verdict),
                 Output::AckOverdue { .. } | Output::Undrained | Output::Quarantine(_) => {}
             }
         }
-        self.checks.state(self.shell.core.state());
+        self.checks.state(&self.shell.core.state());
         if let State::Stopped(_) = self.shell.core.state()
             && !self.person_comes
         {
@@ -176,13 +188,23 @@ impl World {
             closing: false,
             excused_ms: 0,
             froze: false,
+            unreadable: false,
             suspected: 0,
             path_news: false,
         });
         match self.fate() {
-            Some((after, end)) => self.after(after, Event::Over { flow: id, end }),
+            Some((after, end)) => {
+                // A server that hangs does so before or after the upgrade.
+                if end == End::Eof && id.is_multiple_of(2) {
+                    let what = Arrival::Upgraded;
+                    self.after(300, Event::Arrives { flow: id, what });
+                }
+                self.after(after, Event::Over { flow: id, end });
+            }
             None => {
                 let up = self.random.range(150, 1_200);
+                let what = Arrival::Upgraded;
+                self.after(up / 2, Event::Arrives { flow: id, what });
                 let what = Arrival::LoggedIn;
                 self.after(up, Event::Arrives { flow: id, what });
             }

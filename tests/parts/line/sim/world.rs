@@ -76,6 +76,7 @@ pub enum Event {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Arrival {
+    Upgraded,
     LoggedIn,
     Drained,
     Pong,
@@ -165,6 +166,8 @@ pub struct Flow {
     pub excused_ms: u64,
     /// The host slept or this program was frozen.
     pub froze: bool,
+    /// It is dead because the client reads nothing any more: frames come and are no stanzas.
+    pub unreadable: bool,
     pub suspected: u32,
     pub path_news: bool,
 }
@@ -268,7 +271,7 @@ impl World {
         self.calm_down();
         let bound = self.recovery_bound_ms();
         self.run_until(self.now + bound)?;
-        if *self.shell.core.state() != State::Online {
+        if self.shell.core.state() != State::Online {
             let state = format!(
                 "not up {bound} ms after all faults had ended: {:?}",
                 self.shell.core.state()
@@ -277,7 +280,7 @@ impl World {
         }
         self.checks.calm_ends = 0;
         self.run_until(self.now + 3_600_000)?;
-        if *self.shell.core.state() != State::Online || self.checks.calm_ends > 0 {
+        if self.shell.core.state() != State::Online || self.checks.calm_ends > 0 {
             self.checks.fail("a calm hour cost a line".into());
         }
         self.summary.days = days;
@@ -375,7 +378,7 @@ impl World {
             Arrival::Pong => flow.pongs,
             Arrival::Answer => true,
             Arrival::ProbeAnswer => flow.zombie_since.is_none(),
-            Arrival::LoggedIn | Arrival::Drained | Arrival::Message => false,
+            Arrival::Upgraded | Arrival::LoggedIn | Arrival::Drained | Arrival::Message => false,
         };
         if answered && flow.dead_since.is_none() {
             let (flow, delay) = (flow.id, self.round_trip());
@@ -390,6 +393,7 @@ impl World {
         };
         flow.last_traffic = now;
         let layer = match what {
+            Arrival::Upgraded => return self.upgraded(),
             Arrival::LoggedIn => return self.logged_in(id),
             Arrival::Pong => Layer::WebSocket,
             Arrival::Answer => Layer::Application,
@@ -451,7 +455,17 @@ impl World {
         if flow.dead_since.is_some_and(|since| since < now) && flow.logged_in.is_some() && !ours {
             return;
         }
+        // Some words leave the line standing: the client is told of them and has to break it.
+        let stands = matches!(end, End::Stream(500 | 503 | 429 | 777) | End::StreamAck);
+        if stands && id.is_multiple_of(2) && !flow.closing {
+            let cause = end.cause(self.ban_s);
+            return self.tell(Input::ServerSaid(cause));
+        }
         self.end_flow(end);
+    }
+
+    fn upgraded(&mut self) {
+        self.tell(Input::Upgraded);
     }
 
     fn chatter(&mut self) {
@@ -475,6 +489,7 @@ impl World {
             return;
         }
         flow.dead_since = Some(now);
+        flow.unreadable = flow.id.is_multiple_of(5);
         let (id, kernel_helps) = (flow.id, !flow.middlebox);
         let due = self.notice_due_ms();
         self.summary.deaths += 1;

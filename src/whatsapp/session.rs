@@ -25,7 +25,7 @@ use super::recipients::Asking;
 use super::runtime::lab_minute;
 use super::steady::{self, NoJumps};
 use super::written::Flight;
-use super::{chats, patience, questions, send};
+use super::{chats, keepalive, patience, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::config::SessionPlan;
 use crate::line::{Cause, HostEvent, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
@@ -357,7 +357,7 @@ impl Session {
             LineEvent::LidStale { chat } => self.ask_for_lid(chat),
             LineEvent::Unacked(stanza) => {
                 if let Some(client) = &self.client {
-                    questions::acknowledge(client, &self.parts, stanza);
+                    keepalive::acknowledge(client, &self.parts, stanza);
                 }
             }
             LineEvent::AckHeld { ids } => {

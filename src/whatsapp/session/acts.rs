@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::client::LiveClient;
 use super::super::handle::Notice;
 use super::super::steady::NoJumps;
-use super::super::{questions, version};
+use super::super::{keepalive, version};
 use super::pairing::Pairing;
 use super::{Line, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
@@ -21,7 +21,7 @@ impl Session {
                 Output::Close => self.break_line().await,
                 Output::Ask(question) => {
                     if let Some(client) = &self.client {
-                        questions::send(client, &self.parts, question);
+                        keepalive::send(client, &self.parts, question);
                     }
                 }
                 Output::FreshClient => self.start_afresh().await,

@@ -3,8 +3,8 @@
 //! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back as
 //! an event.
 
-mod acts;
 mod black_box;
+mod execute;
 mod pairing;
 mod receipts;
 
@@ -180,7 +180,7 @@ impl Session {
         self.remember_copy().await;
         self.start(paired);
         while !self.done {
-            self.perform().await;
+            self.execute_outputs().await;
             if self.done {
                 break;
             }

@@ -14,7 +14,7 @@ use crate::util::wall_ms;
 
 impl Session {
     /// Does what the supervisor decided, until it has nothing more to say.
-    pub(super) async fn perform(&mut self) {
+    pub(super) async fn execute_outputs(&mut self) {
         while let Some(output) = self.supervisor.poll_output() {
             match output {
                 Output::Dial { pairing } => self.dial(pairing).await,

@@ -7,6 +7,7 @@ mod backoff;
 mod budget;
 mod cadence;
 mod cause;
+mod display;
 mod io;
 mod liveness;
 mod pairing;
@@ -18,7 +19,6 @@ mod time;
 mod timer;
 mod undecoded;
 mod watchdog;
-mod words;
 
 pub use acks::OWED_AFTER as ACK_OWED_AFTER;
 pub use cadence::{Flapping, Guess};

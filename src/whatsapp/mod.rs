@@ -21,7 +21,7 @@ mod recipients;
 mod runtime;
 mod send;
 pub mod session;
-mod steady;
+mod slewed_clock;
 mod timers;
 mod transport;
 mod version;

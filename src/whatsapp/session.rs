@@ -23,7 +23,7 @@ use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
 use super::recipients::Asking;
 use super::runtime::lab_minute;
-use super::steady::{self, NoJumps};
+use super::slewed_clock::{self, SlewGuard};
 use super::written::Flight;
 use super::{chats, keepalive, patience, send};
 use crate::alert::{Chat, Recipient, SessionName};
@@ -113,7 +113,7 @@ struct Line {
     logged_in: bool,
     /// Alerts may go out.
     up: bool,
-    _steady: NoJumps,
+    _slewing: SlewGuard,
 }
 
 impl Session {
@@ -121,7 +121,7 @@ impl Session {
     /// cannot be read are this session's trouble alone: it says so, and the others work.
     pub fn new(parts: SessionParts) -> (Self, SessionHandle) {
         // Before anything asks the library for the time.
-        steady::install();
+        slewed_clock::install();
         let (commands_tx, commands) = async_channel::bounded(COMMANDS_MAX);
         let view = Arc::new(Mutex::new(SessionView::default()));
         let name = parts.plan.name.clone();

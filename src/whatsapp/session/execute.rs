@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::client::LiveClient;
 use super::super::handle::Notice;
-use super::super::steady::NoJumps;
+use super::super::slewed_clock::SlewGuard;
 use super::super::{keepalive, version};
 use super::pairing::Pairing;
 use super::{Line, Session};
@@ -105,7 +105,7 @@ impl Session {
         let Some(client) = &mut self.client else { return };
         client.before_line().await;
         self.said = None;
-        let steady = NoJumps::hold();
+        let slewing = SlewGuard::hold();
         let (over_tx, over) = async_channel::bounded(1);
         let running = Arc::clone(&client.client);
         let task = self.parts.executor.spawn(async move {
@@ -118,7 +118,7 @@ impl Session {
             broken: false,
             logged_in: false,
             up: false,
-            _steady: steady,
+            _slewing: slewing,
         });
         self.change(|view| {
             view.lines += 1;

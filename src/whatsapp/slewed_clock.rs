@@ -32,16 +32,16 @@ pub(super) fn install() {
 }
 
 /// A line is up, or on its way: while one of these lives, the clock does not jump.
-pub(super) struct NoJumps(());
+pub(super) struct SlewGuard(());
 
-impl NoJumps {
+impl SlewGuard {
     pub(super) fn hold() -> Self {
         with_clock(|clock| clock.hold(boottime_ns(), wall_ns()));
         Self(())
     }
 }
 
-impl Drop for NoJumps {
+impl Drop for SlewGuard {
     fn drop(&mut self) {
         with_clock(Steady::release);
     }
@@ -183,12 +183,12 @@ mod tests {
         const ALONE: &str = "TAUTLINE_TEST_ALONE";
         if std::env::var_os(ALONE).is_none() {
             let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-            again.args(["--exact", "whatsapp::steady::tests::the_library_uses_it"]);
+            again.args(["--exact", "whatsapp::slewed_clock::tests::the_library_uses_it"]);
             assert!(again.env(ALONE, "1").status().unwrap().success());
             return;
         }
         install();
-        let hold = NoJumps::hold();
+        let hold = SlewGuard::hold();
         let (before, wall) = (wacore::time::now_millis(), i64::try_from(wall_ms()).unwrap());
         assert!((before - wall).abs() < 10_000);
         drop(hold);

@@ -17,7 +17,7 @@ use super::directory::Directory;
 use super::events::{LineEvent, Sorter};
 use super::http_client::SmolHttp;
 use super::inbound::InboundRecorder;
-use super::quiet::QuietName;
+use super::presence::PresenceSuppression;
 use super::runtime::SmolRuntime;
 use super::session::SessionParts;
 use super::timers::Timers;
@@ -83,7 +83,7 @@ impl ClientParts {
         crate::store::join(&[b"push-name", self.plan.name.as_str().as_bytes()])
     }
 
-    /// The name that others see of the account, kept because [`QuietName`] takes it from the device record.
+    /// The name that others see of the account, kept because [`PresenceSuppression`] takes it from the device record.
     fn kept_name(&self) -> Option<String> {
         let bytes = self.store.view().get(Tree::Meta, &self.name_key()).ok().flatten()?;
         String::from_utf8(bytes.to_vec()).ok()
@@ -146,7 +146,7 @@ pub(super) struct LiveClient {
     pub(super) client: Arc<Client>,
     pub(super) events: async_channel::Receiver<LineEvent>,
     pub(super) sorter: Arc<Sorter>,
-    quiet: Arc<QuietName>,
+    presence: Arc<PresenceSuppression>,
     factory: Arc<LineFactory>,
     /// Frames that were missing already when the line began.
     frames_missing_before: i64,
@@ -165,13 +165,13 @@ impl LiveClient {
             );
         }
         let manager = Arc::new(PersistenceManager::new(Arc::new(parts.credentials.clone())).await?);
-        let quiet = Arc::new(QuietName::default());
+        let presence = Arc::new(PresenceSuppression::default());
         if let Some(name) = parts.kept_name() {
-            quiet.remember(&name);
+            presence.remember(&name);
         }
-        quiet.watch(&manager);
+        presence.watch(&manager);
         let WebVersion(primary, secondary, tertiary) = parts.version().await;
-        let (sorter, events) = Sorter::new(Arc::clone(&quiet));
+        let (sorter, events) = Sorter::new(Arc::clone(&presence));
         let told = Arc::clone(&sorter);
         let factory = LineFactory::new(
             Arc::clone(&parts.executor),
@@ -210,7 +210,7 @@ impl LiveClient {
             client,
             events,
             sorter,
-            quiet,
+            presence,
             factory,
             frames_missing_before: 0,
             tap_before: None,
@@ -221,7 +221,7 @@ impl LiveClient {
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
         self.sorter.next_line();
-        self.quiet.restore().await;
+        self.presence.restore().await;
         self.tap_before = self.factory.tap();
         self.frames_missing_before = self.frames_ahead();
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
@@ -229,7 +229,7 @@ impl LiveClient {
     }
 
     pub(super) fn name(&self) -> String {
-        self.quiet.name()
+        self.presence.name()
     }
 
     /// Whether there was a line to break. While one is only being dialled, nothing tells the library to stop.

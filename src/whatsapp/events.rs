@@ -14,7 +14,7 @@ use wacore::types::presence::ReceiptType;
 use wacore_binary::{Jid, OwnedNodeRef};
 
 use super::again::Asked;
-use super::quiet::QuietName;
+use super::presence::PresenceSuppression;
 use super::written::{Flight, Worth, Written};
 use crate::line::{Cause, printable};
 use crate::outbox::{MessageId, ReceiptKind};
@@ -128,7 +128,7 @@ pub(super) struct Sorter {
     stanzas: AtomicU64,
     dropped: AtomicU64,
     line: AtomicU64,
-    quiet: Arc<QuietName>,
+    presence: Arc<PresenceSuppression>,
     /// What was sent and waits for its ack.
     pub(super) written: Written,
     /// The hash of devices in the ack that comes next as an event, with its message's id.
@@ -136,7 +136,7 @@ pub(super) struct Sorter {
 }
 
 impl Sorter {
-    pub(super) fn new(quiet: Arc<QuietName>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
+    pub(super) fn new(presence: Arc<PresenceSuppression>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
         let sorter = Self {
             events,
@@ -146,7 +146,7 @@ impl Sorter {
             stanzas: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             line: AtomicU64::new(0),
-            quiet,
+            presence,
             written: Written::default(),
             hash: Mutex::default(),
         };
@@ -233,11 +233,11 @@ impl Sorter {
         }
         match node.tag() {
             "success" => {
-                self.quiet.on_success();
+                self.presence.on_success();
                 self.forward(LineEvent::LoggedIn);
             }
             "iq" => {
-                self.quiet.on_answer();
+                self.presence.on_answer();
                 self.on_answer(node);
             }
             "message" | "notification" => {
@@ -253,7 +253,7 @@ impl Sorter {
                 }
             }
             "ib" if node.get_optional_child("offline").is_some() => {
-                self.quiet.on_answer();
+                self.presence.on_answer();
                 self.forward(LineEvent::Ready);
                 self.forward(LineEvent::Drained);
             }
@@ -333,7 +333,7 @@ impl EventHandler for Sorter {
                 }
             }
             Event::SelfPushNameUpdated(update) => {
-                self.quiet.on_name(&update.new_name);
+                self.presence.on_name(&update.new_name);
                 self.forward(LineEvent::NameChanged {
                     name: update.new_name.clone(),
                 });

@@ -16,7 +16,7 @@ mod inbound;
 mod keepalive;
 mod numbers;
 mod patience;
-mod quiet;
+mod presence;
 mod recipients;
 mod runtime;
 mod send;

@@ -22,13 +22,13 @@ const NAME_UNKNOWN: &str = "Tautline";
 
 /// Hides the push name while a line is up.
 #[derive(Default)]
-pub(super) struct QuietName {
+pub(super) struct PresenceSuppression {
     manager: Mutex<Weak<PersistenceManager>>,
     name: Mutex<String>,
     logging_in: AtomicBool,
 }
 
-impl QuietName {
+impl PresenceSuppression {
     pub(super) fn watch(&self, manager: &Arc<PersistenceManager>) {
         *lock(&self.manager) = Arc::downgrade(manager);
         let name = manager.get_device_snapshot().push_name.clone();

@@ -287,7 +287,7 @@ async fn look_after(store: &Store) -> String {
     }
 }
 
-/// For the black box: that this run has begun, and how the last one ended. A disk that is full is asked again: until it
+/// For the line log: that this run has begun, and how the last one ended. A disk that is full is asked again: until it
 /// is recorded, a crash would pass for the goodbye of the run before.
 async fn note_start(store: Store) {
     let boot = clock::boot_id();

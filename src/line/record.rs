@@ -1,4 +1,4 @@
-//! The black box: what is known of a line at its end.
+//! The line log: what is known of a line at its end.
 
 use serde::{Deserialize, Serialize};
 

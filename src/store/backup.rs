@@ -351,7 +351,7 @@ impl Backup {
             match tree_of(&raw) {
                 Some(Tree::Quarantine) => drop(next.insert(raw, value)),
                 Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
-                // Keys of a pairing that never came about. Its journal and its black box too: their numbers are those of the
+                // Keys of a pairing that never came about. Its journal and its line log too: their numbers are those of the
                 // backup's, which whoever follows the journal has seen. What they hold is the little that happened without
                 // a linked session.
                 _ => {}

@@ -1,4 +1,4 @@
-//! The black box: what ended each line, and how each run of the relay began. For people who ask later, and for a session
+//! The line log: what ended each line, and how each run of the relay began. For people who ask later, and for a session
 //! that the server has told to wait until some time.
 //!
 //! The keys are a session's name and a place in the order of events, without gaps; the relay's own starts stand under the

@@ -3,8 +3,8 @@
 //! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back as
 //! an event.
 
-mod black_box;
 mod execute;
+mod line_log;
 mod pairing;
 mod receipts;
 
@@ -33,7 +33,7 @@ use crate::outbox::{MessageId, SendFailure};
 use crate::store::Store;
 use crate::store::credentials::Account;
 use crate::util::{lock, millis, wall_ms};
-use black_box::{BlackBox, Held};
+use line_log::{Held, LineLog};
 use pairing::Pairing;
 
 /// Notices that wait for the dispatcher.
@@ -80,7 +80,7 @@ pub struct Session {
     view: Arc<Mutex<SessionView>>,
     /// Notified when the view's state changes.
     changed: Arc<Signal>,
-    black_box: BlackBox,
+    line_log: LineLog,
     /// The server named a time in an earlier run, and it is not over.
     held: Option<Held>,
     supervisor: Supervisor,
@@ -133,8 +133,8 @@ impl Session {
         }
         let (notices, look_at_clock) = (parts.notices.clone(), parts.look_at_clock.clone());
         let changed = Arc::new(Signal::new());
-        let black_box = BlackBox::open(&parts.executor, &parts.store, &name);
-        let (last_end, held) = black_box::last(&parts.store, &name);
+        let line_log = LineLog::open(&parts.executor, &parts.store, &name);
+        let (last_end, held) = line_log::last(&parts.store, &name);
         let parts = Arc::new(ClientParts::new(parts));
         let session = Self {
             name: name.clone(),
@@ -143,7 +143,7 @@ impl Session {
             look_at_clock,
             view: Arc::clone(&view),
             changed: Arc::clone(&changed),
-            black_box,
+            line_log,
             held,
             supervisor,
             client: None,
@@ -205,7 +205,7 @@ impl Session {
         }
         self.let_go_of_client().await;
         // Where no line had to end first.
-        self.black_box.close().await;
+        self.line_log.close().await;
     }
 
     async fn next_event(&mut self) -> Event {

@@ -72,7 +72,7 @@ impl Session {
         self.change(|view| view.pairing = None);
         if stop == Stop::Requested {
             // Before the client's goodbye, which may take all the time that the process has left.
-            self.black_box.close().await;
+            self.line_log.close().await;
         }
         self.let_go_of_client().await;
     }
@@ -219,7 +219,7 @@ impl Session {
                 None
             }
         };
-        self.black_box.keep(record.clone(), hold);
+        self.line_log.keep(record.clone(), hold);
         self.change(|view| {
             view.online_since = None;
             view.undrained = false;

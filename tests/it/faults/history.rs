@@ -1,4 +1,4 @@
-//! What is known of an end when the process that saw it is gone: the black box, and what the server asked for.
+//! What is known of an end when the process that saw it is gone: the line log, and what the server asked for.
 
 use std::time::{Duration, Instant};
 

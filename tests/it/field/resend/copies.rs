@@ -83,7 +83,7 @@ fn what_follows_a_copy_is_readable_after_a_crash_too() {
 
 /// An older version stopped in the same way and noted nothing but the end of its line.
 #[test]
-fn what_follows_a_copy_is_readable_where_only_the_black_box_knows_of_it() {
+fn what_follows_a_copy_is_readable_where_only_the_line_log_knows_of_it() {
     let (bench, relay) = Bench::online();
     deliver(&relay, "friend", "one");
     assert_eq!(relay.stop(), 0);

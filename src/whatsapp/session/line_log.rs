@@ -1,4 +1,4 @@
-//! The session's part of the black box: ends of lines on their way to the disk, and what the last one still asks of us.
+//! The session's part of the line log: ends of lines on their way to the disk, and what the last one still asks of us.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,13 @@ const WAITING_MAX: usize = 32;
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// Writes ends one after the other, beside the session: redialling never waits for the disk.
-pub(super) struct BlackBox {
+pub(super) struct LineLog {
     name: SessionName,
     ends: async_channel::Sender<(EndRecord, Option<Duration>)>,
     writer: Option<Task<()>>,
 }
 
-impl BlackBox {
+impl LineLog {
     pub(super) fn open(executor: &Executor<'static>, store: &Store, name: &SessionName) -> Self {
         let (ends, waiting) = async_channel::bounded(WAITING_MAX);
         let writer = executor.spawn(write(store.clone(), name.clone(), waiting));
@@ -138,18 +138,18 @@ mod tests {
         let store = Store::open(dir.path(), 1 << 20).unwrap();
         let name: SessionName = "default".parse().unwrap();
         let executor: &'static Executor<'static> = Box::leak(Box::new(Executor::new()));
-        let mut black_box = BlackBox::open(executor, &store, &name);
+        let mut line_log = LineLog::open(executor, &store, &name);
         smol::block_on(executor.run(async {
-            black_box.keep(end(), None);
+            line_log.keep(end(), None);
             while history::last_end(store.view(), &name).unwrap().is_none() {
                 async_io::Timer::after(Duration::from_millis(2)).await;
             }
             let broken = store.update::<(), _>(|_| panic!("on purpose")).await;
             assert!(matches!(broken, Err(StoreError::Poisoned(_))), "{broken:?}");
             for _ in 0..3 * WAITING_MAX {
-                black_box.keep(end(), None);
+                line_log.keep(end(), None);
             }
-            black_box.close().await;
+            line_log.close().await;
             assert!(store.commit(Batch::new()).await.is_err());
         }));
         assert_eq!(history::last_end(store.view(), &name).unwrap().unwrap().times, 1);

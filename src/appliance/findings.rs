@@ -31,7 +31,7 @@ impl Facts {
             Some(error @ StoreError::ReadOnly(_)) => found.push(Finding::new(Code::StoreReadOnly, error.to_string())),
             Some(error) => found.push(Finding::new(Code::StoreFull, error.to_string())),
         }
-        let clock = self.senses.clock_trouble();
+        let clock = self.host_monitor.clock_trouble();
         found.extend(clock.map(|(text, lasts)| Finding::new(Code::ClockUnset, text).lasting(lasts)));
         for (name, waited) in self.withheld.all() {
             let text = format!(

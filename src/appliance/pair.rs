@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use smol::Executor;
 
+use super::host_monitor::HostMonitor;
 use super::ids;
 use super::run::{RunError, RunOptions};
-use super::senses::Senses;
 use crate::alert::SessionName;
 use crate::gateway::api::PairEvent;
 use crate::store::Store;
@@ -31,7 +31,7 @@ pub fn pair_alone(
         return Err(RunError::Refused(text));
     };
     let store = Store::open(&options.state, options.board.store().cache_bytes)?;
-    let senses = Senses::open(store.clone());
+    let host_monitor = HostMonitor::open(store.clone());
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
     let (notices_tx, notices) = async_channel::bounded(NOTICES_MAX);
     let (task, handle) = Session::new(SessionParts {
@@ -42,8 +42,8 @@ pub fn pair_alone(
         executor: Arc::clone(&executor),
         notices: notices_tx,
         seed: ids::seed(),
-        clock_unset: senses.clock_unset(),
-        look_at_clock: senses.bell(),
+        clock_unset: host_monitor.clock_unset(),
+        look_at_clock: host_monitor.look_at_clock(),
     });
     if handle.view().paired {
         return Err(RunError::Refused(format!(
@@ -53,8 +53,8 @@ pub fn pair_alone(
     let (shown_tx, shown) = async_channel::bounded(16);
     smol::block_on(executor.run(async {
         let running = executor.spawn(task.run());
-        let felt = vec![handle.clone()];
-        let _senses = executor.spawn(async move { senses.feel(felt, || {}).await });
+        let sessions = vec![handle.clone()];
+        let _host_monitor = executor.spawn(async move { host_monitor.watch(sessions, || {}).await });
         let _drain = executor.spawn(async move { while notices.recv().await.is_ok() {} });
         handle
             .command(Command::Pair {

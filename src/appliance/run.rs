@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use smol::{Executor, Task};
 
 use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
+use super::host_monitor::HostMonitor;
 use super::relay::Appliance;
-use super::senses::Senses;
 use super::status::{Facts, started};
 use super::watchdog::{Watch, Withheld};
 use super::{clock, ids, notify};
@@ -137,8 +137,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::warn!("gateway.listen is empty: nothing is served over HTTP, and alerts come by `tautline publish` only");
     }
 
-    let senses = Arc::new(Senses::open(store.clone()));
-    let (sessions, handles, notices) = make_sessions(&plan, board, &store, &senses, &executor);
+    let host_monitor = Arc::new(HostMonitor::open(store.clone()));
+    let (sessions, handles, notices) = make_sessions(&plan, board, &store, &host_monitor, &executor);
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
         executor: Arc::clone(&executor),
@@ -165,7 +165,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         state,
         listening: gateway.listening(),
         store: store.clone(),
-        senses: Arc::clone(&senses),
+        host_monitor: Arc::clone(&host_monitor),
         config_warnings,
         environment,
         damaged,
@@ -177,9 +177,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let mut tasks: Vec<Task<()>> = vec![
         watched("the dispatcher", Box::pin(dispatcher.run())),
         watched(
-            "the senses",
-            feel(
-                Arc::clone(&senses),
+            "the host monitor",
+            watch_host(
+                Arc::clone(&host_monitor),
                 handles.clone(),
                 Arc::clone(&executor),
                 requests.clone(),
@@ -247,7 +247,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         // Acks that came with the goodbye are worth keeping, and the dispatcher takes what the sessions have said before what
         // it is asked; what is lost here is sent again under the same id.
         let lost = write_last_changes(requests).await;
-        senses.keep_last_time().await;
+        host_monitor.keep_last_time().await;
         let failure = failure.or(lost.map(RunError::StoreFailed));
         note_end(&store, failure.as_ref()).await;
         // That may have been the first write since the state went: nobody must take this for a clean end.
@@ -327,25 +327,25 @@ type Sessions = (
     async_channel::Receiver<(SessionName, Notice)>,
 );
 
-fn feel(
-    senses: Arc<Senses>,
+fn watch_host(
+    host_monitor: Arc<HostMonitor>,
     handles: Vec<SessionHandle>,
     executor: Arc<Executor<'static>>,
     dispatcher: DispatcherHandle,
 ) -> Part {
     let clock_stepped = move || {
-        // The senses wait for nobody, and a step must not be lost for want of room.
+        // The host monitor waits for nobody, and a step must not be lost for want of room.
         let dispatcher = dispatcher.clone();
         executor.spawn(async move { dispatcher.clock_stepped().await }).detach();
     };
-    Box::pin(async move { senses.feel(handles, clock_stepped).await })
+    Box::pin(async move { host_monitor.watch(handles, clock_stepped).await })
 }
 
 fn make_sessions(
     plan: &Plan,
     board: &Board,
     store: &Store,
-    senses: &Senses,
+    host_monitor: &HostMonitor,
     executor: &Arc<Executor<'static>>,
 ) -> Sessions {
     let (notices, heard) = async_channel::bounded(NOTICES_MAX);
@@ -362,8 +362,8 @@ fn make_sessions(
             executor: Arc::clone(executor),
             notices: notices.clone(),
             seed: ids::seed(),
-            clock_unset: senses.clock_unset(),
-            look_at_clock: senses.bell(),
+            clock_unset: host_monitor.clock_unset(),
+            look_at_clock: host_monitor.look_at_clock(),
         })
     };
     let (sessions, handles) = plan.sessions.iter().map(make).unzip();

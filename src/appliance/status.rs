@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
-use super::senses::Senses;
+use super::host_monitor::HostMonitor;
 use super::watchdog::Withheld;
 use crate::gateway::Listening;
 use crate::gateway::api::{
@@ -36,7 +36,7 @@ pub(super) struct Facts {
     pub(super) state: PathBuf,
     pub(super) listening: Arc<Listening>,
     pub(super) store: Store,
-    pub(super) senses: Arc<Senses>,
+    pub(super) host_monitor: Arc<HostMonitor>,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
     /// Variables of the environment that were left aside, one line each.

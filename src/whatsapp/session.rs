@@ -53,7 +53,7 @@ pub struct SessionParts {
     pub seed: u64,
     /// The clock is not set now. When it is, [`Command::Host`] tells.
     pub clock_unset: bool,
-    /// Rung when the session waits for the clock and wants it looked at.
+    /// Where the session asks for a look at the clock that it waits for.
     pub look_at_clock: async_channel::Sender<()>,
 }
 

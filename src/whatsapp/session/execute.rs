@@ -33,7 +33,7 @@ impl Session {
                     );
                 }
                 Output::Undrained => self.go_on_undrained(),
-                // One ring is as good as two.
+                // One request is as good as two.
                 Output::LookAtClock => drop(self.look_at_clock.try_send(())),
                 Output::CheckHold => self.tell_hold_left(),
                 Output::LineEnded { cause, verdict, record } => {

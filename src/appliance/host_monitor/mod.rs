@@ -1,5 +1,5 @@
-//! What a session cannot see from its own socket: the network's changes, the host's sleep, steps of the wall clock and a
-//! clock that is not set. All sessions are told, and the outbox of the steps.
+//! The host monitor: what a session cannot see from its own socket, namely the network's changes, the host's sleep, steps
+//! of the wall clock and a clock that is not set. All sessions are told, and the outbox of the steps.
 
 mod clocks;
 mod netlink;
@@ -25,19 +25,19 @@ const BUILT: &str = env!("TAUTLINE_BUILT");
 /// How long to leave the network alone after it could not be watched.
 const WATCH_AGAIN: Duration = Duration::from_secs(60);
 
-/// The senses of one relay.
-pub(super) struct Senses {
+/// The host monitor of one relay.
+pub(super) struct HostMonitor {
     store: Store,
     time: Mutex<TimeSense>,
     /// Since when the clock has not been set.
     unset_since: Mutex<Option<Instant>>,
-    bell: Sender<()>,
-    rung: Receiver<()>,
+    look_tx: Sender<()>,
+    look_rx: Receiver<()>,
     /// The clocks were looked at: the time may be due on disk.
     keep_due: Event,
 }
 
-impl Senses {
+impl HostMonitor {
     /// Looks at the clocks for the first time.
     pub(super) fn open(store: Store) -> Self {
         let kept = last_time::read(&store).unwrap_or_else(|error| {
@@ -47,17 +47,17 @@ impl Senses {
         });
         let built_ms = BUILT.parse::<i64>().map_or(0, |seconds| seconds.saturating_mul(1000));
         let time = TimeSense::new(clocks::read(), built_ms, kept);
-        let (bell, rung) = async_channel::bounded(1);
-        let senses = Self {
+        let (look_tx, look_rx) = async_channel::bounded(1);
+        let host_monitor = Self {
             store,
             time: Mutex::new(time),
             unset_since: Mutex::new(None),
-            bell,
-            rung,
+            look_tx,
+            look_rx,
             keep_due: Event::new(),
         };
-        senses.note_unset();
-        senses
+        host_monitor.note_unset();
+        host_monitor
     }
 
     /// Whether the clock is not set, for a session that begins.
@@ -65,9 +65,9 @@ impl Senses {
         self.time().unset().is_some()
     }
 
-    /// Rung by a session that waits for the clock.
-    pub(super) fn bell(&self) -> Sender<()> {
-        self.bell.clone()
+    /// Asks for a look at the clocks: a session that waits for the time sends here.
+    pub(super) fn look_at_clock(&self) -> Sender<()> {
+        self.look_tx.clone()
     }
 
     /// For health: why the clock cannot be right, in words, and for how long that has been so.
@@ -77,32 +77,32 @@ impl Senses {
         Some((words, since.elapsed()))
     }
 
-    /// Feels what happens and tells `sessions`; `clock_stepped` is called after each step of the wall clock. Never ends.
-    pub(super) async fn feel(&self, sessions: Vec<SessionHandle>, clock_stepped: impl Fn()) {
-        let feeling = future::zip(self.feel_time(&sessions, &clock_stepped), feel_path(&sessions));
-        future::zip(feeling, self.keep_time_now_and_then()).await;
+    /// Watches the host and tells `sessions` what happens; `clock_stepped` is called after each step of the wall clock. Never ends.
+    pub(super) async fn watch(&self, sessions: Vec<SessionHandle>, clock_stepped: impl Fn()) {
+        let watching = future::zip(self.watch_clocks(&sessions, &clock_stepped), watch_path(&sessions));
+        future::zip(watching, self.keep_time_now_and_then()).await;
     }
 
-    async fn feel_time(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn()) {
+    async fn watch_clocks(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn()) {
         let mut alarms = Alarms::new();
         loop {
             let set_from = self.time().set_from_ms();
             alarms.arm(set_from);
             // After the alarms are armed, so that nothing is missed in between.
-            let asked = self.rung.try_recv().is_ok();
+            let asked = self.look_rx.try_recv().is_ok();
             self.look(sessions, clock_stepped, asked);
             self.keep_due.notify(1);
-            let rung = async {
-                if self.rung.recv().await.is_ok() {
+            let asked = async {
+                if self.look_rx.recv().await.is_ok() {
                     // Told again, because whoever asks may have missed it.
                     self.look(sessions, clock_stepped, true);
                 }
             };
-            future::or(alarms.next(), rung).await;
+            future::or(alarms.next(), asked).await;
         }
     }
 
-    /// Beside the looking: a disk that hangs must not keep anybody from hearing that the host slept.
+    /// Beside the watching: a disk that hangs must not keep anybody from learning that the host slept.
     async fn keep_time_now_and_then(&self) {
         loop {
             let due = self.keep_due.listen();
@@ -122,8 +122,8 @@ impl Senses {
             news.push(state);
         }
         for event in news {
-            say(event);
-            tell(sessions, event);
+            log_event(event);
+            notify(sessions, event);
             match event {
                 HostEvent::ClockStepped { .. } => clock_stepped(),
                 HostEvent::PathChanged | HostEvent::Resumed { .. } | HostEvent::ClockUnset | HostEvent::ClockSet => {}
@@ -168,7 +168,7 @@ impl Senses {
 }
 
 /// Tells `sessions` of every change of the path. Where there is no netlink, the pings find what it would have told.
-async fn feel_path(sessions: &[SessionHandle]) {
+async fn watch_path(sessions: &[SessionHandle]) {
     // Of the trouble, and whether what happened meanwhile is not known.
     let (mut told, mut missed) = (false, false);
     loop {
@@ -176,12 +176,12 @@ async fn feel_path(sessions: &[SessionHandle]) {
             let mut watch = Watch::open().await?;
             told = false;
             if std::mem::take(&mut missed) {
-                tell(sessions, HostEvent::PathChanged);
+                notify(sessions, HostEvent::PathChanged);
             }
             loop {
                 watch.changed().await?;
-                say(HostEvent::PathChanged);
-                tell(sessions, HostEvent::PathChanged);
+                log_event(HostEvent::PathChanged);
+                notify(sessions, HostEvent::PathChanged);
             }
         };
         let ended: std::io::Result<()> = watching.await;
@@ -195,7 +195,7 @@ async fn feel_path(sessions: &[SessionHandle]) {
     }
 }
 
-fn tell(sessions: &[SessionHandle], event: HostEvent) {
+fn notify(sessions: &[SessionHandle], event: HostEvent) {
     for session in sessions {
         // One that reads its commands has room; one that does not must not hold up the others.
         if !session.try_command(Command::Host(event)) {
@@ -204,7 +204,7 @@ fn tell(sessions: &[SessionHandle], event: HostEvent) {
     }
 }
 
-fn say(event: HostEvent) {
+fn log_event(event: HostEvent) {
     match event {
         HostEvent::PathChanged => log::info!("the network changed"),
         HostEvent::Resumed { slept } => log::info!("the host slept for {} s", slept.as_secs()),

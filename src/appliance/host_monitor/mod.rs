@@ -14,7 +14,7 @@ use futures_lite::future;
 
 use self::clocks::Alarms;
 use self::path::Watch;
-use crate::line::{HostEvent, TimeSense, Unset};
+use crate::line::{ClockMonitor, HostEvent, Unset};
 use crate::store::{Store, last_time};
 use crate::util::lock;
 use crate::whatsapp::{Command, SessionHandle};
@@ -28,7 +28,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(60);
 /// The host monitor of one relay.
 pub(super) struct HostMonitor {
     store: Store,
-    time: Mutex<TimeSense>,
+    clock: Mutex<ClockMonitor>,
     /// Since when the clock has not been set.
     unset_since: Mutex<Option<Instant>>,
     look_tx: Sender<()>,
@@ -46,11 +46,11 @@ impl HostMonitor {
             None
         });
         let built_ms = BUILT.parse::<i64>().map_or(0, |seconds| seconds.saturating_mul(1000));
-        let time = TimeSense::new(clocks::read(), built_ms, kept);
+        let clock = ClockMonitor::new(clocks::read(), built_ms, kept);
         let (look_tx, look_rx) = async_channel::bounded(1);
         let host_monitor = Self {
             store,
-            time: Mutex::new(time),
+            clock: Mutex::new(clock),
             unset_since: Mutex::new(None),
             look_tx,
             look_rx,
@@ -62,7 +62,7 @@ impl HostMonitor {
 
     /// Whether the clock is not set, for a session that begins.
     pub(super) fn clock_unset(&self) -> bool {
-        self.time().unset().is_some()
+        self.clock().unset().is_some()
     }
 
     /// Asks for a look at the clocks: a session that waits for the time sends here.
@@ -73,7 +73,7 @@ impl HostMonitor {
     /// For health: why the clock cannot be right, in words, and for how long that has been so.
     pub(super) fn clock_trouble(&self) -> Option<(String, Duration)> {
         let since = (*lock(&self.unset_since))?;
-        let words = words(self.time().unset()?);
+        let words = words(self.clock().unset()?);
         Some((words, since.elapsed()))
     }
 
@@ -86,7 +86,7 @@ impl HostMonitor {
     async fn watch_clocks(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn()) {
         let mut alarms = Alarms::new();
         loop {
-            let set_from = self.time().set_from_ms();
+            let set_from = self.clock().set_from_ms();
             alarms.arm(set_from);
             // After the alarms are armed, so that nothing is missed in between.
             let asked = self.look_rx.try_recv().is_ok();
@@ -113,8 +113,8 @@ impl HostMonitor {
 
     fn look(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn(), asked: bool) {
         let (mut news, state) = {
-            let mut time = self.time();
-            (time.look(clocks::read()), time.state())
+            let mut clock = self.clock();
+            (clock.look(clocks::read()), clock.state())
         };
         if news.contains(&state) {
             self.note_unset();
@@ -132,7 +132,7 @@ impl HostMonitor {
     }
 
     fn note_unset(&self) {
-        let unset = self.time().unset();
+        let unset = self.clock().unset();
         *lock(&self.unset_since) = unset.map(|_| Instant::now());
         if let Some(unset) = unset {
             log::warn!("{}", words(unset));
@@ -140,7 +140,7 @@ impl HostMonitor {
     }
 
     async fn keep_time_if_due(&self) {
-        let due = self.time().to_keep();
+        let due = self.clock().to_keep();
         if let Some(wall_ms) = due {
             self.keep_time(wall_ms).await;
         }
@@ -156,14 +156,14 @@ impl HostMonitor {
 
     async fn keep_time(&self, wall_ms: i64) {
         match last_time::keep(&self.store, wall_ms).await {
-            Ok(()) => self.time().kept(wall_ms),
+            Ok(()) => self.clock().kept(wall_ms),
             // The store says itself what is wrong with it.
             Err(error) => log::debug!("the time was not kept: {error}"),
         }
     }
 
-    fn time(&self) -> MutexGuard<'_, TimeSense> {
-        lock(&self.time)
+    fn clock(&self) -> MutexGuard<'_, ClockMonitor> {
+        lock(&self.clock)
     }
 }
 

@@ -46,7 +46,7 @@ pub enum Unset {
 
 /// Compares each reading with the one before.
 #[derive(Debug)]
-pub struct TimeSense {
+pub struct ClockMonitor {
     built_ms: i64,
     /// The last time on disk, for as long as it is believed.
     disk_ms: Option<i64>,
@@ -57,10 +57,10 @@ pub struct TimeSense {
     kept: Option<(i64, Option<Duration>)>,
 }
 
-impl TimeSense {
+impl ClockMonitor {
     /// `built_ms` is when the program was built, `disk_ms` the last time on disk, if any; both Unix milliseconds.
     pub fn new(first: Reading, built_ms: i64, disk_ms: Option<i64>) -> Self {
-        let mut sense = Self {
+        let mut monitor = Self {
             built_ms,
             disk_ms,
             began: first.boottime,
@@ -68,8 +68,8 @@ impl TimeSense {
             unset: None,
             kept: disk_ms.map(|ms| (ms, None)),
         };
-        sense.unset = sense.judge(first);
-        sense
+        monitor.unset = monitor.judge(first);
+        monitor
     }
 
     /// Why the clock cannot be right, if it cannot.
@@ -172,7 +172,7 @@ mod tests {
     /// A host with its clocks.
     struct Host {
         clocks: Reading,
-        sense: TimeSense,
+        monitor: ClockMonitor,
     }
 
     impl Host {
@@ -184,12 +184,12 @@ mod tests {
             };
             Self {
                 clocks,
-                sense: TimeSense::new(clocks, BUILT, disk_ms),
+                monitor: ClockMonitor::new(clocks, BUILT, disk_ms),
             }
         }
 
         fn look(&mut self) -> Vec<HostEvent> {
-            self.sense.look(self.clocks)
+            self.monitor.look(self.clocks)
         }
 
         fn runs(&mut self, time: Duration) -> Vec<HostEvent> {
@@ -209,8 +209,8 @@ mod tests {
         }
 
         fn keeps(&mut self) -> bool {
-            let due = self.sense.to_keep();
-            due.inspect(|ms| self.sense.kept(*ms)).is_some()
+            let due = self.monitor.to_keep();
+            due.inspect(|ms| self.monitor.kept(*ms)).is_some()
         }
     }
 
@@ -259,7 +259,7 @@ mod tests {
     fn before_the_build_it_is_not_set_however_long_it_takes() {
         let mut host = Host::new(12_000, None);
         assert_eq!(
-            (host.sense.unset(), host.sense.set_from_ms()),
+            (host.monitor.unset(), host.monitor.set_from_ms()),
             (Some(Unset::BeforeBuild), Some(BUILT))
         );
         assert_eq!(host.runs(30 * 86_400 * SECOND), []);
@@ -278,15 +278,15 @@ mod tests {
     #[test]
     fn far_before_the_last_time_on_disk_it_is_not_set() {
         let mut host = Host::new(NOW, Some(NOW + 2 * DAY));
-        assert_eq!(host.sense.unset(), Some(Unset::BeforeDisk));
-        assert_eq!(host.sense.set_from_ms(), Some(NOW + DAY));
+        assert_eq!(host.monitor.unset(), Some(Unset::BeforeDisk));
+        assert_eq!(host.monitor.set_from_ms(), Some(NOW + DAY));
         let by_ms = 2 * DAY;
         assert_eq!(
             host.steps(by_ms),
             [HostEvent::ClockStepped { by_ms }, HostEvent::ClockSet]
         );
         assert_eq!(
-            Host::new(NOW, Some(NOW + DAY)).sense.unset(),
+            Host::new(NOW, Some(NOW + DAY)).monitor.unset(),
             None,
             "a little behind will do"
         );

@@ -8,7 +8,7 @@ use smol::net::TcpStream;
 
 use super::stream::{Metered, Stream};
 use super::suspects::{self, Trial};
-use super::{DialError, LineTap, Step, authority, policy, proxy, resolve, tcp, tls, within};
+use super::{ConnectionStats, DialError, Step, authority, policy, proxy, resolve, tcp, tls, within};
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
 
@@ -18,7 +18,7 @@ pub struct Link {
     pub stream: Stream,
     /// The same socket once more: shutting it down ends reads and writes that hang on `stream`.
     pub socket: TcpStream,
-    pub tap: Arc<LineTap>,
+    pub stats: Arc<ConnectionStats>,
     /// Whether the address works, which the first answer on `stream` shows.
     pub(crate) trial: Trial,
 }
@@ -100,14 +100,14 @@ async fn open_at(
     let candidates = suspects::order(host, port, addrs);
     let dialed = tcp::connect_in_turn(&candidates, &at, proxy.is_some(), &schedule.tcp, schedule.steps.dial).await?;
     let _ = progress.peer.set(dialed.peer);
-    let tap = Arc::new(LineTap::new(dialed.peer, dialed.tuning));
-    let trial = Trial::new(host, port, Arc::clone(&tap));
-    let stream = Metered::new(dialed.socket.clone(), Arc::clone(&tap));
+    let stats = Arc::new(ConnectionStats::new(dialed.peer, dialed.tuning));
+    let trial = Trial::new(host, port, Arc::clone(&stats));
+    let stream = Metered::new(dialed.socket.clone(), Arc::clone(&stats));
     match secure(stream, target, proxy, schedule, progress, dialed.peer).await {
         Ok(stream) => Ok(Link {
             stream,
             socket: dialed.socket,
-            tap,
+            stats,
             trial,
         }),
         Err(error) => {

@@ -9,18 +9,18 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::client::TlsStream;
 use smol::net::TcpStream;
 
-use super::LineTap;
+use super::ConnectionStats;
 
-/// A TCP stream that tells the tap about every byte. It sits below TLS, so it sees what the path sees.
+/// A TCP stream whose every byte is counted in the stats. It sits below TLS, so it sees what the path sees.
 #[derive(Debug)]
 pub struct Metered {
     socket: TcpStream,
-    tap: Arc<LineTap>,
+    stats: Arc<ConnectionStats>,
 }
 
 impl Metered {
-    pub(super) fn new(socket: TcpStream, tap: Arc<LineTap>) -> Self {
-        Self { socket, tap }
+    pub(super) fn new(socket: TcpStream, stats: Arc<ConnectionStats>) -> Self {
+        Self { socket, stats }
     }
 }
 
@@ -28,7 +28,7 @@ impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
         if read > 0 {
-            self.tap.on_read(read);
+            self.stats.on_read(read);
         }
         Poll::Ready(Ok(read))
     }
@@ -38,7 +38,7 @@ impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
         if written > 0 {
-            self.tap.on_write(written);
+            self.stats.on_write(written);
         }
         Poll::Ready(Ok(written))
     }

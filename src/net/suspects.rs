@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{DialError, LineTap, ProxyFault, Step, bare_host};
+use super::{ConnectionStats, DialError, ProxyFault, Step, bare_host};
 use crate::util::lock;
 
 /// How long the other addresses go first. The working family is as good as the suspect one, so that a long time costs
@@ -116,18 +116,18 @@ pub(crate) struct Trial {
     host: Host,
     ip: IpAddr,
     since: Instant,
-    tap: Arc<LineTap>,
+    stats: Arc<ConnectionStats>,
     over: bool,
 }
 
 impl Trial {
     /// `host:port` is what was dialled: the endpoint, or the proxy.
-    pub(super) fn new(host: &str, port: u16, tap: Arc<LineTap>) -> Self {
+    pub(super) fn new(host: &str, port: u16, stats: Arc<ConnectionStats>) -> Self {
         Self {
             host: Host::new(host, port),
-            ip: tap.peer.ip(),
+            ip: stats.peer.ip(),
             since: Instant::now(),
-            tap,
+            stats,
             over: false,
         }
     }
@@ -149,7 +149,7 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        let heard = self.tap.look().last_read.unwrap_or(self.since).max(self.since);
+        let heard = self.stats.snapshot().last_read.unwrap_or(self.since).max(self.since);
         if !self.over && heard.elapsed() >= SILENCE_MIN {
             suspects().add(&self.host, self.ip, Instant::now());
         }
@@ -273,14 +273,14 @@ mod tests {
     #[test]
     fn a_dial_that_is_dropped_speaks_against_an_address_after_some_silence_alone() {
         let trial = |name: &str, age: Duration| {
-            let tap = LineTap::new(
+            let stats = ConnectionStats::new(
                 addrs(&[V6])[0],
                 crate::net::tcp::tune(
                     &std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap(),
                     &crate::board::Board::generic().schedule().tcp,
                 ),
             );
-            let mut trial = Trial::new(name, 443, Arc::new(tap));
+            let mut trial = Trial::new(name, 443, Arc::new(stats));
             trial.since -= age;
             trial
         };
@@ -292,7 +292,7 @@ mod tests {
         trial("dropped.test", SILENCE_MIN).worked();
         assert_eq!(first("dropped.test"), V6);
         let heard = trial("dropped.test", SILENCE_MIN);
-        heard.tap.on_read(1);
+        heard.stats.on_read(1);
         drop(heard);
         assert_eq!(first("dropped.test"), V6);
     }

@@ -11,7 +11,7 @@ use async_tungstenite::{WebSocketStream, client_async_with_config};
 use smol::net::TcpStream;
 
 use super::suspects::Trial;
-use super::{DialError, LineTap, Link, Progress, Step, Stream, authority, bare_host, open, within};
+use super::{ConnectionStats, DialError, Link, Progress, Step, Stream, authority, bare_host, open, within};
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
 
@@ -30,7 +30,7 @@ pub struct WsConn {
     pub ws: WebSocketStream<Stream>,
     /// The same socket once more, see [`Link::socket`].
     pub socket: TcpStream,
-    pub tap: Arc<LineTap>,
+    pub stats: Arc<ConnectionStats>,
     /// Whether the address works, which the first message shows.
     pub(crate) trial: Trial,
 }
@@ -70,7 +70,7 @@ pub(super) async fn upgrade(
     let Link {
         stream,
         socket,
-        tap,
+        stats,
         trial,
     } = link;
     let request = request(target)?;
@@ -89,8 +89,13 @@ pub(super) async fn upgrade(
     .await;
     match upgraded {
         Ok(ws) => {
-            tap.on_upgrade();
-            Ok(WsConn { ws, socket, tap, trial })
+            stats.on_upgrade();
+            Ok(WsConn {
+                ws,
+                socket,
+                stats,
+                trial,
+            })
         }
         Err(error) => {
             trial.failed(&error);

@@ -25,7 +25,7 @@ use super::transport::LineFactory;
 use super::version::WebVersion;
 use crate::config::SessionPlan;
 use crate::line::{Cause, Schedule};
-use crate::net::{DialError, Ended, LineTap};
+use crate::net::{ConnectionStats, DialError, Ended};
 use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
 use crate::util::{lock, within};
@@ -151,7 +151,7 @@ pub(super) struct LiveClient {
     /// Frames that were missing already when the line began.
     frames_missing_before: i64,
     /// Of the line before the attempt that is under way.
-    tap_before: Option<Arc<LineTap>>,
+    stats_before: Option<Arc<ConnectionStats>>,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
     _stanzas: RawNodeLease,
 }
@@ -213,7 +213,7 @@ impl LiveClient {
             presence,
             factory,
             frames_missing_before: 0,
-            tap_before: None,
+            stats_before: None,
             _stanzas: stanzas,
         })
     }
@@ -222,7 +222,7 @@ impl LiveClient {
     pub(super) async fn before_line(&mut self) {
         self.sorter.next_line();
         self.presence.restore().await;
-        self.tap_before = self.factory.tap();
+        self.stats_before = self.factory.stats();
         self.frames_missing_before = self.frames_ahead();
         // The supervisor is ours; the library clears it itself on some ends and never sets it back.
         self.client.enable_auto_reconnect.store(false, Ordering::Relaxed);
@@ -234,7 +234,7 @@ impl LiveClient {
 
     /// Whether there was a line to break. While one is only being dialled, nothing tells the library to stop.
     pub(super) fn break_line(&self, why: &str) -> bool {
-        let Some(line) = self.factory.line().filter(|line| line.tap().ended().is_none()) else {
+        let Some(line) = self.factory.line().filter(|line| line.stats().ended().is_none()) else {
             return false;
         };
         line.cut(why);
@@ -254,8 +254,8 @@ impl LiveClient {
 
     /// When each layer last proved that it lives: any byte, a pong, a stanza.
     pub(super) fn proofs(&self) -> (Option<Instant>, Option<Instant>, Option<Instant>) {
-        let tap = self.factory.tap().map(|tap| tap.look());
-        let (tcp, websocket) = tap.map_or((None, None), |state| (state.last_read, state.last_pong));
+        let stats = self.factory.stats().map(|stats| stats.snapshot());
+        let (tcp, websocket) = stats.map_or((None, None), |state| (state.last_read, state.last_pong));
         (tcp, websocket, self.sorter.last_stanza())
     }
 
@@ -273,7 +273,7 @@ impl LiveClient {
     /// When the line that is up now was upgraded.
     pub(super) fn upgraded_at(&self) -> Option<Instant> {
         // A send that hangs may still hold the line before.
-        let state = self.factory.line()?.tap().look();
+        let state = self.factory.line()?.stats().snapshot();
         state.upgraded_at.filter(|_| state.ended.is_none())
     }
 
@@ -284,15 +284,23 @@ impl LiveClient {
 
     /// Bytes on the wire since the attempt began, in and out. None of it when it did not get as far as a line.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        let before = |tap: &Arc<LineTap>| self.tap_before.as_ref().is_some_and(|before| Arc::ptr_eq(before, tap));
-        let state = self.factory.tap().filter(|tap| !before(tap)).map(|tap| tap.look());
+        let before = |stats: &Arc<ConnectionStats>| {
+            self.stats_before
+                .as_ref()
+                .is_some_and(|before| Arc::ptr_eq(before, stats))
+        };
+        let state = self
+            .factory
+            .stats()
+            .filter(|stats| !before(stats))
+            .map(|stats| stats.snapshot());
         state.map_or((0, 0), |state| (state.bytes_in, state.bytes_out))
     }
 
     /// What the sockets are set to, and what the kernel refused.
     pub(super) fn tuning(&self) -> (String, Vec<String>) {
-        self.factory.tap().map_or_else(Default::default, |tap| {
-            (tap.tuning.to_string(), tap.tuning.refused.clone())
+        self.factory.stats().map_or_else(Default::default, |stats| {
+            (stats.tuning.to_string(), stats.tuning.refused.clone())
         })
     }
 
@@ -301,7 +309,7 @@ impl LiveClient {
         if let Some(error) = self.factory.take_last_error() {
             return Some((cause_of_dial(&error), error.to_string()));
         }
-        let state = self.factory.tap()?.look();
+        let state = self.factory.stats()?.snapshot();
         let (_, ended) = state.ended?;
         // The library hangs up also when it has waited too long.
         if ended == Ended::Hangup && state.first_unanswered_write.is_some() {

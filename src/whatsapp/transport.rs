@@ -25,7 +25,7 @@ use wacore::net::{DisconnectReason, Transport, TransportEvent, TransportFactory}
 
 use crate::config::{Endpoint, Proxy};
 use crate::line::Schedule;
-use crate::net::{self, DialError, Ended, LineTap, Progress, Stream, Trial, WsConn};
+use crate::net::{self, ConnectionStats, DialError, Ended, Progress, Stream, Trial, WsConn};
 use crate::util::{lock, within};
 
 /// Messages that wait for the library. When they are full the reader stops reading, and TCP slows the server down.
@@ -53,7 +53,7 @@ pub struct LineFactory {
 struct Seen {
     error: Option<DialError>,
     line: Weak<Line>,
-    tap: Option<Arc<LineTap>>,
+    stats: Option<Arc<ConnectionStats>>,
 }
 
 impl LineFactory {
@@ -87,10 +87,10 @@ impl LineFactory {
         self.seen().line.upgrade()
     }
 
-    /// The newest line's tap, also after its end. `None` until one was opened.
+    /// The newest line's stats, also after its end. `None` until one was opened.
     #[must_use]
-    pub fn tap(&self) -> Option<Arc<LineTap>> {
-        self.seen().tap.clone()
+    pub fn stats(&self) -> Option<Arc<ConnectionStats>> {
+        self.seen().stats.clone()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -135,11 +135,16 @@ impl Drop for Attempt<'_> {
 #[async_trait]
 impl TransportFactory for LineFactory {
     async fn create_transport(&self) -> anyhow::Result<(Arc<dyn Transport>, Receiver<TransportEvent>)> {
-        let WsConn { ws, socket, tap, trial } = self.dial().await?;
-        log::debug!("line up to {}: {}", tap.peer, tap.tuning);
+        let WsConn {
+            ws,
+            socket,
+            stats,
+            trial,
+        } = self.dial().await?;
+        log::debug!("line up to {}: {}", stats.peer, stats.tuning);
         let (sink, messages) = ws.split();
         let line = Arc::new(Line {
-            tap: Arc::clone(&tap),
+            stats: Arc::clone(&stats),
             socket,
             sink: smol::lock::Mutex::new(sink),
             write_deadline: self.schedule.steps.write,
@@ -147,7 +152,7 @@ impl TransportFactory for LineFactory {
         {
             let mut seen = self.seen();
             seen.line = Arc::downgrade(&line);
-            seen.tap = Some(tap);
+            seen.stats = Some(stats);
         }
         (self.on_upgrade)(Instant::now());
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
@@ -161,7 +166,7 @@ impl TransportFactory for LineFactory {
 /// One open connection, as the supervisor handles it.
 #[derive(Debug)]
 pub struct Line {
-    tap: Arc<LineTap>,
+    stats: Arc<ConnectionStats>,
     socket: TcpStream,
     sink: smol::lock::Mutex<WebSocketSender<Stream>>,
     write_deadline: Duration,
@@ -174,11 +179,11 @@ pub struct LineClosed(pub Ended);
 
 impl Line {
     #[must_use]
-    pub fn tap(&self) -> &Arc<LineTap> {
-        &self.tap
+    pub fn stats(&self) -> &Arc<ConnectionStats> {
+        &self.stats
     }
 
-    /// Sends a WebSocket ping, cut to 125 bytes; the pong shows in the tap.
+    /// Sends a WebSocket ping, cut to 125 bytes; the pong shows in the stats.
     ///
     /// # Errors
     /// The line has ended, or ends now because the ping did not go out within the write deadline.
@@ -193,7 +198,7 @@ impl Line {
     }
 
     async fn write(&self, message: Message) -> Result<(), LineClosed> {
-        if let Some(how) = self.tap.ended() {
+        if let Some(how) = self.stats.ended() {
             return Err(LineClosed(how));
         }
         let writing = async {
@@ -205,14 +210,14 @@ impl Line {
         let late = || Err(Ended::WriteDeadline(self.write_deadline));
         written.unwrap_or_else(late).map_err(|how| {
             self.end(how.clone());
-            LineClosed(self.tap.ended().unwrap_or(how))
+            LineClosed(self.stats.ended().unwrap_or(how))
         })
     }
 
     /// Records the cause, unless there is one already, and shuts the socket down. Never waits.
     fn end(&self, how: Ended) {
         let polite = matches!(how, Ended::Hangup | Ended::Local(_));
-        if !self.tap.on_end(how) {
+        if !self.stats.on_end(how) {
             return;
         }
         // A goodbye only if it goes out in one go: no write is under way, and the socket has room.
@@ -252,18 +257,18 @@ impl Drop for WsTransport {
 
 /// Reads until the end, and says last why it ended.
 async fn read(line: Arc<Line>, trial: Trial, mut messages: WebSocketReceiver<Stream>, events: Sender<TransportEvent>) {
-    let how = read_until_end(&line.tap, trial, &mut messages, &events).await;
+    let how = read_until_end(&line.stats, trial, &mut messages, &events).await;
     if matches!(how, Ended::ServerClose { .. }) {
         // One more look lets the answering close frame out.
         let _ = future::poll_once(messages.next()).await;
     }
     line.end(how.clone());
-    let reason = disconnect_reason(line.tap.ended().unwrap_or(how));
+    let reason = disconnect_reason(line.stats.ended().unwrap_or(how));
     let _ = events.send(TransportEvent::Disconnected(reason)).await;
 }
 
 async fn read_until_end(
-    tap: &LineTap,
+    stats: &ConnectionStats,
     trial: Trial,
     messages: &mut WebSocketReceiver<Stream>,
     events: &Sender<TransportEvent>,
@@ -283,7 +288,7 @@ async fn read_until_end(
             }
             // Its pong is queued already; the next read sends it.
             Ok(Message::Ping(_)) => {}
-            Ok(Message::Pong(_)) => tap.on_pong(),
+            Ok(Message::Pong(_)) => stats.on_pong(),
             Ok(Message::Close(frame)) => {
                 let (code, reason) =
                     frame.map_or((None, String::new()), |f| (Some(f.code.into()), f.reason.to_string()));

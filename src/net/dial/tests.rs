@@ -114,7 +114,7 @@ impl Site {
         let dialing = async {
             let link = open_at(self.addrs.clone(), target, proxy, &schedule, &progress).await?;
             let conn = ws::upgrade(link, target, proxy, &schedule, &progress).await?;
-            let peer = conn.tap.peer.ip();
+            let peer = conn.stats.peer.ip();
             conn.trial.worked();
             Ok(peer)
         };

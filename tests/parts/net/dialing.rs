@@ -30,12 +30,12 @@ fn socket_options_are_in_force_as_asked() {
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), schedule.tcp.count);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(schedule.tcp.user_timeout));
 
-        assert_eq!(conn.tap.tuning.refused, Vec::<String>::new());
+        assert_eq!(conn.stats.tuning.refused, Vec::<String>::new());
         assert_eq!(
-            conn.tap.tuning.to_string(),
+            conn.stats.tuning.to_string(),
             "keepalive 15 s + 3 × 5 s, user timeout 30 s"
         );
-        assert_eq!(conn.tap.peer, addr);
+        assert_eq!(conn.stats.peer, addr);
     });
 }
 

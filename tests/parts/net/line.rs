@@ -1,4 +1,4 @@
-//! The transport: its write deadline, a disconnect that never waits, how ends are told, and what the tap shows.
+//! The transport: its write deadline, a disconnect that never waits, how ends are told, and what the stats show.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ fn messages_go_both_ways_and_the_tap_counts() {
             transport.send(Bytes::from_static(text.as_bytes())).await.unwrap();
             assert_eq!(data(&events).await, text);
         }
-        let seen = factory.tap().unwrap().look();
+        let seen = factory.stats().unwrap().snapshot();
         assert!(seen.bytes_out > 11 && seen.bytes_in > 11, "{seen:?}");
         assert!(seen.last_read > seen.upgraded_at);
         assert_eq!(seen.first_unanswered_write, None, "everything was answered");
@@ -104,9 +104,9 @@ fn an_unanswered_write_is_dated_from_the_first() {
         let factory = factory(&tasks, addr, schedule());
         let (transport, _events) = open(&factory).await;
         transport.send(Bytes::from_static(b"one")).await.unwrap();
-        let first = factory.tap().unwrap().look().first_unanswered_write.unwrap();
+        let first = factory.stats().unwrap().snapshot().first_unanswered_write.unwrap();
         transport.send(Bytes::from_static(b"two")).await.unwrap();
-        assert_eq!(factory.tap().unwrap().look().first_unanswered_write, Some(first));
+        assert_eq!(factory.stats().unwrap().snapshot().first_unanswered_write, Some(first));
     });
 }
 
@@ -152,13 +152,13 @@ fn disconnect_does_not_wait_behind_a_blocked_write() {
         let addr = deaf_server(&tasks).await;
         let factory = factory(&tasks, addr, schedule());
         let (transport, events) = open(&factory).await;
-        let tap = factory.tap().unwrap();
-        let before = tap.look().bytes_out;
+        let stats = factory.stats().unwrap();
+        let before = stats.snapshot().bytes_out;
         let blocked = tasks.spawn({
             let transport = Arc::clone(&transport);
             async move { transport.send(flood()).await }
         });
-        support::until("a write that is under way", || tap.look().bytes_out > before).await;
+        support::until("a write that is under way", || stats.snapshot().bytes_out > before).await;
 
         let begun = Instant::now();
         transport.disconnect().await;
@@ -209,10 +209,10 @@ fn a_cut_says_why_and_dropping_the_transport_ends_the_line() {
         );
 
         let (transport, _events) = open(&factory).await;
-        let tap = factory.tap().unwrap();
-        assert_eq!(tap.ended(), None, "a new line has a new tap");
+        let stats = factory.stats().unwrap();
+        assert_eq!(stats.ended(), None, "a new line has stats of its own");
         drop(transport);
-        assert_eq!(tap.ended(), Some(Ended::Hangup));
+        assert_eq!(stats.ended(), Some(Ended::Hangup));
         support::until("the line let go", || factory.line().is_none()).await;
     });
 }
@@ -242,7 +242,7 @@ fn a_close_frame_surfaces_with_code_and_reason() {
             "{reason}"
         );
         assert_eq!(tells.recv().await, Ok(true), "the close is answered");
-        let how = factory.tap().unwrap().ended();
+        let how = factory.stats().unwrap().ended();
         assert_eq!(
             how,
             Some(Ended::ServerClose {
@@ -268,7 +268,7 @@ fn an_end_without_a_close_frame_is_told_from_a_reset() {
         let (_transport, events) = open(&factory).await;
         let reason = end(&events).await;
         assert!(matches!(reason, DisconnectReason::ReadError(_)), "{reason}");
-        assert!(matches!(factory.tap().unwrap().ended(), Some(Ended::Read(_))));
+        assert!(matches!(factory.stats().unwrap().ended(), Some(Ended::Read(_))));
     });
 }
 
@@ -293,7 +293,7 @@ fn garbage_recycles_the_line() {
             let reason = end(&events).await;
             assert!(matches!(reason, DisconnectReason::ReadError(_)), "{what}: {reason}");
             assert!(
-                matches!(factory.tap().unwrap().ended(), Some(Ended::Garbage(_))),
+                matches!(factory.stats().unwrap().ended(), Some(Ended::Garbage(_))),
                 "{what}"
             );
         }
@@ -320,7 +320,7 @@ fn a_message_in_too_many_fragments_is_cut_off() {
         let factory = factory(&tasks, addr, schedule());
         let (_transport, events) = open(&factory).await;
         assert!(matches!(end(&events).await, DisconnectReason::ReadError(_)));
-        assert!(matches!(factory.tap().unwrap().ended(), Some(Ended::Garbage(_))));
+        assert!(matches!(factory.stats().unwrap().ended(), Some(Ended::Garbage(_))));
     });
 }
 
@@ -343,12 +343,12 @@ fn pings_are_answered_and_pongs_recorded() {
         assert_eq!(tells.recv().await.unwrap(), Message::Pong(Bytes::from_static(b"you?")));
 
         let line = factory.line().unwrap();
-        assert_eq!(line.tap().look().last_pong, None);
+        assert_eq!(line.stats().snapshot().last_pong, None);
         let asked = Instant::now();
         line.ping(&[b'a'; 200]).await.unwrap();
         assert_eq!(tells.recv().await.unwrap(), Message::Ping(Bytes::from(vec![b'a'; 125])));
-        support::until("a pong", || line.tap().look().last_pong.is_some()).await;
-        assert!(line.tap().look().last_pong > Some(asked));
+        support::until("a pong", || line.stats().snapshot().last_pong.is_some()).await;
+        assert!(line.stats().snapshot().last_pong > Some(asked));
     });
 }
 
@@ -382,7 +382,7 @@ fn a_failed_attempt_is_remembered_once() {
         assert!(matches!(kept, DialError::Unreachable { .. }), "{kept:?}");
         assert_eq!(error.downcast_ref(), Some(&kept), "the library is told the same");
         assert_eq!(dead.take_last_error(), None);
-        assert!(dead.tap().is_none() && dead.line().is_none());
+        assert!(dead.stats().is_none() && dead.line().is_none());
     });
 }
 

@@ -147,13 +147,16 @@ fn connect_with_and_without_credentials() {
         for auth in [false, true] {
             let (addr, heads) = http_proxy(&tasks, auth).await;
             let conn = talk(&endpoint(false, goal), &proxy(ProxyKind::Http, addr, auth)).await;
-            assert_eq!(conn.tap.peer, addr);
+            assert_eq!(conn.stats.peer, addr);
             assert_eq!(
-                conn.tap.tuning.refused,
+                conn.stats.tuning.refused,
                 Vec::<String>::new(),
                 "a proxied socket is tuned too"
             );
-            assert_eq!(conn.tap.tuning.in_force.user_timeout, Some(schedule().tcp.user_timeout));
+            assert_eq!(
+                conn.stats.tuning.in_force.user_timeout,
+                Some(schedule().tcp.user_timeout)
+            );
             let head = heads.lock().unwrap().pop().unwrap();
             assert!(
                 head.starts_with(&format!("CONNECT {goal} HTTP/1.1\r\nHost: {goal}\r\n")),
@@ -209,7 +212,7 @@ fn socks_with_and_without_credentials_and_names_stay_names() {
                 ..endpoint(false, goal)
             };
             let conn = talk(&named, &by).await;
-            assert_eq!(conn.tap.tuning.refused, Vec::<String>::new());
+            assert_eq!(conn.stats.tuning.refused, Vec::<String>::new());
             assert_eq!(*kinds.lock().unwrap(), [1, 3]);
         }
     });

@@ -10,16 +10,16 @@ use crate::util::lock;
 
 /// Shared by everyone who handles one connection. Instants are monotonic; nothing here looks at the wall clock.
 #[derive(Debug)]
-pub struct LineTap {
+pub struct ConnectionStats {
     /// The address that won the race: the server's, or the proxy's.
     pub peer: SocketAddr,
     pub tuning: TcpTuning,
-    state: Mutex<TapState>,
+    state: Mutex<StatsSnapshot>,
 }
 
 /// One look at a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TapState {
+pub struct StatsSnapshot {
     /// The WebSocket upgrade was through.
     pub upgraded_at: Option<Instant>,
     /// Any byte at all, below TLS.
@@ -79,9 +79,9 @@ impl fmt::Display for Ended {
     }
 }
 
-impl LineTap {
+impl ConnectionStats {
     pub(super) fn new(peer: SocketAddr, tuning: TcpTuning) -> Self {
-        let state = TapState {
+        let state = StatsSnapshot {
             upgraded_at: None,
             last_read: None,
             first_unanswered_write: None,
@@ -99,7 +99,7 @@ impl LineTap {
 
     /// A copy, consistent in itself.
     #[must_use]
-    pub fn look(&self) -> TapState {
+    pub fn snapshot(&self) -> StatsSnapshot {
         self.state().clone()
     }
 
@@ -138,7 +138,7 @@ impl LineTap {
         first
     }
 
-    fn state(&self) -> MutexGuard<'_, TapState> {
+    fn state(&self) -> MutexGuard<'_, StatsSnapshot> {
         lock(&self.state)
     }
 }

@@ -14,7 +14,7 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{CacheConfig, Client, MsgSecretPolicy, RawNodeLease};
 
 use super::directory::Directory;
-use super::events::{LineEvent, Sorter};
+use super::events::{EventMapper, LineEvent};
 use super::http_client::SmolHttp;
 use super::inbound::InboundRecorder;
 use super::presence::PresenceSuppression;
@@ -145,7 +145,7 @@ impl ClientParts {
 pub(super) struct LiveClient {
     pub(super) client: Arc<Client>,
     pub(super) events: async_channel::Receiver<LineEvent>,
-    pub(super) sorter: Arc<Sorter>,
+    pub(super) mapper: Arc<EventMapper>,
     presence: Arc<PresenceSuppression>,
     factory: Arc<LineFactory>,
     /// Frames that were missing already when the line began.
@@ -171,15 +171,15 @@ impl LiveClient {
         }
         presence.watch(&manager);
         let WebVersion(primary, secondary, tertiary) = parts.version().await;
-        let (sorter, events) = Sorter::new(Arc::clone(&presence));
-        let told = Arc::clone(&sorter);
+        let (mapper, events) = EventMapper::new(Arc::clone(&presence));
+        let told = Arc::clone(&mapper);
         let factory = LineFactory::new(
             Arc::clone(&parts.executor),
             parts.plan.endpoint.clone(),
             parts.plan.proxy.clone(),
             parts.schedule.clone(),
         )
-        .on_upgrade(move |at| told.forward(LineEvent::Upgraded { at }));
+        .on_upgrade(move |at| told.emit(LineEvent::Upgraded { at }));
         let factory = Arc::new(factory);
         manager
             .process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as()))
@@ -188,7 +188,7 @@ impl LiveClient {
             store: parts.store.clone(),
             session: parts.plan.name.clone(),
             timers: Arc::clone(&parts.timers),
-            sorter: Arc::clone(&sorter),
+            mapper: Arc::clone(&mapper),
         };
         let client = Client::builder()
             .with_runtime(SmolRuntime::new(Arc::clone(&parts.executor)))
@@ -204,12 +204,12 @@ impl LiveClient {
             .build()
             .await?
             .into_client();
-        client.subscribe_handler(sorter.clone()).detach();
+        client.subscribe_handler(mapper.clone()).detach();
         let stanzas = client.acquire_raw_node_forwarding();
         Ok(Self {
             client,
             events,
-            sorter,
+            mapper,
             presence,
             factory,
             frames_missing_before: 0,
@@ -220,7 +220,7 @@ impl LiveClient {
 
     /// To be called before the client's `run`.
     pub(super) async fn before_line(&mut self) {
-        self.sorter.next_line();
+        self.mapper.next_line();
         self.presence.restore().await;
         self.stats_before = self.factory.stats();
         self.frames_missing_before = self.frames_ahead();
@@ -256,7 +256,7 @@ impl LiveClient {
     pub(super) fn proofs(&self) -> (Option<Instant>, Option<Instant>, Option<Instant>) {
         let stats = self.factory.stats().map(|stats| stats.snapshot());
         let (tcp, websocket) = stats.map_or((None, None), |state| (state.last_read, state.last_pong));
-        (tcp, websocket, self.sorter.last_stanza())
+        (tcp, websocket, self.mapper.last_stanza())
     }
 
     /// Frames of this line that have come and are no stanzas yet.
@@ -267,7 +267,7 @@ impl LiveClient {
     /// Frames that came over those that became stanzas, since the client was made.
     fn frames_ahead(&self) -> i64 {
         let frames = i64::try_from(self.client.stats().frames_received).unwrap_or(i64::MAX);
-        frames.saturating_sub(i64::try_from(self.sorter.stanzas()).unwrap_or(i64::MAX))
+        frames.saturating_sub(i64::try_from(self.mapper.stanzas()).unwrap_or(i64::MAX))
     }
 
     /// When the line that is up now was upgraded.
@@ -279,7 +279,7 @@ impl LiveClient {
 
     /// When something came that only a session that works gives.
     pub(super) fn last_content(&self) -> Option<Instant> {
-        self.sorter.last_content()
+        self.mapper.last_content()
     }
 
     /// Bytes on the wire since the attempt began, in and out. None of it when it did not get as far as a line.

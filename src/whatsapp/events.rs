@@ -1,6 +1,6 @@
 //! From the library's events to the few that a session acts on.
 //!
-//! The library calls the handler in the middle of its own work, so the handler only sorts and forwards. Its channel is
+//! The library calls the handler in the middle of its own work, so the handler only maps and passes on. Its channel is
 //! bounded: what does not fit is counted and dropped, and every kind that can be dropped has a remedy (an ack that is
 //! missing is a resend under the same id, a cause that is missing is "the path broke").
 
@@ -118,8 +118,8 @@ pub enum LineEvent {
     },
 }
 
-/// Sorts the library's events for one client.
-pub(super) struct Sorter {
+/// Maps the library's events to those of a session, for one client.
+pub(super) struct EventMapper {
     events: async_channel::Sender<LineEvent>,
     last_stanza: Mutex<Option<Instant>>,
     last_content: Mutex<Option<Instant>>,
@@ -135,10 +135,10 @@ pub(super) struct Sorter {
     hash: Mutex<Option<(String, String)>>,
 }
 
-impl Sorter {
+impl EventMapper {
     pub(super) fn new(presence: Arc<PresenceSuppression>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
         let (events, receiver) = async_channel::bounded(EVENTS_MAX);
-        let sorter = Self {
+        let mapper = Self {
             events,
             last_stanza: Mutex::new(None),
             last_content: Mutex::new(None),
@@ -150,7 +150,7 @@ impl Sorter {
             written: Written::default(),
             hash: Mutex::default(),
         };
-        (Arc::new(sorter), receiver)
+        (Arc::new(mapper), receiver)
     }
 
     /// When the server last said something that decrypted: the application layer's proof of life.
@@ -193,7 +193,7 @@ impl Sorter {
         self.line.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn forward(&self, event: LineEvent) {
+    pub(super) fn emit(&self, event: LineEvent) {
         if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
         }
@@ -214,12 +214,12 @@ impl Sorter {
             error,
         };
         match worth {
-            Worth::Taken => self.forward(ack),
+            Worth::Taken => self.emit(ack),
             // Whoever sent it says so.
             Worth::Nothing => log::debug!("an ack is not counted: nobody can read what was taken"),
             Worth::DevicesDiffer(flight) => {
-                self.forward(ack);
-                self.forward(LineEvent::DevicesDiffer { message_id, flight });
+                self.emit(ack);
+                self.emit(LineEvent::DevicesDiffer { message_id, flight });
             }
         }
     }
@@ -234,7 +234,7 @@ impl Sorter {
         match node.tag() {
             "success" => {
                 self.presence.on_success();
-                self.forward(LineEvent::LoggedIn);
+                self.emit(LineEvent::LoggedIn);
             }
             "iq" => {
                 self.presence.on_answer();
@@ -242,30 +242,30 @@ impl Sorter {
             }
             "message" | "notification" => {
                 if let Some((from, number)) = writer_of(node) {
-                    self.forward(LineEvent::Heard { from, number });
+                    self.emit(LineEvent::Heard { from, number });
                 }
             }
             "ack" => {
                 let hash = attribute(node, "id").zip(attribute(node, "phash"));
                 *lock(&self.hash) = hash;
                 if let Some(chat) = stale_lid(node) {
-                    self.forward(LineEvent::LidStale { chat });
+                    self.emit(LineEvent::LidStale { chat });
                 }
             }
             "ib" if node.get_optional_child("offline").is_some() => {
                 self.presence.on_answer();
-                self.forward(LineEvent::Ready);
-                self.forward(LineEvent::Drained);
+                self.emit(LineEvent::Ready);
+                self.emit(LineEvent::Drained);
             }
             "receipt" => {
                 if let Some(asked) = Asked::of(node) {
-                    self.forward(LineEvent::AskedAgain(asked));
+                    self.emit(LineEvent::AskedAgain(asked));
                 }
             }
-            "failure" => self.forward(failure(node)),
-            "stream:error" => self.forward(stream_error(node)),
+            "failure" => self.emit(failure(node)),
+            "stream:error" => self.emit(stream_error(node)),
             "xmlstreamend" => {
-                self.forward(LineEvent::ServerSaid {
+                self.emit(LineEvent::ServerSaid {
                     cause: Cause::Recycled,
                     detail: "end of stream".into(),
                 });
@@ -275,38 +275,38 @@ impl Sorter {
     }
 }
 
-impl EventHandler for Sorter {
+impl EventHandler for EventMapper {
     fn handle_event(&self, event: Arc<Event>) {
         match &*event {
             Event::RawNode(node) => {
                 self.on_stanza(node);
                 if nobody_acks(node) {
-                    self.forward(LineEvent::Unacked(Arc::clone(node)));
+                    self.emit(LineEvent::Unacked(Arc::clone(node)));
                 }
             }
             Event::PairingQrCode(qr) => {
-                self.forward(LineEvent::Qr {
+                self.emit(LineEvent::Qr {
                     payload: qr.code.clone(),
                     valid: qr.timeout,
                 });
             }
             Event::PairingCode(code) => {
-                self.forward(LineEvent::PairCode {
+                self.emit(LineEvent::PairCode {
                     code: code.code.clone(),
                     valid: code.timeout,
                 });
             }
             Event::PairingCodeError(error) => {
-                self.forward(LineEvent::PairCodeFailed {
+                self.emit(LineEvent::PairCodeFailed {
                     reason: printable(&error.error),
                 });
             }
-            Event::PairSuccess(_) => self.forward(LineEvent::PairSuccess),
-            Event::PairError(error) => self.forward(LineEvent::PairFailed {
+            Event::PairSuccess(_) => self.emit(LineEvent::PairSuccess),
+            Event::PairError(error) => self.emit(LineEvent::PairFailed {
                 reason: printable(&error.error),
             }),
-            Event::PairingQrCodesExhausted(_) => self.forward(LineEvent::QrCodesExhausted),
-            Event::Connected(_) => self.forward(LineEvent::Ready),
+            Event::PairingQrCodesExhausted(_) => self.emit(LineEvent::QrCodesExhausted),
+            Event::Connected(_) => self.emit(LineEvent::Ready),
             Event::ServerAck(ack) if ack.class.as_deref() == Some("message") => {
                 self.on_ack(&ack.id, ack.error.clone());
             }
@@ -315,7 +315,7 @@ impl EventHandler for Sorter {
                     let message_ids = receipt.message_ids.iter().map(ToString::to_string).collect();
                     let source = &receipt.source;
                     let participant = (source.chat != source.sender).then(|| source.sender.clone());
-                    self.forward(LineEvent::Receipt {
+                    self.emit(LineEvent::Receipt {
                         message_ids,
                         kind,
                         from: source.chat.clone(),
@@ -325,7 +325,7 @@ impl EventHandler for Sorter {
             }
             Event::GroupUpdate(update) => {
                 if let GroupNotificationAction::Ephemeral { expiration, .. } = update.action {
-                    self.forward(LineEvent::GroupTimer {
+                    self.emit(LineEvent::GroupTimer {
                         group: update.group_jid.clone(),
                         seconds: expiration,
                         at_s: update.timestamp.timestamp(),
@@ -334,7 +334,7 @@ impl EventHandler for Sorter {
             }
             Event::SelfPushNameUpdated(update) => {
                 self.presence.on_name(&update.new_name);
-                self.forward(LineEvent::NameChanged {
+                self.emit(LineEvent::NameChanged {
                     name: update.new_name.clone(),
                 });
             }

@@ -11,7 +11,7 @@ use wacore::types::message::MessageCategory;
 use waproto::whatsapp::Message;
 use whatsapp_rust::{Client, InboundDurabilityHook};
 
-use super::events::{LineEvent, Sorter};
+use super::events::{EventMapper, LineEvent};
 use super::timers::Timers;
 use crate::alert::SessionName;
 use crate::store::inbound::{InboundRecord, record_new};
@@ -30,17 +30,17 @@ pub(super) struct InboundRecorder {
     pub(super) store: Store,
     pub(super) session: SessionName,
     pub(super) timers: Arc<Timers>,
-    pub(super) sorter: Arc<Sorter>,
+    pub(super) mapper: Arc<EventMapper>,
 }
 
 impl InboundRecorder {
     /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come again only
     /// at the next login.
     async fn record(&self, records: Vec<InboundRecord>) -> Result<usize, StoreError> {
-        let line = self.sorter.line();
+        let line = self.mapper.line();
         loop {
             match record_new(&self.store, &self.session, records.clone()).await {
-                Err(error @ (StoreError::Full(_) | StoreError::ReadOnly(_))) if self.sorter.line() == line => {
+                Err(error @ (StoreError::Full(_) | StoreError::ReadOnly(_))) if self.mapper.line() == line => {
                     log::debug!("session {}: a message waits: {error}", self.session);
                     Timer::after(AGAIN_AFTER).await;
                 }
@@ -62,10 +62,10 @@ impl InboundDurabilityHook for InboundRecorder {
             return Ok(());
         }
         let ids: Vec<u64> = records.iter().map(number_of).collect();
-        self.sorter.forward(LineEvent::AckHeld { ids: ids.clone() });
+        self.mapper.emit(LineEvent::AckHeld { ids: ids.clone() });
         self.timers.learn_from(batch).await;
         let new = self.record(records).await?;
-        self.sorter.forward(LineEvent::AckFree { ids });
+        self.mapper.emit(LineEvent::AckFree { ids });
         log::debug!("session {}: {new} new message(s) recorded", self.session);
         Ok(())
     }

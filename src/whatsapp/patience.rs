@@ -7,7 +7,7 @@ use async_io::Timer;
 use futures_lite::future;
 use whatsapp_rust::Client;
 
-use super::events::Sorter;
+use super::events::EventMapper;
 
 /// A send during which nothing of content has come for so long is given up, and its line with it. Below the outbox's
 /// deadline for the ack, so that no two attempts overlap.
@@ -25,7 +25,7 @@ const WHOLE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Returns when a send that began now has to be given up, with the reason. Until then `alive` is called at every sign of
 /// life.
-pub(super) async fn runs_out(client: &Client, sorter: &Sorter, alive: impl Fn()) -> String {
+pub(super) async fn runs_out(client: &Client, mapper: &EventMapper, alive: impl Fn()) -> String {
     let began = Instant::now();
     let mut heard = began;
     loop {
@@ -33,7 +33,7 @@ pub(super) async fn runs_out(client: &Client, sorter: &Sorter, alive: impl Fn())
         if began.elapsed() >= WHOLE_MAX {
             return format!("not written within {} min", WHOLE_MAX.as_secs() / 60);
         }
-        if newer(sorter, &mut heard) {
+        if newer(mapper, &mut heard) {
             alive();
             continue;
         }
@@ -45,12 +45,12 @@ pub(super) async fn runs_out(client: &Client, sorter: &Sorter, alive: impl Fn())
         };
         let until = async {
             // Looked at in steps: the answer may be to another question.
-            while Instant::now() < heard + SILENCE_MAX && sorter.last_content() <= Some(heard) {
+            while Instant::now() < heard + SILENCE_MAX && mapper.last_content() <= Some(heard) {
                 Timer::after(LOOK_EVERY).await;
             }
         };
         future::or(asking, until).await;
-        if !newer(sorter, &mut heard) {
+        if !newer(mapper, &mut heard) {
             return format!(
                 "not written: the server has been silent for {} s",
                 SILENCE_MAX.as_secs()
@@ -60,8 +60,8 @@ pub(super) async fn runs_out(client: &Client, sorter: &Sorter, alive: impl Fn())
     }
 }
 
-fn newer(sorter: &Sorter, heard: &mut Instant) -> bool {
-    let last = sorter.last_content().filter(|last| last > heard);
+fn newer(mapper: &EventMapper, heard: &mut Instant) -> bool {
+    let last = mapper.last_content().filter(|last| last > heard);
     if let Some(last) = last {
         *heard = last;
     }

@@ -10,7 +10,7 @@ use whatsapp_rust::{ErrorChainExt as _, SendError, SendOptions};
 
 use super::afresh;
 use super::directory::Directory;
-use super::events::{LineEvent, Sorter, TOO_MUCH};
+use super::events::{EventMapper, LineEvent, TOO_MUCH};
 use super::handle::Notice;
 use super::patience;
 use super::recipients::{Asking, Own};
@@ -26,11 +26,11 @@ pub(super) struct Outgoing {
 }
 
 /// Sends, and says what came of it. The server's ack comes separately, perhaps before this returns.
-/// When it did not come to an end in time, `sorter` is told: pings may be answered on a line that carries nothing else,
+/// When it did not come to an end in time, `mapper` is told: pings may be answered on a line that carries nothing else,
 /// and what was never written gets no ack to miss.
 pub(super) async fn deliver(
     asking: Asking,
-    sorter: Arc<Sorter>,
+    mapper: Arc<EventMapper>,
     directory: Arc<Directory>,
     timers: Arc<Timers>,
     outgoing: Outgoing,
@@ -48,11 +48,11 @@ pub(super) async fn deliver(
             Err(no_way) => return Ok(Err(no_way)),
         };
         let message = (&message_id, content, fresh);
-        send(&asking, &sorter, &timers, &to, message).await.map(Ok)
+        send(&asking, &mapper, &timers, &to, message).await.map(Ok)
     };
     let late = async {
-        let words = patience::runs_out(&asking.client, &sorter, || (asking.progress)()).await;
-        sorter.forward(LineEvent::SendStuck);
+        let words = patience::runs_out(&asking.client, &mapper, || (asking.progress)()).await;
+        mapper.emit(LineEvent::SendStuck);
         Err(SendError::Internal(anyhow::Error::msg(words)))
     };
     match future::or(sending, late).await {
@@ -66,8 +66,8 @@ pub(super) async fn deliver(
             Notice::SendFailed { message_id, failure }
         }
         Err(error) => {
-            sorter.written.end(&message_id);
-            let failure = failure_of(&error, &sorter, began);
+            mapper.written.end(&message_id);
+            let failure = failure_of(&error, &mapper, began);
             Notice::SendFailed { message_id, failure }
         }
     }
@@ -75,7 +75,7 @@ pub(super) async fn deliver(
 
 async fn send(
     asking: &Asking,
-    sorter: &Sorter,
+    mapper: &EventMapper,
     timers: &Timers,
     to: &Jid,
     (message_id, content, fresh): (&MessageId, Content, bool),
@@ -85,23 +85,23 @@ async fn send(
         let sid = asking.client.generate_message_id();
         afresh::ask_for_lid(&asking.client, to, sid).await?;
     }
-    let afresh = sorter.written.take_stale(to) || fresh;
+    let afresh = mapper.written.take_stale(to) || fresh;
     let prepared = asking.prepare(to, afresh).await;
     if prepared.is_err() && afresh {
-        sorter.written.still_stale(to);
+        mapper.written.still_stale(to);
     }
     // Held until the library has done its part.
     let _prepared = prepared?;
     let own = Own::of(&asking.client)?;
     let flight = Flight::new(&asking.client, to, own, Arc::clone(&message), message_id);
-    sorter.written.begin(message_id, flight);
+    mapper.written.begin(message_id, flight);
     let options = SendOptions::default().with_message_id(message_id.0.clone());
     let message = Message::clone(&message);
     asking
         .client
         .send_message_with_options(to.clone(), message, options)
         .await?;
-    if sorter.written.is_hollow(message_id) {
+    if mapper.written.is_hollow(message_id) {
         // There were keys, and nothing could be encrypted with them.
         asking.forget_sessions(to).await;
         let words = "not sent: no device of the recipient could be encrypted for";
@@ -112,7 +112,7 @@ async fn send(
 
 /// What a send that `began` then came to nothing for. The questions that it begins with are who is in the group, which devices
 /// there are, and which keys; the library does not always hand on how one was answered.
-fn failure_of(error: &SendError, sorter: &Sorter, began: Instant) -> SendFailure {
+fn failure_of(error: &SendError, mapper: &EventMapper, began: Instant) -> SendFailure {
     let refused = |code, backoff| SendFailure::Refused { code, backoff };
     let seconds = |backoff: Option<u32>| backoff.map(|seconds| Duration::from_secs(seconds.into()));
     match (error, error.server_rejection()) {
@@ -121,7 +121,7 @@ fn failure_of(error: &SendError, sorter: &Sorter, began: Instant) -> SendFailure
         (_, Some(said)) if said.code == TOO_MUCH => refused(said.code, seconds(said.backoff)),
         _ if error.is_transport_unavailable() => SendFailure::Path(error.to_string()),
         // It was while this send asked, and most likely because of it. Another's pause would do no harm.
-        _ => match sorter.limited_since(began) {
+        _ => match mapper.limited_since(began) {
             Some(backoff) => refused(TOO_MUCH, backoff),
             None => SendFailure::Path(error.to_string()),
         },

@@ -249,10 +249,10 @@ impl Session {
         match command {
             Command::Send { message, fresh } => match &self.client {
                 Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
-                    let (asking, sorter) = (self.asking(client, &message.id), Arc::clone(&client.sorter));
+                    let (asking, mapper) = (self.asking(client, &message.id), Arc::clone(&client.mapper));
                     let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
                     let outgoing = send::Outgoing { message, fresh };
-                    let outcome = send::deliver(asking, sorter, directory, timers, outgoing);
+                    let outcome = send::deliver(asking, mapper, directory, timers, outgoing);
                     self.supervisor.handle(Instant::now(), Input::Sent);
                     let (notices, name) = (self.notices.clone(), self.name.clone());
                     self.parts

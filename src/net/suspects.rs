@@ -275,7 +275,7 @@ mod tests {
         let trial = |name: &str, age: Duration| {
             let stats = ConnectionStats::new(
                 addrs(&[V6])[0],
-                crate::net::tcp::tune(
+                crate::net::tune(
                     &std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap(),
                     &crate::board::Board::generic().schedule().tcp,
                 ),

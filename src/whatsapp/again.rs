@@ -17,7 +17,7 @@ use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
 use whatsapp_rust::Client;
 use whatsapp_rust::features::MessageRetransmission;
 
-use super::client::ClientParts;
+use super::parts::ClientParts;
 use crate::alert::Recipient;
 use crate::outbox;
 use crate::store::credentials::Credentials;

@@ -1,145 +1,33 @@
 //! The library's client, built from our parts, and what can be seen and done to its line from outside.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use smol::Executor;
-use wacore::net::HttpClient;
 use wacore::store::DevicePropsOverride;
 use wacore::store::cache::CacheStore;
 use waproto::whatsapp::device_props::PlatformType;
 use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{CacheConfig, Client, MsgSecretPolicy, RawNodeLease};
 
-use super::directory::Directory;
 use super::events::{EventMapper, LineEvent};
-use super::http_client::SmolHttp;
 use super::inbound::InboundRecorder;
+use super::parts::ClientParts;
 use super::presence::PresenceSuppression;
 use super::runtime::SmolRuntime;
-use super::session::SessionParts;
-use super::timers::Timers;
 use super::transport::LineFactory;
 use super::version::WebVersion;
-use crate::config::SessionPlan;
-use crate::line::{Cause, Schedule};
+use crate::line::Cause;
 use crate::net::{ConnectionStats, DialError, Ended};
-use crate::store::credentials::Credentials;
-use crate::store::{Batch, Store, Tree};
-use crate::util::{lock, within};
+use crate::util::within;
 
 /// The library saves what changed on the device record this often; what must not wait is flushed at once.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the library may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(10);
-
-/// What outlives one client.
-pub(super) struct ClientParts {
-    pub(super) plan: SessionPlan,
-    pub(super) schedule: Schedule,
-    pub(super) store: Store,
-    pub(super) credentials: Credentials,
-    pub(super) directory: Arc<Directory>,
-    pub(super) timers: Arc<Timers>,
-    pub(super) executor: Arc<Executor<'static>>,
-    http: Arc<dyn HttpClient>,
-    version: Mutex<Option<WebVersion>>,
-}
-
-impl ClientParts {
-    pub(super) fn new(parts: SessionParts) -> Self {
-        let SessionParts {
-            plan,
-            schedule,
-            store,
-            executor,
-            notices: _,
-            seed: _,
-            clock_unset: _,
-            look_at_clock: _,
-            recipients,
-        } = parts;
-        let credentials = Credentials::new(store.clone(), plan.name.clone());
-        let directory = Directory::new(store.clone(), credentials.clone(), recipients);
-        let timers = Arc::new(Timers::open(store.clone(), plan.name.clone()));
-        let http = Arc::new(SmolHttp::new(plan.proxy.clone(), schedule.clone()));
-        Self {
-            plan,
-            schedule,
-            store,
-            credentials,
-            directory,
-            timers,
-            executor,
-            http,
-            version: Mutex::new(None),
-        }
-    }
-
-    fn name_key(&self) -> Vec<u8> {
-        crate::store::join(&[b"push-name", self.plan.name.as_str().as_bytes()])
-    }
-
-    /// The name that others see of the account, kept because [`PresenceSuppression`] takes it from the device record.
-    fn kept_name(&self) -> Option<String> {
-        let bytes = self.store.view().get(Tree::Meta, &self.name_key()).ok().flatten()?;
-        String::from_utf8(bytes.to_vec()).ok()
-    }
-
-    pub(super) fn keep_name(&self, name: String) {
-        let (store, key) = (self.store.clone(), self.name_key());
-        self.executor
-            .spawn(async move {
-                let mut batch = Batch::new();
-                if batch.put(Tree::Meta, &key, name.into_bytes()).is_ok() {
-                    // Losing it costs a name that is fetched again with the next resynchronisation.
-                    let _ = store.commit(batch).await;
-                }
-            })
-            .detach();
-    }
-
-    /// The next account has a name of its own.
-    pub(super) async fn forget_name(&self) {
-        let mut batch = Batch::new();
-        batch.delete(Tree::Meta, &self.name_key());
-        if let Err(error) = self.store.commit(batch).await {
-            log::debug!("the account's name was not forgotten: {error}");
-        }
-    }
-
-    /// The last good web version, else a fetched one, else what this build was made with.
-    async fn version(&self) -> WebVersion {
-        let known = *lock(&self.version);
-        let kept = known.or_else(|| WebVersion::kept(&self.store).ok().flatten());
-        match kept {
-            Some(version) => version,
-            // A plain ws:// endpoint is a test's: it takes any version, and nothing else may be asked.
-            None if !self.plan.endpoint.tls => WebVersion::compiled_in(),
-            None => {
-                self.fetch_version().await;
-                let fetched = *lock(&self.version);
-                fetched.unwrap_or_else(WebVersion::compiled_in)
-            }
-        }
-    }
-
-    /// Fetches the current version and keeps it; without success everything stays as it was.
-    pub(super) async fn fetch_version(&self) {
-        match WebVersion::fetch(&self.http).await {
-            Ok(version) => {
-                *lock(&self.version) = Some(version);
-                if let Err(error) = version.keep(&self.store).await {
-                    log::debug!("the web version was not kept: {error}");
-                }
-            }
-            Err(error) => log::info!("the current web version could not be fetched: {error}"),
-        }
-    }
-}
 
 /// A client that can open one line after the other.
 pub(super) struct LiveClient {
@@ -333,7 +221,7 @@ impl LiveClient {
 }
 
 /// Who has which device, and which of them our sender key, is read from the store at every send: what
-/// [`Credentials::leave_out`] hides there, a copy in memory would show. The secret of each message, which the library would keep
+/// `Credentials::leave_out` hides there, a copy in memory would show. The secret of each message, which the library would keep
 /// for a month to read what refers to it (votes, reactions in communities), is kept by nobody: nothing here reads that, and a row
 /// for each alert sent would be the most that the state holds. What earlier versions kept goes at the end of its month.
 fn caches() -> CacheConfig {

@@ -7,7 +7,8 @@ use wacore::iq::keepalive::KeepaliveSpec;
 use wacore_binary::OwnedNodeRef;
 use wacore_binary::builder::NodeBuilder;
 
-use super::client::{ClientParts, LiveClient};
+use super::client::LiveClient;
+use super::parts::ClientParts;
 use crate::line::Question;
 
 /// Sends `question` to the server.

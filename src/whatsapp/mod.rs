@@ -15,6 +15,7 @@ mod http_client;
 mod inbound;
 mod keepalive;
 mod numbers;
+mod parts;
 mod patience;
 mod presence;
 mod recipients;

@@ -4,7 +4,9 @@
 //! an event.
 
 mod execute;
+mod hold;
 mod line_log;
+mod linking;
 mod pairing;
 mod receipts;
 
@@ -18,9 +20,10 @@ use smol::{Executor, Task};
 
 use super::again::{Again, Repairs};
 use super::catch_up::catch_up;
-use super::client::{ClientParts, LiveClient};
+use super::client::LiveClient;
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
+use super::parts::ClientParts;
 use super::recipients::Asking;
 use super::runtime::lab_minute;
 use super::slewed_clock::{self, SlewGuard};
@@ -135,7 +138,13 @@ impl Session {
         let changed = Arc::new(Signal::new());
         let line_log = LineLog::open(&parts.executor, &parts.store, &name);
         let (last_end, held) = line_log::last(&parts.store, &name);
-        let parts = Arc::new(ClientParts::new(parts));
+        let parts = Arc::new(ClientParts::new(
+            parts.plan,
+            parts.schedule,
+            parts.recipients,
+            parts.store,
+            parts.executor,
+        ));
         let session = Self {
             name: name.clone(),
             notices,

@@ -1,14 +1,13 @@
 //! The session's part of the line log: ends of lines on their way to the disk, and what the last one still asks of us.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smol::{Executor, Task};
 
-use super::{Session, wall_ms};
 use crate::alert::SessionName;
-use crate::line::{Cause, EndRecord, Input};
+use crate::line::{Cause, EndRecord};
 use crate::store::{Store, history};
-use crate::util::within;
+use crate::util::{wall_ms, within};
 
 /// Ends that wait for the disk. Attempts are braked to a few a minute: a disk that is this far behind hangs.
 const WAITING_MAX: usize = 32;
@@ -69,6 +68,23 @@ pub(super) struct Held {
     by: history::LineEnded,
 }
 
+impl Held {
+    /// `None`: it is over.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.by.hold_left(wall_ms())
+    }
+
+    /// The words of the end after which the server named the time.
+    pub(super) fn words(&self) -> &str {
+        &self.by.end.words
+    }
+
+    /// Why it is waited.
+    pub(super) fn cause(&self) -> Cause {
+        Cause::TemporaryBan(Duration::from_millis(self.by.hold_ms.unwrap_or_default()))
+    }
+}
+
 /// How the last line ended, and whether that holds the next one.
 pub(super) fn last(store: &Store, name: &SessionName) -> (Option<EndRecord>, Option<Held>) {
     let last = history::last_end(store.view(), name).unwrap_or_else(|error| {
@@ -79,50 +95,20 @@ pub(super) fn last(store: &Store, name: &SessionName) -> (Option<EndRecord>, Opt
     (last.map(|last| last.end), held)
 }
 
-impl Session {
-    /// One try at once, whatever stopped the last run; but what the server wants waited for is waited for.
-    pub(super) fn start(&mut self, paired: bool) {
-        let left = self.held.as_ref().and_then(|held| held.by.hold_left(wall_ms()));
-        let input = match (&self.held, left) {
-            (Some(held), Some(left)) if paired => {
-                log::warn!(
-                    "session {}: {}; one try in {} s",
-                    self.name,
-                    held.by.end.words,
-                    left.as_secs()
-                );
-                let after = Cause::TemporaryBan(Duration::from_millis(held.by.hold_ms.unwrap_or_default()));
-                Input::StartHeld { paired, after, left }
-            }
-            _ => {
-                self.held = None;
-                Input::Start { paired }
-            }
-        };
-        self.supervisor.handle(Instant::now(), input);
-    }
-
-    /// A clock that has been set since the start may show that less is left.
-    pub(super) fn tell_hold_left(&mut self) {
-        if let Some(held) = &self.held {
-            let left = held.by.hold_left(wall_ms()).unwrap_or_default();
-            self.supervisor.handle(Instant::now(), Input::HoldLeft(left));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
-    use crate::line::{Input as Told, Output, Supervisor};
+    use crate::line::{Input, Output, Supervisor};
     use crate::store::{Batch, StoreError};
 
     fn end() -> EndRecord {
         let mut core = Supervisor::new(crate::board::Board::generic().schedule(), 7);
         let now = Instant::now();
-        core.handle(now, Told::Start { paired: true });
+        core.handle(now, Input::Start { paired: true });
         let cause = Cause::Unreachable;
-        core.handle(now, Told::Ended { cause });
+        core.handle(now, Input::Ended { cause });
         let outputs = std::iter::from_fn(|| core.poll_output());
         let ends = outputs.filter_map(|output| match output {
             Output::LineEnded { record, .. } => Some(*record),

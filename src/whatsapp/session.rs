@@ -88,7 +88,7 @@ pub struct Session {
     held: Option<Held>,
     supervisor: Supervisor,
     client: Option<LiveClient>,
-    line: Option<Line>,
+    library_run: Option<LibraryRun>,
     pairing: Pairing,
     repairs: Arc<Repairs>,
     /// Until there is a line.
@@ -106,7 +106,7 @@ pub struct Session {
 }
 
 /// The library's run of one line.
-struct Line {
+struct LibraryRun {
     /// Ends with the line.
     _task: Task<()>,
     over: async_channel::Receiver<()>,
@@ -156,7 +156,7 @@ impl Session {
             held,
             supervisor,
             client: None,
-            line: None,
+            library_run: None,
             pairing: Pairing::default(),
             repairs: Arc::default(),
             to_send_again: Vec::new(),
@@ -236,7 +236,7 @@ impl Session {
             }
         };
         let over = async {
-            match &self.line {
+            match &self.library_run {
                 Some(line) => match line.over.recv().await {
                     Ok(()) => Event::LineOver,
                     Err(_) => Event::LibraryPanicked,
@@ -257,7 +257,7 @@ impl Session {
     async fn on_command(&mut self, command: Command) {
         match command {
             Command::Send { message, fresh } => match &self.client {
-                Some(client) if self.line.as_ref().is_some_and(|line| line.up) => {
+                Some(client) if self.library_run.as_ref().is_some_and(|line| line.up) => {
                     let (asking, mapper) = (self.asking(client, &message.id), Arc::clone(&client.mapper));
                     let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
                     let outgoing = send::Outgoing { message, fresh };
@@ -296,7 +296,7 @@ impl Session {
         let Some(client) = self
             .client
             .as_ref()
-            .filter(|_| self.line.as_ref().is_some_and(|line| line.up))
+            .filter(|_| self.library_run.as_ref().is_some_and(|line| line.up))
         else {
             let paired = self.look(|view| view.paired);
             let advice = if paired {
@@ -388,7 +388,7 @@ impl Session {
 
     /// From here on the line's life is watched; alerts go out when what had waited at the server is through.
     fn on_logged_in(&mut self) {
-        if let Some(line) = self.line.as_mut().filter(|line| !line.broken) {
+        if let Some(line) = self.library_run.as_mut().filter(|line| !line.broken) {
             line.logged_in = true;
             self.supervisor.handle(Instant::now(), Input::LoggedIn);
             self.send_what_waits_again();
@@ -397,8 +397,8 @@ impl Session {
 
     async fn on_ready(&mut self) {
         // Told twice for one line, and perhaps late for the line before.
-        let ready = |line: &&mut Line| line.logged_in && !line.up && !line.broken;
-        let Some(line) = self.line.as_mut().filter(ready) else {
+        let ready = |line: &&mut LibraryRun| line.logged_in && !line.up && !line.broken;
+        let Some(line) = self.library_run.as_mut().filter(ready) else {
             return;
         };
         line.up = true;
@@ -492,7 +492,7 @@ impl Session {
         for event in waiting {
             self.on_line_event(event).await;
         }
-        let was_up = self.line.take().is_some_and(|line| line.up);
+        let was_up = self.library_run.take().is_some_and(|line| line.up);
         let (cause, detail) = match (self.said.take(), seen) {
             (Some(said), _) => said,
             (None, Some(seen)) => seen,
@@ -532,7 +532,7 @@ impl Session {
                 self.supervisor.handle(at, Input::Heard(layer));
             }
         }
-        if self.line.is_some() {
+        if self.library_run.is_some() {
             let frames = client.undecoded();
             self.supervisor.handle(Instant::now(), Input::Undecoded { frames });
         }

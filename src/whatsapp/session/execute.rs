@@ -8,7 +8,7 @@ use super::super::handle::Notice;
 use super::super::slewed_clock::SlewGuard;
 use super::super::{keepalive, version};
 use super::pairing::Pairing;
-use super::{Line, Session};
+use super::{LibraryRun, Session};
 use crate::line::{Cause, EndRecord, Input, Output, PairEvent, State, Stop, Verdict};
 use crate::util::wall_ms;
 
@@ -112,7 +112,7 @@ impl Session {
             running.run().await;
             let _ = over_tx.send(()).await;
         });
-        self.line = Some(Line {
+        self.library_run = Some(LibraryRun {
             _task: task,
             over,
             broken: false,
@@ -132,7 +132,7 @@ impl Session {
     }
 
     async fn break_line(&mut self) {
-        let Some(line) = &mut self.line else { return };
+        let Some(line) = &mut self.library_run else { return };
         line.broken = true;
         let open = self
             .client
@@ -146,7 +146,7 @@ impl Session {
 
     /// The next line gets a new client. A line that is still open was not let go, and ends with the old one.
     async fn start_afresh(&mut self) {
-        if self.line.is_some() {
+        if self.library_run.is_some() {
             log::info!(
                 "session {}: the protocol library has not given the line up; starting a fresh client",
                 self.name
@@ -280,7 +280,7 @@ impl Session {
     }
 
     pub(super) async fn let_go_of_client(&mut self) {
-        self.line = None;
+        self.library_run = None;
         if let Some(client) = self.client.take() {
             client.end().await;
         }

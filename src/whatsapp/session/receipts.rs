@@ -104,8 +104,8 @@ impl Session {
     /// Without a line it waits for the next one. It may go while what had waited at the server still comes in, among which a
     /// device may have asked: the library holds it back until that is through.
     pub(super) fn send_again(&mut self, again: Again) {
-        let logged_in = |line: &&super::Line| line.logged_in && !line.broken;
-        match (&self.client, self.line.as_ref().filter(logged_in)) {
+        let logged_in = |line: &&super::LibraryRun| line.logged_in && !line.broken;
+        match (&self.client, self.library_run.as_ref().filter(logged_in)) {
             (Some(client), Some(_)) => {
                 let sending = again::send(Arc::clone(&client.client), Arc::clone(&self.parts), again);
                 self.parts.executor.spawn(sending).detach();

@@ -132,7 +132,7 @@ async fn secure(
         within(Step::Proxy, &at, schedule.steps.proxy, async {
             proxy::tunnel(&mut stream, proxy, &target.host, target.port)
                 .await
-                .map_err(|fault| DialError::Proxy { at: at.clone(), fault })
+                .map_err(|error| DialError::Proxy { at: at.clone(), error })
         })
         .await?;
     }

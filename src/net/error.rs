@@ -36,7 +36,7 @@ pub enum DialError {
     /// The name did not become an address.
     #[error("resolve: no address for {host}: {detail}; check DNS")]
     Dns { host: String, detail: String },
-    /// Every address failed, or the time for all of them together ran out ([`Fault::Deadline`]).
+    /// Every address failed, or the time for all of them together ran out ([`AttemptError::Deadline`]).
     #[error("dial: {} {at}: {}", if *.proxy { "proxy" } else { "could not reach" }, Attempts(.attempts))]
     Unreachable {
         at: String,
@@ -44,8 +44,8 @@ pub enum DialError {
         attempts: Vec<Attempt>,
     },
     /// The proxy was reached, the tunnel was not.
-    #[error("proxy {at}: {fault}")]
-    Proxy { at: String, fault: ProxyFault },
+    #[error("proxy {at}: {error}")]
+    Proxy { at: String, error: ProxyError },
     /// Far more often this machine's clock than the server's certificate.
     #[error(
         "tls: the certificate of {at} {} by this machine's clock: {detail}; check the time",
@@ -92,7 +92,9 @@ impl DialError {
     pub fn is_deadline(&self) -> bool {
         match self {
             Self::Deadline { .. } | Self::Abandoned { .. } => true,
-            Self::Unreachable { attempts, .. } => attempts.iter().any(|attempt| attempt.fault == Fault::Deadline),
+            Self::Unreachable { attempts, .. } => {
+                attempts.iter().any(|attempt| attempt.error == AttemptError::Deadline)
+            }
             Self::Forbidden { .. }
             | Self::Dns { .. }
             | Self::Proxy { .. }
@@ -115,14 +117,14 @@ impl DialError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     pub addr: SocketAddr,
-    pub fault: Fault,
+    pub error: AttemptError,
     /// The system's words.
     pub detail: String,
 }
 
 /// What an address said, or that it said nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum AttemptError {
     Refused,
     /// No route, no interface, or no address of that family here.
     NoRoute,
@@ -161,7 +163,7 @@ impl fmt::Display for RetryAfter<'_> {
 
 /// Why a proxy gave no tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProxyFault {
+pub enum ProxyError {
     /// CONNECT was answered with this.
     #[error("refused with HTTP {status} {reason}")]
     Status { status: u16, reason: String },
@@ -201,17 +203,17 @@ mod tests {
 
     #[test]
     fn one_line_names_step_place_and_reason() {
-        let attempt = |addr: &str, fault, detail: &str| Attempt {
+        let attempt = |addr: &str, error, detail: &str| Attempt {
             addr: addr.parse().unwrap(),
-            fault,
+            error,
             detail: detail.to_owned(),
         };
         let error = DialError::Unreachable {
             at: "relay.test:443".into(),
             proxy: false,
             attempts: vec![
-                attempt("[::1]:443", Fault::NoRoute, "network unreachable"),
-                attempt("127.0.0.1:443", Fault::Deadline, "no answer within 10s"),
+                attempt("[::1]:443", AttemptError::NoRoute, "network unreachable"),
+                attempt("127.0.0.1:443", AttemptError::Deadline, "no answer within 10s"),
             ],
         };
         assert_eq!(

@@ -22,7 +22,7 @@ mod ws;
 
 pub(crate) use deadline::within;
 pub use dial::{Link, Progress, open};
-pub use error::{Attempt, DialError, Fault, ProxyFault, Step};
+pub use error::{Attempt, AttemptError, DialError, ProxyError, Step};
 pub use host::authority;
 pub(crate) use host::bare_host;
 pub use offload::offload;

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{ProxyFault, authority, bare_host};
+use super::{ProxyError, authority, bare_host};
 use crate::config::{Proxy, ProxyKind};
 
 /// A proxy's answer to CONNECT, all headers together.
@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// Asks `proxy`, already connected as `stream`, for a tunnel to `host:port`. Not a byte beyond its answer is read.
-pub(super) async fn tunnel<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault>
+pub(super) async fn tunnel<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -27,7 +27,7 @@ where
     }
 }
 
-impl From<io::Error> for ProxyFault {
+impl From<io::Error> for ProxyError {
     fn from(err: io::Error) -> Self {
         match err.kind() {
             io::ErrorKind::UnexpectedEof => Self::Io("it hung up in the middle of its answer".into()),
@@ -36,7 +36,7 @@ impl From<io::Error> for ProxyFault {
     }
 }
 
-async fn connect<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault>
+async fn connect<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -44,7 +44,7 @@ where
     let mut request = format!("CONNECT {goal} HTTP/1.1\r\nHost: {goal}\r\n");
     if let Some((name, password)) = &proxy.user {
         if name.contains(':') {
-            return Err(ProxyFault::Unusable(
+            return Err(ProxyError::Unusable(
                 "a user name with a colon cannot be said in basic auth".into(),
             ));
         }
@@ -58,19 +58,19 @@ where
     let (status, reason) = parse_answer(&read_head(stream).await?)?;
     match status {
         200..=299 => Ok(()),
-        407 if proxy.user.is_some() => Err(ProxyFault::AuthRefused),
-        407 => Err(ProxyFault::WantsAuth),
-        _ => Err(ProxyFault::Status { status, reason }),
+        407 if proxy.user.is_some() => Err(ProxyError::AuthRefused),
+        407 => Err(ProxyError::WantsAuth),
+        _ => Err(ProxyError::Status { status, reason }),
     }
 }
 
 /// Reads up to the empty line, byte by byte: what follows belongs to the tunnel. It happens once a connection.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, ProxyFault> {
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, ProxyError> {
     let mut head = Vec::with_capacity(256);
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == HEAD_BYTES_MAX {
-            return Err(ProxyFault::Garbled(format!(
+            return Err(ProxyError::Garbled(format!(
                 "its answer has no end within {HEAD_BYTES_MAX} bytes"
             )));
         }
@@ -80,17 +80,17 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Prox
     Ok(head)
 }
 
-fn parse_answer(head: &[u8]) -> Result<(u16, String), ProxyFault> {
+fn parse_answer(head: &[u8]) -> Result<(u16, String), ProxyError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     match answer.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(ProxyFault::Garbled("its answer is cut short".into())),
-        Err(err) => return Err(ProxyFault::Garbled(format!("its answer is not http: {err}"))),
+        Ok(httparse::Status::Partial) => return Err(ProxyError::Garbled("its answer is cut short".into())),
+        Err(err) => return Err(ProxyError::Garbled(format!("its answer is not http: {err}"))),
     }
     let status = answer
         .code
-        .ok_or_else(|| ProxyFault::Garbled("its answer has no status".into()))?;
+        .ok_or_else(|| ProxyError::Garbled("its answer has no status".into()))?;
     Ok((status, answer.reason.unwrap_or_default().chars().take(80).collect()))
 }
 
@@ -99,7 +99,7 @@ const NO_AUTH: u8 = 0;
 const USER_PASSWORD: u8 = 2;
 const NONE_ACCEPTABLE: u8 = 0xff;
 
-async fn socks5<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyFault>
+async fn socks5<S>(stream: &mut S, proxy: &Proxy, host: &str, port: u16) -> Result<(), ProxyError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -113,45 +113,45 @@ where
     match (read_array(stream).await?, &proxy.user) {
         ([SOCKS, NO_AUTH], _) => {}
         ([SOCKS, USER_PASSWORD], Some((name, password))) => authenticate(stream, name, password).await?,
-        ([SOCKS, NONE_ACCEPTABLE], Some(_)) => return Err(ProxyFault::AuthRefused),
-        ([SOCKS, NONE_ACCEPTABLE], None) => return Err(ProxyFault::WantsAuth),
-        (other, _) => return Err(ProxyFault::Garbled(format!("its greeting is {other:02x?}"))),
+        ([SOCKS, NONE_ACCEPTABLE], Some(_)) => return Err(ProxyError::AuthRefused),
+        ([SOCKS, NONE_ACCEPTABLE], None) => return Err(ProxyError::WantsAuth),
+        (other, _) => return Err(ProxyError::Garbled(format!("its greeting is {other:02x?}"))),
     }
 
     stream.write_all(&socks_request(host, port)?).await?;
     stream.flush().await?;
     let [version, code, _, kind] = read_array(stream).await?;
     if version != SOCKS {
-        return Err(ProxyFault::Garbled(format!("its reply starts with {version:02x}")));
+        return Err(ProxyError::Garbled(format!("its reply starts with {version:02x}")));
     }
     if code != 0 {
-        return Err(ProxyFault::Socks { code });
+        return Err(ProxyError::Socks { code });
     }
     // The address that the proxy dialled from. Nobody needs it, but it must be read.
     let rest = match kind {
         1 => 4,
         3 => usize::from(read_array::<_, 1>(stream).await?[0]),
         4 => 16,
-        _ => return Err(ProxyFault::Garbled(format!("its reply has address type {kind}"))),
+        _ => return Err(ProxyError::Garbled(format!("its reply has address type {kind}"))),
     };
     let mut bound = vec![0; rest + 2];
     stream.read_exact(&mut bound).await?;
     Ok(())
 }
 
-async fn read_array<S: AsyncRead + Unpin, const N: usize>(stream: &mut S) -> Result<[u8; N], ProxyFault> {
+async fn read_array<S: AsyncRead + Unpin, const N: usize>(stream: &mut S) -> Result<[u8; N], ProxyError> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes).await?;
     Ok(bytes)
 }
 
 /// RFC 1929.
-async fn authenticate<S>(stream: &mut S, name: &str, password: &str) -> Result<(), ProxyFault>
+async fn authenticate<S>(stream: &mut S, name: &str, password: &str) -> Result<(), ProxyError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (Ok(name_len @ 1..), Ok(password_len @ 1..)) = (u8::try_from(name.len()), u8::try_from(password.len())) else {
-        return Err(ProxyFault::Unusable(
+        return Err(ProxyError::Unusable(
             "socks takes a user name and password of 1 to 255 bytes".into(),
         ));
     };
@@ -163,11 +163,11 @@ where
     stream.flush().await?;
     match read_array(stream).await? {
         [_, 0] => Ok(()),
-        [_, _] => Err(ProxyFault::AuthRefused),
+        [_, _] => Err(ProxyError::AuthRefused),
     }
 }
 
-fn socks_request(host: &str, port: u16) -> Result<Vec<u8>, ProxyFault> {
+fn socks_request(host: &str, port: u16) -> Result<Vec<u8>, ProxyError> {
     let host = bare_host(host);
     let mut request = vec![SOCKS, 1, 0];
     match host.parse::<IpAddr>() {
@@ -181,7 +181,7 @@ fn socks_request(host: &str, port: u16) -> Result<Vec<u8>, ProxyFault> {
         }
         Err(_) => {
             let len = u8::try_from(host.len())
-                .map_err(|_| ProxyFault::Unusable("socks takes a host name of at most 255 bytes".into()))?;
+                .map_err(|_| ProxyError::Unusable("socks takes a host name of at most 255 bytes".into()))?;
             request.extend_from_slice(&[3, len]);
             request.extend_from_slice(host.as_bytes());
         }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!((v6[3], v6.len()), (4, 4 + 16 + 2));
         assert!(matches!(
             socks_request(&"x".repeat(256), 1),
-            Err(ProxyFault::Unusable(_))
+            Err(ProxyError::Unusable(_))
         ));
     }
 
@@ -221,7 +221,7 @@ mod tests {
         );
         assert!(matches!(
             parse_answer(b"SSH-2.0-x\r\n\r\n"),
-            Err(ProxyFault::Garbled(_))
+            Err(ProxyError::Garbled(_))
         ));
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let mut endless = futures_lite::io::repeat(b'a');
         assert!(matches!(
             smol::block_on(read_head(&mut endless)),
-            Err(ProxyFault::Garbled(_))
+            Err(ProxyError::Garbled(_))
         ));
     }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::{ConnectionStats, DialError, ProxyFault, Step, bare_host};
+use super::{ConnectionStats, DialError, ProxyError, Step, bare_host};
 use crate::util::lock;
 
 /// How long the other addresses go first. The working family is as good as the suspect one, so that a long time costs
@@ -164,13 +164,13 @@ fn speaks_against_the_path(error: &DialError) -> bool {
             Step::Resolve | Step::Dial => false,
         },
         DialError::Tls { .. } | DialError::Upgrade { .. } => true,
-        DialError::Proxy { fault, .. } => match fault {
-            ProxyFault::Io(_) | ProxyFault::Garbled(_) => true,
-            ProxyFault::Status { .. }
-            | ProxyFault::Socks { .. }
-            | ProxyFault::WantsAuth
-            | ProxyFault::AuthRefused
-            | ProxyFault::Unusable(_) => false,
+        DialError::Proxy { error, .. } => match error {
+            ProxyError::Io(_) | ProxyError::Garbled(_) => true,
+            ProxyError::Status { .. }
+            | ProxyError::Socks { .. }
+            | ProxyError::WantsAuth
+            | ProxyError::AuthRefused
+            | ProxyError::Unusable(_) => false,
         },
         DialError::Forbidden { .. }
         | DialError::Dns { .. }

@@ -13,7 +13,7 @@ use smol::{Async, Timer};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::suspects::Candidates;
-use super::{Attempt, DialError, Fault, TcpTuning, tune};
+use super::{Attempt, AttemptError, DialError, TcpTuning, tune};
 use crate::line::TcpSchedule;
 
 /// The pause before the next address is tried beside the one still pending (RFC 8305, section 5).
@@ -98,7 +98,7 @@ impl Race {
                 Poll::Ready(Err(err)) => {
                     self.failed.push(Attempt {
                         addr: *addr,
-                        fault: fault(&err),
+                        error: kind_of(&err),
                         detail: words(&err),
                     });
                     drop(self.pending.remove(i));
@@ -122,7 +122,7 @@ impl Race {
             .map(|addr| (addr, "not tried in time".to_owned()));
         attempts.extend(pending.chain(waiting).map(|(addr, detail)| Attempt {
             addr,
-            fault: Fault::Deadline,
+            error: AttemptError::Deadline,
             detail,
         }));
         attempts
@@ -184,15 +184,15 @@ async fn connect_one(addr: SocketAddr, schedule: TcpSchedule) -> io::Result<Dial
     })
 }
 
-fn fault(err: &io::Error) -> Fault {
+fn kind_of(err: &io::Error) -> AttemptError {
     match err.kind() {
-        io::ErrorKind::ConnectionRefused => Fault::Refused,
+        io::ErrorKind::ConnectionRefused => AttemptError::Refused,
         io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkDown
-        | io::ErrorKind::AddrNotAvailable => Fault::NoRoute,
-        io::ErrorKind::TimedOut => Fault::TimedOut,
-        _ => Fault::Other,
+        | io::ErrorKind::AddrNotAvailable => AttemptError::NoRoute,
+        io::ErrorKind::TimedOut => AttemptError::TimedOut,
+        _ => AttemptError::Other,
     }
 }
 

@@ -8,7 +8,7 @@ use futures_rustls::TlsAcceptor;
 use futures_rustls::rustls::{ServerConfig, crypto::ring, version::TLS13};
 use socket2::SockRef;
 use tautline::config::Endpoint;
-use tautline::net::{self, DialError, Fault, Step};
+use tautline::net::{self, AttemptError, DialError, Step};
 
 use super::support::{self, SOON, endpoint, run, schedule};
 
@@ -119,7 +119,7 @@ fn all_addresses_dead_is_one_line_that_names_each() {
             panic!("{error}")
         };
         assert!(
-            attempts.iter().all(|attempt| attempt.fault == Fault::Refused),
+            attempts.iter().all(|attempt| attempt.error == AttemptError::Refused),
             "{attempts:?}"
         );
     });

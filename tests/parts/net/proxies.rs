@@ -7,7 +7,7 @@ use async_tungstenite::tungstenite::Message;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt, future, io};
 use smol::net::TcpStream;
 use tautline::config::{Endpoint, Proxy, ProxyKind};
-use tautline::net::{self, DialError, ProxyFault, Step};
+use tautline::net::{self, DialError, ProxyError, Step};
 
 use super::support::{self, SOON, Tasks, endpoint, run, schedule};
 
@@ -170,31 +170,31 @@ fn connect_with_and_without_credentials() {
 fn connect_refusals_are_told_apart() {
     run(async |tasks| {
         let target = endpoint(false, support::refusing());
-        let fault = async |proxy: Proxy| match net::dial(&target, Some(&proxy), &schedule()).await.unwrap_err() {
-            DialError::Proxy { fault, .. } => fault,
+        let error = async |proxy: Proxy| match net::dial(&target, Some(&proxy), &schedule()).await.unwrap_err() {
+            DialError::Proxy { error, .. } => error,
             other => panic!("{other:?}"),
         };
         let (addr, _) = http_proxy(&tasks, true).await;
-        assert_eq!(fault(proxy(ProxyKind::Http, addr, false)).await, ProxyFault::WantsAuth);
+        assert_eq!(error(proxy(ProxyKind::Http, addr, false)).await, ProxyError::WantsAuth);
         let mut wrong = proxy(ProxyKind::Http, addr, true);
         wrong.user = Some(("relay".into(), "wrong".into()));
-        assert_eq!(fault(wrong).await, ProxyFault::AuthRefused);
+        assert_eq!(error(wrong).await, ProxyError::AuthRefused);
 
         let addr = support::answering_server(&tasks, "HTTP/1.1 403 Not Allowed\r\n\r\n").await;
-        let refused = ProxyFault::Status {
+        let refused = ProxyError::Status {
             status: 403,
             reason: "Not Allowed".into(),
         };
-        assert_eq!(fault(proxy(ProxyKind::Http, addr, false)).await, refused);
+        assert_eq!(error(proxy(ProxyKind::Http, addr, false)).await, refused);
         let addr = support::answering_server(&tasks, "220 smtp ready\r\n\r\n").await;
         assert!(matches!(
-            fault(proxy(ProxyKind::Http, addr, false)).await,
-            ProxyFault::Garbled(_)
+            error(proxy(ProxyKind::Http, addr, false)).await,
+            ProxyError::Garbled(_)
         ));
         let addr = support::answering_server(&tasks, "HTTP/1.1 200").await;
         assert!(matches!(
-            fault(proxy(ProxyKind::Http, addr, false)).await,
-            ProxyFault::Io(_)
+            error(proxy(ProxyKind::Http, addr, false)).await,
+            ProxyError::Io(_)
         ));
     });
 }
@@ -222,31 +222,31 @@ fn socks_with_and_without_credentials_and_names_stay_names() {
 fn socks_refusals_are_told_apart() {
     run(async |tasks| {
         let target = endpoint(false, support::refusing());
-        let fault = async |proxy: Proxy| match net::dial(&target, Some(&proxy), &schedule()).await.unwrap_err() {
-            DialError::Proxy { fault, .. } => fault,
+        let error = async |proxy: Proxy| match net::dial(&target, Some(&proxy), &schedule()).await.unwrap_err() {
+            DialError::Proxy { error, .. } => error,
             other => panic!("{other:?}"),
         };
         let (addr, _) = socks_proxy(&tasks, true).await;
         assert_eq!(
-            fault(proxy(ProxyKind::Socks5, addr, false)).await,
-            ProxyFault::WantsAuth
+            error(proxy(ProxyKind::Socks5, addr, false)).await,
+            ProxyError::WantsAuth
         );
         let mut wrong = proxy(ProxyKind::Socks5, addr, true);
         wrong.user = Some(("relay".into(), "wr0ng!".into()));
-        assert_eq!(fault(wrong).await, ProxyFault::AuthRefused);
+        assert_eq!(error(wrong).await, ProxyError::AuthRefused);
         let mut long = proxy(ProxyKind::Socks5, addr, true);
         long.user = Some(("r".repeat(256), "x".into()));
-        assert!(matches!(fault(long).await, ProxyFault::Unusable(_)));
+        assert!(matches!(error(long).await, ProxyError::Unusable(_)));
 
         for (answer, want) in [
             (
                 &b"\x05\x00\x05\x05\x00\x01\0\0\0\0\0\0"[..],
-                ProxyFault::Socks { code: 5 },
+                ProxyError::Socks { code: 5 },
             ),
-            (&b"\x05\xff"[..], ProxyFault::WantsAuth),
+            (&b"\x05\xff"[..], ProxyError::WantsAuth),
         ] {
             let addr = scripted(&tasks, answer).await;
-            assert_eq!(fault(proxy(ProxyKind::Socks5, addr, false)).await, want);
+            assert_eq!(error(proxy(ProxyKind::Socks5, addr, false)).await, want);
         }
         for garbage in [
             &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
@@ -254,8 +254,8 @@ fn socks_refusals_are_told_apart() {
             b"\x05\x00\x05\x00\x00\x09",
         ] {
             let addr = scripted(&tasks, garbage).await;
-            let fault = fault(proxy(ProxyKind::Socks5, addr, false)).await;
-            assert!(matches!(fault, ProxyFault::Garbled(_)), "{garbage:?}: {fault:?}");
+            let error = error(proxy(ProxyKind::Socks5, addr, false)).await;
+            assert!(matches!(error, ProxyError::Garbled(_)), "{garbage:?}: {error:?}");
         }
     });
 }

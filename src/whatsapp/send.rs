@@ -101,7 +101,7 @@ async fn send(
         .client
         .send_message_with_options(to.clone(), message, options)
         .await?;
-    if mapper.written.is_hollow(message_id) {
+    if mapper.written.is_unreadable(message_id) {
         // There were keys, and nothing could be encrypted with them.
         asking.forget_sessions(to).await;
         let words = "not sent: no device of the recipient could be encrypted for";

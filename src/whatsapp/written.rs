@@ -66,7 +66,7 @@ impl Flight {
     }
 
     /// No device of the recipient can read the stanza. In a group everybody who has our sender key can.
-    fn is_hollow(&mut self) -> bool {
+    fn is_unreadable(&mut self) -> bool {
         let (chat, own) = (self.chat.clone(), self.own.clone());
         let Some(stanza) = self.look().filter(|_| !chat.is_group()) else {
             return false;
@@ -140,10 +140,10 @@ impl Written {
     }
 
     /// Whether what was written for `id` is of no use to the recipient.
-    pub(super) fn is_hollow(&self, id: &MessageId) -> bool {
+    pub(super) fn is_unreadable(&self, id: &MessageId) -> bool {
         let mut waiting = self.lock();
         let flight = waiting.flights.iter_mut().find(|(known, _)| known == id);
-        flight.is_some_and(|(_, flight)| flight.is_hollow())
+        flight.is_some_and(|(_, flight)| flight.is_unreadable())
     }
 
     /// The server's ack for `id`, with the hash of devices in it if there is one.
@@ -152,7 +152,7 @@ impl Written {
         let Some(at) = waiting.flights.iter().position(|(known, _)| known == id) else {
             return Worth::Taken;
         };
-        if waiting.flights[at].1.is_hollow() {
+        if waiting.flights[at].1.is_unreadable() {
             return Worth::Nothing;
         }
         let Some((_, mut flight)) = waiting.flights.remove(at) else {

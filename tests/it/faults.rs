@@ -3,10 +3,10 @@
 mod acks;
 mod delivery;
 mod history;
-mod hollow;
 mod load;
 mod proxied;
 mod recovery;
 mod sessions;
 mod stops;
 mod storms;
+mod zombie;

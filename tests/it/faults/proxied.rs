@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::hollow::Case;
+use super::zombie::Case;
 use crate::bench::{Bench, publish};
 use crate::lab::{Failure, Lab};
 use crate::middlebox::{Kind, Middlebox};

@@ -358,7 +358,7 @@ fn an_offline_queue_that_never_ends_costs_one_line_and_no_more() {
 
 /// Without the end of the queue it is probed at once: a line on which nothing passes must not go on for long.
 #[test]
-fn a_line_that_goes_on_undrained_is_still_found_dead_and_hollow() {
+fn a_line_that_goes_on_undrained_is_still_found_dead_or_a_zombie() {
     let mut bench = Bench::online();
     bench.run(20 * MINUTE, well);
     bench.end(Cause::PathBroken);

@@ -18,13 +18,16 @@ pub(super) struct Acks {
 #[derive(Debug)]
 struct Owed {
     since: Instant,
-    told: bool,
+    reported: bool,
 }
 
 impl Acks {
     pub(super) fn came(&mut self, at: Instant, id: u64) {
         if self.owed.len() < WATCHED_MAX {
-            self.owed.entry(id).or_insert(Owed { since: at, told: false });
+            self.owed.entry(id).or_insert(Owed {
+                since: at,
+                reported: false,
+            });
         }
     }
 
@@ -37,22 +40,22 @@ impl Acks {
         (self.owed.len(), self.owed.values().map(|owed| owed.since).min())
     }
 
-    /// Since when the oldest debt that was told stands.
-    pub(super) fn told_since(&self) -> Option<Instant> {
-        let told = self.owed.values().filter(|owed| owed.told);
-        told.map(|owed| owed.since).min()
+    /// Since when the oldest debt that was reported stands.
+    pub(super) fn reported_since(&self) -> Option<Instant> {
+        let reported = self.owed.values().filter(|owed| owed.reported);
+        reported.map(|owed| owed.since).min()
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {
-        let untold = self.owed.values().filter(|owed| !owed.told);
-        untold.map(|owed| owed.since + OWED_AFTER).min()
+        let unreported = self.owed.values().filter(|owed| !owed.reported);
+        unreported.map(|owed| owed.since + OWED_AFTER).min()
     }
 
-    /// One debt that is overdue and has not been told.
+    /// One debt that is overdue and has not been reported.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<(u64, Duration)> {
         let mut overdue = self.owed.iter_mut();
-        let (id, owed) = overdue.find(|(_, owed)| !owed.told && owed.since + OWED_AFTER <= now)?;
-        owed.told = true;
+        let (id, owed) = overdue.find(|(_, owed)| !owed.reported && owed.since + OWED_AFTER <= now)?;
+        owed.reported = true;
         Some((*id, now.saturating_duration_since(owed.since)))
     }
 }

@@ -40,7 +40,7 @@ pub enum Input {
     Drained,
     /// Something came in that proves this layer and those below. May be told late, with the instant at which it came, and
     /// more than once.
-    Heard(Layer),
+    Proof(Layer),
     /// Something that wants an answer was handed to the line.
     Sent,
     /// A stanza came that must be acked. The shell picks the id, for instance a hash of its own.
@@ -100,7 +100,7 @@ pub enum Output {
     /// Throw the library's client away and use a new one for the next line. When a line is open it did not let go:
     /// [`Input::Ended`] follows.
     FreshClient,
-    /// Send this. Its answer, if there is one, is told as [`Input::Heard`].
+    /// Send this. Its answer, if there is one, is told as [`Input::Proof`].
     Ask(Question),
     /// A stanza has waited this long for its ack: for the log and health.
     AckOverdue { id: u64, waited: Duration },

@@ -213,12 +213,12 @@ impl Liveness {
     pub(super) fn drained(&mut self, at: Instant) {
         self.drain = Asked::default();
         self.known.undrained = false;
-        self.heard(at, Layer::Content);
+        self.on_proof(at, Layer::Content);
     }
 
     /// Something came at `at` that proves `layer`, and with it the layers below. Told twice, it counts once; what came
     /// before a question was asked is no answer to it.
-    pub(super) fn heard(&mut self, at: Instant, layer: Layer) {
+    pub(super) fn on_proof(&mut self, at: Instant, layer: Layer) {
         // A proof of the line before this one.
         if at < self.since {
             return;
@@ -231,15 +231,15 @@ impl Liveness {
                 self.last_pong = self.last_pong.max(Some(at));
                 self.websocket.answer(at);
             }
-            Layer::Application => self.heard_stanza(at),
+            Layer::Application => self.on_stanza(at),
             Layer::Content => {
-                self.heard_stanza(at);
-                self.heard_content(at);
+                self.on_stanza(at);
+                self.on_content(at);
             }
         }
     }
 
-    fn heard_stanza(&mut self, at: Instant) {
+    fn on_stanza(&mut self, at: Instant) {
         if at <= self.last_stanza {
             return;
         }
@@ -253,7 +253,7 @@ impl Liveness {
         }
     }
 
-    fn heard_content(&mut self, at: Instant) {
+    fn on_content(&mut self, at: Instant) {
         if self.last_content.is_some_and(|last| at <= last) {
             return;
         }

@@ -4,7 +4,7 @@
 //! > [`poll_output`](Supervisor::poll_output) has none, then arm one timer for
 //! > [`poll_timeout`](Supervisor::poll_timeout) and call [`handle_timeout`](Supervisor::handle_timeout) when it fires.
 //! > Calling it early or twice does nothing. Instants are monotonic; one that lies before an earlier call's is read as
-//! > that call's, except in [`Input::Heard`] and [`Input::Upgraded`], which may tell of the past.
+//! > that call's, except in [`Input::Proof`] and [`Input::Upgraded`], which may tell of the past.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -121,7 +121,7 @@ impl Supervisor {
     /// Since when the oldest overdue ack is owed; told by [`Output::AckOverdue`] before.
     pub fn ack_owed_since(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Line(line) => line.acks.told_since(),
+            Phase::Line(line) => line.acks.reported_since(),
             Phase::Idle | Phase::Waiting(_) | Phase::Stopped(_) => None,
         }
     }
@@ -142,8 +142,8 @@ impl Supervisor {
 
     pub fn handle(&mut self, at: Instant, input: Input) {
         // What was heard may lie in the past, and being told of it says nothing about now.
-        let heard = matches!(input, Input::Heard(_) | Input::Upgraded);
-        let now = if heard { at } else { self.turn(at) };
+        let late = matches!(input, Input::Proof(_) | Input::Upgraded);
+        let now = if late { at } else { self.turn(at) };
         match input {
             Input::Start { paired } => self.start(now, paired),
             Input::StartHeld { paired, after, left } => self.start_held(now, paired, after, left),
@@ -156,7 +156,7 @@ impl Supervisor {
             Input::Upgraded => self.upgraded(at),
             Input::LoggedIn => self.logged_in(now),
             Input::Drained => self.living(|liveness| liveness.drained(at)),
-            Input::Heard(layer) => self.living(|liveness| liveness.heard(at, layer)),
+            Input::Proof(layer) => self.living(|liveness| liveness.on_proof(at, layer)),
             Input::Sent => self.living(|liveness| liveness.sent(now)),
             Input::StanzaIn { id } => self.on_line(|line| line.acks.came(at, id)),
             Input::StanzaAcked { id } => self.on_line(|line| line.acks.acked(id)),
@@ -171,7 +171,7 @@ impl Supervisor {
             Input::Host(event) => self.host_event(now, event),
             Input::Shutdown => self.shut_down(now),
         }
-        if !heard {
+        if !late {
             self.armed = self.poll_timeout().map(|(at, _)| at);
         }
     }
@@ -255,7 +255,7 @@ impl Supervisor {
             | Reason::Presence
             | Reason::Probe
             | Reason::ProbeAnswer => self.check_liveness(now),
-            Reason::OwedAck => self.tell_owed_acks(now),
+            Reason::OwedAck => self.report_owed_acks(now),
             Reason::Decode => self.check_undecoded(now),
         }
     }
@@ -287,7 +287,7 @@ impl Supervisor {
         }
     }
 
-    fn tell_owed_acks(&mut self, now: Instant) {
+    fn report_owed_acks(&mut self, now: Instant) {
         while let Some((id, waited)) = self.phase.line().and_then(|line| line.acks.overdue(now)) {
             self.outputs.push_back(Output::AckOverdue { id, waited });
         }

@@ -107,9 +107,9 @@ impl Watchdog {
         for (who, asked) in &mut self.asked {
             match asked {
                 // One question at a time: what hangs does not need a queue of them.
-                Some((since, told)) => {
+                Some((since, reported)) => {
                     let waited = now.saturating_duration_since(*since);
-                    if waited >= self.every && !std::mem::replace(told, true) {
+                    if waited >= self.every && !std::mem::replace(reported, true) {
                         self.outputs
                             .push_back(WatchdogOutput::Withheld(Lost { who: *who, waited }));
                     }

@@ -60,14 +60,14 @@ impl LiveClient {
         presence.watch(&manager);
         let WebVersion(primary, secondary, tertiary) = parts.version().await;
         let (mapper, events) = EventMapper::new(Arc::clone(&presence));
-        let told = Arc::clone(&mapper);
+        let upgrades = Arc::clone(&mapper);
         let factory = LineFactory::new(
             Arc::clone(&parts.executor),
             parts.plan.endpoint.clone(),
             parts.plan.proxy.clone(),
             parts.schedule.clone(),
         )
-        .on_upgrade(move |at| told.emit(LineEvent::Upgraded { at }));
+        .on_upgrade(move |at| upgrades.emit(LineEvent::Upgraded { at }));
         let factory = Arc::new(factory);
         manager
             .process_command(whatsapp_rust::store::commands::DeviceCommand::SetDeviceProps(shown_as()))

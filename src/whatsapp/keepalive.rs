@@ -47,12 +47,12 @@ fn announce_unavailable(client: &LiveClient, parts: &ClientParts) {
         .attr("name", client.name())
         .build();
     let client = Arc::clone(&client.client);
-    let saying = async move {
+    let announcing = async move {
         if let Err(error) = client.send_node(node).await {
             log::debug!("presence unavailable was not sent: {error}");
         }
     };
-    parts.executor.spawn(saying).detach();
+    parts.executor.spawn(announcing).detach();
 }
 
 /// Acks a stanza that nobody else does. Without it the server sends it again at every login and in the end gives up the line.

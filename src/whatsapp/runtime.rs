@@ -70,8 +70,8 @@ pub(super) fn lab_minute(duration: Duration) -> Duration {
     if !cfg!(feature = "lab") || duration != Duration::from_secs(60) {
         return duration;
     }
-    let said = std::env::var(LAB_MINUTE_MS).ok().and_then(|ms| ms.parse().ok());
-    said.map_or(duration, Duration::from_millis)
+    let set = std::env::var(LAB_MINUTE_MS).ok().and_then(|ms| ms.parse().ok());
+    set.map_or(duration, Duration::from_millis)
 }
 
 /// A task behind an [`AbortHandle`]. `detach` there drops the closure without calling it, and a dropped smol task is
@@ -144,48 +144,48 @@ mod tests {
     #[test]
     fn detach_lets_it_run() {
         run(async |runtime| {
-            let (said, hears) = async_channel::bounded(1);
+            let (tx, rx) = async_channel::bounded(1);
             let (go, goes) = async_channel::bounded::<()>(1);
             let handle = runtime.spawn(Box::pin(async move {
                 let _ = goes.recv().await;
-                let _ = said.send(7).await;
+                let _ = tx.send(7).await;
             }));
             handle.detach();
             go.send(()).await.unwrap();
-            assert_eq!(hears.recv().await, Ok(7));
+            assert_eq!(rx.recv().await, Ok(7));
         });
     }
 
     #[test]
     fn a_detached_spawn_runs_without_a_handle() {
         run(async |runtime| {
-            let (said, hears) = async_channel::bounded(1);
+            let (tx, rx) = async_channel::bounded(1);
             runtime.spawn_detached(Box::pin(async move {
-                let _ = said.send(7).await;
+                let _ = tx.send(7).await;
             }));
-            assert_eq!(hears.recv().await, Ok(7));
+            assert_eq!(rx.recv().await, Ok(7));
         });
     }
 
     #[test]
     fn blocking_work_is_awaited_and_survives_its_caller() {
         run(async |runtime| {
-            let (said, hears) = async_channel::bounded(1);
+            let (tx, rx) = async_channel::bounded(1);
             let (go, goes) = async_channel::bounded::<()>(1);
             let mut work = runtime.spawn_blocking(Box::new(move || {
                 let _ = goes.recv_blocking();
-                let _ = said.try_send(7);
+                let _ = tx.try_send(7);
             }));
             assert!(future::poll_once(&mut work).await.is_none());
             drop(work);
             go.send(()).await.unwrap();
-            assert_eq!(hears.recv().await, Ok(7));
+            assert_eq!(rx.recv().await, Ok(7));
 
-            let (said, hears) = async_channel::bounded(1);
+            let (tx, rx) = async_channel::bounded(1);
             runtime
-                .spawn_blocking(Box::new(move || assert!(said.try_send(8).is_ok())))
+                .spawn_blocking(Box::new(move || assert!(tx.try_send(8).is_ok())))
                 .await;
-            assert_eq!(hears.try_recv(), Ok(8));
+            assert_eq!(rx.try_recv(), Ok(8));
         });
     }
 

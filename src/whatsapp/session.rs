@@ -94,7 +94,7 @@ pub struct Session {
     /// Until there is a line.
     to_send_again: Vec<Again>,
     /// Set by the server's own words; the first of a line counts.
-    said: Option<(Cause, String)>,
+    server_reason: Option<(Cause, String)>,
     /// What the end of the line looked like, until the supervisor has judged it.
     end_detail: String,
     /// Fetch a web version before the next line: the server found ours too old.
@@ -160,7 +160,7 @@ impl Session {
             pairing: Pairing::default(),
             repairs: Arc::default(),
             to_send_again: Vec::new(),
-            said: None,
+            server_reason: None,
             end_detail: String::new(),
             outdated: false,
             version_looked_at: None,
@@ -335,7 +335,7 @@ impl Session {
                 self.show(PairEvent::Failed { reason });
             }
             LineEvent::PairSuccess => self.on_pair_success().await,
-            LineEvent::QrCodesExhausted => self.said_first(Cause::PairingEnded, String::new()),
+            LineEvent::QrCodesExhausted => self.note_server_reason(Cause::PairingEnded, String::new()),
             LineEvent::Upgraded { at } => self.supervisor.handle(at, Input::Upgraded),
             LineEvent::LoggedIn => self.on_logged_in(),
             LineEvent::Ready => self.on_ready().await,
@@ -437,7 +437,7 @@ impl Session {
         if cause == Cause::Replaced {
             self.note_copy().await;
         }
-        self.said_first(cause.clone(), detail);
+        self.note_server_reason(cause.clone(), detail);
         self.supervisor.handle(Instant::now(), Input::ServerSaid(cause));
     }
 
@@ -478,8 +478,8 @@ impl Session {
         self.parts.executor.spawn(catching_up).detach();
     }
 
-    fn said_first(&mut self, cause: Cause, detail: String) {
-        self.said.get_or_insert((cause, detail));
+    fn note_server_reason(&mut self, cause: Cause, detail: String) {
+        self.server_reason.get_or_insert((cause, detail));
     }
 
     /// The line is no more. What it said before may still wait: acks among it, and why it ends. `seen` counts where the
@@ -493,7 +493,7 @@ impl Session {
             self.on_line_event(event).await;
         }
         let was_up = self.library_run.take().is_some_and(|line| line.up);
-        let (cause, detail) = match (self.said.take(), seen) {
+        let (cause, detail) = match (self.server_reason.take(), seen) {
             (Some(said), _) => said,
             (None, Some(seen)) => seen,
             (None, None) => self.cause_seen(was_up),
@@ -529,7 +529,7 @@ impl Session {
             (client.last_content(), Layer::Content),
         ] {
             if let Some(at) = at {
-                self.supervisor.handle(at, Input::Heard(layer));
+                self.supervisor.handle(at, Input::Proof(layer));
             }
         }
         if self.library_run.is_some() {

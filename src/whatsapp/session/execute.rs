@@ -35,9 +35,9 @@ impl Session {
                 Output::Undrained => self.go_on_undrained(),
                 // One request is as good as two.
                 Output::LookAtClock => drop(self.look_at_clock.try_send(())),
-                Output::CheckHold => self.tell_hold_left(),
+                Output::CheckHold => self.report_hold_left(),
                 Output::LineEnded { cause, verdict, record } => {
-                    self.tell_of_end(&cause, &verdict).await;
+                    self.notify_end(&cause, &verdict).await;
                     self.on_ended(cause, verdict, *record);
                 }
                 Output::Quarantine(stop) => self.quarantine(stop).await,
@@ -104,7 +104,7 @@ impl Session {
         }
         let Some(client) = &mut self.client else { return };
         client.before_line().await;
-        self.said = None;
+        self.server_reason = None;
         let slewing = SlewGuard::hold();
         let (over_tx, over) = async_channel::bounded(1);
         let running = Arc::clone(&client.client);
@@ -174,7 +174,7 @@ impl Session {
 
     /// For the journal: the end of what was online, and that only a person can help. Attempts that did not come up are
     /// not in it, or a long outage would leave nothing else.
-    async fn tell_of_end(&self, cause: &Cause, verdict: &Verdict) {
+    async fn notify_end(&self, cause: &Cause, verdict: &Verdict) {
         let cause = cause.code();
         if self.look(|view| view.online_since.is_some()) {
             self.notify(Notice::Offline { cause }).await;

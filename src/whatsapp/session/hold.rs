@@ -26,7 +26,7 @@ impl Session {
     }
 
     /// A clock that has been set since the start may show that less is left.
-    pub(super) fn tell_hold_left(&mut self) {
+    pub(super) fn report_hold_left(&mut self) {
         if let Some(held) = &self.held {
             let left = held.left().unwrap_or_default();
             self.supervisor.handle(Instant::now(), Input::HoldLeft(left));

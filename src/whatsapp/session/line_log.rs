@@ -50,14 +50,14 @@ impl LineLog {
 }
 
 async fn write(store: Store, name: SessionName, waiting: async_channel::Receiver<(EndRecord, Option<Duration>)>) {
-    let mut told = false;
+    let mut reported = false;
     while let Ok((end, hold)) = waiting.recv().await {
         match history::line_ended(&store, &name, end, hold).await {
-            Ok(()) => told = false,
-            Err(error) if told => log::debug!("session {name}: nor could this end be recorded: {error}"),
+            Ok(()) => reported = false,
+            Err(error) if reported => log::debug!("session {name}: nor could this end be recorded: {error}"),
             Err(error) => {
                 log::warn!("session {name}: the end of a line could not be recorded: {error}");
-                told = true;
+                reported = true;
             }
         }
     }

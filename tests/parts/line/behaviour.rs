@@ -97,7 +97,7 @@ impl Bench {
             for output in outputs {
                 if let Some(layer) = answers(&output) {
                     self.core
-                        .handle(self.now + Duration::from_millis(50), Input::Heard(layer));
+                        .handle(self.now + Duration::from_millis(50), Input::Proof(layer));
                 }
                 seen.push((self.now, output));
             }
@@ -167,7 +167,7 @@ fn an_old_proof_told_again_is_no_answer() {
             break;
         };
         bench.now = bench.now.max(at);
-        bench.core.handle(heard, Input::Heard(Layer::Content));
+        bench.core.handle(heard, Input::Proof(Layer::Content));
         bench.core.handle_timeout(bench.now);
         closed |= bench.outputs().contains(&Output::Close);
         if closed {
@@ -186,7 +186,7 @@ fn an_answer_that_lies_unread_after_a_standstill_saves_the_line() {
     bench.now += bench.schedule.application.pong + Duration::from_millis(100);
     bench.core.handle_timeout(bench.now);
     assert!(!bench.outputs().contains(&Output::Close));
-    bench.tell_in(Duration::from_millis(20), Input::Heard(Layer::Application));
+    bench.tell_in(Duration::from_millis(20), Input::Proof(Layer::Application));
     assert_eq!(bench.closed(10 * MINUTE, well), None);
 }
 
@@ -199,7 +199,7 @@ fn an_answer_from_within_a_standstill_is_one() {
     bench.now += 20 * SECOND;
     bench.core.handle_timeout(bench.now);
     bench.outputs();
-    bench.core.handle(answer, Input::Heard(Layer::Application));
+    bench.core.handle(answer, Input::Proof(Layer::Application));
     assert_eq!(bench.closed(10 * MINUTE, well), None);
 }
 
@@ -243,7 +243,7 @@ fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
     let mut bench = Bench::online();
     bench.until(&Output::Ask(Question::ApplicationPing));
     let before = bench.now - SECOND;
-    bench.core.handle(before, Input::Heard(Layer::Application));
+    bench.core.handle(before, Input::Proof(Layer::Application));
     let asked = bench.now;
     let closed = bench.closed(MINUTE, silent).expect("it is found");
     assert_eq!(closed - asked, bench.schedule.application.pong);
@@ -261,7 +261,7 @@ fn a_proof_told_late_does_not_look_like_a_standstill() {
     let (at, _) = bench.core.poll_timeout().unwrap();
     assert!(at - bench.now > SECOND);
     bench.now = at;
-    bench.core.handle(answer, Input::Heard(Layer::Application));
+    bench.core.handle(answer, Input::Proof(Layer::Application));
     bench.core.handle_timeout(at);
     assert_eq!(bench.end(Cause::Recycled).2.stalls, 0);
 }
@@ -275,7 +275,7 @@ fn a_question_that_a_standstill_held_back_gets_its_full_time() {
     bench.core.handle_timeout(bench.now);
     bench.outputs();
     assert_eq!(bench.closed(6 * SECOND, silent), None);
-    bench.tell(Input::Heard(Layer::Application));
+    bench.tell(Input::Proof(Layer::Application));
     assert_eq!(bench.closed(10 * MINUTE, well), None);
 }
 
@@ -451,7 +451,7 @@ fn an_answer_from_before_a_change_of_the_path_does_not_speak_for_the_line_after_
     assert_eq!(bench.step().1, [Output::Ask(Question::ApplicationPing)]);
     assert_eq!(bench.now, changed);
 
-    bench.core.handle(answered, Input::Heard(Layer::Application));
+    bench.core.handle(answered, Input::Proof(Layer::Application));
     let pong = bench.schedule.application.pong;
     assert_eq!(bench.closed(MINUTE, silent), Some(changed + pong));
 }

@@ -89,7 +89,7 @@ impl World {
                 }
             }
         } else {
-            self.tell(Input::Heard(layer));
+            self.tell(Input::Proof(layer));
         }
     }
 
@@ -103,7 +103,7 @@ impl World {
         for index in (first..4).chain(0..first) {
             if let Some(at) = self.shell.proofs[index] {
                 let at = self.at(at);
-                self.shell.core.handle(at, Input::Heard(LAYERS[index]));
+                self.shell.core.handle(at, Input::Proof(LAYERS[index]));
             }
         }
     }

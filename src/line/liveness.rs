@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::record::Ages;
+use super::timer::Deadline;
 use super::{Cause, Layer, Question, Reason, Schedule};
 use crate::util::{Random, millis};
 
@@ -103,9 +104,9 @@ impl Asked {
     }
 }
 
-/// What is due.
+/// What to do about what is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum Action {
     Ask(Question),
     /// The end of the offline queue did not come, and this server does not send it: the line goes on without.
     GoOnUndrained,
@@ -317,15 +318,15 @@ impl Liveness {
     }
 
     /// What is due now, one thing at a time; `None` when nothing is.
-    pub(super) fn due(&mut self, now: Instant, budget: &mut Budget) -> Option<Due> {
+    pub(super) fn due(&mut self, now: Instant, budget: &mut Budget) -> Option<Action> {
         if let Some(cause) = self.dead(now) {
-            return Some(Due::Dead(cause));
+            return Some(Action::Dead(cause));
         }
         if self.drain.overdue(now, self.schedule.application.offline_drain) {
             self.drain = Asked::default();
             return Some(match self.known.undrained {
-                true => Due::GoOnUndrained,
-                false => Due::Dead(Cause::NeverDrained),
+                true => Action::GoOnUndrained,
+                false => Action::Dead(Cause::NeverDrained),
             });
         }
         if self.ping_at().is_some_and(|at| at <= now) {
@@ -338,7 +339,7 @@ impl Liveness {
                     self.ping.ask_again(now);
                     self.doubted = None;
                     self.next_ping = now + self.ping_interval();
-                    return Some(Due::Ask(Question::ApplicationPing));
+                    return Some(Action::Ask(Question::ApplicationPing));
                 }
                 Err(free) => self.next_ping = free,
             }
@@ -348,7 +349,7 @@ impl Liveness {
                 Ok(()) => {
                     self.probe = Asked::ask(now);
                     self.next_probe = now + self.schedule.application.probe;
-                    return Some(Due::Ask(Question::ContentProbe));
+                    return Some(Action::Ask(Question::ContentProbe));
                 }
                 Err(free) => {
                     self.next_probe = free;
@@ -362,7 +363,7 @@ impl Liveness {
                 Ok(()) => {
                     self.websocket_sent = Some(now);
                     self.websocket = Asked::ask(now);
-                    return Some(Due::Ask(Question::WebSocketPing));
+                    return Some(Action::Ask(Question::WebSocketPing));
                 }
                 Err(free) => self.websocket_free = free,
             }
@@ -371,7 +372,7 @@ impl Liveness {
             match budget.presence(now) {
                 Ok(()) => {
                     self.next_presence = now + self.schedule.application.presence;
-                    return Some(Due::Ask(Question::Presence));
+                    return Some(Action::Ask(Question::Presence));
                 }
                 Err(free) => self.next_presence = free,
             }
@@ -408,7 +409,7 @@ impl Liveness {
     }
 
     /// The earliest deadline and why it stands.
-    pub(super) fn timeout(&self) -> super::timer::Due {
+    pub(super) fn timeout(&self) -> Deadline {
         let application = &self.schedule.application;
         let unless = |question: &Asked, at: Instant| (!question.open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::acks::Acks;
 use super::liveness::Liveness;
 use super::record::Around;
-use super::timer::{Due, Reason, earliest};
+use super::timer::{Deadline, Reason, earliest};
 use super::undecoded::Undecoded;
 use super::{Cause, State, Stop};
 
@@ -113,7 +113,7 @@ impl Line {
         }
     }
 
-    fn timeout(&self) -> Option<Due> {
+    fn timeout(&self) -> Option<Deadline> {
         if let Some(closing) = &self.closing {
             return Some((closing.gone_by, Reason::Close));
         }
@@ -132,7 +132,7 @@ impl Line {
 
 impl Phase {
     /// The earliest deadline that stands.
-    pub(super) fn timeout(&self) -> Option<Due> {
+    pub(super) fn timeout(&self) -> Option<Deadline> {
         match self {
             Self::Idle | Self::Stopped(_) => None,
             Self::Line(line) => line.timeout(),
@@ -145,7 +145,7 @@ impl Phase {
 
     /// The deadline that a person waits for: as [`timeout`](Self::timeout), but in a pause its end, whatever is looked at
     /// before.
-    pub(super) fn shown_timeout(&self) -> Option<Due> {
+    pub(super) fn shown_timeout(&self) -> Option<Deadline> {
         match self {
             Self::Waiting(waiting) => Some((waiting.until, waiting.why.into())),
             Self::Idle | Self::Line(_) | Self::Stopped(_) => self.timeout(),

@@ -13,7 +13,7 @@ use super::acks::Acks;
 use super::backoff::Backoff;
 use super::budget::Budget;
 use super::cadence::Cadence;
-use super::liveness::{Due, Known, LAST_LOOK, Liveness};
+use super::liveness::{Action, Known, LAST_LOOK, Liveness};
 use super::phase::{Closing, Connecting, Line, Online, Pause, Phase, Stage, Waiting};
 use super::record::{Around, EndRecord};
 use super::undecoded::{GIVEN_UP_EVERY, Undecoded};
@@ -277,12 +277,12 @@ impl Supervisor {
 
     fn check_liveness(&mut self, now: Instant) {
         while let Some(online) = self.phase.line().and_then(Line::alive)
-            && let Some(due) = online.liveness.due(now, &mut self.budget)
+            && let Some(action) = online.liveness.due(now, &mut self.budget)
         {
-            match due {
-                Due::Ask(question) => self.outputs.push_back(Output::Ask(question)),
-                Due::GoOnUndrained => self.outputs.push_back(Output::Undrained),
-                Due::Dead(cause) => self.close(now, cause),
+            match action {
+                Action::Ask(question) => self.outputs.push_back(Output::Ask(question)),
+                Action::GoOnUndrained => self.outputs.push_back(Output::Undrained),
+                Action::Dead(cause) => self.close(now, cause),
             }
         }
     }

@@ -45,9 +45,9 @@ pub enum Reason {
 }
 
 /// A deadline and why it stands.
-pub(super) type Due = (Instant, Reason);
+pub(super) type Deadline = (Instant, Reason);
 
 /// The earliest of them; of two at the same instant, the first.
-pub(super) fn earliest(deadlines: impl IntoIterator<Item = Option<Due>>) -> Option<Due> {
+pub(super) fn earliest(deadlines: impl IntoIterator<Item = Option<Deadline>>) -> Option<Deadline> {
     deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
 }

@@ -18,6 +18,7 @@ pub(super) struct Backoff {
     schedule: RedialSchedule,
     failures: u32,
     eager: u32,
+    /// `None`: there was none yet.
     last_attempt: Option<Instant>,
     brake: Brake,
     random: Random,
@@ -99,7 +100,7 @@ struct Brake {
     spacing: Duration,
     /// How far the schedule of evenly spread attempts may run ahead of now.
     burst: Duration,
-    /// When an attempt would be due if all were evenly spread.
+    /// When an attempt would be due if all were evenly spread; `None`: there was none yet.
     even: Option<Instant>,
 }
 

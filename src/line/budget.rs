@@ -12,6 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Planned {
     spacing: Duration,
+    /// `None`: none was sent yet.
     last: Option<Instant>,
 }
 

@@ -26,77 +26,91 @@ const EXCUSES_MAX: u32 = 3;
 /// like no standstill at all, and the answer lies unread.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
 
-/// A kind of question to the other side, from the first one asked until something answers the last.
+/// A kind of question to the other side, which is open or not.
 #[derive(Debug, Default)]
 struct Asked {
+    open: Option<OpenQuestion>,
+}
+
+/// From the first one asked until something answers the last.
+#[derive(Debug, Clone, Copy)]
+struct OpenQuestion {
     /// The first that is not answered. What came before it is no answer.
-    asked: Option<Instant>,
-    /// The last, if it was asked again while that one was open: an answer may come before it, and be told of later.
+    first: Instant,
+    /// The last, where it was asked again: an answer may come before it, and be told of later.
     again: Option<Instant>,
-    /// The time to answer counts from here: later than `asked` if this program stood still.
-    from: Option<Instant>,
+    /// The time to answer counts from here: later than `first` if this program stood still.
+    from: Instant,
+    /// The last look before the verdict; `None`: it is still to come.
     looked: Option<Instant>,
 }
 
 impl Asked {
     fn ask(now: Instant) -> Self {
         Self {
-            asked: Some(now),
-            again: None,
-            from: Some(now),
-            looked: None,
+            open: Some(OpenQuestion {
+                first: now,
+                again: None,
+                from: now,
+                looked: None,
+            }),
         }
     }
 
     fn ask_again(&mut self, now: Instant) {
-        if self.open() {
-            self.again = Some(now);
-        } else {
-            *self = Self::ask(now);
+        match &mut self.open {
+            Some(open) => open.again = Some(now),
+            None => *self = Self::ask(now),
         }
     }
 
-    fn open(&self) -> bool {
-        self.asked.is_some()
+    fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// When the first one was asked that has not been answered.
+    fn unanswered_since(&self) -> Option<Instant> {
+        self.open.map(|open| open.first)
     }
 
     /// Whether what came at `at` answered it. What was asked again since stays open.
     fn answer(&mut self, at: Instant) -> bool {
-        let answered = self.asked.is_some_and(|asked| asked < at);
-        if answered {
-            let from = self.from;
-            *self = match self.again.filter(|again| *again >= at) {
-                Some(again) => Self {
-                    from: from.max(Some(again)),
-                    ..Self::ask(again)
-                },
-                None => Self::default(),
-            };
-        }
-        answered
+        let Some(open) = self.open.filter(|open| open.first < at) else {
+            return false;
+        };
+        self.open = open.again.filter(|again| *again >= at).map(|again| OpenQuestion {
+            first: again,
+            again: None,
+            from: open.from.max(again),
+            looked: None,
+        });
+        true
     }
 
     fn restart(&mut self, now: Instant) {
-        if self.open() {
-            self.from = Some(now);
-            self.looked = None;
+        if let Some(open) = &mut self.open {
+            open.from = now;
+            open.looked = None;
         }
     }
 
     /// When to look for the last time, then when to judge.
     fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let from = self.from?;
-        Some(match self.looked {
-            None => from + patience.saturating_sub(LAST_LOOK),
-            Some(looked) => (from + patience).max(looked + LAST_LOOK),
+        let open = self.open?;
+        Some(match open.looked {
+            None => open.from + patience.saturating_sub(LAST_LOOK),
+            Some(looked) => (open.from + patience).max(looked + LAST_LOOK),
         })
     }
 
     /// Unanswered for good. The first call after the time only looks.
     fn overdue(&mut self, now: Instant, patience: Duration) -> bool {
         let due = self.deadline(patience).is_some_and(|at| at <= now);
-        if due && self.looked.is_none() {
-            self.looked = Some(now);
+        if due
+            && let Some(open) = &mut self.open
+            && open.looked.is_none()
+        {
+            open.looked = Some(now);
             // Where patience is shorter than a look.
             return self.deadline(patience).is_some_and(|at| at <= now);
         }
@@ -143,13 +157,16 @@ pub(super) struct Liveness {
     random: Random,
     since: Instant,
     last_bytes: Instant,
+    /// `None`: none has come on this line.
     last_pong: Option<Instant>,
     last_stanza: Instant,
+    /// `None`: nothing has come on this line that carried something.
     last_content: Option<Instant>,
     next_ping: Instant,
     ping: Asked,
-    /// Since then somebody wants to know whether the line lives; what came before does not tell.
+    /// Since then somebody wants to know whether the line lives; what came before does not tell. `None`: nobody asks.
     doubted: Option<Instant>,
+    /// The last WebSocket ping; `None`: none has been sent on this line.
     websocket_sent: Option<Instant>,
     websocket: Asked,
     /// Not before; the budget's word.
@@ -161,6 +178,7 @@ pub(super) struct Liveness {
     probe: Asked,
     /// Asked by the login itself.
     drain: Asked,
+    /// Why somebody above thinks that the line is dead, until a probe has cleared it.
     suspicion: Option<Cause>,
     vindicated: u32,
     excuses: u32,
@@ -248,7 +266,7 @@ impl Liveness {
         self.excuses = EXCUSES_MAX;
         self.ping.answer(at);
         self.doubted = self.doubted.filter(|doubted| *doubted >= at);
-        if !self.ping.open() && self.suspicion.is_none() && self.doubted.is_none() {
+        if !self.ping.is_open() && self.suspicion.is_none() && self.doubted.is_none() {
             // What proves life postpones what asks for it.
             self.next_ping = self.next_ping.max(at + self.ping_interval());
         }
@@ -267,14 +285,14 @@ impl Liveness {
             };
             self.vindicate();
         }
-        if !self.probe.open() && self.suspicion.is_none() && !self.known.distrust {
+        if !self.probe.is_open() && self.suspicion.is_none() && !self.known.distrust {
             self.next_probe = self.next_probe.max(at + self.schedule.application.probe);
         }
     }
 
     /// Something that wants an answer left: if none comes soon, a ping asks. Never later than it would have.
     pub(super) fn sent(&mut self, now: Instant) {
-        if !self.ping.open() {
+        if !self.ping.is_open() {
             self.next_ping = self.next_ping.min(now + ASK_AFTER);
         }
     }
@@ -344,7 +362,7 @@ impl Liveness {
                 Err(free) => self.next_ping = free,
             }
         }
-        if !self.probe.open() && self.next_probe <= now {
+        if !self.probe.is_open() && self.next_probe <= now {
             match budget.probe(now) {
                 Ok(()) => {
                     self.probe = Asked::ask(now);
@@ -358,7 +376,7 @@ impl Liveness {
                 }
             }
         }
-        if !self.websocket.open() && self.websocket_ping_at() <= now {
+        if !self.websocket.is_open() && self.websocket_ping_at() <= now {
             match budget.other(now) {
                 Ok(()) => {
                     self.websocket_sent = Some(now);
@@ -411,7 +429,7 @@ impl Liveness {
     /// The earliest deadline and why it stands.
     pub(super) fn timeout(&self) -> Deadline {
         let application = &self.schedule.application;
-        let unless = |question: &Asked, at: Instant| (!question.open()).then_some(at);
+        let unless = |question: &Asked, at: Instant| (!question.is_open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
             (self.ping_at(), Reason::ApplicationPing),
@@ -432,7 +450,7 @@ impl Liveness {
 
     /// One question at a time, unless there is a doubt.
     fn ping_at(&self) -> Option<Instant> {
-        (!self.ping.open() || self.doubted.is_some()).then_some(self.next_ping)
+        (!self.ping.is_open() || self.doubted.is_some()).then_some(self.next_ping)
     }
 
     /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.
@@ -462,9 +480,9 @@ impl Liveness {
     pub(super) fn unanswered(&self, now: Instant) -> Ages {
         Ages {
             tcp: None,
-            websocket: self.websocket.asked.map(|at| age_ms(now, at)),
-            application: self.ping.asked.map(|at| age_ms(now, at)),
-            content: self.probe.asked.map(|at| age_ms(now, at)),
+            websocket: self.websocket.unanswered_since().map(|at| age_ms(now, at)),
+            application: self.ping.unanswered_since().map(|at| age_ms(now, at)),
+            content: self.probe.unanswered_since().map(|at| age_ms(now, at)),
         }
     }
 }

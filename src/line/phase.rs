@@ -26,8 +26,6 @@ pub(super) struct Waiting {
     pub(super) after: Cause,
     pub(super) until: Instant,
     pub(super) why: Pause,
-    /// When to compare a hold of an earlier run with the wall clock; `None` for every other pause.
-    pub(super) check_at: Option<Instant>,
 }
 
 /// What ends a pause.
@@ -35,6 +33,10 @@ pub(super) struct Waiting {
 pub(super) enum Pause {
     Redial,
     Hold,
+    /// A hold of an earlier run, which at `check_at` is compared with the wall clock.
+    EarlierHold {
+        check_at: Instant,
+    },
     StormBrake,
     Clock,
 }
@@ -43,7 +45,7 @@ impl From<Pause> for Reason {
     fn from(pause: Pause) -> Self {
         match pause {
             Pause::Redial => Self::Redial,
-            Pause::Hold => Self::Hold,
+            Pause::Hold | Pause::EarlierHold { .. } => Self::Hold,
             Pause::StormBrake => Self::StormBrake,
             Pause::Clock => Self::Clock,
         }
@@ -92,6 +94,19 @@ pub(super) struct Closing {
     pub(super) gone_by: Instant,
 }
 
+impl Waiting {
+    fn end(&self) -> Deadline {
+        (self.until, self.why.into())
+    }
+
+    fn check(&self) -> Option<Deadline> {
+        match self.why {
+            Pause::EarlierHold { check_at } => Some((check_at, Reason::HoldCheck)),
+            Pause::Redial | Pause::Hold | Pause::StormBrake | Pause::Clock => None,
+        }
+    }
+}
+
 impl Line {
     pub(super) fn pairing(&self) -> bool {
         matches!(self.stage, Stage::Connecting(Connecting { pairing: true, .. }))
@@ -136,10 +151,7 @@ impl Phase {
         match self {
             Self::Idle | Self::Stopped(_) => None,
             Self::Line(line) => line.timeout(),
-            Self::Waiting(waiting) => earliest([
-                Some((waiting.until, waiting.why.into())),
-                waiting.check_at.map(|at| (at, Reason::HoldCheck)),
-            ]),
+            Self::Waiting(waiting) => earliest([Some(waiting.end()), waiting.check()]),
         }
     }
 
@@ -147,7 +159,7 @@ impl Phase {
     /// before.
     pub(super) fn shown_timeout(&self) -> Option<Deadline> {
         match self {
-            Self::Waiting(waiting) => Some((waiting.until, waiting.why.into())),
+            Self::Waiting(waiting) => Some(waiting.end()),
             Self::Idle | Self::Line(_) | Self::Stopped(_) => self.timeout(),
         }
     }

@@ -62,10 +62,13 @@ pub struct Supervisor {
     flapping: Option<Flapping>,
     /// When a line was last given up for frames that could not be read; `None`: never yet.
     unreadable_at: Option<Instant>,
-    /// The latest instant of any call, and what stood when it returned.
+    /// The latest instant of any call; `None`: there was none.
     now: Option<Instant>,
+    /// The deadline that stood when it returned; `None`: none did.
     armed: Option<Instant>,
+    /// Attempts so far, each a line's number.
     lines: u64,
+    /// Of the last end; `None`: no line has ended.
     last_cause: Option<Cause>,
     misfires: u32,
     /// An attempt was called off for a new path: the next one is left to succeed or fail by itself.
@@ -304,8 +307,10 @@ impl Supervisor {
     }
 
     fn check_hold(&mut self, now: Instant) {
-        if let Phase::Waiting(waiting) = &mut self.phase {
-            waiting.check_at = Some(now + HOLD_CHECK);
+        if let Phase::Waiting(waiting) = &mut self.phase
+            && let Pause::EarlierHold { check_at } = &mut waiting.why
+        {
+            *check_at = now + HOLD_CHECK;
             self.outputs.push_back(Output::CheckHold);
         }
     }
@@ -321,16 +326,14 @@ impl Supervisor {
         if matches!(self.phase, Phase::Idle) {
             self.paired = paired;
             self.last_cause = Some(after.clone());
-            self.wait(now, left, after, Pause::Hold);
-            if let Phase::Waiting(waiting) = &mut self.phase {
-                waiting.check_at = Some(now + HOLD_CHECK);
-            }
+            let check_at = now + HOLD_CHECK;
+            self.wait(now, left, after, Pause::EarlierHold { check_at });
         }
     }
 
     fn shorten_hold(&mut self, now: Instant, left: Duration) {
         if let Phase::Waiting(waiting) = &mut self.phase
-            && waiting.why == Pause::Hold
+            && let Pause::EarlierHold { .. } = waiting.why
         {
             waiting.until = waiting.until.min(now + left);
         }
@@ -569,12 +572,7 @@ impl Supervisor {
     }
 
     fn pause(&mut self, until: Instant, after: Cause, why: Pause) {
-        self.phase = Phase::Waiting(Waiting {
-            after,
-            until,
-            why,
-            check_at: None,
-        });
+        self.phase = Phase::Waiting(Waiting { after, until, why });
     }
 
     fn suspected(&mut self, now: Instant, cause: Cause) {

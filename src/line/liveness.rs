@@ -330,7 +330,7 @@ impl Liveness {
             return;
         }
         self.excuses -= 1;
-        for question in [&mut self.ping, &mut self.websocket, &mut self.probe] {
+        for question in [&mut self.ping, &mut self.websocket, &mut self.probe, &mut self.drain] {
             question.restart(now);
         }
     }

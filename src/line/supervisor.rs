@@ -209,7 +209,10 @@ impl Supervisor {
                 self.now = Some(now);
                 self.resumed(now, Duration::ZERO);
             } else if late > STALL_MIN {
-                self.on_line(|line| line.around.stalls = line.around.stalls.saturating_add(1));
+                self.on_line(|line| {
+                    line.around.stalls = line.around.stalls.saturating_add(1);
+                    line.undecoded.stood_still(now);
+                });
                 self.living(|liveness| liveness.stood_still(now));
             }
         }

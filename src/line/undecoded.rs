@@ -33,6 +33,11 @@ impl Undecoded {
         }
     }
 
+    /// This program stood still until now, and with it the tasks that decode.
+    pub(super) fn stood_still(&mut self, now: Instant) {
+        self.since = self.since.map(|_| now);
+    }
+
     pub(super) fn timeout(&self) -> Option<Instant> {
         self.since.map(|since| since + DECODED_WITHIN)
     }

@@ -68,6 +68,19 @@ fn a_frame_may_be_late_but_not_lost() {
 }
 
 #[test]
+fn a_standstill_does_not_make_a_frame_lost() {
+    let mut bench = Bench::online();
+    bench.tell(Input::Undecoded { frames: 1 });
+    // The loop runs again before the task that decodes it does.
+    assert_eq!(bench.tell_in(5 * SECOND, Input::Undecoded { frames: 1 }), []);
+    bench.core.handle_timeout(bench.now);
+    assert!(!bench.outputs().contains(&Output::Close));
+    // A frame that is still missing after its time from there on is lost all the same.
+    let (from, limit) = (bench.now, 10 * SECOND);
+    assert_eq!(bench.closed(limit, well).map(|at| at - from), Some(2 * SECOND));
+}
+
+#[test]
 fn a_hold_of_an_earlier_run_is_waited_out_and_only_ever_shortened() {
     let mut bench = Bench::new();
     let after = Cause::TemporaryBan(60 * MINUTE);

@@ -11,6 +11,10 @@ const DEATHS: usize = 20;
 /// From a fresh start to somewhere in the work: starting, logging in and sending all fall into it.
 const LIFE_MS_MAX: u64 = 400;
 
+/// A stop takes a tenth of a second. One that waits for something that does not come takes ten seconds, the time of the
+/// library's goodbye, or more; what lies between is a busy machine.
+const QUICK: Duration = Duration::from_secs(8);
+
 /// Publishes until the relay is gone; what it said 200 to.
 fn publish_until_death(relay: &Relay, death: usize) -> Vec<(String, String)> {
     let mut accepted = Vec::new();
@@ -91,7 +95,7 @@ fn a_stop_is_quick_and_loses_nothing() {
         assert_eq!(relay.stop(), 0);
         let took = asked.elapsed();
         println!("stopped in {took:.1?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < QUICK, "{took:?}");
         relay = bench.site.start();
     }
     bench.assert_each_once_in_order(&accepted);
@@ -128,7 +132,7 @@ fn a_stop_is_quick_whatever_the_line_does() {
             assert_eq!(relay.stop(), 0);
             let took = asked.elapsed();
             println!("{name}: stopped in {took:.1?}");
-            assert!(took < Duration::from_secs(3), "{name}: {took:?}");
+            assert!(took < QUICK, "{name}: {took:?}");
             bench.lab.faults().calm();
             let relay = bench.site.start();
             relay.wait_step(&alert, "delivered");
@@ -151,6 +155,6 @@ fn a_stop_while_dialling_is_quick() {
         assert_eq!(relay.stop(), 0);
         let took = asked.elapsed();
         println!("dialling: stopped in {took:.1?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < QUICK, "{took:?}");
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! # The rooms
 //!
-//! Five rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//! Six rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
 //! - [`alert`]: what an [`Alert`](alert::Alert) is, what is done to every sender's text, what is sent for it.
+//! - [`access`]: who may: tokens, and what each is good for.
 //! - [`dialect`]: how each kind of sender speaks: a function from a [`Request`](dialect::Request) to alerts.
 //! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
@@ -39,6 +40,7 @@
 //! loopback endpoints alone and says what it is. A normal build has no way to switch the check off.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod alert;
 pub mod appliance;
 pub mod board;

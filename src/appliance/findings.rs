@@ -50,6 +50,8 @@ impl Facts {
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
+        all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
+        all(Code::TokenUnreadable, self.unreadable.clone());
         found.extend(self.listening.control_trouble().map(|(is_error, text)| {
             let severity = if is_error { Severity::Error } else { Severity::Warning };
             Finding::new(Code::ControlSocket, text).graded(severity)

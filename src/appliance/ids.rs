@@ -1,5 +1,6 @@
 //! Random names: of alerts for people, of messages for WhatsApp, seeds for jitter.
 
+use crate::access;
 use crate::outbox::MessageId;
 
 const ALPHANUMERIC: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -33,6 +34,20 @@ pub(super) fn message_id() -> MessageId {
         let _ = write!(id, "{byte:02X}");
     }
     MessageId(id)
+}
+
+/// A token's secret. Nothing but the kernel's randomness is good enough for it.
+///
+/// # Errors
+/// There is none.
+pub(super) fn secret() -> Result<String, String> {
+    loop {
+        let mut bytes = [0; access::SECRET_BYTES];
+        getrandom::fill(&mut bytes).map_err(|error| format!("the system gives no random bytes: {error}"))?;
+        if let Some(secret) = access::secret(&bytes) {
+            return Ok(secret);
+        }
+    }
 }
 
 pub(super) fn seed() -> u64 {

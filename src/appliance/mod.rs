@@ -12,7 +12,9 @@ mod relay;
 mod run;
 mod signals;
 mod status;
+mod tokens;
 mod watchdog;
 
 pub use pair::pair_alone;
 pub use run::{Console, RunError, RunOptions, run};
+pub use tokens::alone as tokens_alone;

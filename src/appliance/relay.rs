@@ -1,13 +1,18 @@
 //! The relay as the gateway sees it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::dispatcher::{DispatcherHandle, storage_refusal};
 use super::status::Facts;
+use super::tokens::Tokens;
+use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
-use crate::gateway::api::{AlertView, Chat, EventView, HistoryEntry, HistoryView, PairEvent, Status};
+use crate::gateway::api::{
+    AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, Status, TokenView,
+};
 use crate::gateway::{Accepted, Refusal, Relay};
 use crate::outbox::Step;
 use crate::store::history;
@@ -24,6 +29,7 @@ const PAIR_EVENTS_MAX: usize = 16;
 pub(super) struct Appliance {
     pub(super) dispatcher: DispatcherHandle,
     pub(super) facts: Facts,
+    pub(super) tokens: Arc<Tokens>,
 }
 
 impl Appliance {
@@ -154,6 +160,22 @@ impl Relay for Appliance {
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
         let made = self.dispatcher.backup().await;
         made.map_err(|error| storage_refusal(&error))
+    }
+
+    fn token(&self, secret: &str) -> Presented {
+        self.tokens.look(secret)
+    }
+
+    fn tokens(&self) -> Vec<TokenView> {
+        self.tokens.list()
+    }
+
+    async fn new_token(&self, grant: Grant, expires_in_ms: Option<u64>) -> Result<IssuedToken, Refusal> {
+        self.tokens.make(grant, expires_in_ms).await
+    }
+
+    async fn revoke_token(&self, name: &str) -> Result<(), Refusal> {
+        self.tokens.revoke(name).await
     }
 
     async fn pair(

@@ -15,6 +15,7 @@ use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
 use super::host_monitor::HostMonitor;
 use super::relay::Appliance;
 use super::status::{Facts, started};
+use super::tokens::Tokens;
 use super::watchdog::{Watch, Withheld};
 use super::{clock, ids, notify};
 use crate::alert::SessionName;
@@ -130,7 +131,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let store = Store::open(&state, board.store().cache_bytes)?;
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control)
         .map_err(RunError::Listen)?
-        .with_tcp(board.schedule().tcp);
+        .with_tcp(board.schedule().tcp)
+        .with_access(plan.gateway.access.clone());
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
     if plan.gateway.listen.is_empty() {
@@ -152,6 +154,11 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
     }
+    let (tokens, unreadable) = Tokens::open(store.clone(), Arc::clone(&executor))?;
+    for finding in &unreadable {
+        log::error!("{finding}");
+    }
+    let tokens = Arc::new(tokens);
     let withheld = Withheld::default();
     let facts = Facts {
         started,
@@ -170,6 +177,10 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         environment,
         damaged,
         withheld: withheld.clone(),
+        access: plan.gateway.access,
+        tokens: Arc::clone(&tokens),
+        refused: gateway.refused(),
+        unreadable,
     };
 
     let (fatal_tx, fatal) = async_channel::bounded(1);
@@ -214,6 +225,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let relay = Arc::new(Appliance {
         dispatcher: requests.clone(),
         facts,
+        tokens,
     });
     let stopped = async move {
         let _ = stop.recv().await;

@@ -7,11 +7,14 @@ use std::time::Instant;
 use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
 use super::host_monitor::HostMonitor;
+use super::tokens::Tokens;
 use super::watchdog::Withheld;
-use crate::gateway::Listening;
+use crate::config::Access;
 use crate::gateway::api::{
-    BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus, Status,
+    AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
+    Status,
 };
+use crate::gateway::{Listening, Refused};
 use crate::health::{self, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
@@ -44,6 +47,11 @@ pub(super) struct Facts {
     /// What was wrong with the alerts on disk at the start.
     pub(super) damaged: Vec<String>,
     pub(super) withheld: Withheld,
+    pub(super) access: Access,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) refused: Arc<Refused>,
+    /// Tokens that could not be read at the start, a line each.
+    pub(super) unreadable: Vec<String>,
 }
 
 impl Facts {
@@ -61,6 +69,10 @@ impl Facts {
             board: self.board.clone(),
             state: self.state.display().to_string(),
             listen: self.listening.addresses().iter().map(ToString::to_string).collect(),
+            access: AccessStatus {
+                loopback: self.access.loopback.name().to_owned(),
+                tokens: self.tokens.count(),
+            },
             sessions: views
                 .iter()
                 .map(|(handle, view)| self.session(now, handle, view))

@@ -22,6 +22,7 @@ mod queue;
 mod run;
 mod status;
 mod store;
+mod token;
 mod words;
 
 use std::io::{self, IsTerminal, Write};
@@ -81,6 +82,11 @@ enum Command {
     Queue(queue::QueueArgs),
     /// List groups and contacts, to find what goes into a route
     Chats(chats::ChatsArgs),
+    /// Say who may publish, read and administer: make, list and revoke tokens
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
     /// Look after the state
     Store {
         #[command(subcommand)]
@@ -150,6 +156,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(args)) => status::execute(global, &args),
         Some(Command::Queue(args)) => queue::execute(global, args),
         Some(Command::Chats(args)) => chats::execute(global, &args),
+        Some(Command::Token { command }) => token::execute(global, command),
         Some(Command::Store { command }) => store::execute(global, command),
         Some(Command::Completions { shell }) => completions::execute(shell),
         Some(Command::Man) => man::execute(),

@@ -12,14 +12,15 @@ use serde_json::json;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{At, Draft, DraftRoute, DraftSession, Parsed, parse};
 use super::{
-    ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting, Source,
+    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting,
+    Source,
 };
 use crate::alert::{LATE_AFTER, Recipient, SessionName};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// Loopback alone: without publish tokens nobody else may publish. Both of them, because many clients take `localhost` for
+/// Loopback alone. Both of them, because many clients take `localhost` for
 /// `::1` first.
 const LISTEN_DEFAULT: [&str; 2] = ["127.0.0.1:7373", "[::1]:7373"];
 const SESSION_DEFAULT: &str = "default";
@@ -229,7 +230,7 @@ impl Builder<'_> {
         } else {
             routes.push(self.route_default(first)?);
         }
-        let (listen, line) = split(draft.listen);
+        let (listen, line) = split(draft.gateway.listen);
         let listen = match listen {
             Some(listen) => listen,
             None => LISTEN_DEFAULT
@@ -240,12 +241,19 @@ impl Builder<'_> {
         let source = self.source(line);
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         self.note("gateway.listen".into(), json!(shown), source);
+        let (loopback, line) = split(draft.gateway.loopback);
+        let loopback = loopback.unwrap_or_default();
+        let source = self.source(line);
+        self.note("gateway.loopback".into(), json!(loopback.name()), source);
         Some(Plan {
             board,
             time_zone,
             sessions,
             routes,
-            gateway: GatewayPlan { listen },
+            gateway: GatewayPlan {
+                listen,
+                access: Access { loopback },
+            },
         })
     }
 

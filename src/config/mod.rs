@@ -54,8 +54,35 @@ pub struct RoutePlan {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayPlan {
-    /// Loopback only, until publish tokens exist.
+    /// Loopback only.
     pub listen: Vec<SocketAddr>,
+    pub access: Access,
+}
+
+/// Who may come in over TCP without a token.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Access {
+    pub loopback: Loopback,
+}
+
+/// What a program on this box may do without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Loopback {
+    /// Publish and read.
+    #[default]
+    Open,
+    /// Nothing: for boxes whose users do not trust each other.
+    Token,
+}
+
+impl Loopback {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Token => "token",
+        }
+    }
 }
 
 /// A WebSocket endpoint. `ws://` is accepted on loopback alone.

@@ -1,10 +1,10 @@
 //! The file's text into a draft: what stands in it, value by value, each with its line. Every fault is found in one go,
 //! so that nobody has to mend a file by trying.
 
+mod gateway;
 mod route;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
@@ -16,10 +16,10 @@ use toml::de::{DeTable, DeValue};
 use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
+use gateway::DraftGateway;
 
 const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway"];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
-const KEYS_GATEWAY: &[&str] = &["listen"];
 
 /// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
 /// place takes time.
@@ -43,7 +43,7 @@ pub(super) struct Draft {
     pub time_zone: Option<At<Option<String>>>,
     pub sessions: Vec<DraftSession>,
     pub routes: Vec<DraftRoute>,
-    pub listen: Option<At<Vec<SocketAddr>>>,
+    pub gateway: DraftGateway,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -229,10 +229,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(value) = table.get("gateway") {
             match value.get_ref().as_table() {
-                Some(table) => {
-                    self.look_for_unknown("gateway", table, KEYS_GATEWAY);
-                    draft.listen = table.get("listen").and_then(|value| self.listen(value));
-                }
+                Some(table) => draft.gateway = self.gateway(table),
                 None => self.wrong_type("gateway", value, "a section [gateway]"),
             }
         }
@@ -383,31 +380,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn listen(&mut self, value: Value) -> Option<At<Vec<SocketAddr>>> {
-        let key = "gateway.listen";
-        let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list like [\"127.0.0.1:7373\"]");
-            return None;
-        };
-        if !self.bounded(key, value) {
-            return None;
-        }
-        let faults_before = self.faults.len();
-        let mut listen: Vec<SocketAddr> = Vec::new();
-        for (index, item) in array.iter().enumerate() {
-            let key = format!("{key}[{index}]");
-            match self.parsed::<ListenAddress>(&key, item, "a string like \"127.0.0.1:7373\"") {
-                None => {}
-                // Port 0 is a fresh port each time.
-                Some(address) if address.value.0.port() != 0 && listen.contains(&address.value.0) => {
-                    self.fault(&key, item.span(), "is the same address again; expected each once");
-                }
-                Some(address) => listen.push(address.value.0),
-            }
-        }
-        (self.faults.len() == faults_before).then(|| self.at(listen, &value.span()))
-    }
-
     /// A string that parses into `T`; `T`'s own error says what was expected.
     fn parsed<T>(&mut self, key: &str, value: Value, expected: &str) -> Option<At<T>>
     where
@@ -425,29 +397,6 @@ impl<'a> Reader<'a> {
                 None
             }
         }
-    }
-}
-
-struct ListenAddress(SocketAddr);
-
-impl FromStr for ListenAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Ok(address) = text.parse::<SocketAddr>() else {
-            return Err(format!(
-                "{text:?} is no address and port; expected one like 127.0.0.1:7373 or [::1]:7373"
-            ));
-        };
-        // `[::ffff:127.0.0.1]` is 127.0.0.1 in other words, and a zone says nothing about a loopback address.
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "{text:?} is reachable from the network, and there are no publish tokens yet to keep strangers out; \
-                 expected 127.0.0.1 or [::1]"
-            ));
-        }
-        Ok(Self(address))
     }
 }
 

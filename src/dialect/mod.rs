@@ -39,6 +39,8 @@ pub struct Dialect {
     pub summary: &'static str,
     /// Reads the alerts out of a request.
     pub parse: fn(&Request<'_>) -> Result<Parsed, Rejection>,
+    /// Finds the sender's token, where its place is in the body.
+    pub token: Option<fn(&Request<'_>) -> Option<String>>,
 }
 
 /// Every dialect there is. In the name of a file `-` is `_`.
@@ -47,55 +49,66 @@ pub const DIALECTS: &[Dialect] = &[
         name: "ntfy",
         summary: "ntfy's plain form: the body is the message",
         parse: ntfy::parse,
+        token: None,
     },
     Dialect {
         name: "ntfy-json",
         summary: "ntfy's JSON, with the topic in it",
         parse: ntfy_json::parse,
+        token: None,
     },
     Dialect {
         name: "gotify",
         summary: "Gotify's messages",
         parse: gotify::parse,
+        token: None,
     },
     Dialect {
         name: "pushover",
         summary: "Pushover's messages",
         parse: pushover::parse,
+        token: Some(pushover::token),
     },
     Dialect {
         name: "apprise",
         summary: "Apprise's json://, form:// and API",
         parse: apprise::parse,
+        token: None,
     },
     Dialect {
         name: "alertmanager",
         summary: "Alertmanager's webhook, version 4",
         parse: alertmanager::parse,
+        token: None,
     },
     Dialect {
         name: "grafana",
         summary: "Grafana's webhook contact point",
         parse: grafana::parse,
+        token: None,
     },
     Dialect {
         name: "uptime-kuma",
         summary: "Uptime Kuma's webhook",
         parse: uptime_kuma::parse,
+        token: None,
     },
     Dialect {
         name: "slack",
         summary: "Slack's incoming webhook",
         parse: slack::parse,
+        token: None,
     },
     Dialect {
         name: "discord",
         summary: "Discord's webhook",
         parse: discord::parse,
+        token: None,
     },
     Dialect {
         name: "json",
         summary: "any JSON, form or text, by the usual names",
         parse: json::parse,
+        token: None,
     },
 ];

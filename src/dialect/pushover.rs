@@ -8,7 +8,8 @@
 //! | link | `url`; `url_title` is written before it |
 //! | picture | `attachment`, `attachment_base64`: left out with a mark |
 //! | time to live | `ttl`, in seconds: what is not sent by then is not sent |
-//! | `user`, `token`, `device`, `sound`, `retry`, `expire` | ignored |
+//! | `token` | whose it is, where a token is needed |
+//! | `user`, `device`, `sound`, `retry`, `expire` | ignored |
 
 use super::form::Form;
 use super::{Draft, Parsed, Rejection, Request};
@@ -16,6 +17,11 @@ use crate::alert::Priority;
 
 /// What is said of a message with nothing in it.
 const TEXT_EMPTY: &str = "(no message)";
+
+/// The application's token.
+pub fn token(request: &Request<'_>) -> Option<String> {
+    Form::read(request).text(&["token"])
+}
 
 /// Reads an alert out of a message for Pushover.
 ///

@@ -13,5 +13,5 @@ mod relay;
 
 pub use crate::dialect::query;
 pub use api::words::span;
-pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Scope};
+pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Refused, Scope};
 pub use relay::{Accepted, Refusal, Relay};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::api::{AlertView, Chat, EventView, HistoryEntry, PairEvent, Status};
+use super::api::{AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, Status, TokenView};
+use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::outbox::Step;
 
@@ -31,6 +32,9 @@ pub enum Refusal {
     /// It was there: it was settled, and its record is gone.
     #[error("alert {0:?} is forgotten: it was through, and others have taken its place since")]
     ForgottenAlert(String),
+    /// No token has this name.
+    #[error("no token is named {0:?}")]
+    UnknownToken(String),
     /// No session has this name.
     #[error("no session is named {0:?}")]
     UnknownSession(String),
@@ -114,6 +118,24 @@ pub trait Relay: Send + Sync + 'static {
     /// # Errors
     /// The state could not be read.
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal>;
+
+    /// Whose token this secret is. A use of one that is good is noted.
+    fn token(&self, secret: &str) -> Presented;
+
+    /// All tokens, by name.
+    fn tokens(&self) -> Vec<TokenView>;
+
+    /// Makes a token, which ends after `expires_in_ms`. Returns once what is kept of it is on disk.
+    ///
+    /// # Errors
+    /// There is one of this name, there are too many, or the disk does not take it.
+    async fn new_token(&self, grant: Grant, expires_in_ms: Option<u64>) -> Result<IssuedToken, Refusal>;
+
+    /// Takes a token away: no request that begins after this returns is let in by it, also after a restart.
+    ///
+    /// # Errors
+    /// There is none of this name, or the disk does not take the change; it may be good again after a restart then.
+    async fn revoke_token(&self, name: &str) -> Result<(), Refusal>;
 
     /// Starts pairing, or joins what is under way. With `phone` (digits) by code instead of QR.
     ///

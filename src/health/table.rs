@@ -44,6 +44,8 @@ pub enum Code {
     StoreFull,
     StoreReadOnly,
     TcpSettingRefused,
+    TokenRefused,
+    TokenUnreadable,
     WatchdogWithheld,
     WriteFirst,
 }
@@ -61,7 +63,7 @@ impl Code {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 26] = [
+pub const CONDITIONS: [Condition; 28] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -281,6 +283,25 @@ pub const CONDITIONS: [Condition; 26] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "nothing in an emulator or old container; on a real kernel, report it",
+    },
+    Condition {
+        code: Code::TokenRefused,
+        name: "token-refused",
+        title: "somebody came with a token that is not good",
+        // Most of the time a sender whose token was revoked or has ended, and whose alerts are lost.
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "give the sender a new token (`tautline token new NAME`), or find out who it is",
+    },
+    Condition {
+        code: Code::TokenUnreadable,
+        name: "token-unreadable",
+        title: "a token on disk cannot be read, and gives no right",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "revoke it and make another; after a downgrade, go back to the later version",
     },
     Condition {
         code: Code::WatchdogWithheld,

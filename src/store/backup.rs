@@ -46,6 +46,8 @@ pub fn goes_along(tree: Tree) -> bool {
         | Tree::TcToken => true,
         // What was promised, and what was received.
         Tree::Outbox | Tree::AlertKey | Tree::Inbound | Tree::InboundIdentity | Tree::Journal | Tree::LineEnd => true,
+        // Who may send: without them every sender of a restored box would be refused.
+        Tree::Token => true,
         // Ratchets, keys that are good for one use, and what is only true together with them.
         Tree::Session
         | Tree::PreKey
@@ -349,7 +351,8 @@ impl Backup {
         let told = journal::beyond(&present, &next);
         for (raw, value) in present {
             match tree_of(&raw) {
-                Some(Tree::Quarantine) => drop(next.insert(raw, value)),
+                // A token of this state is newer than one of the same name in the backup.
+                Some(Tree::Quarantine | Tree::Token) => drop(next.insert(raw, value)),
                 Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
                 // Keys of a pairing that never came about. Its journal and its line log too: their numbers are those of the
                 // backup's, which whoever follows the journal has seen. What they hold is the little that happened without

@@ -40,6 +40,8 @@ pub enum Tree {
     LineEnd = 36,
     /// Keys of alerts that are forgotten, by the place of the alert.
     AlertKey = 37,
+    /// Digests of tokens and what they may, by their names.
+    Token = 38,
 }
 
 impl Tree {
@@ -68,7 +70,7 @@ impl Tree {
 
     /// The tree with this number on disk.
     pub fn from_number(number: u8) -> Option<Self> {
-        const OTHERS: [Tree; 8] = [
+        const OTHERS: [Tree; 9] = [
             Tree::Meta,
             Tree::Quarantine,
             Tree::Outbox,
@@ -77,6 +79,7 @@ impl Tree {
             Tree::Journal,
             Tree::LineEnd,
             Tree::AlertKey,
+            Tree::Token,
         ];
         let mut all = Self::CREDENTIALS.into_iter().chain(OTHERS);
         all.find(|tree| *tree as u8 == number)
@@ -112,6 +115,7 @@ impl Tree {
             Self::Journal => "journal",
             Self::LineEnd => "line-end",
             Self::AlertKey => "alert-key",
+            Self::Token => "token",
         }
     }
 }

@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::{Inspection, LogError, RealDisk, State, inspect, inspect_before};
-use super::{Lock, LockError, StoreError, Tree, credentials, history, inbound, index, journal, outbox, record, writer};
+use super::{
+    Lock, LockError, StoreError, Tree, credentials, history, inbound, index, journal, outbox, record, tokens, writer,
+};
 
 /// A log that grows while it is read can look damaged: a frame is read before it is written, a later one after it.
 const LOOKS_MAX: u32 = 5;
@@ -160,6 +162,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
         Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
         Tree::Journal => journal::check_row(key, value),
         Tree::LineEnd => history::decode(value).map(drop),
+        Tree::Token => tokens::decode(key, value).map(drop),
         Tree::Device
         | Tree::Identity
         | Tree::Session
@@ -189,6 +192,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
 fn advice(tree: Tree) -> &'static str {
     match tree {
         Tree::Device => "its session does not start: restore a backup, or move the state away and pair again",
+        Tree::Token => "it gives no right: revoke it and make another",
         Tree::Outbox => "this alert is not sent, the others are; `dmesg` tells of a failing disk",
         _ => "the relay goes on without it; `dmesg` tells of a failing disk",
     }

@@ -7,13 +7,14 @@ use serde::de::DeserializeOwned;
 use super::credentials::{FORMS, Rewrite};
 use super::import::{self, Imported, Refusal};
 use super::inbound::InboundRecord;
+use super::tokens::TokenV1;
 use super::{StoreError, Tree, history, journal, outbox, record};
 
 pub use super::backup::fuzz::{backup, is_whole_backup};
 pub use super::log::fuzz::log as frames;
 
 /// Records of trees that are not credentials.
-const OTHERS: [(Tree, Rewrite); 5] = [
+const OTHERS: [(Tree, Rewrite); 6] = [
     (Tree::Outbox, |bytes| outbox::encode(&outbox::decode_value(bytes)?)),
     (Tree::Inbound, |bytes| again::<InboundRecord>(Tree::Inbound, bytes)),
     (Tree::Journal, |bytes| journal::encode(&journal::decode(bytes)?)),
@@ -21,6 +22,7 @@ const OTHERS: [(Tree, Rewrite); 5] = [
     (Tree::AlertKey, |bytes| {
         outbox::encode_key(&outbox::decode_key(&[0; 8], bytes)?)
     }),
+    (Tree::Token, |bytes| again::<TokenV1>(Tree::Token, bytes)),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {

@@ -32,6 +32,7 @@ mod place;
 pub mod record;
 pub mod starts;
 pub mod timers;
+pub mod tokens;
 mod view;
 mod writer;
 

@@ -14,7 +14,9 @@ use async_io::Timer;
 use async_trait::async_trait;
 use futures_lite::future;
 use smol::Executor;
+use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
+use tautline::config::Access;
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Gateway, Limits, Refusal, Relay};
 use tautline::outbox::{Happening, Step};
@@ -22,6 +24,9 @@ use tautline::outbox::{Happening, Step};
 /// A test that waits longer than this has failed.
 /// An alert that was there once.
 pub const FORGOTTEN: &str = "AAAAAAAAfrgt";
+
+/// The wall clock of the fake relay.
+pub const NOW_MS: u64 = 1_700_000_000_000;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +46,7 @@ struct Inside {
     /// Alerts of which nothing but the key is left.
     forgotten: Vec<String>,
     backup: Option<Vec<u8>>,
+    keyring: Keyring,
 }
 
 impl Inside {
@@ -128,6 +134,35 @@ impl FakeRelay {
     pub fn forget(&self, id: &str) {
         self.inside.lock().unwrap().forgotten.push(id.to_owned());
     }
+    /// Puts a token there; `routes` without one is all, and `ended` one whose end has come.
+    pub fn token(&self, secret: &str, rights: &[Right], routes: &[&str], ended: bool) {
+        let token = Token {
+            grant: Arc::new(Grant {
+                name: secret.parse().unwrap(),
+                rights: rights.iter().copied().collect(),
+                routes: match routes {
+                    [] => Routes::All,
+                    some => Routes::Only(some.iter().map(|name| name.parse().unwrap()).collect()),
+                },
+            }),
+            digest: Digest::of(secret),
+            created_ms: 1,
+            expires_ms: ended.then_some(NOW_MS),
+            used_ms: None,
+        };
+        self.inside.lock().unwrap().keyring.put(token);
+    }
+
+    /// Empties what pairing was asked for, and says how often.
+    pub fn forget_pairings(&self) -> usize {
+        std::mem::take(&mut self.inside.lock().unwrap().pairings).len()
+    }
+
+    /// Empties what publish has taken.
+    pub fn forget_taken(&self) {
+        self.inside.lock().unwrap().taken.clear();
+    }
+
     /// What `GET /v1/backup` gives.
     pub fn back_up(&self, bytes: Vec<u8>) {
         self.inside.lock().unwrap().backup = Some(bytes);
@@ -227,6 +262,7 @@ impl Relay for FakeRelay {
             },
             state: "/var/lib/tautline".into(),
             listen: vec!["127.0.0.1:7373".into()],
+            access: AccessStatus::default(),
             sessions: vec![SessionStatus {
                 name: "default".into(),
                 state: SessionState::Online,
@@ -372,6 +408,41 @@ impl Relay for FakeRelay {
         }])
     }
 
+    fn token(&self, secret: &str) -> Presented {
+        self.inside.lock().unwrap().keyring.look(secret, NOW_MS)
+    }
+
+    fn tokens(&self) -> Vec<TokenView> {
+        let inside = self.inside.lock().unwrap();
+        let tokens = inside.keyring.tokens().iter();
+        tokens.map(|token| TokenView::new(token, NOW_MS)).collect()
+    }
+
+    async fn new_token(&self, grant: Grant, expires_in_ms: Option<u64>) -> Result<IssuedToken, Refusal> {
+        let keyring = &mut self.inside.lock().unwrap().keyring;
+        if keyring.get(grant.name.as_str()).is_some() {
+            return Err(Refusal::Conflict(format!("there is a token {} already", grant.name)));
+        }
+        let secret = format!("tk_{:0>29}", keyring.tokens().len());
+        let token = Token {
+            grant: Arc::new(grant),
+            digest: Digest::of(&secret),
+            created_ms: NOW_MS,
+            expires_ms: expires_in_ms.map(|after| NOW_MS + after),
+            used_ms: None,
+        };
+        let kept = TokenView::new(&token, NOW_MS);
+        keyring.put(token);
+        Ok(IssuedToken { token: secret, kept })
+    }
+
+    async fn revoke_token(&self, name: &str) -> Result<(), Refusal> {
+        match self.inside.lock().unwrap().keyring.remove(name) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::UnknownToken(name.into())),
+        }
+    }
+
     async fn backup(&self) -> Result<(std::fs::File, u64), Refusal> {
         let Some(bytes) = self.inside.lock().unwrap().backup.clone() else {
             return Err(Refusal::Storage("this relay has no disk".into()));
@@ -412,11 +483,30 @@ impl Bench {
         Self::with(FakeRelay::new(&["family", "ops"]), limits)
     }
 
+    /// One that lets nobody in over TCP without a token, and answers a wrong one at once.
+    pub fn closed() -> Self {
+        let limits = Limits {
+            wrong_token: Duration::ZERO,
+            ..Limits::default()
+        };
+        let access = Access {
+            loopback: tautline::config::Loopback::Token,
+        };
+        Self::with_access(FakeRelay::new(&["family", "ops"]), limits, access)
+    }
+
     pub fn with(relay: Arc<FakeRelay>, limits: Limits) -> Self {
+        Self::with_access(relay, limits, Access::default())
+    }
+
+    pub fn with_access(relay: Arc<FakeRelay>, limits: Limits, access: Access) -> Self {
         let state = tempfile::tempdir().unwrap();
         let control = state.path().join("control.sock");
         let listen = "127.0.0.1:0".parse().unwrap();
-        let gateway = Gateway::bind(&[listen], &control).unwrap().with_limits(limits);
+        let gateway = Gateway::bind(&[listen], &control)
+            .unwrap()
+            .with_limits(limits)
+            .with_access(access);
         let address = gateway.addresses()[0];
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let behind: Arc<dyn Relay> = relay.clone();

@@ -6,6 +6,7 @@ mod journal;
 mod messages;
 mod readers;
 mod rights;
+mod tokens;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

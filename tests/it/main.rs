@@ -37,4 +37,5 @@ mod stock;
 #[path = "../support/mod.rs"]
 mod support;
 mod surroundings;
+mod tokens;
 mod watchdog;

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 mod lines;
+mod tokens;
 pub mod words;
 
 pub use crate::alert::Chat;
@@ -12,6 +13,7 @@ pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
 pub use lines::{EndView, HistoryEntry, StartView};
+pub use tokens::{IssuedToken, NewToken, TokenView};
 pub use words::utc;
 
 /// `GET /v1/status`.
@@ -31,6 +33,9 @@ pub struct Status {
     pub state: String,
     /// The TCP addresses that are served.
     pub listen: Vec<String>,
+    /// Who may come in without a token.
+    #[serde(default)]
+    pub access: AccessStatus,
     /// Every configured session.
     pub sessions: Vec<SessionStatus>,
     /// How many deliveries are how far.
@@ -41,6 +46,15 @@ pub struct Status {
     pub health: Vec<HealthEntry>,
     /// A build with feature `lab`: certificate chains are not checked, only loopback endpoints are accepted.
     pub lab: bool,
+}
+
+/// Who may come in over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccessStatus {
+    /// `open`: whatever runs on this box may publish and read without a token; or `token`.
+    pub loopback: String,
+    /// How many tokens there are, those that have ended among them.
+    pub tokens: usize,
 }
 
 /// The profile of the host that the relay runs by.

@@ -25,7 +25,17 @@ pub(super) async fn list(call: Call<'_, '_>) -> Outcome {
         Some("" | "1" | "true") => true,
         Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
     };
-    Ok(Answer::json(200, &call.context.relay.alerts(pending, limit).await))
+    Ok(Answer::json(200, &newest(&call, pending, limit).await))
+}
+
+/// The newest that are theirs to see.
+pub(super) async fn newest(call: &Call<'_, '_>, pending: bool, limit: usize) -> Vec<AlertView> {
+    let relay = &call.context.relay;
+    if call.caller.may_everywhere(call.scope) {
+        return relay.alerts(pending, limit).await;
+    }
+    let all = relay.alerts(pending, ALERTS_MAX).await.into_iter();
+    all.filter(|alert| call.sees(&alert.route)).take(limit).collect()
 }
 
 /// `GET /v1/alerts/{id}`.

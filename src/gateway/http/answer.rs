@@ -144,7 +144,10 @@ fn code_of(http: u16) -> u32 {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let http = match &refusal {
-            Refusal::UnknownRoute(_) | Refusal::UnknownAlert(_) | Refusal::UnknownSession(_) => 404,
+            Refusal::UnknownRoute(_)
+            | Refusal::UnknownAlert(_)
+            | Refusal::UnknownSession(_)
+            | Refusal::UnknownToken(_) => 404,
             Refusal::Conflict(_) => 409,
             Refusal::ForgottenAlert(_) => 410,
             // Never 429: Alertmanager gives up on a 4xx and comes again after a 503.
@@ -165,7 +168,17 @@ impl From<Problem> for Answer {
         }
         // Nothing more is expected from a client that was too slow or has left.
         answer.close = problem.body.http == 408;
-        if problem.body.http == 503 {
+        if problem.body.http == 401 {
+            // The first is for browsers, which ask for a name and a password: the token is either.
+            let ways = [
+                "Basic realm=\"tautline\", charset=\"UTF-8\"",
+                "Bearer realm=\"tautline\"",
+            ];
+            answer
+                .headers
+                .extend(ways.map(|way| ("WWW-Authenticate", way.to_owned())));
+        }
+        if matches!(problem.body.http, 429 | 503) {
             answer.headers.push(("Retry-After", RETRY_AFTER_S.into()));
         }
         answer
@@ -183,6 +196,7 @@ pub(super) fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -191,6 +205,7 @@ pub(super) fn phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",

@@ -1,9 +1,10 @@
 //! One request on its way to its endpoint, and how an endpoint reads its query.
 
 use super::answer::{Answer, Problem};
-use super::connection::Request;
+use super::auth::{self, Caller, Scope};
+use super::connection::{Received, Request};
 use super::context::{Context, Listener};
-use crate::alert::SessionName;
+use crate::alert::{RouteName, SessionName};
 use crate::gateway::query;
 use crate::gateway::relay::Refusal;
 
@@ -14,10 +15,31 @@ pub(super) type Outcome = Result<Answer, Problem>;
 pub(super) struct Call<'a, 'c> {
     pub context: &'a Context,
     pub listener: Listener,
+    /// Who asks, and with what right they came in.
+    pub caller: Caller,
+    pub scope: Scope,
     pub request: &'a mut Request<'c>,
+    /// The body, where it had to be read before anybody knew who asks.
+    pub body: Option<Received>,
 }
 
 impl Call<'_, '_> {
+    /// Whether what the endpoint does is theirs on this route. What belongs to another is to stay unseen.
+    pub fn sees(&self, route: &str) -> bool {
+        self.caller.may(self.scope, Some(route))
+    }
+
+    /// The configured route of this name, if it is theirs.
+    ///
+    /// # Errors
+    /// 403 for another's, 404 with the routes that there are.
+    pub fn route(&self, name: &str) -> Result<RouteName, Problem> {
+        match self.sees(name) {
+            true => self.context.route(name),
+            false => Err(auth::refusal(&self.caller, self.scope, Some(name), &self.request.head)),
+        }
+    }
+
     /// The query, read strictly: what it asks for must not be guessed.
     ///
     /// # Errors

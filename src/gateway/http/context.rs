@@ -9,9 +9,12 @@ use async_channel::{Receiver, Sender};
 use smol::lock::Mutex;
 
 use super::answer::Problem;
+use super::connection::{Received, Request};
 use super::idle::Idle;
 use super::limits::Limits;
+use super::refused::Refused;
 use crate::alert::RouteName;
+use crate::config::Access;
 use crate::gateway::relay::Relay;
 
 /// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
@@ -22,19 +25,32 @@ const SLOW_SHARE: usize = 2;
 /// Refusals being said at once; beyond that a connection is just closed.
 const REFUSALS_MAX: usize = 16;
 
-/// Where a connection was accepted.
+/// Wrong tokens whose answer waits at once; beyond that they are answered without a wait, and without a look at the rest.
+const GUESSES_MAX: usize = 16;
+
+/// Where a connection was accepted, and from whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listener {
-    /// On this address of ours.
-    Tcp(SocketAddr),
+    /// On the address `local` of ours.
+    Tcp { local: SocketAddr, peer: SocketAddr },
     /// On the control socket's file.
     Control,
+}
+
+/// What a gateway is told before it serves.
+#[derive(Clone)]
+pub(super) struct Doors {
+    pub limits: Limits,
+    pub access: Access,
+    pub refused: Arc<Refused>,
 }
 
 /// What every connection shares.
 pub(super) struct Context {
     pub relay: Arc<dyn Relay>,
     pub limits: Limits,
+    pub access: Access,
+    pub refused: Arc<Refused>,
     /// Closed when the relay stops: nobody waits for a further request then.
     pub stopping: Receiver<()>,
     /// Never used. Whoever holds its receiver learns that the last connection has ended.
@@ -42,6 +58,7 @@ pub(super) struct Context {
     tcp: Places,
     control: Places,
     refusals: Arc<AtomicUsize>,
+    guesses: Arc<AtomicUsize>,
     /// Held for as long as a backup is on its way out.
     pub backups: Arc<Mutex<()>>,
 }
@@ -77,22 +94,30 @@ impl Drop for Slot {
 }
 
 impl Context {
-    pub fn new(relay: Arc<dyn Relay>, limits: Limits, stopping: Receiver<()>, open: Sender<()>) -> Self {
+    pub fn new(relay: Arc<dyn Relay>, doors: Doors, stopping: Receiver<()>, open: Sender<()>) -> Self {
+        let Doors {
+            limits,
+            access,
+            refused,
+        } = doors;
         Self {
             relay,
             limits,
+            access,
+            refused,
             stopping,
             _open: open,
             tcp: Places::default(),
             control: Places::default(),
             refusals: Arc::default(),
+            guesses: Arc::default(),
             backups: Arc::default(),
         }
     }
 
     fn places(&self, listener: Listener) -> (&Places, usize) {
         match listener {
-            Listener::Tcp(_) => (&self.tcp, self.limits.connections),
+            Listener::Tcp { .. } => (&self.tcp, self.limits.connections),
             Listener::Control => (&self.control, self.limits.control_connections),
         }
     }
@@ -120,9 +145,22 @@ impl Context {
         Slot::take(&places.slow, max / SLOW_SHARE)
     }
 
+    /// The whole body of a request, within the limits.
+    ///
+    /// # Errors
+    /// As [`Request::body`] has them.
+    pub async fn receive(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
+        request.body(&|| self.slow_slot(listener)).await
+    }
+
     /// Held by a connection over the limit while it is told so.
     pub fn refusal_slot(&self) -> Option<Slot> {
         Slot::take(&self.refusals, REFUSALS_MAX)
+    }
+
+    /// Held by a request with a wrong token while it waits for its answer.
+    pub fn guess_slot(&self) -> Option<Slot> {
+        Slot::take(&self.guesses, GUESSES_MAX)
     }
 
     /// The configured route of this name.
@@ -144,7 +182,7 @@ impl Context {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp { local, .. } => local.fmt(f),
             Self::Control => f.write_str("the control socket"),
         }
     }

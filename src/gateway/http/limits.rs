@@ -30,6 +30,8 @@ const BODY: Duration = Duration::from_secs(600);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest wait that `?timeout=` may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(600);
+/// Before the answer to a wrong token: a sender with an old one in it asks less often, and whoever guesses gets nowhere.
+const WRONG_TOKEN: Duration = Duration::from_secs(1);
 /// What is under way when the relay stops may take this long to end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -60,6 +62,8 @@ pub struct Limits {
     pub answer: Duration,
     /// Longest `?timeout=`.
     pub wait_max: Duration,
+    /// Before the answer to a wrong token.
+    pub wrong_token: Duration,
     /// For what is under way when the relay stops.
     pub grace: Duration,
 }
@@ -79,6 +83,7 @@ impl Default for Limits {
             body: BODY,
             answer: ANSWER,
             wait_max: WAIT_MAX,
+            wrong_token: WRONG_TOKEN,
             grace: GRACE,
         }
     }

@@ -4,7 +4,7 @@
 //! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
 //! (`publish`, `alerts`, `sessions`, `status`, `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
 //!
-//! `auth` asks `guard` whether a web page is behind a request, and is the one place where a right is checked. `context` is
+//! `auth` finds the token of a request by `credentials`, asks `guard` whether a web page is behind a request, and is the one place where a right is checked. `context` is
 //! what all connections share; `limits` has every bound.
 
 mod alerts;
@@ -14,6 +14,7 @@ mod backup;
 mod call;
 mod connection;
 mod context;
+mod credentials;
 mod events;
 mod guard;
 mod head;
@@ -23,14 +24,17 @@ mod lines;
 mod listen;
 mod page;
 mod publish;
+mod refused;
 mod routes;
 mod server;
 mod sessions;
 mod socket;
 mod status;
+mod tokens;
 
 pub use auth::Scope;
 pub use limits::Limits;
 pub use listen::{ControlPlaces, Listening};
+pub use refused::Refused;
 pub use routes::{ENDPOINTS, Endpoint};
 pub use server::Gateway;

@@ -3,10 +3,11 @@
 
 use std::fmt::{self, Display, Write};
 
+use super::alerts;
 use super::answer::{Answer, Problem};
 use super::call::{Call, Outcome};
 use crate::gateway::api::words::{span, utc};
-use crate::gateway::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
+use crate::gateway::api::{AccessStatus, AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
 use crate::gateway::relay::Refusal;
 use crate::outbox::Step;
 use crate::util::wall_ms;
@@ -29,7 +30,7 @@ const EXCERPT: usize = 160;
 pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
     let relay = &call.context.relay;
     let status = relay.status().await;
-    let alerts = relay.alerts(false, ALERTS_SHOWN).await;
+    let alerts = alerts::newest(call, false, ALERTS_SHOWN).await;
     // Without them the rest is still worth showing.
     let lines = relay.lines(None, LINES_SHOWN);
     let now_ms = wall_ms();
@@ -116,14 +117,23 @@ fn overview(out: &mut String, status: &Status) -> fmt::Result {
     }
     writeln!(
         out,
-        "<p class=dim>version {} · board {} ({}) · a silent death is noticed within {} · {}{}</p></section>",
+        "<p class=dim>version {} · board {} ({}) · a silent death is noticed within {} · {} · {}{}</p></section>",
         Text(&status.version),
         Text(&status.board.name),
         Text(&status.board.why),
         span(status.board.detection_worst_ms),
         Text(status.listen.join(", ")),
+        Text(words_of(&status.access)),
         if status.lab { " · <b>lab build</b>" } else { "" }
     )
+}
+
+/// Who may come in.
+fn words_of(access: &AccessStatus) -> &'static str {
+    match access.loopback.as_str() {
+        "token" => "a token is needed",
+        _ => "any program on this box may publish and read without a token",
+    }
 }
 
 fn render_session(out: &mut String, session: &SessionStatus, now_ms: u64) -> fmt::Result {

@@ -22,6 +22,20 @@ fn parse(
     head: &Head,
     body: &Received,
 ) -> Result<Parsed, Problem> {
+    let (parsed, faults) = with_request(context, route, head, body, dialect);
+    let mut parsed = parsed?;
+    parsed.warnings.extend(faults);
+    Ok(parsed)
+}
+
+/// Makes of the request what a dialect is given. Returns what `read` gives, and what of the query cannot be read.
+fn with_request<T>(
+    context: &Context,
+    route: Option<&RouteName>,
+    head: &Head,
+    body: &Received,
+    read: impl FnOnce(&Request<'_>) -> T,
+) -> (T, Vec<String>) {
     let query::Decoded { pairs, faults } = query::decode(&head.query);
     let headers = Fields::from_headers(head.headers());
     let content_type = headers.get("content-type").map(str::to_owned);
@@ -34,9 +48,18 @@ fn parse(
         body_bytes: body.bytes,
         text_bytes_max: context.limits.body_bytes,
     };
-    let mut parsed = dialect(&request)?;
-    parsed.warnings.extend(faults);
-    Ok(parsed)
+    (read(&request), faults)
+}
+
+/// The token in the body of a message in the dialect of this name, where such senders have no other place for it.
+pub(super) fn token_in_body(context: &Context, name: &str, head: &Head, body: &Received) -> Option<String> {
+    let find = dialect(name)?.token?;
+    with_request(context, None, head, body, find).0
+}
+
+/// Whether senders in the dialect of this name put their token into the body.
+pub(super) fn has_token_in_body(name: &str) -> bool {
+    dialect(name).is_some_and(|dialect| dialect.token.is_some())
 }
 
 /// Characters of a dialect's name that nobody knows, in a warning.
@@ -56,10 +79,12 @@ fn dialect(name: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| dialect.name == name)
 }
 
-/// The body of a request that publishes.
-async fn body(call: &mut Call<'_, '_>) -> Result<Received, Problem> {
-    let (context, listener) = (call.context, call.listener);
-    call.request.body(&|| context.slow_slot(listener)).await
+/// The body of a request.
+pub(super) async fn receive(call: &mut Call<'_, '_>) -> Result<Received, Problem> {
+    match call.body.take() {
+        Some(body) => Ok(body),
+        None => call.context.receive(call.listener, call.request).await,
+    }
 }
 
 /// `POST /{route}`: the body is the message.
@@ -69,37 +94,53 @@ pub(super) async fn publish(call: Call<'_, '_>, route: RouteName) -> Outcome {
 
 /// `GET /{route}/publish` and its kin: all stands in the query.
 pub(super) async fn trigger(call: Call<'_, '_>, route: RouteName) -> Outcome {
-    take(
-        call.context,
-        "ntfy",
-        Some(route),
-        &call.request.head,
-        &Received::default(),
-    )
-    .await
+    take(&call, "ntfy", Some(route), &Received::default()).await
 }
 
 /// A request in the dialect of this name, for this route.
 pub(super) async fn speak(mut call: Call<'_, '_>, name: &str, route: RouteName) -> Outcome {
-    let body = body(&mut call).await?;
-    take(call.context, name, Some(route), &call.request.head, &body).await
+    let body = receive(&mut call).await?;
+    take(&call, name, Some(route), &body).await
 }
 
 /// `POST /`: ntfy's JSON, which names its topic.
 pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
-    let body = body(&mut call).await?;
-    take(call.context, "ntfy-json", None, &call.request.head, &body).await
+    let body = receive(&mut call).await?;
+    take(&call, "ntfy-json", None, &body).await
 }
 
-/// `POST /message`, as Gotify's senders do. Until there are tokens, the application's token is the name of a route.
+/// `POST /message`, as Gotify's senders do. The application's token says the route: it is a token for one route alone, or,
+/// where none is needed, the name of a route.
 pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
-    let Some(token) = gotify_token(&call.request.head) else {
-        let error = "which route is it for? Set the application's token to the name of the route";
-        return Err(Problem::new(401, error).at("token"));
-    };
-    let route = call.context.route(&token)?;
-    let body = body(&mut call).await?;
-    take(call.context, "gotify", Some(route), &call.request.head, &body).await
+    let route = gotify_route(&call)?;
+    let body = receive(&mut call).await?;
+    take(&call, "gotify", Some(route), &body).await
+}
+
+fn gotify_route(call: &Call<'_, '_>) -> Result<RouteName, Problem> {
+    let token = gotify_token(&call.request.head);
+    let named = token.filter(|token| call.context.relay.routes().iter().any(|route| route.as_str() == token));
+    match (named, call.caller.grant()) {
+        (Some(name), _) => call.route(&name),
+        (None, Some(grant)) => match grant.routes.sole() {
+            Some(route) => call.route(route.as_str()),
+            None => {
+                let error = format!(
+                    "which route is it for? The token {} is not for one alone: make one with --route, or set the server's \
+                     address to …/v1/hooks/gotify/ROUTE",
+                    grant.name
+                );
+                Err(Problem::new(400, error).at("token"))
+            }
+        },
+        (None, None) => match gotify_token(&call.request.head) {
+            Some(token) => call.route(&token),
+            None => {
+                let error = "which route is it for? Set the application's token to the name of the route";
+                Err(Problem::new(401, error).at("token"))
+            }
+        },
+    }
 }
 
 /// The application's token, in any of the three places where Gotify's senders put it.
@@ -115,17 +156,18 @@ fn gotify_token(head: &Head) -> Option<String> {
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is read
 /// as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
-async fn take(context: &Context, name: &str, route: Option<RouteName>, head: &Head, body: &Received) -> Outcome {
+async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &Received) -> Outcome {
+    let context = call.context;
     let known = dialect(name);
     let read = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
     let Parsed {
         topic,
         alerts,
         mut warnings,
-    } = parse(context, read, route.as_ref(), head, body)?;
+    } = parse(context, read, route.as_ref(), &call.request.head, body)?;
     let route = match (route, topic) {
         (Some(route), _) => route,
-        (None, Some(topic)) => context.route(&topic)?,
+        (None, Some(topic)) => call.route(&topic)?,
         (None, None) => {
             let error = "the body is no JSON with a \"topic\" in it: post it to /ROUTE, or name the route as its topic";
             return Err(Problem::new(400, error).at("topic"));

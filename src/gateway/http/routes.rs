@@ -3,12 +3,15 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
+use async_io::Timer;
+
 use super::answer::{Answer, Problem};
-use super::auth::{self, Scope};
+use super::auth::{self, Caller, Scope};
 use super::call::{Call, Outcome};
 use super::connection::Request;
 use super::context::{Context, Listener};
-use super::{alerts, backup, events, lines, page, publish, sessions, status};
+use super::head::Head;
+use super::{alerts, backup, events, lines, page, publish, sessions, status, tokens};
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
@@ -31,7 +34,9 @@ type Reply<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 enum Handler {
     /// Nothing.
     Fixed(for<'a, 'c> fn(Call<'a, 'c>) -> Reply<'a>),
-    /// An id or a name, which the endpoint looks up.
+    /// An alert's id.
+    Alert(for<'a, 'c> fn(Call<'a, 'c>, String) -> Reply<'a>),
+    /// A name, which the endpoint looks up.
     Named(for<'a, 'c> fn(Call<'a, 'c>, String) -> Reply<'a>),
     /// A configured route.
     Route(for<'a, 'c> fn(Call<'a, 'c>, RouteName) -> Reply<'a>),
@@ -110,21 +115,21 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/alerts/{id}",
         scope: Scope::Read,
         summary: "One alert with its history; waits for a state of it if asked to.",
-        handler: Handler::Named(|call, id| Box::pin(alerts::show(call, id))),
+        handler: Handler::Alert(|call, id| Box::pin(alerts::show(call, id))),
     },
     Endpoint {
         methods: DELETE,
         path: "/v1/alerts/{id}",
         scope: Scope::Admin,
         summary: "Gives up what of an alert is not yet sent.",
-        handler: Handler::Named(|call, id| Box::pin(alerts::give_up(call, id))),
+        handler: Handler::Alert(|call, id| Box::pin(alerts::give_up(call, id))),
     },
     Endpoint {
         methods: POST,
         path: "/v1/alerts/{id}/retry",
         scope: Scope::Admin,
         summary: "Sends again what was given up, and at once what waits.",
-        handler: Handler::Named(|call, id| Box::pin(alerts::retry(call, id))),
+        handler: Handler::Alert(|call, id| Box::pin(alerts::retry(call, id))),
     },
     Endpoint {
         methods: READ,
@@ -143,9 +148,30 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         methods: GET,
         path: "/v1/backup",
-        scope: Scope::Admin,
+        scope: Scope::Control,
         summary: "A backup of the state, with keys in it.",
         handler: Handler::Fixed(|call| Box::pin(backup::backup(call))),
+    },
+    Endpoint {
+        methods: GET,
+        path: "/v1/tokens",
+        scope: Scope::Control,
+        summary: "The tokens, without their secrets.",
+        handler: Handler::Fixed(|call| at_once(tokens::list(&call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/v1/tokens",
+        scope: Scope::Control,
+        summary: "Makes a token; the answer is the one time that its secret is shown.",
+        handler: Handler::Fixed(|call| Box::pin(tokens::make(call))),
+    },
+    Endpoint {
+        methods: DELETE,
+        path: "/v1/tokens/{name}",
+        scope: Scope::Control,
+        summary: "Revokes a token, at once.",
+        handler: Handler::Named(|call, name| Box::pin(tokens::revoke(call, name))),
     },
     Endpoint {
         methods: PUBLISH,
@@ -158,7 +184,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: POST,
         path: "/message",
         scope: Scope::Publish,
-        summary: "Publishes a message for Gotify; the application's token is the name of the route.",
+        summary: "Publishes a message for Gotify; the application's token says the route.",
         handler: Handler::Fixed(|call| Box::pin(publish::gotify(call))),
     },
     Endpoint {
@@ -257,42 +283,112 @@ pub(super) async fn handle(context: &Context, listener: Listener, request: &mut 
 }
 
 async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'_>) -> Outcome {
-    let caller = auth::identify(listener, &request.head)?;
-    let nothing = || Problem::new(404, format!("there is nothing at {}", request.head.path));
-    let segments = segments_of(&request.head.path);
+    let mut caller = auth::identify(context, listener, &request.head)?;
+    let nothing = |head: &Head| Problem::new(404, format!("there is nothing at {}", head.path));
+    let path = request.head.path.clone();
+    let segments = segments_of(&path);
     let found = ENDPOINTS
         .iter()
         .find_map(|endpoint| Some((endpoint, endpoint.matches(&segments)?)));
-    let (first, open) = found.ok_or_else(nothing)?;
+    let mut body = None;
+    // Before anything is told of what is here.
+    if caller.is_nobody() {
+        let place = found.as_ref().map(|(endpoint, open)| (endpoint.handler, open.first()));
+        let mut token = None;
+        if let Some((Handler::Hook(_), Some(name))) = place
+            && publish::has_token_in_body(name)
+        {
+            let received = context.receive(listener, request).await?;
+            token = publish::token_in_body(context, name, &request.head, &received);
+            body = Some(received);
+        }
+        caller = match auth::identify_by(context, &request.head, token.as_deref()) {
+            Ok(caller) => caller,
+            Err(denied) => return Err(refuse(context, listener, &request.head, denied).await),
+        };
+    }
+    let (first, open) = found.ok_or_else(|| nothing(&request.head))?;
     let last = open.last().copied().unwrap_or_default();
-    // A route that is not there has no methods either.
-    let route = match first.handler {
-        Handler::Route(_) if is_reserved(last) => return Err(nothing()),
-        Handler::Route(_) | Handler::Hook(_) => Some(context.route(last)?),
-        Handler::Fixed(_) | Handler::Named(_) => None,
-    };
-    let name = open.first().copied().unwrap_or_default().to_owned();
     let mut here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == first.path);
     let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
-    let Some(endpoint) = here.find(takes) else {
+    let endpoint = here.find(takes);
+    // A route that is not there has no methods either; but what is not theirs is not theirs, there or not.
+    let named = match first.handler {
+        Handler::Route(_) if is_reserved(last) => return Err(nothing(&request.head)),
+        Handler::Route(_) | Handler::Hook(_) => Some(last),
+        Handler::Fixed(_) | Handler::Named(_) | Handler::Alert(_) => None,
+    };
+    if let Some(endpoint) = endpoint {
+        auth::permit(&caller, endpoint.scope, named, &request.head)?;
+    }
+    let route = named.map(|name| context.route(name)).transpose()?;
+    let Some(endpoint) = endpoint else {
         return Err(Problem::method(&allowed(first.path)));
     };
-    auth::permit(caller, endpoint.scope, &request.head)?;
-    let handler = endpoint.handler;
-    let missing = nothing();
+    let (handler, scope) = (endpoint.handler, endpoint.scope);
+    let name = open.first().copied().unwrap_or_default().to_owned();
+    if !caller.may_everywhere(scope) {
+        keep_to_their_routes(context, &caller, endpoint, &name, &request.head).await?;
+    }
+    let missing = nothing(&request.head);
     let call = Call {
         context,
         listener,
+        caller,
+        scope,
         request,
+        body,
     };
     match (handler, route) {
         (Handler::Fixed(handler), _) => handler(call).await,
-        (Handler::Named(handler), _) => handler(call, name).await,
+        (Handler::Named(handler) | Handler::Alert(handler), _) => handler(call, name).await,
         (Handler::Route(handler), Some(route)) => handler(call, route).await,
         (Handler::Hook(handler), Some(route)) => handler(call, name, route).await,
         // The rows of one path leave the same open, as a test makes sure.
         (Handler::Route(_) | Handler::Hook(_), None) => Err(missing),
     }
+}
+
+/// For a token that is not for all routes: an alert must be of one of its own, and what administers the whole relay is not
+/// for it. Lists are shortened where they are made ([`Call::sees`]), and a route that a body names is looked at when it is
+/// read ([`Call::route`]).
+async fn keep_to_their_routes(
+    context: &Context,
+    caller: &Caller,
+    endpoint: &Endpoint,
+    name: &str,
+    head: &Head,
+) -> Result<(), Problem> {
+    let scope = endpoint.scope;
+    let theirs = |route: &str| match caller.may(scope, Some(route)) {
+        true => Ok(()),
+        false => Err(auth::refusal(caller, scope, Some(route), head)),
+    };
+    match endpoint.handler {
+        Handler::Route(_) | Handler::Hook(_) => Ok(()),
+        Handler::Alert(_) => match context.relay.alert(name).await {
+            Some(alert) => theirs(&alert.route),
+            None => Ok(()),
+        },
+        Handler::Fixed(_) | Handler::Named(_) => match scope {
+            Scope::Publish | Scope::Read => Ok(()),
+            Scope::Admin | Scope::Control => Err(auth::refusal(caller, scope, None, head)),
+        },
+    }
+}
+
+/// Says no to whoever is nobody; to one with a wrong token after a while.
+async fn refuse(context: &Context, listener: Listener, head: &Head, denied: auth::Denied) -> Problem {
+    let Some(why) = denied.wrong else {
+        return denied.problem;
+    };
+    let what = format!("{} {}", head.method, head.path);
+    context.refused.note(auth::address(listener), &what, &why);
+    let Some(_slot) = context.guess_slot() else {
+        return Problem::new(429, "too many wrong tokens come at once");
+    };
+    Timer::after(context.limits.wrong_token).await;
+    denied.problem
 }
 
 fn is_reserved(segment: &str) -> bool {
@@ -352,6 +448,7 @@ mod tests {
             match endpoint.handler {
                 Handler::Fixed(_) => assert!(open.is_empty(), "{}", endpoint.path),
                 Handler::Named(_) => assert!(open.len() == 1 && *open[0] != "{route}", "{}", endpoint.path),
+                Handler::Alert(_) => assert_eq!(open, [&"{id}"], "{}", endpoint.path),
                 Handler::Route(_) => assert_eq!(open, [&"{route}"], "{}", endpoint.path),
                 Handler::Hook(_) => assert_eq!(open, [&"{dialect}", &"{route}"], "{}", endpoint.path),
             }

@@ -16,11 +16,13 @@ use smol::{Executor, Task};
 
 use super::answer::{Answer, Problem};
 use super::connection::{Connection, Request};
-use super::context::{Context, Listener, Slot};
+use super::context::{Context, Doors, Listener, Slot};
 use super::limits::Limits;
 use super::listen::{ControlFile, ControlPlaces, Listening};
+use super::refused::Refused;
 use super::routes;
 use super::socket::Socket;
+use crate::config::Access;
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
 use crate::gateway::relay::Relay;
 use crate::line::TcpSchedule;
@@ -51,7 +53,7 @@ pub struct Gateway {
     /// `None` where it could be made nowhere yet.
     control: Option<(UnixListener, ControlFile)>,
     places: ControlPlaces,
-    limits: Limits,
+    doors: Doors,
     keepalive: TcpSchedule,
 }
 
@@ -92,7 +94,11 @@ impl Gateway {
             listening,
             control,
             places: places.clone(),
-            limits: Limits::default(),
+            doors: Doors {
+                limits: Limits::default(),
+                access: Access::default(),
+                refused: Arc::default(),
+            },
             keepalive: TCP,
         })
     }
@@ -100,8 +106,20 @@ impl Gateway {
     /// Other bounds than the usual ones.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.doors.limits = limits;
         self
+    }
+
+    /// Who may come in without a token; without this, whoever is on this box.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.doors.access = access;
+        self
+    }
+
+    /// The wrong tokens that come; it goes on telling while the gateway serves.
+    pub fn refused(&self) -> Arc<Refused> {
+        Arc::clone(&self.doors.refused)
     }
 
     /// The board's keepalive for accepted sockets.
@@ -128,7 +146,7 @@ impl Gateway {
         let (_open, closed) = async_channel::bounded::<()>(1);
         let (going_on, stopping) = async_channel::bounded::<()>(1);
         let (open, ended) = async_channel::bounded::<()>(1);
-        let context = Arc::new(Context::new(relay, self.limits, stopping, open));
+        let context = Arc::new(Context::new(relay, self.doors.clone(), stopping, open));
         let accepting = Accepting {
             executor,
             context,
@@ -151,7 +169,7 @@ impl Gateway {
             let _ = ended.recv().await;
         };
         let grace = async {
-            Timer::after(self.limits.grace).await;
+            Timer::after(self.doors.limits.grace).await;
         };
         future::or(ended, grace).await;
     }
@@ -238,38 +256,40 @@ enum Acceptor {
 }
 
 impl Acceptor {
-    async fn accept(&self) -> io::Result<Socket> {
+    async fn accept(&self) -> io::Result<(Socket, Listener)> {
         match self {
-            Self::Tcp(listener, _, tcp) => {
-                let (stream, _) = listener.accept().await?;
+            Self::Tcp(listener, local, tcp) => {
+                let (stream, peer) = listener.accept().await?;
                 let tuning = net::tune(&stream, tcp);
                 if !tuning.refused.is_empty() {
                     log::debug!("a client's socket is not tuned as asked: {tuning}");
                 }
-                Ok(Socket::Tcp(stream))
+                let local = *local;
+                Ok((Socket::Tcp(stream), Listener::Tcp { local, peer }))
             }
-            Self::Control(listener) => Ok(Socket::Unix(listener.accept().await?.0)),
+            Self::Control(listener) => Ok((Socket::Unix(listener.accept().await?.0), Listener::Control)),
         }
     }
 
-    fn listener(&self) -> Listener {
+    /// Where it listens, in words.
+    fn place(&self) -> String {
         match self {
-            Self::Tcp(_, address, _) => Listener::Tcp(*address),
-            Self::Control(_) => Listener::Control,
+            Self::Tcp(_, address, _) => address.to_string(),
+            Self::Control(_) => Listener::Control.to_string(),
         }
     }
 }
 
 /// One listener's loop. An error is never its end: descriptors come back, and a relay that does not accept is deaf.
 async fn accept(acceptor: Acceptor, executor: Arc<Executor<'static>>, context: Arc<Context>, closed: Receiver<()>) {
-    let listener = acceptor.listener();
+    let place = acceptor.place();
     let mut failing = false;
     loop {
-        let socket = match acceptor.accept().await {
-            Ok(socket) => socket,
+        let (socket, listener) = match acceptor.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if !failing {
-                    log::warn!("cannot accept on {listener}: {error}; trying again every {ACCEPT_PAUSE:?}");
+                    log::warn!("cannot accept on {place}: {error}; trying again every {ACCEPT_PAUSE:?}");
                 }
                 failing = true;
                 Timer::after(ACCEPT_PAUSE).await;
@@ -277,7 +297,7 @@ async fn accept(acceptor: Acceptor, executor: Arc<Executor<'static>>, context: A
             }
         };
         if std::mem::take(&mut failing) {
-            log::info!("accepting on {listener} again");
+            log::info!("accepting on {place} again");
         }
         let slot = context.slot(listener);
         let task = match slot.or_else(|| context.idle(listener).give_way(Instant::now())) {

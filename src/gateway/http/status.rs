@@ -11,7 +11,9 @@ pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
 
 /// `GET /v1/routes`.
 pub(super) fn routes(call: &Call<'_, '_>) -> Answer {
-    Answer::json(200, &call.context.relay.routes())
+    let mut routes = call.context.relay.routes();
+    routes.retain(|route| call.sees(route.as_str()));
+    Answer::json(200, &routes)
 }
 
 /// `GET /v1/health`.

@@ -1,16 +1,18 @@
 //! Who may do what, from the table of endpoints itself: a new endpoint cannot be forgotten.
 
+use tautline::access::Right;
 use tautline::gateway::{ENDPOINTS, Endpoint, Scope};
 use tautline::outbox::Step;
 
 use crate::gate::Bench;
 
 /// An address of this endpoint that is there, with the alert `id`.
-fn target(endpoint: &Endpoint, id: &str) -> String {
+pub fn target(endpoint: &Endpoint, id: &str) -> String {
     let path = endpoint.path.replace("{id}", id).replace("{session}", "default");
     path.replace("{route}", "family")
         .replace("{file}", "page.css")
         .replace("{dialect}", "json")
+        .replace("{name}", "revocable")
 }
 
 #[test]
@@ -21,10 +23,15 @@ fn tcp_may_publish_and_look_and_the_control_socket_may_do_all() {
     for endpoint in ENDPOINTS {
         for method in endpoint.methods {
             let target = target(endpoint, &bench.relay.put("text", Step::Accepted));
+            bench.relay.token("revocable", &[Right::Read], &[], false);
             let name = format!("{method} {target}");
             let by_tcp = bench.tcp(method, &target, "", "").status;
             let by_control = bench.local(method, &target, "").status;
-            assert_eq!(by_tcp == 403, endpoint.scope == Scope::Admin, "{name}: {by_tcp}");
+            assert_eq!(
+                by_tcp == 403,
+                matches!(endpoint.scope, Scope::Admin | Scope::Control),
+                "{name}: {by_tcp}"
+            );
             assert!(![403, 404, 405].contains(&by_control), "{name}: {by_control}");
         }
     }

@@ -52,6 +52,14 @@ impl Facts {
         all(Code::ListenPartial, self.listening.missing());
         all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
         all(Code::TokenUnreadable, self.unreadable.clone());
+        all(Code::NobodyAdmitted, self.nobody_admitted());
+        if let Some((earlier, why)) = self.certificate.as_ref().and_then(|certificate| certificate.trouble()) {
+            let (severity, words) = match earlier {
+                true => (Severity::Warning, "; the one before is in force"),
+                false => (Severity::Error, "; nobody gets in by TLS"),
+            };
+            found.push(Finding::new(Code::TlsUnusable, format!("{why}{words}")).graded(severity));
+        }
         found.extend(self.listening.control_trouble().map(|(is_error, text)| {
             let severity = if is_error { Severity::Error } else { Severity::Warning };
             Finding::new(Code::ControlSocket, text).graded(severity)
@@ -62,6 +70,19 @@ impl Facts {
             found.push(Finding::new(Code::LabBuild, text));
         }
         found
+    }
+}
+
+impl Facts {
+    /// Addresses on the network where every request is refused.
+    fn nobody_admitted(&self) -> Vec<String> {
+        if self.tokens.count() > 0 || !self.access.trusted.is_empty() {
+            return Vec::new();
+        }
+        let addresses = self.listening.addresses().into_iter();
+        let beyond = addresses.filter(|address| !address.ip().is_loopback());
+        let words = |address| format!("{address} lets nobody in: there is no token and no trusted network");
+        beyond.map(words).collect()
     }
 }
 

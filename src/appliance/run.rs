@@ -22,7 +22,7 @@ use crate::alert::SessionName;
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{ControlPlaces, Gateway};
+use crate::gateway::{Certificate, ControlPlaces, Gateway};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -129,10 +129,14 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (started, started_at) = started();
     let mut signals = super::signals::Watch::start().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
-    let gateway = Gateway::bind_among(&plan.gateway.listen, &control)
+    let gateway = Gateway::bind_among(&plan.gateway.listen, &control, plan.gateway.access.clone())
         .map_err(RunError::Listen)?
-        .with_tcp(board.schedule().tcp)
-        .with_access(plan.gateway.access.clone());
+        .with_tcp(board.schedule().tcp);
+    let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
+    let gateway = match &certificate {
+        Some(certificate) => gateway.with_certificate(Arc::clone(certificate)),
+        None => gateway,
+    };
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
     if plan.gateway.listen.is_empty() {
@@ -180,6 +184,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         access: plan.gateway.access,
         tokens: Arc::clone(&tokens),
         refused: gateway.refused(),
+        certificate,
         unreadable,
     };
 

@@ -14,7 +14,7 @@ use crate::gateway::api::{
     AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
     Status,
 };
-use crate::gateway::{Listening, Refused};
+use crate::gateway::{Certificate, Listening, Refused};
 use crate::health::{self, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
@@ -50,6 +50,7 @@ pub(super) struct Facts {
     pub(super) access: Access,
     pub(super) tokens: Arc<Tokens>,
     pub(super) refused: Arc<Refused>,
+    pub(super) certificate: Option<Arc<Certificate>>,
     /// Tokens that could not be read at the start, a line each.
     pub(super) unreadable: Vec<String>,
 }
@@ -72,6 +73,7 @@ impl Facts {
             access: AccessStatus {
                 loopback: self.access.loopback.name().to_owned(),
                 tokens: self.tokens.count(),
+                trusted: self.access.trusted.iter().map(ToString::to_string).collect(),
             },
             sessions: views
                 .iter()

@@ -9,12 +9,14 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use serde_json::json;
 
+use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
-use super::parse::{At, Draft, DraftRoute, DraftSession, Parsed, parse};
+use super::parse::{At, Draft, DraftGateway, DraftRoute, DraftSession, Parsed, parse};
 use super::{
     Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting,
-    Source,
+    Source, TlsFiles,
 };
+use crate::access::Network;
 use crate::alert::{LATE_AFTER, Recipient, SessionName};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
@@ -23,6 +25,8 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Loopback alone. Both of them, because many clients take `localhost` for
 /// `::1` first.
 const LISTEN_DEFAULT: [&str; 2] = ["127.0.0.1:7373", "[::1]:7373"];
+/// A reverse proxy on this box.
+const PROXIES_DEFAULT: [&str; 2] = ["127.0.0.0/8", "::1"];
 const SESSION_DEFAULT: &str = "default";
 const ROUTE_DEFAULT: &str = "me";
 
@@ -200,7 +204,7 @@ impl Builder<'_> {
     }
 
     /// `None` only if there are faults.
-    fn plan(&mut self, draft: Draft) -> Option<Plan> {
+    fn plan(&mut self, mut draft: Draft) -> Option<Plan> {
         let (board, line) = split(draft.board);
         let board = board.flatten();
         let source = self.source(line);
@@ -230,7 +234,7 @@ impl Builder<'_> {
         } else {
             routes.push(self.route_default(first)?);
         }
-        let (listen, line) = split(draft.gateway.listen);
+        let (listen, line) = split(draft.gateway.listen.take());
         let listen = match listen {
             Some(listen) => listen,
             None => LISTEN_DEFAULT
@@ -241,20 +245,69 @@ impl Builder<'_> {
         let source = self.source(line);
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         self.note("gateway.listen".into(), json!(shown), source);
-        let (loopback, line) = split(draft.gateway.loopback);
-        let loopback = loopback.unwrap_or_default();
-        let source = self.source(line);
-        self.note("gateway.loopback".into(), json!(loopback.name()), source);
+        let (access, tls) = self.access(draft.gateway);
         Some(Plan {
             board,
             time_zone,
             sessions,
             routes,
-            gateway: GatewayPlan {
-                listen,
-                access: Access { loopback },
-            },
+            gateway: GatewayPlan { listen, access, tls },
         })
+    }
+
+    /// What `[gateway]` says beside where to listen.
+    fn access(&mut self, draft: DraftGateway) -> (Access, Option<TlsFiles>) {
+        let (loopback, line) = split(draft.loopback);
+        let loopback = loopback.unwrap_or_default();
+        let source = self.source(line);
+        self.note("gateway.loopback".into(), json!(loopback.name()), source);
+        let shown = |networks: &[Network]| json!(networks.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (trusted, line) = split(draft.trusted);
+        let trusted = trusted.unwrap_or_default();
+        let source = self.source(line);
+        self.note("gateway.trusted".into(), shown(&trusted), source);
+        let (behind_proxy, line) = split(draft.behind_proxy);
+        let behind_proxy = behind_proxy.unwrap_or_default();
+        let source = self.source(line);
+        self.note("gateway.behind_proxy".into(), json!(behind_proxy), source);
+        let (proxies, line) = split(draft.proxies);
+        // Without any, the proxy is on this box.
+        let proxies = proxies.unwrap_or_else(|| PROXIES_DEFAULT.iter().flat_map(|text| text.parse()).collect());
+        let source = self.source(line);
+        self.note("gateway.proxies".into(), shown(&proxies), source);
+        let (names, line) = split(draft.names);
+        let names: Vec<String> = names.unwrap_or_default().into_iter().map(|name| name.0).collect();
+        let source = self.source(line);
+        self.note("gateway.names".into(), json!(names), source);
+        let (tls, line) = split(draft.tls);
+        let source = self.source(line);
+        match &tls {
+            Some(TlsFiles { cert, key }) => {
+                for (name, path) in [("cert", cert), ("key", key)] {
+                    self.note(
+                        format!("gateway.tls.{name}"),
+                        json!(path.display().to_string()),
+                        source.clone(),
+                    );
+                }
+            }
+            None => self.note("gateway.tls".into(), json!(null), source),
+        }
+        let (limit, line) = split(draft.limit);
+        let rate = limit.unwrap_or(RATE_DEFAULT);
+        let source = self.source(line);
+        for (name, number) in [("per_minute", rate.per_minute), ("burst", rate.burst)] {
+            self.note(format!("gateway.limit.{name}"), json!(number), source.clone());
+        }
+        let access = Access {
+            loopback,
+            trusted,
+            proxies: behind_proxy.then_some(proxies),
+            names,
+            rate,
+            tls: tls.is_some(),
+        };
+        (access, tls)
     }
 
     fn session(&mut self, index: usize, draft: Option<DraftSession>) -> Option<SessionPlan> {

@@ -1,5 +1,6 @@
 //! The site's file, parsed into a plan that has no unanswered question left.
 
+mod access;
 mod address;
 mod env;
 mod fault;
@@ -7,12 +8,14 @@ mod load;
 mod parse;
 mod print;
 
+pub use access::{Access, Loopback};
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault, Place};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use print::{Setting, Source, to_json, to_toml};
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::alert::{Recipient, RouteName, SessionName};
@@ -54,35 +57,18 @@ pub struct RoutePlan {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayPlan {
-    /// Loopback only.
+    /// Beyond loopback only where `access` makes that safe.
     pub listen: Vec<SocketAddr>,
     pub access: Access,
+    pub tls: Option<TlsFiles>,
 }
 
-/// Who may come in over TCP without a token.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Access {
-    pub loopback: Loopback,
-}
-
-/// What a program on this box may do without a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Loopback {
-    /// Publish and read.
-    #[default]
-    Open,
-    /// Nothing: for boxes whose users do not trust each other.
-    Token,
-}
-
-impl Loopback {
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Token => "token",
-        }
-    }
+/// The files of the certificate, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the relay's own certificate first.
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 /// A WebSocket endpoint. `ws://` is accepted on loopback alone.

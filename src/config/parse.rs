@@ -16,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
-use gateway::DraftGateway;
+pub(super) use gateway::DraftGateway;
 
 const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway"];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];

@@ -22,7 +22,7 @@ pub enum Source {
 pub struct Setting {
     /// The key path, as `session[0].endpoint`.
     pub key: String,
-    /// A string, a list of strings, or null for what is not set. A password is `***`.
+    /// A string, a boolean, a number, a list of strings, or null for what is not set. A password is `***`.
     pub value: Value,
     pub from: Source,
 }
@@ -76,7 +76,9 @@ fn line_of(setting: &Setting) -> String {
             let items: Vec<_> = items.map(|text| toml::Value::from(text).to_string()).collect();
             format!("{name} = [{}]", items.join(", "))
         }
-        // Only strings and lists of strings are configured so far; null is what nobody has set.
+        Value::Bool(given) => format!("{name} = {given}"),
+        Value::Number(given) => format!("{name} = {given}"),
+        // Only strings, booleans, numbers and lists of strings are configured so far; null is what nobody has set.
         _ => format!("# {name} is not set"),
     }
 }

@@ -1,10 +1,10 @@
-//! The ways in: HTTP on loopback and on the control socket, the same code for both.
+//! The ways in: HTTP over TCP and on the control socket, the same code for both.
 //!
 //! - [`Relay`] is what stands behind them: a trait, so that the gateway knows nothing of sessions, the store or the outbox.
 //! - [`api`] has the JSON of both sides: the server writes it, the commands read it.
 //! - `http` serves. Its table [`ENDPOINTS`] says at which address what is done, and what right it takes.
 //!
-//! Deliberately absent: TLS, CORS, cookies, and any listen address that is not loopback, until publish tokens exist.
+//! Deliberately absent: CORS, cookies, and an answer over the network to whoever has no token, unless their network is trusted.
 #![warn(missing_docs)]
 
 pub mod api;
@@ -13,5 +13,5 @@ mod relay;
 
 pub use crate::dialect::query;
 pub use api::words::span;
-pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Refused, Scope};
+pub use http::{Certificate, ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Refused, Scope};
 pub use relay::{Accepted, Refusal, Relay};

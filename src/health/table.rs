@@ -30,6 +30,7 @@ pub enum Code {
     Limited,
     ListenPartial,
     NewChatsCapped,
+    NobodyAdmitted,
     NotOnWhatsapp,
     OutboxDamaged,
     OutboxFull,
@@ -44,6 +45,7 @@ pub enum Code {
     StoreFull,
     StoreReadOnly,
     TcpSettingRefused,
+    TlsUnusable,
     TokenRefused,
     TokenUnreadable,
     WatchdogWithheld,
@@ -63,7 +65,7 @@ impl Code {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 28] = [
+pub const CONDITIONS: [Condition; 30] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -157,6 +159,15 @@ pub const CONDITIONS: [Condition; 28] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "let the recipient write to this account once",
+    },
+    Condition {
+        code: Code::NobodyAdmitted,
+        name: "nobody-admitted",
+        title: "the relay listens on the network, and nobody there may come in",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "make a token with `tautline token new NAME`, or listen on loopback alone",
     },
     Condition {
         code: Code::NotOnWhatsapp,
@@ -283,6 +294,16 @@ pub const CONDITIONS: [Condition; 28] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "nothing in an emulator or old container; on a real kernel, report it",
+    },
+    Condition {
+        code: Code::TlsUnusable,
+        name: "tls-unusable",
+        title: "the files of the certificate cannot be used",
+        // With an earlier one in force it is a warning.
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "put the files right; they are read again when somebody connects",
     },
     Condition {
         code: Code::TokenRefused,

@@ -18,7 +18,7 @@ use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
 use tautline::config::Access;
 use tautline::gateway::api::*;
-use tautline::gateway::{Accepted, Gateway, Limits, Refusal, Relay};
+use tautline::gateway::{Accepted, Certificate, Gateway, Limits, Refusal, Relay};
 use tautline::outbox::{Happening, Step};
 
 /// A test that waits longer than this has failed.
@@ -491,6 +491,7 @@ impl Bench {
         };
         let access = Access {
             loopback: tautline::config::Loopback::Token,
+            ..Access::default()
         };
         Self::with_access(FakeRelay::new(&["family", "ops"]), limits, access)
     }
@@ -500,6 +501,15 @@ impl Bench {
     }
 
     pub fn with_access(relay: Arc<FakeRelay>, limits: Limits, access: Access) -> Self {
+        Self::with_certificate(relay, limits, access, None)
+    }
+
+    pub fn with_certificate(
+        relay: Arc<FakeRelay>,
+        limits: Limits,
+        access: Access,
+        certificate: Option<Arc<Certificate>>,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let control = state.path().join("control.sock");
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -507,6 +517,10 @@ impl Bench {
             .unwrap()
             .with_limits(limits)
             .with_access(access);
+        let gateway = match certificate {
+            Some(certificate) => gateway.with_certificate(certificate),
+            None => gateway,
+        };
         let address = gateway.addresses()[0];
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let behind: Arc<dyn Relay> = relay.clone();

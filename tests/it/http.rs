@@ -4,6 +4,7 @@ mod dialects;
 mod full;
 mod journal;
 mod messages;
+mod network;
 mod readers;
 mod rights;
 mod tokens;

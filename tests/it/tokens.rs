@@ -1,10 +1,12 @@
 //! Tokens with the built program: made with and without a relay, used, revoked while it runs, kept over a restart and in a
 //! backup.
 
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::process::Output;
 
 use serde_json::Value;
 
+use crate::gate::{PATIENCE, talk};
 use crate::support::{Relay, Site};
 
 /// Nobody listens there: a session that never comes up.
@@ -142,4 +144,78 @@ fn read_codes(relay: &Relay, secret: &str) -> Vec<String> {
         .iter()
         .map(|entry| entry["code"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// An address of this box that is not loopback, by which it reaches itself; `None` in a room without a network.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+#[test]
+fn the_built_program_answers_the_network_as_it_is_configured() {
+    let Some(own) = own_address() else {
+        println!("this box has loopback alone: nothing to try");
+        return;
+    };
+    let start = |lines: &str| {
+        let site = Site::with_config(&format!(
+            "[[session]]\nname = \"default\"\nendpoint = \"{NOWHERE}\"\n\
+             [[route]]\nname = \"family\"\nto = [\"+15550100002\"]\n\
+             [gateway]\nlisten = [\"0.0.0.0:0\"]\n{lines}\n"
+        ));
+        let relay = site.start();
+        (site, relay)
+    };
+    let ask = |relay: &Relay, to: IpAddr, headers: &str| {
+        let stream = TcpStream::connect((to, relay.address.port())).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST /family HTTP/1.1\r\nHost: {to}:{}\r\n{headers}",
+            relay.address.port()
+        );
+        talk(
+            stream,
+            format!("{head}Content-Length: 1\r\nConnection: close\r\n\r\nx").as_bytes(),
+        )
+        .status
+    };
+    let loopback: IpAddr = "127.0.0.1".parse().unwrap();
+
+    let (_site, relay) = start(&format!("trusted = [\"{own}\"]"));
+    assert_eq!((ask(&relay, own, ""), ask(&relay, loopback, "")), (200, 200));
+    assert_eq!(relay.stop(), 0);
+
+    // A proxy from which every request comes, and no token yet.
+    let (site, relay) = start(&format!("behind_proxy = true\nproxies = [\"{own}\"]"));
+    assert_eq!(
+        (
+            ask(&relay, own, "X-Forwarded-For: 192.168.1.7\r\n"),
+            ask(&relay, loopback, "")
+        ),
+        (401, 200)
+    );
+    let codes = |relay: &Relay| {
+        let answer = site.run(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert!(relay.pid() > 0);
+        status["health"].to_string()
+    };
+    assert!(codes(&relay).contains("nobody-admitted"));
+    let secret = made(&site, &["nas"]);
+    let headers = format!("X-Forwarded-For: 192.168.1.7\r\nX-Api-Key: {secret}\r\n");
+    assert_eq!(ask(&relay, own, &headers), 200);
+    assert!(!codes(&relay).contains("nobody-admitted"));
+    assert_eq!(relay.stop(), 0);
+
+    // Plain HTTP from where nobody is trusted: not even with a token. Files that are missing are told of.
+    let (site, relay) = start("tls = { cert = \"none.pem\", key = \"none.key\" }");
+    let secret = made(&site, &["nas"]);
+    let headers = format!("X-Api-Key: {secret}\r\n");
+    assert_eq!((ask(&relay, own, &headers), ask(&relay, loopback, "")), (403, 200));
+    let told = site.run(&["status", "--json"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("tls-unusable"));
+    assert_eq!(relay.stop(), 0);
 }

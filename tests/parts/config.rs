@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use tautline::alert::Recipient;
-use tautline::config::{CONFIG_BYTES_MAX, ConfigErrors, Env, Loaded, Plan, Source, load, to_json, to_toml};
+use tautline::config::{CONFIG_BYTES_MAX, ConfigErrors, Env, Loaded, Loopback, Plan, Source, load, to_json, to_toml};
 
 /// A folder with `tautline.toml` of `text` in it.
 struct Site(tempfile::TempDir);
@@ -176,7 +176,10 @@ listen = ["0.0.0.0:7373", "localhost:1", "127.0.0.1:1", "127.0.0.1:1"]
         ["tautline.toml:17:6: route[1].to:", "is empty"],
         ["tautline.toml:19:8: route[2].name:", "reserved"],
         ["tautline.toml:18:1: route[2].to:", "is missing"],
-        ["tautline.toml:22:11: gateway.listen[0]:", "no publish tokens yet"],
+        [
+            "tautline.toml:22:11: gateway.listen[0]:",
+            "is reachable from the network",
+        ],
         ["tautline.toml:22:27: gateway.listen[1]:", "is no address and port"],
         ["tautline.toml:22:57: gateway.listen[3]:", "the same address again"],
     ] {
@@ -398,8 +401,75 @@ fn one_loopback_address_in_several_words_is_one() {
     );
     has(
         &listen("\"[::ffff:192.0.2.1]:1\"").faults(),
-        &["listen[0]", "no publish tokens"],
+        &["listen[0]", "is reachable from the network"],
     );
+}
+
+const BEYOND: &str = r#"
+[gateway]
+listen = ["0.0.0.0:7373"]
+loopback = "token"
+trusted = ["192.168.1.0/24", "fd00::1"]
+behind_proxy = true
+proxies = ["192.168.1.2"]
+names = ["Alerts.example.org"]
+limit = { per_minute = 30 }
+tls = { cert = "/etc/tautline/cert.pem", key = "key.pem" }
+"#;
+
+#[test]
+fn the_network_is_listened_to_only_where_something_makes_that_safe() {
+    let site = Site::with(BEYOND);
+    let gateway = site.load().unwrap().plan.gateway;
+    assert_eq!(gateway.access.loopback, Loopback::Token);
+    assert_eq!(gateway.access.names, ["alerts.example.org"]);
+    assert!(gateway.access.tls && gateway.access.is_proxy("192.168.1.2".parse().unwrap()));
+    let rate = gateway.access.rate;
+    assert_eq!((rate.per_minute, rate.burst), (30, 300));
+    let tls = gateway.tls.unwrap();
+    assert_eq!(tls.cert, Path::new("/etc/tautline/cert.pem"));
+    assert_eq!(tls.key, site.file().parent().unwrap().join("key.pem"));
+    let with = |lines: &str| Site::with(format!("[gateway]\nlisten = [\"0.0.0.0:1\"]\n{lines}\n"));
+    for lines in [
+        "",
+        "loopback = \"token\"",
+        "trusted = []",
+        "behind_proxy = false",
+        "names = [\"nas\"]",
+    ] {
+        has(
+            &with(lines).faults(),
+            &["2:11: gateway.listen[0]:", "reachable from the network"],
+        );
+    }
+    for (lines, parts) in [
+        ("behind_proxy = true", ["gateway.behind_proxy:", "proxies is missing"]),
+        ("behind_proxy = 1", ["gateway.behind_proxy:", "is an integer"]),
+        ("trusted = [\"lan\"]", ["gateway.trusted[0]:", "is no network"]),
+        (
+            "trusted = [\"10.0.0.0/8\"]\nnames = [\"http://nas\"]",
+            ["gateway.names[0]:", "without a port"],
+        ),
+        ("tls = { cert = \"a\" }", ["gateway.tls.key:", "is missing"]),
+        (
+            "trusted = [\"10.0.0.0/8\"]\nlimit = { burst = 0 }",
+            ["gateway.limit.burst:", "is not 1 to"],
+        ),
+        ("tls = true", ["gateway.tls:", "is a boolean"]),
+        (
+            "trusted = [\"10.0.0.0/8\"]\nloopback = \"closed\"",
+            ["gateway.loopback:", "expected \"open\" or \"token\""],
+        ),
+    ] {
+        has(&with(lines).faults(), &parts);
+    }
+    // A proxy on this box needs no words about where it is.
+    let local = Site::with("[gateway]\nbehind_proxy = true\n")
+        .load()
+        .unwrap()
+        .plan
+        .gateway;
+    assert!(local.access.is_proxy("127.0.0.1".parse().unwrap()) && !local.access.is_proxy("10.0.0.1".parse().unwrap()));
 }
 
 #[test]
@@ -409,6 +479,7 @@ fn what_is_printed_reads_back_as_the_same_plan() {
         "",
         no_password.as_str(),
         "[gateway]\nlisten = []\n[[session]]\nname = \"x\"\nproxy = \"none\"\n",
+        BEYOND,
     ] {
         let loaded = Site::with(text).load().unwrap();
         let printed = to_toml(&loaded.provenance);

@@ -55,6 +55,9 @@ pub struct AccessStatus {
     pub loopback: String,
     /// How many tokens there are, those that have ended among them.
     pub tokens: usize,
+    /// Networks that may publish without a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<String>,
 }
 
 /// The profile of the host that the relay runs by.

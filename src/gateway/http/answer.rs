@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_lite::AsyncRead;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use crate::gateway::api::ErrorBody;
 use crate::gateway::relay::Refusal;
 
 /// When a client that was told "not now" may come again, in seconds.
-const RETRY_AFTER_S: &str = "10";
+const RETRY_AFTER_S: u64 = 10;
 const JSON: &str = "application/json";
 
 /// What an answer carries.
@@ -84,6 +85,8 @@ pub(super) struct Problem {
     body: Box<ErrorBody>,
     /// For 405.
     allow: Option<String>,
+    /// When to come again, in seconds.
+    retry_after_s: u64,
 }
 
 impl Problem {
@@ -98,7 +101,20 @@ impl Problem {
         Self {
             body: Box::new(body),
             allow: None,
+            retry_after_s: RETRY_AFTER_S,
         }
+    }
+
+    /// When whoever was told "not now" may come again; whole seconds, and one at the least.
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after_s = wait.as_secs() + 1;
+        self
+    }
+
+    /// The same under another status.
+    pub fn with_status(mut self, http: u16) -> Self {
+        (self.body.http, self.body.code) = (http, code_of(http));
+        self
     }
 
     /// Names the part of the request that is at fault.
@@ -135,6 +151,7 @@ impl Problem {
 fn code_of(http: u16) -> u32 {
     match http {
         413 => 41301,
+        429 => 42901,
         500 => 50001,
         507 => 50701,
         other => u32::from(other) * 100,
@@ -150,7 +167,7 @@ impl From<Refusal> for Problem {
             | Refusal::UnknownToken(_) => 404,
             Refusal::Conflict(_) => 409,
             Refusal::ForgottenAlert(_) => 410,
-            // Never 429: Alertmanager gives up on a 4xx and comes again after a 503.
+            // Never a 4xx: Alertmanager gives up on a 4xx and comes again after a 503.
             Refusal::Unavailable(_) | Refusal::Full(_) | Refusal::StorageFailed(_) => 503,
             Refusal::Storage(_) => 507,
         };
@@ -179,7 +196,7 @@ impl From<Problem> for Answer {
                 .extend(ways.map(|way| ("WWW-Authenticate", way.to_owned())));
         }
         if matches!(problem.body.http, 429 | 503) {
-            answer.headers.push(("Retry-After", RETRY_AFTER_S.into()));
+            answer.headers.push(("Retry-After", problem.retry_after_s.to_string()));
         }
         answer
     }

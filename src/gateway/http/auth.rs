@@ -10,9 +10,9 @@ use super::answer::Problem;
 use super::context::{Context, Listener};
 use super::credentials::{Credential, presented};
 use super::guard;
-use super::head::Head;
-use crate::access::{Grant, Presented, Right};
-use crate::config::Loopback;
+use super::head::{Head, Value};
+use crate::access::{Asker, Grant, Presented, Right};
+use crate::config::{Access, Loopback};
 
 /// The right that an endpoint takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ impl Scope {
 pub(super) enum Place {
     /// A program on this box, of any user. Loopback has no users.
     Loopback,
+    /// A network that the owner trusts to publish.
+    Trusted,
     /// Anywhere else, and loopback where its users do not trust each other.
     Elsewhere,
 }
@@ -61,6 +63,8 @@ impl Place {
         match (self, scope) {
             (Self::Loopback, Scope::Publish | Scope::Read) => true,
             (Self::Loopback, Scope::Admin | Scope::Control) => false,
+            (Self::Trusted, Scope::Publish) => true,
+            (Self::Trusted, Scope::Read | Scope::Admin | Scope::Control) => false,
             (Self::Elsewhere, Scope::Publish | Scope::Read | Scope::Admin | Scope::Control) => false,
         }
     }
@@ -135,12 +139,106 @@ impl Held {
     }
 }
 
-/// Where whoever is at the other end is.
-pub(super) fn address(listener: Listener) -> Option<IpAddr> {
-    match listener {
-        Listener::Tcp { peer, .. } => Some(peer.ip()),
-        Listener::Control => None,
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    place: Place,
+    /// Of the client, as far as a proxy's word is taken for it; absent on the control socket.
+    pub client: Option<IpAddr>,
+    /// A proxy has handed it on.
+    proxied: bool,
+}
+
+impl Origin {
+    /// Whether it came over the network. What runs on this box is as fast as it is.
+    fn is_elsewhere(&self) -> bool {
+        self.proxied || self.client.is_none_or(|client| !client.is_loopback())
     }
+}
+
+/// Counts a request over the network: by the token, or by the address of whoever has none.
+///
+/// # Errors
+/// 429, when to come again.
+pub(super) fn admit(context: &Context, origin: Option<Origin>, caller: &Caller) -> Result<(), Problem> {
+    let Some(origin) = origin.filter(Origin::is_elsewhere) else {
+        return Ok(());
+    };
+    let asker = match (caller.grant(), origin.client) {
+        (Some(grant), _) => Asker::Token(grant.name.clone()),
+        (None, Some(address)) => Asker::at(address),
+        (None, None) => return Ok(()),
+    };
+    context.admit(&asker).map_err(|wait| {
+        let rate = context.access.rate;
+        let who = match &asker {
+            Asker::Token(name) => format!("the token {name}"),
+            Asker::Address(_) => "this address".into(),
+        };
+        let error = format!(
+            "{who} asks more often than {} times a minute, after {} at once",
+            rate.per_minute, rate.burst
+        );
+        Problem::new(429, error).retry_after(wait)
+    })
+}
+
+/// Says where a request comes from.
+///
+/// # Errors
+/// 403: nobody is answered there, token or not.
+pub(super) fn origin(access: &Access, listener: Listener, head: &Head) -> Result<Option<Origin>, Problem> {
+    let Listener::Tcp { peer, secure, .. } = listener else {
+        // Its file's mode is the check.
+        return Ok(None);
+    };
+    let peer = peer.ip().to_canonical();
+    if access.is_proxy(peer) {
+        let client = forwarded_for(access, head);
+        let trusted = client.is_some_and(|client| access.is_trusted(client));
+        return Ok(Some(Origin {
+            place: if trusted { Place::Trusted } else { Place::Elsewhere },
+            client: client.or(Some(peer)),
+            proxied: true,
+        }));
+    }
+    let place = match (peer.is_loopback(), access.loopback) {
+        (true, Loopback::Open) => Place::Loopback,
+        (true, Loopback::Token) => Place::Elsewhere,
+        (false, _) if access.is_trusted(peer) => Place::Trusted,
+        (false, _) if secure => Place::Elsewhere,
+        (false, _) => {
+            let error = match (access.tls, &access.proxies) {
+                (true, _) => "use https:// here: a token would be readable on the way",
+                (false, Some(_)) => "this relay answers its proxy alone",
+                (false, None) => "this relay answers the networks that it trusts alone",
+            };
+            return Err(Problem::new(403, error));
+        }
+    };
+    Ok(Some(Origin {
+        place,
+        client: Some(peer),
+        proxied: false,
+    }))
+}
+
+/// The client that a proxy speaks for: the last address that no proxy of ours is. What stands before it anybody may have
+/// written.
+fn forwarded_for(access: &Access, head: &Head) -> Option<IpAddr> {
+    let values = head.headers().filter(|(name, _)| *name == "x-forwarded-for");
+    let values: Vec<&str> = values
+        .map(|(_, value)| std::str::from_utf8(value).unwrap_or_default())
+        .flat_map(|value| value.split(','))
+        .collect();
+    for hop in values.into_iter().rev() {
+        let address: IpAddr = hop.trim().parse().ok()?;
+        let address = address.to_canonical();
+        if !access.is_proxy(address) {
+            return Some(address);
+        }
+    }
+    None
 }
 
 /// Says who makes the request, by where it comes from and the tokens in its head. Whoever is nobody yet may still have one
@@ -148,17 +246,14 @@ pub(super) fn address(listener: Listener) -> Option<IpAddr> {
 ///
 /// # Errors
 /// A web page from elsewhere is behind it.
-pub(super) fn identify(context: &Context, listener: Listener, head: &Head) -> Result<Caller, Problem> {
-    let place = match listener {
-        // Its file's mode is the check.
-        Listener::Control => return Ok(Caller::Control),
-        Listener::Tcp { local, .. } => {
-            guard::check(head, local)?;
-            match context.access.loopback {
-                Loopback::Open => Place::Loopback,
-                Loopback::Token => Place::Elsewhere,
-            }
-        }
+pub(super) fn identify(
+    context: &Context,
+    listener: Listener,
+    origin: Option<Origin>,
+    head: &Head,
+) -> Result<Caller, Problem> {
+    let (Some(Origin { place, client, proxied }), Listener::Tcp { local, secure, .. }) = (origin, listener) else {
+        return Ok(Caller::Control);
     };
     let mut token = None;
     for credential in presented(head) {
@@ -167,6 +262,20 @@ pub(super) fn identify(context: &Context, listener: Listener, head: &Head) -> Re
             token = Some(Held { grant, ambient });
             break;
         }
+    }
+    if !proxied && client.is_some_and(|client| client.is_loopback()) {
+        guard::check(head, local, secure)?;
+    } else {
+        let forwarded = ["x-forwarded-host", "host"].into_iter().skip(usize::from(!proxied));
+        let host = forwarded
+            .filter(|name| head.has(name))
+            .find_map(|name| match head.value(name) {
+                Value::Text(host) => Some(host),
+                Value::Absent | Value::Unreadable => None,
+            });
+        // Whoever is nobody is refused for that, whatever they call the relay.
+        let known = token.is_some() || place == Place::Elsewhere;
+        guard::check_beyond(head, host.unwrap_or_default(), &context.access.names, known)?;
     }
     Ok(Caller::Tcp { place, token })
 }
@@ -249,4 +358,67 @@ pub(super) fn refusal(caller: &Caller, scope: Scope, route: Option<&str>, head: 
         },
     };
     Problem::new(403, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::parse;
+    use super::*;
+
+    fn place(access: &Access, peer: &str, secure: bool) -> Result<Place, String> {
+        let listener = Listener::Tcp {
+            local: "192.0.2.1:7373".parse().unwrap(),
+            peer: std::net::SocketAddr::new(peer.parse().unwrap(), 1),
+            secure,
+        };
+        let head = parse(b"POST /a HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.168.1.7\r\n\r\n").unwrap();
+        match origin(access, listener, &head) {
+            Ok(origin) => Ok(origin.unwrap().place),
+            Err(problem) => Err(problem.body().error.clone()),
+        }
+    }
+
+    #[test]
+    fn an_address_gives_what_the_configuration_says_and_no_more() {
+        let lan = vec!["192.168.1.0/24".parse().unwrap()];
+        let trusting = Access {
+            trusted: lan.clone(),
+            ..Access::default()
+        };
+        assert_eq!(place(&trusting, "127.0.0.1", false), Ok(Place::Loopback));
+        assert_eq!(place(&trusting, "::ffff:192.168.1.9", false), Ok(Place::Trusted));
+        // Nobody else can send a token that is not read on the way.
+        assert!(
+            place(&trusting, "203.0.113.9", false)
+                .unwrap_err()
+                .contains("trusts alone")
+        );
+        let closed = Access {
+            loopback: Loopback::Token,
+            ..trusting.clone()
+        };
+        assert_eq!(place(&closed, "::1", false), Ok(Place::Elsewhere));
+        let encrypted = Access {
+            tls: true,
+            ..trusting.clone()
+        };
+        assert_eq!(place(&encrypted, "203.0.113.9", true), Ok(Place::Elsewhere));
+        assert!(place(&encrypted, "203.0.113.9", false).unwrap_err().contains("https"));
+        assert_eq!(place(&encrypted, "192.168.1.9", false), Ok(Place::Trusted));
+        let proxied = Access {
+            proxies: Some(vec!["192.168.1.2".parse().unwrap()]),
+            ..trusting
+        };
+        assert_eq!(
+            place(&proxied, "192.168.1.2", false),
+            Ok(Place::Trusted),
+            "by the client's address"
+        );
+        assert_eq!(place(&proxied, "127.0.0.1", false), Ok(Place::Loopback));
+        assert!(
+            place(&proxied, "203.0.113.9", false)
+                .unwrap_err()
+                .contains("its proxy alone")
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use smol::lock::Mutex;
@@ -13,9 +14,12 @@ use super::connection::{Received, Request};
 use super::idle::Idle;
 use super::limits::Limits;
 use super::refused::Refused;
+use super::tls::Certificate;
+use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
 use crate::config::Access;
 use crate::gateway::relay::Relay;
+use crate::util::lock;
 
 /// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
 /// publishing must go on.
@@ -31,8 +35,12 @@ const GUESSES_MAX: usize = 16;
 /// Where a connection was accepted, and from whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listener {
-    /// On the address `local` of ours.
-    Tcp { local: SocketAddr, peer: SocketAddr },
+    /// On the address `local` of ours; `secure`: by TLS.
+    Tcp {
+        local: SocketAddr,
+        peer: SocketAddr,
+        secure: bool,
+    },
     /// On the control socket's file.
     Control,
 }
@@ -43,6 +51,7 @@ pub(super) struct Doors {
     pub limits: Limits,
     pub access: Access,
     pub refused: Arc<Refused>,
+    pub tls: Option<Arc<Certificate>>,
 }
 
 /// What every connection shares.
@@ -51,6 +60,8 @@ pub(super) struct Context {
     pub limits: Limits,
     pub access: Access,
     pub refused: Arc<Refused>,
+    pub tls: Option<Arc<Certificate>>,
+    limiter: std::sync::Mutex<Limiter>,
     /// Closed when the relay stops: nobody waits for a further request then.
     pub stopping: Receiver<()>,
     /// Never used. Whoever holds its receiver learns that the last connection has ended.
@@ -99,12 +110,16 @@ impl Context {
             limits,
             access,
             refused,
+            tls,
         } = doors;
+        let limiter = Limiter::new(access.rate);
         Self {
             relay,
             limits,
             access,
             refused,
+            tls,
+            limiter: std::sync::Mutex::new(limiter),
             stopping,
             _open: open,
             tcp: Places::default(),
@@ -143,6 +158,14 @@ impl Context {
     pub fn slow_slot(&self, listener: Listener) -> Option<Slot> {
         let (places, max) = self.places(listener);
         Slot::take(&places.slow, max / SLOW_SHARE)
+    }
+
+    /// Counts a request over the network.
+    ///
+    /// # Errors
+    /// It is one too many; after this long there is room for it.
+    pub fn admit(&self, asker: &Asker) -> Result<(), Duration> {
+        lock(&self.limiter).admit(asker, Instant::now())
     }
 
     /// The whole body of a request, within the limits.

@@ -9,11 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use super::answer::Problem;
 use super::head::{Head, Value};
 
-/// For every request on TCP. The control socket needs none of it: its file's mode is the check.
+/// For every request on loopback, by TLS if it is `secure`. The control socket needs none of it: its file's mode is the check.
 ///
 /// # Errors
 /// 421 for another `Host`, 403 for another origin; the text says which header was wrong.
-pub(super) fn check(head: &Head, listen: SocketAddr) -> Result<(), Problem> {
+pub(super) fn check(head: &Head, listen: SocketAddr, secure: bool) -> Result<(), Problem> {
     let port = listen.port();
     let host = match head.value("host") {
         Value::Text(host) => host,
@@ -25,16 +25,39 @@ pub(super) fn check(head: &Head, listen: SocketAddr) -> Result<(), Problem> {
             format!("the host {host:?} is not this relay: use localhost:{port}, 127.0.0.1:{port} or [::1]:{port}"),
         ));
     }
+    let scheme: &[&str] = if secure { &["https://"] } else { &["http://"] };
+    check_page(head, host, scheme)
+}
+
+/// For every request that comes over the network. `host` is what its client calls this relay, with a port or without.
+/// Whoever has a token may call it anything: no page from elsewhere can have caused a request with it. Who has none is
+/// let in by the address alone, and then a page on a name of its owner's that resolves to this relay must not pass.
+///
+/// # Errors
+/// 421 for a name that may be a stranger's, 403 for another origin.
+pub(super) fn check_beyond(head: &Head, host: &str, names: &[String], has_token: bool) -> Result<(), Problem> {
+    if !has_token && !is_local_name(host, names) {
+        let error = format!(
+            "the host {host:?} is not known to be this relay: use its address, give a token, or write the name into \
+             `names` of [gateway]"
+        );
+        return Err(Problem::new(421, error));
+    }
+    // A proxy may have taken TLS off.
+    check_page(head, host, &["http://", "https://"])
+}
+
+/// # Errors
+/// 403: a page from elsewhere has caused it.
+fn check_page(head: &Head, host: &str, schemes: &[&str]) -> Result<(), Problem> {
     let origin = match head.value("origin") {
         Value::Text(origin) => Some(origin),
         Value::Unreadable => Some(""),
         Value::Absent => None,
     };
     if let Some(origin) = origin {
-        let ours = origin
-            .strip_prefix("http://")
-            .is_some_and(|authority| authority.eq_ignore_ascii_case(host));
-        if !ours {
+        let authority = schemes.iter().find_map(|scheme| origin.strip_prefix(scheme));
+        if !authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
             return Err(Problem::new(
                 403,
                 format!("a web page from {origin:?} may not use this relay"),
@@ -45,6 +68,25 @@ pub(super) fn check(head: &Head, listen: SocketAddr) -> Result<(), Problem> {
         Some("cross-site") => Err(Problem::new(403, "a web page from elsewhere may not use this relay")),
         _ => Ok(()),
     }
+}
+
+/// Ends of names that nobody can have on the internet.
+const LOCAL_ENDS: [&str; 6] = [".local", ".lan", ".home", ".internal", ".home.arpa", ".localhost"];
+
+/// An address, a name without a dot, one of a local network, or one that the configuration has.
+fn is_local_name(host: &str, names: &[String]) -> bool {
+    let host = host.to_ascii_lowercase();
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split_once(']').map_or("", |(address, _)| address);
+        return address.parse::<IpAddr>().is_ok();
+    }
+    let name = host.split_once(':').map_or(host.as_str(), |(name, _)| name);
+    let name = name.strip_suffix('.').unwrap_or(name);
+    !name.is_empty()
+        && (name.parse::<IpAddr>().is_ok()
+            || !name.contains('.')
+            || LOCAL_ENDS.iter().any(|end| name.ends_with(end))
+            || names.iter().any(|known| known == name))
 }
 
 /// For a GET that does something (`/<route>/publish`): a page can cause one without an `Origin`, by an image or a link.
@@ -99,6 +141,33 @@ fn is_ours(host: &str, port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_a_stranger_can_have_is_not_local() {
+        let names = ["alerts.example.org".to_owned()];
+        for host in [
+            "192.168.1.5:7373",
+            "[fd00::5]:7373",
+            "nas",
+            "NAS:7373",
+            "nas.local",
+            "tautline.lan.:7373",
+            "box.home.arpa",
+            "Alerts.Example.org:7373",
+        ] {
+            assert!(is_local_name(host, &names), "{host}");
+        }
+        for host in [
+            "",
+            ":7373",
+            "evil.example",
+            "nas.evil.example:7373",
+            "[evil]",
+            "192.168.1.5.evil.example",
+        ] {
+            assert!(!is_local_name(host, &names), "{host}");
+        }
+    }
 
     #[test]
     fn only_loopback_names_with_our_port_are_ours() {

@@ -56,6 +56,7 @@ struct Now {
     /// Why there is none.
     gone: Option<String>,
     made_again: Option<Instant>,
+    beyond: bool,
 }
 
 impl Listening {
@@ -120,12 +121,12 @@ impl Listening {
     /// Opens as many of `addresses` as can be opened.
     ///
     /// # Errors
-    /// One is not loopback; or none can be opened, though there are some.
-    pub(super) fn open(&self, addresses: &[SocketAddr]) -> io::Result<Vec<(StdTcpListener, SocketAddr)>> {
+    /// One is not loopback and `beyond` says no; or none can be opened, though there are some.
+    pub(super) fn open(&self, addresses: &[SocketAddr], beyond: bool) -> io::Result<Vec<(StdTcpListener, SocketAddr)>> {
         let mut open = Vec::new();
         let mut missing = Vec::new();
         for &address in addresses {
-            match listen_tcp(address) {
+            match listen_tcp(address, beyond) {
                 Ok((listener, real)) => open.push((listener, real)),
                 Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(error),
                 Err(error) => missing.push((address, error)),
@@ -138,6 +139,7 @@ impl Listening {
             return Err(Error::new(first.kind(), all.join("; ")));
         }
         let mut now = self.now();
+        now.beyond = beyond;
         now.bound = open.iter().map(|(_, real)| *real).collect();
         for (address, error) in missing {
             log::warn!("{error}; the other addresses are served, and this one is tried again");
@@ -148,10 +150,13 @@ impl Listening {
 
     /// Those of the missing addresses that can be opened now.
     pub(super) fn open_missing(&self) -> Vec<(StdTcpListener, SocketAddr)> {
-        let missing = std::mem::take(&mut self.now().missing);
+        let (missing, beyond) = {
+            let mut now = self.now();
+            (std::mem::take(&mut now.missing), now.beyond)
+        };
         let mut open = Vec::new();
         for (address, _) in missing {
-            match listen_tcp(address) {
+            match listen_tcp(address, beyond) {
                 Ok((listener, real)) => {
                     log::info!("listening on http://{real}/ now");
                     self.now().bound.push(real);
@@ -195,12 +200,12 @@ impl Listening {
     }
 }
 
-fn listen_tcp(address: SocketAddr) -> io::Result<(StdTcpListener, SocketAddr)> {
-    if !address.ip().is_loopback() {
+fn listen_tcp(address: SocketAddr, beyond: bool) -> io::Result<(StdTcpListener, SocketAddr)> {
+    if !address.ip().is_loopback() && !beyond {
         return Err(Error::new(
             ErrorKind::InvalidInput,
             format!(
-                "the listen address {address} is not loopback: only 127.0.0.1 and [::1] are served, until publish tokens exist"
+                "the listen address {address} is not loopback, and nothing makes it safe: no tls, no proxy, no trusted network"
             ),
         ));
     }
@@ -426,7 +431,7 @@ mod tests {
         let taken = StdTcpListener::bind("127.0.0.1:0").unwrap();
         let busy = taken.local_addr().unwrap();
         let listening = Listening::default();
-        let open = listening.open(&["127.0.0.1:0".parse().unwrap(), busy]).unwrap();
+        let open = listening.open(&["127.0.0.1:0".parse().unwrap(), busy], false).unwrap();
         assert_eq!((open.len(), listening.addresses().len()), (1, 1));
         assert!(listening.missing()[0].contains(&busy.to_string()));
         assert!(listening.is_in_trouble() && listening.open_missing().is_empty());
@@ -436,9 +441,9 @@ mod tests {
         assert_eq!((listening.addresses()[1], listening.missing().len()), (busy, 0));
         assert!(!listening.is_in_trouble());
 
-        let none = Listening::default().open(&[busy]).err().unwrap();
+        let none = Listening::default().open(&[busy], false).err().unwrap();
         assert!(none.to_string().contains(&busy.to_string()), "{none}");
-        assert!(Listening::default().open(&[]).unwrap().is_empty());
+        assert!(Listening::default().open(&[], false).unwrap().is_empty());
     }
 
     #[test]

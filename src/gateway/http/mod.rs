@@ -1,4 +1,4 @@
-//! HTTP/1.1 on loopback and on the control socket.
+//! HTTP/1.1 over TCP, with TLS or without, and on the control socket.
 //!
 //! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1
 //! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
@@ -30,6 +30,7 @@ mod server;
 mod sessions;
 mod socket;
 mod status;
+mod tls;
 mod tokens;
 
 pub use auth::Scope;
@@ -38,3 +39,4 @@ pub use listen::{ControlPlaces, Listening};
 pub use refused::Refused;
 pub use routes::{ENDPOINTS, Endpoint};
 pub use server::Gateway;
+pub use tls::Certificate;

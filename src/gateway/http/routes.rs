@@ -1,6 +1,7 @@
 //! The table of endpoints, and the way of a request to one of them.
 
 use std::future::{Future, ready};
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use async_io::Timer;
@@ -43,6 +44,9 @@ enum Handler {
     /// A name, and behind it a configured route.
     Hook(for<'a, 'c> fn(Call<'a, 'c>, String, RouteName) -> Reply<'a>),
 }
+
+/// Dialects whose senders throw an alert away after a 4xx, and come again after a 5xx.
+const GIVE_UP_ON_4XX: [&str; 2] = ["alertmanager", "grafana"];
 
 const READ: &[&str] = &["GET", "HEAD"];
 const GET: &[&str] = &["GET"];
@@ -283,7 +287,8 @@ pub(super) async fn handle(context: &Context, listener: Listener, request: &mut 
 }
 
 async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'_>) -> Outcome {
-    let mut caller = auth::identify(context, listener, &request.head)?;
+    let origin = auth::origin(&context.access, listener, &request.head)?;
+    let mut caller = auth::identify(context, listener, origin, &request.head)?;
     let nothing = |head: &Head| Problem::new(404, format!("there is nothing at {}", head.path));
     let path = request.head.path.clone();
     let segments = segments_of(&path);
@@ -304,8 +309,15 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         }
         caller = match auth::identify_by(context, &request.head, token.as_deref()) {
             Ok(caller) => caller,
-            Err(denied) => return Err(refuse(context, listener, &request.head, denied).await),
+            Err(denied) => {
+                return Err(refuse(context, origin.and_then(|origin| origin.client), &request.head, denied).await);
+            }
         };
+    }
+    if let Err(problem) = auth::admit(context, origin, &caller) {
+        let hook = found.as_ref().and_then(|(_, open)| open.first());
+        let gives_up = hook.is_some_and(|name| GIVE_UP_ON_4XX.contains(name));
+        return Err(if gives_up { problem.with_status(503) } else { problem });
     }
     let (first, open) = found.ok_or_else(|| nothing(&request.head))?;
     let last = open.last().copied().unwrap_or_default();
@@ -378,12 +390,12 @@ async fn keep_to_their_routes(
 }
 
 /// Says no to whoever is nobody; to one with a wrong token after a while.
-async fn refuse(context: &Context, listener: Listener, head: &Head, denied: auth::Denied) -> Problem {
+async fn refuse(context: &Context, from: Option<IpAddr>, head: &Head, denied: auth::Denied) -> Problem {
     let Some(why) = denied.wrong else {
         return denied.problem;
     };
     let what = format!("{} {}", head.method, head.path);
-    context.refused.note(auth::address(listener), &what, &why);
+    context.refused.note(from, &what, &why);
     let Some(_slot) = context.guess_slot() else {
         return Problem::new(429, "too many wrong tokens come at once");
     };

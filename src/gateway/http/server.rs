@@ -22,11 +22,12 @@ use super::listen::{ControlFile, ControlPlaces, Listening};
 use super::refused::Refused;
 use super::routes;
 use super::socket::Socket;
+use super::tls::Certificate;
 use crate::config::Access;
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
 use crate::gateway::relay::Relay;
 use crate::line::TcpSchedule;
-use crate::net;
+use crate::{net, util};
 
 /// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -63,20 +64,20 @@ impl Gateway {
     /// again while it serves. A socket file that nobody answers on is replaced.
     ///
     /// # Errors
-    /// An address is not loopback, or none of them can be opened; another process answers on the control socket; or
+    /// An address is not loopback, though [`Access::is_for_the_network`] says no, or none of them can be opened; another process answers on the control socket; or
     /// that cannot be made and there is no address either. The text names the addresses or the file.
     pub fn bind(listen: &[SocketAddr], control: &Path) -> io::Result<Self> {
-        Self::bind_among(listen, &control.into())
+        Self::bind_among(listen, &control.into(), Access::default())
     }
 
-    /// [`bind`](Self::bind) with several places for the control socket.
+    /// [`bind`](Self::bind) with several places for the control socket, and with who may come in.
     ///
     /// # Errors
     /// As there.
-    pub fn bind_among(listen: &[SocketAddr], places: &ControlPlaces) -> io::Result<Self> {
+    pub fn bind_among(listen: &[SocketAddr], places: &ControlPlaces, access: Access) -> io::Result<Self> {
         let listening = Arc::new(Listening::default());
         let mut tcp = Vec::new();
-        for (listener, address) in listening.open(listen)? {
+        for (listener, address) in listening.open(listen, access.is_for_the_network())? {
             tcp.push((TcpListener::try_from(listener)?, address));
         }
         let control = match listening.open_control(places) {
@@ -96,8 +97,9 @@ impl Gateway {
             places: places.clone(),
             doors: Doors {
                 limits: Limits::default(),
-                access: Access::default(),
+                access,
                 refused: Arc::default(),
+                tls: None,
             },
             keepalive: TCP,
         })
@@ -114,6 +116,13 @@ impl Gateway {
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.doors.access = access;
+        self
+    }
+
+    /// With this certificate for what comes over the network by TLS.
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: Arc<Certificate>) -> Self {
+        self.doors.tls = Some(certificate);
         self
     }
 
@@ -265,7 +274,14 @@ impl Acceptor {
                     log::debug!("a client's socket is not tuned as asked: {tuning}");
                 }
                 let local = *local;
-                Ok((Socket::Tcp(stream), Listener::Tcp { local, peer }))
+                Ok((
+                    Socket::Tcp(stream),
+                    Listener::Tcp {
+                        local,
+                        peer,
+                        secure: false,
+                    },
+                ))
             }
             Self::Control(listener) => Ok((Socket::Unix(listener.accept().await?.0), Listener::Control)),
         }
@@ -327,6 +343,9 @@ async fn until_closed(task: impl Future<Output = ()>, closed: Receiver<()>) {
 
 /// All requests of one connection.
 async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, mut slot: Slot) {
+    let Some((socket, listener)) = greet(&context, listener, socket).await else {
+        return;
+    };
     let mut connection = Connection::new(socket, context.limits);
     loop {
         let rest = context.idle(listener).rest(slot, Instant::now());
@@ -369,6 +388,46 @@ async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, mut
     }
     connection.leave().await;
     drop(slot);
+}
+
+/// How long a connection may be silent before it is taken for one of plain HTTP. A client of TLS speaks at once.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+
+/// The first byte of a TLS handshake; no request begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Answers a TLS handshake, if the client begins one and there is a certificate. `None`: it came to nothing.
+async fn greet(context: &Context, listener: Listener, socket: Socket) -> Option<(Socket, Listener)> {
+    let (Some(certificate), Socket::Tcp(stream), Listener::Tcp { local, peer, .. }) = (&context.tls, &socket, listener)
+    else {
+        return Some((socket, listener));
+    };
+    let mut first = [0];
+    // Whoever says nothing is left to the deadline of a request, and to those who need the place.
+    let begun = util::within(FIRST_BYTE.min(context.limits.request), stream.peek(&mut first)).await;
+    if !matches!(begun, Some(Ok(1))) || first[0] != TLS_HANDSHAKE {
+        return Some((socket, listener));
+    }
+    let Socket::Tcp(stream) = socket else { return None };
+    let Some(acceptor) = certificate.acceptor() else {
+        log::debug!("{peer} begins TLS, and there is no certificate that can be used");
+        return None;
+    };
+    match util::within(context.limits.request, acceptor.accept(stream)).await {
+        Some(Ok(stream)) => {
+            let listener = Listener::Tcp {
+                local,
+                peer,
+                secure: true,
+            };
+            Some((Socket::Tls(Box::new(stream)), listener))
+        }
+        Some(Err(error)) => {
+            log::debug!("the TLS handshake with {peer} came to nothing: {error}");
+            None
+        }
+        None => None,
+    }
 }
 
 async fn refuse(socket: Socket, limits: Limits, slot: Slot) {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite};
+use futures_rustls::server::TlsStream;
 use smol::net::TcpStream;
 use smol::net::unix::UnixStream;
 
@@ -12,6 +13,8 @@ use smol::net::unix::UnixStream;
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
+    /// In a box: the state of TLS is large, and most connections have none.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -19,6 +22,7 @@ macro_rules! each {
     ($socket:expr, $stream:ident => $do:expr) => {
         match $socket.get_mut() {
             Socket::Tcp($stream) => $do,
+            Socket::Tls($stream) => $do,
             Socket::Unix($stream) => $do,
         }
     };

@@ -219,6 +219,7 @@ fn a_wrong_token_waits_for_its_answer_and_the_good_ones_do_not() {
     };
     let access = Access {
         loopback: Loopback::Token,
+        ..Access::default()
     };
     let bench = Bench::with_access(FakeRelay::new(&["family"]), limits, access);
     let start = Instant::now();

@@ -71,7 +71,7 @@ impl Facts {
             state: self.state.display().to_string(),
             listen: self.listening.addresses().iter().map(ToString::to_string).collect(),
             access: AccessStatus {
-                loopback: self.access.loopback.name().to_owned(),
+                loopback: self.access.loopback_in_force().name().to_owned(),
                 tokens: self.tokens.count(),
                 trusted: self.access.trusted.iter().map(ToString::to_string).collect(),
             },

@@ -159,6 +159,7 @@ fn describe(status: &Status, fancy: bool) -> String {
         ),
         format!("state    {}", status.state),
         format!("listen   {}", status.listen.join(", ")),
+        format!("access   {}", status.access.words()),
     ];
     let counts = &status.outbox;
     let failed = format!("{} failed", counts.failed);

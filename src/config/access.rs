@@ -1,6 +1,6 @@
 //! Who may come in over TCP, and from where.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::access::{Network, Rate};
 
@@ -60,6 +60,15 @@ impl Default for Access {
 }
 
 impl Access {
+    /// What a program on this box may do: behind a proxy on the box it cannot be told from those for whom that speaks.
+    pub fn loopback_in_force(&self) -> Loopback {
+        let proxied = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+        match proxied.into_iter().any(|address| self.is_proxy(address)) {
+            true => Loopback::Token,
+            false => self.loopback,
+        }
+    }
+
     /// Whether anything makes it safe to listen beyond loopback.
     pub fn is_for_the_network(&self) -> bool {
         self.tls || self.proxies.is_some() || !self.trusted.is_empty()

@@ -469,6 +469,7 @@ fn the_network_is_listened_to_only_where_something_makes_that_safe() {
         .unwrap()
         .plan
         .gateway;
+    assert_eq!(local.access.loopback_in_force(), Loopback::Token);
     assert!(local.access.is_proxy("127.0.0.1".parse().unwrap()) && !local.access.is_proxy("10.0.0.1".parse().unwrap()));
 }
 

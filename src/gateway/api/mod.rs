@@ -60,6 +60,25 @@ pub struct AccessStatus {
     pub trusted: Vec<String>,
 }
 
+impl AccessStatus {
+    /// Who may come in without a token, for people.
+    pub fn words(&self) -> String {
+        let loopback = match self.loopback.as_str() {
+            "token" => None,
+            _ => Some("any program on this box may publish and read without a token".to_owned()),
+        };
+        let trusted = match self.trusted.as_slice() {
+            [] => None,
+            networks => Some(format!("anybody on {} may publish without one", networks.join(", "))),
+        };
+        let open: Vec<String> = [loopback, trusted].into_iter().flatten().collect();
+        match open.as_slice() {
+            [] => "nobody gets in without a token".into(),
+            some => some.join("; "),
+        }
+    }
+}
+
 /// The profile of the host that the relay runs by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BoardStatus {

@@ -7,7 +7,7 @@ use super::alerts;
 use super::answer::{Answer, Problem};
 use super::call::{Call, Outcome};
 use crate::gateway::api::words::{span, utc};
-use crate::gateway::api::{AccessStatus, AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
+use crate::gateway::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
 use crate::gateway::relay::Refusal;
 use crate::outbox::Step;
 use crate::util::wall_ms;
@@ -123,17 +123,9 @@ fn overview(out: &mut String, status: &Status) -> fmt::Result {
         Text(&status.board.why),
         span(status.board.detection_worst_ms),
         Text(status.listen.join(", ")),
-        Text(words_of(&status.access)),
+        Text(status.access.words()),
         if status.lab { " · <b>lab build</b>" } else { "" }
     )
-}
-
-/// Who may come in.
-fn words_of(access: &AccessStatus) -> &'static str {
-    match access.loopback.as_str() {
-        "token" => "a token is needed",
-        _ => "any program on this box may publish and read without a token",
-    }
 }
 
 fn render_session(out: &mut String, session: &SessionStatus, now_ms: u64) -> fmt::Result {

@@ -176,6 +176,25 @@ fn what_a_token_may_not_see_is_in_no_list() {
 }
 
 #[test]
+fn who_gets_in_without_a_token_is_said() {
+    let access = |loopback: &str, trusted: &[&str]| AccessStatus {
+        loopback: loopback.into(),
+        tokens: 1,
+        trusted: trusted.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(access("token", &[]).words(), "nobody gets in without a token");
+    assert_eq!(
+        access("token", &["10.0.0.0/8"]).words(),
+        "anybody on 10.0.0.0/8 may publish without one"
+    );
+    let page = Bench::new().tcp("GET", "/", "", "").body;
+    assert!(
+        page.contains("any program on this box may publish and read without a token"),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_token_adds_to_what_loopback_may_and_an_unknown_one_takes_nothing_away() {
     let bench = Bench::new();
     bench.relay.token("boss", &[Right::Admin], &[], false);

@@ -328,7 +328,7 @@ impl Dispatcher {
             }
             Query::Alerts { pending, limit, answer } => {
                 let alerts = self.outbox.list(pending, limit);
-                let _ = answer.try_send(alerts.into_iter().map(AlertView::from).collect());
+                let _ = answer.try_send(AlertView::list(alerts));
             }
             Query::IsForgotten { id, answer } => {
                 let _ = answer.try_send(self.outbox.is_forgotten(&id));

@@ -212,6 +212,7 @@ fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
         accepted_at: 1_700_000_000_123,
         title: alert.title.clone(),
         text: alert.text.clone(),
+        text_cut: false,
         priority: alert.priority.into(),
         tags: alert.tags.clone(),
         state,
@@ -646,6 +647,6 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "{what} never came");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }

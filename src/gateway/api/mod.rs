@@ -315,6 +315,9 @@ pub struct AlertView {
     pub title: String,
     /// The text, as it was taken.
     pub text: String,
+    /// Only the beginning of the text is there: in a long list the later ones are cut. Ask for the alert by its id.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text_cut: bool,
     /// 1 to 5.
     pub priority: u8,
     /// As they were taken.
@@ -409,8 +412,29 @@ pub struct ErrorBody {
     pub routes: Vec<String>,
 }
 
-impl From<&AlertRecord> for AlertView {
-    fn from(record: &AlertRecord) -> Self {
+/// Bytes that the texts of one list may have together. A thousand alerts of 64 KiB would fill the memory of a small board.
+const LIST_TEXT_BYTES_MAX: usize = 2 << 20;
+
+/// What is left of a text beyond that.
+const LIST_TEXT_BYTES_CUT: usize = 256;
+
+impl AlertView {
+    /// Views for one list, in its order: once the texts before it are long enough, each has the beginning of its text.
+    pub fn list<'a>(records: impl IntoIterator<Item = &'a AlertRecord>) -> Vec<Self> {
+        let mut room = LIST_TEXT_BYTES_MAX;
+        let view = |record: &AlertRecord| {
+            let bytes = record.alert.text.len();
+            if bytes <= LIST_TEXT_BYTES_CUT || bytes <= room {
+                room = room.saturating_sub(bytes);
+                return Self::from(record);
+            }
+            let start = record.alert.text.floor_char_boundary(LIST_TEXT_BYTES_CUT);
+            Self::new(record, &record.alert.text[..start], true)
+        };
+        records.into_iter().map(view).collect()
+    }
+
+    fn new(record: &AlertRecord, text: &str, text_cut: bool) -> Self {
         Self {
             id: record.id.clone(),
             seq: record.seq,
@@ -418,7 +442,8 @@ impl From<&AlertRecord> for AlertView {
             session: record.session.to_string(),
             accepted_at: record.accepted_at.0,
             title: record.alert.title.clone(),
-            text: record.alert.text.clone(),
+            text: text.to_owned(),
+            text_cut,
             priority: record.alert.priority.into(),
             tags: record.alert.tags.clone(),
             state: record.step(),
@@ -439,6 +464,12 @@ impl From<&AlertRecord> for AlertView {
                 .collect(),
             history: Vec::new(),
         }
+    }
+}
+
+impl From<&AlertRecord> for AlertView {
+    fn from(record: &AlertRecord) -> Self {
+        Self::new(record, &record.alert.text, false)
     }
 }
 
@@ -483,5 +514,49 @@ impl From<(u64, journal::Entry)> for EventView {
             },
             journal::Event::Paired { session } => of("paired", session.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Alert;
+    use crate::outbox::Timestamp;
+
+    fn record(text: String) -> AlertRecord {
+        AlertRecord {
+            seq: 1,
+            id: "AAAAAAAAAAAA".into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            accepted_at: Timestamp(0),
+            ttl: None,
+            alert: Alert {
+                text,
+                ..Alert::default()
+            },
+            deliveries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_list_of_long_texts_is_bounded_and_short_texts_stay_whole() {
+        let long = record("ü".repeat(32 * 1024));
+        let short = record("x".repeat(LIST_TEXT_BYTES_CUT));
+        let records: Vec<&AlertRecord> = (0..1000).flat_map(|_| [&long, &short]).collect();
+        let list = AlertView::list(records);
+        let (long, short): (Vec<_>, Vec<_>) = list.iter().partition(|view| view.text.starts_with('ü'));
+        assert!(
+            short
+                .iter()
+                .all(|view| !view.text_cut && view.text.len() == LIST_TEXT_BYTES_CUT)
+        );
+        let whole = long.iter().filter(|view| !view.text_cut).count();
+        assert_eq!(whole, 31);
+        assert!(
+            long[whole..]
+                .iter()
+                .all(|view| view.text_cut && view.text == "ü".repeat(128))
+        );
     }
 }

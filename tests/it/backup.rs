@@ -552,7 +552,7 @@ fn an_interrupted_backup_leaves_no_file() {
     let deadline = Instant::now() + SOON;
     while !written() {
         assert!(Instant::now() < deadline, "nothing is written");
-        std::thread::yield_now();
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
     }
     child.kill().expect("killed");
     child.wait().expect("ended");

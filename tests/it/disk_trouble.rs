@@ -75,7 +75,7 @@ impl Drop for Mount {
         };
         let deadline = Instant::now() + SOON;
         while !gone(&[]) && Instant::now() < deadline && !std::thread::panicking() {
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(2));
         }
         gone(&["-l"]);
     }

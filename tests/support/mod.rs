@@ -279,7 +279,7 @@ impl Relay {
                 return status.code().unwrap_or(-1);
             }
             assert!(Instant::now() < until, "the relay does not stop\n{}", self.read_log());
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(2));
         }
     }
 

@@ -153,7 +153,7 @@ fn drain_of_a_store(mib: usize, bytes: usize, killed: bool) -> Option<u32> {
     let deadline = Instant::now() + SOON;
     while let Some(short) = store.short_of_room() {
         assert!(Instant::now() < deadline, "{mib} MB, {bytes} B: {short}");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(2));
     }
     assert_eq!(store.view().scan(Tree::Outbox, b"").count(), 0);
     Some(accepted)

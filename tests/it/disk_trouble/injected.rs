@@ -45,7 +45,7 @@ impl Injected {
                 return None;
             }
             assert!(Instant::now() < until, "strace does not attach");
-            std::thread::yield_now();
+            std::thread::park_timeout(std::time::Duration::from_millis(2));
         }
         Some(strace)
     }
@@ -70,7 +70,7 @@ impl Drop for Injected {
         let until = Instant::now() + SOON;
         while Instant::now() < until {
             match self.0.try_wait() {
-                Ok(None) => std::thread::yield_now(),
+                Ok(None) => std::thread::park_timeout(std::time::Duration::from_millis(2)),
                 _ => return,
             }
         }

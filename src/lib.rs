@@ -18,6 +18,7 @@
 //!
 //! The shell around them does what was decided:
 //!
+//! - [`spool`]: alerts that lie as files until a relay takes them.
 //! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
 //! - [`net`]: sockets with a deadline on every step, up to [`net::dial`].
 //! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an account.
@@ -52,6 +53,7 @@ pub mod health;
 pub mod line;
 pub mod net;
 pub mod outbox;
+pub mod spool;
 pub mod store;
 mod util;
 pub mod whatsapp;

@@ -85,6 +85,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("alert", &[]),
     ("access", &["alert"]),
     ("dialect", &["alert"]),
+    ("spool", &[]),
     ("line", &["alert"]),
     ("health", &["alert", "line"]),
     ("outbox", &["alert", "line"]),
@@ -99,7 +100,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "access", "alert", "dialect", "line", "outbox", "board", "config", "store", "net",
+            "access", "alert", "dialect", "spool", "line", "outbox", "board", "config", "store", "net",
         ],
     ),
     (
@@ -113,6 +114,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "access",
             "alert",
+            "spool",
             "line",
             "outbox",
             "board",

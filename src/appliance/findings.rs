@@ -50,6 +50,8 @@ impl Facts {
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
+        all(Code::SpoolHeld, self.spooling.held());
+        all(Code::SpoolAside, self.spooling.aside());
         all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
         all(Code::TokenUnreadable, self.unreadable.clone());
         all(Code::NobodyAdmitted, self.nobody_admitted());

@@ -22,7 +22,7 @@ use crate::alert::SessionName;
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{Certificate, ControlPlaces, Gateway};
+use crate::gateway::{Certificate, ControlPlaces, Gateway, SpoolPlace};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -59,6 +59,8 @@ pub struct RunOptions {
     pub state: PathBuf,
     /// Where the control socket goes.
     pub control: ControlPlaces,
+    /// Where alerts may lie as files.
+    pub spools: Vec<SpoolPlace>,
     /// Told what a person in front of the terminal wants to see.
     pub console: Box<dyn Console>,
 }
@@ -124,6 +126,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         board_why,
         state,
         control,
+        spools,
         console,
     } = options;
     let (started, started_at) = started();
@@ -131,7 +134,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let store = Store::open(&state, board.store().cache_bytes)?;
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control, plan.gateway.access.clone())
         .map_err(RunError::Listen)?
-        .with_tcp(board.schedule().tcp);
+        .with_tcp(board.schedule().tcp)
+        .with_spools(spools);
     let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
     let gateway = match &certificate {
         Some(certificate) => gateway.with_certificate(Arc::clone(certificate)),
@@ -175,6 +179,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         schedule: board.schedule(),
         state,
         listening: gateway.listening(),
+        spooling: gateway.spooling(),
         store: store.clone(),
         host_monitor: Arc::clone(&host_monitor),
         config_warnings,

@@ -14,7 +14,7 @@ use crate::gateway::api::{
     AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
     Status,
 };
-use crate::gateway::{Certificate, Listening, Refused};
+use crate::gateway::{Certificate, Listening, Refused, Spooling};
 use crate::health::{self, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
@@ -38,6 +38,7 @@ pub(super) struct Facts {
     pub(super) schedule: Schedule,
     pub(super) state: PathBuf,
     pub(super) listening: Arc<Listening>,
+    pub(super) spooling: Arc<Spooling>,
     pub(super) store: Store,
     pub(super) host_monitor: Arc<HostMonitor>,
     /// Unknown keys of the config, one line each.

@@ -20,6 +20,7 @@ pub mod paths;
 mod publish;
 mod queue;
 mod run;
+mod spool;
 mod status;
 mod store;
 mod token;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Global};
 use crate::config::Env;
-use crate::gateway::ControlPlaces;
+use crate::gateway::{ControlPlaces, SpoolPlace};
 
 const SOCKET: &str = "control.sock";
 /// In the state: the way to the control socket where the state's own file system cannot hold one.
@@ -20,6 +20,11 @@ const POINTER: &str = "control.path";
 const POINTER_BYTES_MAX: u64 = 256;
 /// Where systemd puts the unit's `RuntimeDirectory=`; commands typed in a shell do not get `$RUNTIME_DIRECTORY`.
 const RUNTIME_OF_THE_UNIT: &str = "/run/tautline";
+
+/// The spool of the relay that systemd runs, beside a state that nobody else may enter. The package makes it.
+const SPOOL_OF_THE_UNIT: &str = "/var/spool/tautline";
+/// In the state: the spool of a relay that somebody runs for themselves.
+const SPOOL: &str = "spool";
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
@@ -122,7 +127,7 @@ pub(super) fn refuse_into_a_state(global: &Global, target: &Path) -> Result<(), 
 }
 
 /// Whether a relay has its state there, or had.
-fn is_state(directory: &Path) -> bool {
+pub(super) fn is_state(directory: &Path) -> bool {
     let has_log =
         || std::fs::read_dir(directory).is_ok_and(|files| files.flatten().any(|file| is_log(&file.file_name())));
     directory.join("lock").is_file() && (has_log() || directory.join("db").is_dir())
@@ -188,6 +193,59 @@ pub(super) fn check_owner(path: &Path) -> Result<(), String> {
     }
     Err(format!(
         "belongs to user {socket}, who does not own the directory: not trusted"
+    ))
+}
+
+/// The spools that the relay takes from: one in its state, and that of the unit. Whoever names a state means that one alone.
+///
+/// # Errors
+/// As for [`state_directory`].
+pub(super) fn spool_places(global: &Global) -> Result<Vec<SpoolPlace>, Failure> {
+    let own = std::path::absolute(state_directory(global)?.join(SPOOL));
+    let own = own.map_err(|error| Failure::new(Exit::Failed, error))?;
+    let mut places = vec![SpoolPlace { path: own, make: true }];
+    if global.state.is_none() {
+        places.push(SpoolPlace {
+            path: SPOOL_OF_THE_UNIT.into(),
+            make: false,
+        });
+    }
+    Ok(places)
+}
+
+/// Where a command leaves an alert for a relay that does not answer, in order: as with the control socket, that of the unit
+/// comes first.
+///
+/// # Errors
+/// None of them is known, not even a home directory.
+pub(super) fn spool_candidates(global: &Global) -> Result<Vec<PathBuf>, Failure> {
+    let own = state_directory(global).map(|state| state.join(SPOOL));
+    if global.state.is_some() {
+        return Ok(vec![own?]);
+    }
+    Ok(std::iter::once(SPOOL_OF_THE_UNIT.into()).chain(own.ok()).collect())
+}
+
+/// Whether the spool at `path` is a relay's: who may put a folder there could take the alerts.
+///
+/// # Errors
+/// Why not, in words.
+pub(super) fn check_spool(path: &Path) -> Result<(), String> {
+    let Ok(spool) = std::fs::symlink_metadata(path) else {
+        return Err("not there".into());
+    };
+    if !spool.is_dir() {
+        return Err("no directory".into());
+    }
+    let us = rustix::process::geteuid().as_raw();
+    let parent = path.parent().and_then(|parent| std::fs::metadata(parent).ok());
+    let trusted = |owner: u32| owner == us || owner == 0 || owner == spool.uid();
+    if spool.uid() == us || parent.is_some_and(|parent| parent.mode() & 0o022 == 0 && trusted(parent.uid())) {
+        return Ok(());
+    }
+    let owner = spool.uid();
+    Err(format!(
+        "belongs to user {owner}, in a directory where others may put one: not trusted"
     ))
 }
 

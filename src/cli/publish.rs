@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use crate::alert::hygiene;
 use crate::gateway::api::{AlertView, Published};
 use crate::gateway::query;
 use crate::outbox::Step;
+use crate::spool::{Entry, Name};
+use crate::util::wall_ms;
 
 use super::client::{Client, PROMPT};
 use super::output::{after_the_deed, print, print_json, say};
-use super::{Exit, Failure, Global, words};
+use super::{Exit, Failure, Global, spool, words};
 
 /// More than any alert may have; the relay says what its limit is.
 const STDIN_MAX_BYTES: u64 = 1024 * 1024;
@@ -49,6 +52,9 @@ pub(super) struct PublishArgs {
     /// What is not sent within this time expires and is told as that, like 90s, 10m or 24h
     #[arg(long, value_name = "TIME", value_parser = words::text())]
     ttl: Option<String>,
+    /// Where no relay answers, keep the alert as a file, which the relay takes when it runs
+    #[arg(long)]
+    spool: bool,
     /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read
     #[arg(long, value_name = "STEP", num_args = 0..=1, require_equals = true, default_missing_value = "sent")]
     wait: Option<Wait>,
@@ -87,23 +93,85 @@ impl Wait {
 
 pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure> {
     let body = text(&args.text)?;
-    let args = fitting(args);
+    let mut args = fitting(args);
+    if !args.spool {
+        return smol::block_on(async {
+            let (client, published) = hand_over(global, &args, body).await.map_err(perhaps_accepted)?;
+            report_and_wait(global, &args, &client, &published).await
+        });
+    }
+    if let Some(to) = &args.to {
+        route_name(to)?;
+    }
+    let name = Name::draw().map_err(|error| Failure::new(Exit::Failed, format!("no random numbers: {error}")))?;
+    // Under the same key it is the same alert, should an answer have been lost on its way.
+    args.key.get_or_insert_with(|| name.to_string());
     smol::block_on(async {
-        let client = Client::find(global).await?;
-        let route = route(&client, args.to.clone()).await?;
-        let target = format!("/{route}{}", parameters(&args));
-        let published: Published = client
-            .call("POST", &target, body, PROMPT)
-            .await
-            .map_err(perhaps_accepted)?;
-        match args.wait {
-            None => {
-                report(global, &published);
-                Ok(())
-            }
-            Some(wait) => report_when(global, &client, &published, wait, args.timeout).await,
+        match hand_over(global, &args, body.clone()).await {
+            Ok((client, published)) => report_and_wait(global, &args, &client, &published).await,
+            Err(failure) if failure.exit == Exit::Unreachable => keep(global, &args, &name, body, &failure),
+            Err(failure) => Err(failure),
         }
     })
+}
+
+/// Gives the alert to the relay.
+async fn hand_over(global: &Global, args: &PublishArgs, body: Vec<u8>) -> Result<(Client, Published), Failure> {
+    let client = Client::find(global).await?;
+    let route = route(&client, args.to.clone()).await?;
+    let target = format!("/{route}{}", query_of(args));
+    let published = client.call("POST", &target, body, PROMPT).await?;
+    Ok((client, published))
+}
+
+async fn report_and_wait(
+    global: &Global,
+    args: &PublishArgs,
+    client: &Client,
+    published: &Published,
+) -> Result<(), Failure> {
+    match args.wait {
+        None => {
+            report(global, published);
+            Ok(())
+        }
+        Some(wait) => report_when(global, client, published, wait, args.timeout).await,
+    }
+}
+
+/// What a script is told of an alert that is kept as a file.
+#[derive(Serialize)]
+struct Kept {
+    /// The file.
+    spooled: String,
+    /// The key by which the relay knows it.
+    key: String,
+}
+
+/// Keeps the alert in the spool, because nobody answers.
+fn keep(global: &Global, args: &PublishArgs, name: &Name, body: Vec<u8>, why: &Failure) -> Result<(), Failure> {
+    let entry = Entry {
+        to: args.to.iter().cloned().collect(),
+        fields: parameters(args),
+        body,
+        ..Entry::new("ntfy", wall_ms())
+    };
+    let file = spool::keep(global, name, &entry)
+        .map_err(|failure| Failure::new(failure.exit, format!("{}; {}", why.text, failure.text)))?;
+    say(format_args!("tautline: {}", why.text));
+    let text = format!("the alert is kept as {} until a relay takes it", file.display());
+    say(format_args!("tautline: {text}"));
+    if global.json {
+        let kept = Kept {
+            spooled: file.display().to_string(),
+            key: args.key.clone().unwrap_or_default(),
+        };
+        after_the_deed(print_json(&kept), &text);
+    }
+    match args.wait {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(Exit::WaitRanOut, "nobody can be waited for")),
+    }
 }
 
 /// The connection stood and no answer came: nobody here knows.
@@ -153,16 +221,19 @@ async fn route(client: &Client, named: Option<String>) -> Result<String, Failure
             (None, _) => Err(Failure::new(Exit::Usage, "no route is configured; add a [[route]]")),
         };
     };
-    // It becomes the address's path; anything else than a name would be another address.
+    route_name(&named)
+}
+
+/// It becomes the address's path; anything else than a name would be another address.
+fn route_name(named: &str) -> Result<String, Failure> {
     match named.parse::<crate::alert::RouteName>() {
         Ok(route) => Ok(route.to_string()),
         Err(error) => Err(Failure::new(Exit::Usage, format!("--to: {error}"))),
     }
 }
 
-/// In the query, not in headers: there a title may hold any character.
-fn parameters(args: &PublishArgs) -> String {
-    let tags = args.tags.join(",");
+/// What is said beside the text, by ntfy's names.
+fn parameters(args: &PublishArgs) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for (name, value) in [
         ("title", &args.title),
@@ -170,20 +241,27 @@ fn parameters(args: &PublishArgs) -> String {
         ("key", &args.key),
         ("ttl", &args.ttl),
     ] {
-        pairs.extend(value.as_deref().map(|value| (name, value)));
+        pairs.extend(value.clone().map(|value| (name.to_owned(), value)));
     }
-    if !tags.is_empty() {
-        pairs.push(("tags", &tags));
+    // The relay marks the text and warns of files, as it does for whoever asks it over HTTP.
+    for (name, value) in [("tags", args.tags.join(",")), ("attach", file_names(&args.attach))] {
+        if !value.is_empty() {
+            pairs.push((name.to_owned(), value));
+        }
     }
-    // The relay marks the text and warns, as it does for whoever asks it over HTTP.
-    let attached = file_names(&args.attach);
-    if !attached.is_empty() {
-        pairs.push(("attach", &attached));
-    }
-    if pairs.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", query::encode(&pairs))
+    pairs
+}
+
+/// In the query, not in headers: there a title may hold any character.
+fn query_of(args: &PublishArgs) -> String {
+    let pairs = parameters(args);
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    match pairs.as_slice() {
+        [] => String::new(),
+        pairs => format!("?{}", query::encode(pairs)),
     }
 }
 
@@ -218,7 +296,7 @@ fn fitting(mut args: PublishArgs) -> PublishArgs {
         args.title = Some(short);
     }
     let before = args.tags.len();
-    while parameters(&args).len() > QUERY_MAX_BYTES && args.tags.pop().is_some() {}
+    while query_of(&args).len() > QUERY_MAX_BYTES && args.tags.pop().is_some() {}
     if args.tags.len() < before {
         warn(&format!(
             "only the first {} of {before} tags were kept",
@@ -226,7 +304,7 @@ fn fitting(mut args: PublishArgs) -> PublishArgs {
         ));
     }
     // A character takes 12 bytes there at the most.
-    while parameters(&args).len() > QUERY_MAX_BYTES && chars_max > 1 {
+    while query_of(&args).len() > QUERY_MAX_BYTES && chars_max > 1 {
         chars_max /= 2;
         args.title = args.title.map(|title| hygiene::shortened(&title, chars_max).0);
         warn(&format!("the title was cut to {chars_max} characters"));

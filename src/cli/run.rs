@@ -60,6 +60,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
         // Absolute, because status shows it to people who are elsewhere.
         state,
         control: paths::control_places(global)?,
+        spools: paths::spool_places(global)?,
         console: Box::new(Terminal::start()),
     })
 }

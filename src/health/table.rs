@@ -41,6 +41,8 @@ pub enum Code {
     SessionTrouble,
     SessionUndrained,
     SessionUnpaired,
+    SpoolAside,
+    SpoolHeld,
     StoreFailed,
     StoreFull,
     StoreReadOnly,
@@ -65,7 +67,7 @@ impl Code {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 30] = [
+pub const CONDITIONS: [Condition; 32] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -258,6 +260,25 @@ pub const CONDITIONS: [Condition; 30] = [
         follows_from: &[Code::SessionTrouble],
         shows_after: AT_ONCE,
         advice: "run `tautline pair`, with `--session NAME` for another than `default`",
+    },
+    Condition {
+        code: Code::SpoolAside,
+        name: "spool-aside",
+        title: "files in the spool were no alerts",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "look who writes there, and what; it is gone when the folder `aside` is empty and something new comes",
+    },
+    Condition {
+        code: Code::SpoolHeld,
+        name: "spool-held",
+        title: "alerts in the spool cannot be taken",
+        // Their senders were told that they are kept.
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "do what the reason says and restart: each start tries them again",
     },
     Condition {
         code: Code::StoreFailed,

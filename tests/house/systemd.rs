@@ -1,5 +1,6 @@
 //! The files for systemd are what systemd takes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -128,5 +129,10 @@ fn the_files_beside_the_units_are_well_formed() {
         run("systemd-tmpfiles", &["--create", &there, &file("tautline.tmpfiles")]);
         let state = folder.path().join("var/lib/tautline");
         assert!(state.is_dir() || Command::new("systemd-tmpfiles").output().is_err());
+        let spool = std::fs::metadata(folder.path().join("var/spool/tautline"));
+        assert!(
+            spool.is_ok_and(|spool| spool.mode() & 0o7777 == 0o3733)
+                || Command::new("systemd-tmpfiles").output().is_err()
+        );
     }
 }

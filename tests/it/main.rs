@@ -32,6 +32,7 @@ mod pairing;
 mod path;
 mod relay;
 mod routes;
+mod spool;
 #[path = "../lab/stock.rs"]
 mod stock;
 #[path = "../support/mod.rs"]

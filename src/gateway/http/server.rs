@@ -26,6 +26,7 @@ use super::tls::Certificate;
 use crate::config::Access;
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
 use crate::gateway::relay::Relay;
+use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
 use crate::line::TcpSchedule;
 use crate::{net, util};
 
@@ -56,6 +57,8 @@ pub struct Gateway {
     places: ControlPlaces,
     doors: Doors,
     keepalive: TcpSchedule,
+    spools: Vec<SpoolPlace>,
+    spooling: Arc<Spooling>,
 }
 
 impl Gateway {
@@ -102,6 +105,8 @@ impl Gateway {
                 tls: None,
             },
             keepalive: TCP,
+            spools: Vec::new(),
+            spooling: Arc::default(),
         })
     }
 
@@ -138,6 +143,19 @@ impl Gateway {
         self
     }
 
+    /// The spools to take alerts from while it serves. Those that are to be made are made at once.
+    #[must_use]
+    pub fn with_spools(mut self, places: Vec<SpoolPlace>) -> Self {
+        places.iter().for_each(SpoolPlace::prepare);
+        self.spools = places;
+        self
+    }
+
+    /// What is wrong with the spools; it goes on telling while the gateway serves.
+    pub fn spooling(&self) -> Arc<Spooling> {
+        Arc::clone(&self.spooling)
+    }
+
     /// Where it listened at once, with the real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -155,6 +173,13 @@ impl Gateway {
         let (_open, closed) = async_channel::bounded::<()>(1);
         let (going_on, stopping) = async_channel::bounded::<()>(1);
         let (open, ended) = async_channel::bounded::<()>(1);
+        let taker = Taker {
+            relay: Arc::clone(&relay),
+            spooling: self.spooling,
+            body_kept_bytes: self.doors.limits.kept_bytes,
+            text_bytes_max: self.doors.limits.body_bytes,
+        };
+        let taking = (!self.spools.is_empty()).then(|| executor.spawn(taker.run(self.spools)));
         let context = Arc::new(Context::new(relay, self.doors.clone(), stopping, open));
         let accepting = Accepting {
             executor,
@@ -172,7 +197,7 @@ impl Gateway {
         let keeping = keep_open(&accepting, &self.listening, tcp, control, self.places);
         // Ends the listeners too, and takes the control socket away.
         future::or(stop, keeping).await;
-        drop((accepting, going_on));
+        drop((accepting, going_on, taking));
         let ended = async {
             // Nothing is ever sent: this returns when the last connection has ended.
             let _ = ended.recv().await;

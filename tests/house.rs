@@ -114,6 +114,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "access",
             "alert",
+            "dialect",
             "spool",
             "line",
             "outbox",

@@ -65,6 +65,25 @@ impl Client {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<T, Failure> {
+        let response = self.ask(method, target, body, deadline).await?;
+        if !(200..300).contains(&response.status) {
+            return Err(refused(response.status, &response.body));
+        }
+        serde_json::from_slice(&response.body)
+            .map_err(|error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}")))
+    }
+
+    /// One request, whatever the answer.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] as for [`call`](Self::call).
+    pub async fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Response, Failure> {
         let mut response = self.send(method, target, body.clone(), deadline).await?;
         let until = Instant::now() + CROWD_PATIENCE;
         // Refused at the door, before anything was read: worth another try.
@@ -72,11 +91,7 @@ impl Client {
             Timer::after(CROWD_PAUSE).await;
             response = self.send(method, target, body.clone(), deadline).await?;
         }
-        if !(200..300).contains(&response.status) {
-            return Err(refused(response.status, &response.body));
-        }
-        serde_json::from_slice(&response.body)
-            .map_err(|error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}")))
+        Ok(response)
     }
 
     async fn send(&self, method: &str, target: &str, body: Vec<u8>, deadline: Duration) -> Result<Response, Failure> {

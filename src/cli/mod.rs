@@ -20,6 +20,7 @@ pub mod paths;
 mod publish;
 mod queue;
 mod run;
+mod sendmail;
 mod spool;
 mod status;
 mod store;
@@ -77,6 +78,8 @@ enum Command {
     Pair(pair::PairArgs),
     /// Hand an alert to the running relay
     Publish(publish::PublishArgs),
+    /// Take a mail on standard input, as sendmail does; also where the program is called as sendmail
+    Sendmail(sendmail::SendmailArgs),
     /// Show sessions, layers, deadlines, outbox counts and health
     Status(status::StatusArgs),
     /// Show and handle the alerts in the outbox
@@ -123,7 +126,7 @@ enum BoardsCommand {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse_from(words::marked::<Cli>(std::env::args_os())) {
+    let cli = match Cli::try_parse_from(words::marked::<Cli>(words::as_sendmail::<Cli>(std::env::args_os()))) {
         Ok(cli) => cli,
         Err(error) => return said_by_clap(&error),
     };
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Pair(args)) => pair::execute(global, &args),
         Some(Command::Publish(args)) => publish::execute(global, args),
+        Some(Command::Sendmail(args)) => return sendmail::execute(global, &args),
         Some(Command::Status(args)) => status::execute(global, &args),
         Some(Command::Queue(args)) => queue::execute(global, args),
         Some(Command::Chats(args)) => chats::execute(global, &args),

@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Command, CommandFactory};
@@ -49,6 +50,23 @@ pub(super) fn marked<C: CommandFactory>(arguments: impl IntoIterator<Item = OsSt
             with.push(&*argument);
             *argument = with;
         }
+    }
+    arguments
+}
+
+/// The arguments where the command is `sendmail`, or the program is called so, with everything behind that kept from clap:
+/// sendmail's flags are its own.
+pub(super) fn as_sendmail<C: CommandFactory>(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let called = arguments.first().map(Path::new).and_then(Path::file_name);
+    if called.is_some_and(|name| name == "sendmail") {
+        arguments.splice(1..1, ["sendmail".into(), "--".into()]);
+        return arguments;
+    }
+    if let Some(at) = command_at(&C::command(), &arguments)
+        && arguments[at] == "sendmail"
+    {
+        arguments.insert(at + 1, "--".into());
     }
     arguments
 }
@@ -166,6 +184,24 @@ mod tests {
             texts(&[logo.as_str(), "--", logo.as_str()]),
             [logo.as_str(), logo.as_str()]
         );
+    }
+
+    #[test]
+    fn what_is_sendmails_is_kept_from_clap() {
+        for (given, expected) in [
+            ("/usr/sbin/sendmail -t -i", "/usr/sbin/sendmail sendmail -- -t -i"),
+            ("sendmail", "sendmail sendmail --"),
+            (
+                "tautline --state /x sendmail -v root",
+                "tautline --state /x sendmail -- -v root",
+            ),
+            ("tautline publish sendmail", "tautline publish sendmail"),
+            ("tautline", "tautline"),
+        ] {
+            let words = as_sendmail::<Cli>(given.split(' ').map(OsString::from));
+            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(words, expected, "{given}");
+        }
     }
 
     #[test]

@@ -13,11 +13,11 @@ use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{At, Draft, DraftGateway, DraftRoute, DraftSession, Parsed, parse};
 use super::{
-    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, Place, Plan, Proxy, RoutePlan, SessionPlan, Setting,
-    Source, TlsFiles,
+    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, MailPlan, Place, Plan, Proxy, RoutePlan, SessionPlan,
+    Setting, Source, TlsFiles,
 };
 use crate::access::Network;
-use crate::alert::{LATE_AFTER, Recipient, SessionName};
+use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -246,12 +246,14 @@ impl Builder<'_> {
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         self.note("gateway.listen".into(), json!(shown), source);
         let (access, tls) = self.access(draft.gateway);
+        let mail = self.mail(draft.mail_route, draft.mail_routes);
         Some(Plan {
             board,
             time_zone,
             sessions,
             routes,
             gateway: GatewayPlan { listen, access, tls },
+            mail,
         })
     }
 
@@ -308,6 +310,24 @@ impl Builder<'_> {
             tls: tls.is_some(),
         };
         (access, tls)
+    }
+
+    fn mail(&mut self, route: Option<At<RouteName>>, routes: Option<At<Vec<(String, RouteName)>>>) -> MailPlan {
+        let (route, line) = split(route);
+        let source = self.source(line);
+        self.note(
+            "mail.route".into(),
+            json!(route.as_ref().map(RouteName::as_str)),
+            source,
+        );
+        let (routes, line) = split(routes);
+        let routes = routes.unwrap_or_default();
+        let shown = routes
+            .iter()
+            .map(|(address, route)| (address.clone(), json!(route.as_str())));
+        let source = self.source(line);
+        self.note("mail.routes".into(), serde_json::Value::Object(shown.collect()), source);
+        MailPlan { route, routes }
     }
 
     fn session(&mut self, index: usize, draft: Option<DraftSession>) -> Option<SessionPlan> {

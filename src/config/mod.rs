@@ -32,6 +32,7 @@ pub struct Plan {
     /// Every one names a session that exists; names are unique.
     pub routes: Vec<RoutePlan>,
     pub gateway: GatewayPlan,
+    pub mail: MailPlan,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,15 @@ pub struct TlsFiles {
     /// The chain, the relay's own certificate first.
     pub cert: PathBuf,
     pub key: PathBuf,
+}
+
+/// Which route a mail is for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MailPlan {
+    /// For addresses that lead nowhere. `None`: the only route, if there is one alone.
+    pub route: Option<RouteName>,
+    /// Addresses, or what stands in them before the `@`, and the configured routes that they lead to.
+    pub routes: Vec<(String, RouteName)>,
 }
 
 /// A WebSocket endpoint. `ws://` is accepted on loopback alone.

@@ -2,6 +2,7 @@
 //! so that nobody has to mend a file by trying.
 
 mod gateway;
+mod mail;
 mod route;
 
 use std::collections::HashSet;
@@ -18,8 +19,9 @@ use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
 pub(super) use gateway::DraftGateway;
 
-const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway"];
+const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway", "mail"];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
+const KEYS_MAIL: &[&str] = &["route", "routes"];
 
 /// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
 /// place takes time.
@@ -44,6 +46,9 @@ pub(super) struct Draft {
     pub sessions: Vec<DraftSession>,
     pub routes: Vec<DraftRoute>,
     pub gateway: DraftGateway,
+    pub mail_route: Option<At<RouteName>>,
+    /// Addresses and where they lead.
+    pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -221,8 +226,15 @@ impl<'a> Reader<'a> {
             session_names.insert("default".to_owned());
         }
         let mut taken = HashSet::new();
+        let mut route_names = HashSet::new();
+        if !draft.has_routes {
+            route_names.insert("me".to_owned());
+        }
         for (index, (span, table)) in routes.into_iter().flatten().enumerate() {
             let key = format!("route[{index}]");
+            if let Some(name) = table.get("name").and_then(|value| value.get_ref().as_str()) {
+                route_names.insert(name.to_owned());
+            }
             draft
                 .routes
                 .extend(self.route(&key, span, table, &session_names, &mut taken));
@@ -232,6 +244,9 @@ impl<'a> Reader<'a> {
                 Some(table) => draft.gateway = self.gateway(table),
                 None => self.wrong_type("gateway", value, "a section [gateway]"),
             }
+        }
+        if let Some(value) = table.get("mail") {
+            self.mail(&mut draft, value, &route_names);
         }
         draft
     }

@@ -22,7 +22,7 @@ pub enum Source {
 pub struct Setting {
     /// The key path, as `session[0].endpoint`.
     pub key: String,
-    /// A string, a boolean, a number, a list of strings, or null for what is not set. A password is `***`.
+    /// A string, a boolean, a number, a list or a table of strings, or null for what is not set. A password is `***`.
     pub value: Value,
     pub from: Source,
 }
@@ -78,7 +78,18 @@ fn line_of(setting: &Setting) -> String {
         }
         Value::Bool(given) => format!("{name} = {given}"),
         Value::Number(given) => format!("{name} = {given}"),
-        // Only strings, booleans, numbers and lists of strings are configured so far; null is what nobody has set.
+        Value::Object(items) => {
+            let items = items.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
+            let quoted = |text: &str| toml::Value::from(text).to_string();
+            let items: Vec<_> = items
+                .map(|(key, value)| format!("{} = {}", quoted(key), quoted(value)))
+                .collect();
+            match items.is_empty() {
+                true => format!("{name} = {{}}"),
+                false => format!("{name} = {{ {} }}", items.join(", ")),
+            }
+        }
+        // Only strings, booleans, numbers, and lists and tables of strings are configured so far; null is what nobody has set.
         _ => format!("# {name} is not set"),
     }
 }

@@ -20,6 +20,7 @@ mod form;
 pub mod gotify;
 pub mod grafana;
 pub mod json;
+pub mod mail;
 pub mod ntfy;
 pub mod ntfy_json;
 pub mod pushover;
@@ -103,6 +104,12 @@ pub const DIALECTS: &[Dialect] = &[
         name: "discord",
         summary: "Discord's webhook",
         parse: discord::parse,
+        token: None,
+    },
+    Dialect {
+        name: "mail",
+        summary: "a mail, as programs hand it to sendmail",
+        parse: mail::parse,
         token: None,
     },
     Dialect {

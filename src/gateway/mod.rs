@@ -10,6 +10,7 @@
 
 pub mod api;
 mod http;
+mod recipients;
 mod relay;
 mod spool;
 

@@ -15,9 +15,11 @@ use async_io::{Async, Timer};
 use futures_lite::future;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
+use super::recipients;
 use super::relay::{Refusal, Relay};
 use crate::alert::hygiene::{TEXT_BYTES_MAX, one_line};
 use crate::alert::{Alert, LATE_AFTER, RouteName};
+use crate::config::MailPlan;
 use crate::dialect::{DIALECTS, Request};
 use crate::gateway::api::utc;
 use crate::spool::{Folder, Name, OpenError, Spooled, Unfit, make};
@@ -110,6 +112,8 @@ impl Spooling {
 pub(super) struct Taker {
     pub relay: Arc<dyn Relay>,
     pub spooling: Arc<Spooling>,
+    /// Which route a mail is for.
+    pub mail: MailPlan,
     /// Of a longer body only so much is read, in bytes.
     pub body_kept_bytes: usize,
     /// A text that is longer than this is none, in bytes.
@@ -272,7 +276,11 @@ impl Taker {
         let Some(dialect) = DIALECTS.iter().find(|dialect| dialect.name == entry.dialect) else {
             return Outcome::Held(format!("this version knows no dialect {:?}", one_line(&entry.dialect)));
         };
-        let routes = match self.routes(&entry.to) {
+        let routes = match entry.dialect.as_str() {
+            "mail" => recipients::routes(&self.mail, &self.relay.routes(), &entry.to),
+            _ => self.routes(&entry.to),
+        };
+        let routes = match routes {
             Ok(routes) => routes,
             Err(why) => return Outcome::Held(why),
         };

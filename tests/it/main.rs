@@ -23,6 +23,7 @@ mod import;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod lab_server;
+mod mail;
 #[path = "../support/middlebox.rs"]
 mod middlebox;
 mod nat;

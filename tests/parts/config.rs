@@ -73,6 +73,10 @@ to = ["me"]
 
 [gateway]
 listen = ["127.0.0.1:0", "[::1]:7373"]
+
+[mail]
+route = "ops"
+routes = { "root@nas.example.org" = "family", root = "ops" }
 "#;
 
 #[test]
@@ -85,6 +89,7 @@ fn without_a_file_the_defaults_run() {
         sessions,
         routes,
         gateway,
+        mail,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert_eq!(sessions.len(), 1);
@@ -96,6 +101,7 @@ fn without_a_file_the_defaults_run() {
     assert_eq!(routes[0].to, [Recipient::Me]);
     let loopbacks = ["127.0.0.1:7373", "[::1]:7373"];
     assert_eq!(gateway.listen, loopbacks.map(|text| text.parse().unwrap()));
+    assert_eq!((&mail.route, mail.routes.len()), (&None, 0));
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
 }
@@ -113,7 +119,40 @@ fn a_whole_file_becomes_a_plan() {
     assert_eq!(plan.routes[0].to[0].to_string(), "+15550100123");
     assert_eq!(plan.routes[1].session.as_str(), "second");
     assert_eq!(plan.gateway.listen.len(), 2);
+    assert_eq!(plan.mail.route.as_ref().unwrap().as_str(), "ops");
+    let mut mail: Vec<_> = plan
+        .mail
+        .routes
+        .iter()
+        .map(|(to, route)| (to.as_str(), route.as_str()))
+        .collect();
+    mail.sort_unstable();
+    assert_eq!(mail, [("root", "ops"), ("root@nas.example.org", "family")]);
     assert_eq!(loaded.file, Some(site.file()));
+}
+
+#[test]
+fn a_mail_leads_to_a_route_that_there_is() {
+    let site = Site::with(
+        "[[route]]\nname = \"ops\"\nto = [\"me\"]\n[mail]\nroute = \"nobody\"\nrotes = 1\n[mail.routes]\nroot = \"ops\"\n\
+         ROOT = \"ops\"\n\"a b\" = \"ops\"\nbob = 3\n",
+    );
+    let faults = site.faults();
+    has(&faults, &["5:9: mail.route: no route is named \"nobody\"", "ops"]);
+    has(&faults, &["mail.rotes: unknown key; did you mean \"route"]);
+    has(&faults, &["mail.routes.root: is the same address again"]);
+    has(&faults, &["mail.routes.a b: is no address"]);
+    has(&faults, &["mail.routes.bob: is an integer"]);
+    has(
+        &Site::with("mail = 1").faults(),
+        &["1:8: mail: is an integer", "[mail]"],
+    );
+    has(
+        &Site::with("[mail]\nroutes = [\"x\"]").faults(),
+        &["mail.routes: is an array", "a table"],
+    );
+    // Without a route there is one.
+    assert!(Site::with("[mail]\nroute = \"me\"").load().is_ok());
 }
 
 #[test]

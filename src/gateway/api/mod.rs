@@ -253,6 +253,26 @@ pub struct Published {
     pub duplicate: bool,
 }
 
+/// The answer to a mail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mailed {
+    /// The alerts, one for each route; none where the mail was dropped.
+    pub accepted: Vec<Published>,
+    /// What could not be kept or done, and why a mail was dropped; several are joined by `; `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+impl Mailed {
+    /// The answer to a mail of which so much was accepted.
+    pub fn new(accepted: Vec<Published>, warnings: &[String]) -> Self {
+        Self {
+            accepted,
+            warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
+        }
+    }
+}
+
 /// The answer to a message for Gotify: its fields, and `warning`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GotifyMessage {

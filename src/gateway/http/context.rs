@@ -17,7 +17,7 @@ use super::refused::Refused;
 use super::tls::Certificate;
 use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
-use crate::config::Access;
+use crate::config::{Access, MailPlan};
 use crate::gateway::relay::Relay;
 use crate::util::lock;
 
@@ -62,6 +62,8 @@ pub(super) struct Context {
     pub refused: Arc<Refused>,
     pub tls: Option<Arc<Certificate>>,
     limiter: std::sync::Mutex<Limiter>,
+    /// Which route a mail is for.
+    pub mail: MailPlan,
     /// Closed when the relay stops: nobody waits for a further request then.
     pub stopping: Receiver<()>,
     /// Never used. Whoever holds its receiver learns that the last connection has ended.
@@ -105,7 +107,7 @@ impl Drop for Slot {
 }
 
 impl Context {
-    pub fn new(relay: Arc<dyn Relay>, doors: Doors, stopping: Receiver<()>, open: Sender<()>) -> Self {
+    pub fn new(relay: Arc<dyn Relay>, doors: Doors, mail: MailPlan, stopping: Receiver<()>, open: Sender<()>) -> Self {
         let Doors {
             limits,
             access,
@@ -116,6 +118,7 @@ impl Context {
         Self {
             relay,
             limits,
+            mail,
             access,
             refused,
             tls,

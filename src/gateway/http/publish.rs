@@ -10,12 +10,12 @@ use super::call::{Call, Outcome};
 use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
-use crate::gateway::api::{GotifyMessage, Published};
+use crate::gateway::api::{GotifyMessage, Mailed, Published};
 use crate::gateway::query;
 use crate::gateway::relay::Accepted;
 
 /// Lets `dialect` read the request.
-fn parse(
+pub(super) fn parse(
     context: &Context,
     dialect: fn(&Request<'_>) -> Result<Parsed, Rejection>,
     route: Option<&RouteName>,
@@ -179,6 +179,10 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
             "no dialect is named {name:?}: it was read as any JSON or text is"
         ));
     }
+    if alerts.is_empty() {
+        // What nobody should be told of, as a bounce.
+        return Ok(Answer::json(200, &Mailed::new(Vec::new(), &warnings)));
+    }
     let click = alerts.first().and_then(|alert| alert.click.clone());
     let accepted = context.relay.publish(route, alerts).await?;
     // Each dialect makes one alert of a request, and its answer is about one.
@@ -192,7 +196,7 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
     })
 }
 
-fn published(accepted: Accepted, click: Option<String>, warnings: Vec<String>) -> Published {
+pub(super) fn published(accepted: Accepted, click: Option<String>, warnings: Vec<String>) -> Published {
     let Accepted {
         alert,
         duplicate,

@@ -12,7 +12,7 @@ use super::call::{Call, Outcome};
 use super::connection::Request;
 use super::context::{Context, Listener};
 use super::head::Head;
-use super::{alerts, backup, events, lines, page, publish, sessions, status, tokens};
+use super::{alerts, backup, events, lines, mail, page, publish, sessions, status, tokens};
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
@@ -190,6 +190,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Publish,
         summary: "Publishes a message for Gotify; the application's token says the route.",
         handler: Handler::Fixed(|call| Box::pin(publish::gotify(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/v1/mail",
+        scope: Scope::Publish,
+        summary: "Publishes a mail; its recipients, `to` in the query, lead to routes.",
+        handler: Handler::Fixed(|call| Box::pin(mail::mail(call))),
     },
     Endpoint {
         methods: POST,

@@ -23,7 +23,7 @@ use super::refused::Refused;
 use super::routes;
 use super::socket::Socket;
 use super::tls::Certificate;
-use crate::config::Access;
+use crate::config::{Access, MailPlan};
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
 use crate::gateway::relay::Relay;
 use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
@@ -59,6 +59,7 @@ pub struct Gateway {
     keepalive: TcpSchedule,
     spools: Vec<SpoolPlace>,
     spooling: Arc<Spooling>,
+    mail: MailPlan,
 }
 
 impl Gateway {
@@ -107,6 +108,7 @@ impl Gateway {
             keepalive: TCP,
             spools: Vec::new(),
             spooling: Arc::default(),
+            mail: MailPlan::default(),
         })
     }
 
@@ -143,6 +145,13 @@ impl Gateway {
         self
     }
 
+    /// Which route a mail is for.
+    #[must_use]
+    pub fn with_mail(mut self, plan: MailPlan) -> Self {
+        self.mail = plan;
+        self
+    }
+
     /// The spools to take alerts from while it serves. Those that are to be made are made at once.
     #[must_use]
     pub fn with_spools(mut self, places: Vec<SpoolPlace>) -> Self {
@@ -176,11 +185,12 @@ impl Gateway {
         let taker = Taker {
             relay: Arc::clone(&relay),
             spooling: self.spooling,
+            mail: self.mail.clone(),
             body_kept_bytes: self.doors.limits.kept_bytes,
             text_bytes_max: self.doors.limits.body_bytes,
         };
         let taking = (!self.spools.is_empty()).then(|| executor.spawn(taker.run(self.spools)));
-        let context = Arc::new(Context::new(relay, self.doors.clone(), stopping, open));
+        let context = Arc::new(Context::new(relay, self.doors.clone(), self.mail, stopping, open));
         let accepting = Accepting {
             executor,
             context,

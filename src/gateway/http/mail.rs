@@ -1,0 +1,40 @@
+//! A mail over HTTP, as `tautline sendmail` hands it over: its recipients say which routes it is for.
+
+use super::answer::{Answer, Problem};
+use super::call::{Call, Outcome};
+use super::publish::{parse, published, receive};
+use crate::dialect::{Parsed, mail};
+use crate::gateway::api::Mailed;
+use crate::gateway::{query, recipients};
+
+/// Recipients that are looked at.
+const RECIPIENTS_MAX: usize = 100;
+
+/// `POST /v1/mail`. The same key on every route: a mail that is handed over again goes where it has not been.
+pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
+    let body = receive(&mut call).await?;
+    let (context, head) = (call.context, &call.request.head);
+    let named = query::decode(&head.query).pairs.into_iter();
+    let to = named.filter(|(name, _)| name == "to").map(|(_, value)| value);
+    let to: Vec<String> = to.take(RECIPIENTS_MAX).collect();
+    let routes = recipients::routes(&context.mail, &context.relay.routes(), &to)
+        .map_err(|why| Problem::new(400, why).at("to"))?;
+    // A token may be for some of them alone.
+    for route in &routes {
+        call.route(route.as_str())?;
+    }
+    let Parsed { alerts, warnings, .. } = parse(context, mail::parse, routes.first(), head, &body)?;
+    let mut all = Vec::new();
+    for route in routes {
+        if alerts.is_empty() {
+            break;
+        }
+        let accepted = context.relay.publish(route, alerts.clone()).await?;
+        all.extend(
+            accepted
+                .into_iter()
+                .map(|accepted| published(accepted, None, Vec::new())),
+        );
+    }
+    Ok(Answer::json(200, &Mailed::new(all, &warnings)))
+}

@@ -8,7 +8,9 @@ use crate::gate::Bench;
 
 /// An address of this endpoint that is there, with the alert `id`.
 pub fn target(endpoint: &Endpoint, id: &str) -> String {
-    let path = endpoint.path.replace("{id}", id).replace("{session}", "default");
+    // Its recipients say the route.
+    let path = endpoint.path.replace("/v1/mail", "/v1/mail?to=family");
+    let path = path.replace("{id}", id).replace("{session}", "default");
     path.replace("{route}", "family")
         .replace("{file}", "page.css")
         .replace("{dialect}", "json")

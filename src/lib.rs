@@ -20,6 +20,8 @@
 //!
 //! - [`spool`]: alerts that lie as files until a relay takes them.
 //! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
+//! - [`credentials`]: what the protocol library has kept of each session, in rows of the store.
+//! - [`state`]: all that survives, looked at as a whole: [`check`](state::check), [`backup`](state::backup).
 //! - [`net`]: sockets with a deadline on every step, up to [`net::dial`].
 //! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an account.
 //! - [`gateway`]: HTTP on loopback and on the control socket, in front of whatever is a [`Relay`](gateway::Relay).
@@ -47,6 +49,7 @@ pub mod appliance;
 pub mod board;
 pub mod cli;
 pub mod config;
+pub mod credentials;
 pub mod dialect;
 pub mod gateway;
 pub mod health;
@@ -54,6 +57,7 @@ pub mod line;
 pub mod net;
 pub mod outbox;
 pub mod spool;
+pub mod state;
 pub mod store;
 mod util;
 pub mod whatsapp;

@@ -4,6 +4,8 @@
 mod api;
 #[path = "house/imports.rs"]
 mod imports;
+#[path = "house/rooms.rs"]
+mod rooms;
 #[path = "house/systemd.rs"]
 mod systemd;
 
@@ -68,160 +70,17 @@ fn rust(prefix: &str) -> Vec<(String, String)> {
     files().into_iter().filter_map(under).collect()
 }
 
+/// Whether a file of `src/` is nothing but tests.
+fn is_test(name: &str) -> bool {
+    name.ends_with("tests.rs") || name.contains("/tests/")
+}
+
 /// The code of a file: comments cut off, with the number of each line. A `//` in a string cuts too much, never too little
 /// that matters here.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("")))
-}
-
-/// Under every room: any may use it, and it uses none.
-const GROUND: &str = "util";
-
-/// The rooms, lowest first, and which others each may use.
-const ROOMS: &[(&str, &[&str])] = &[
-    (GROUND, &[]),
-    ("alert", &[]),
-    ("access", &["alert"]),
-    ("dialect", &["alert"]),
-    ("spool", &[]),
-    ("line", &["alert"]),
-    ("health", &["alert", "line"]),
-    ("outbox", &["alert", "line"]),
-    ("board", &["line"]),
-    ("config", &["access", "alert", "line", "outbox", "board"]),
-    ("store", &["access", "alert", "line", "outbox", "board", "config"]),
-    ("net", &["alert", "line", "outbox", "board", "config", "store"]),
-    (
-        "whatsapp",
-        &["alert", "line", "outbox", "board", "config", "store", "net"],
-    ),
-    (
-        "gateway",
-        &[
-            "access", "alert", "dialect", "spool", "line", "outbox", "board", "config", "store", "net",
-        ],
-    ),
-    (
-        "appliance",
-        &[
-            "access", "alert", "line", "health", "outbox", "board", "config", "store", "net", "whatsapp", "gateway",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "access",
-            "alert",
-            "dialect",
-            "spool",
-            "line",
-            "outbox",
-            "board",
-            "config",
-            "store",
-            "net",
-            "whatsapp",
-            "gateway",
-            "appliance",
-        ],
-    ),
-];
-
-/// The room a file belongs to: `src/net/tls.rs` and `src/net.rs` to `net`.
-fn room(name: &str) -> Option<&str> {
-    let rest = name.strip_prefix("src/")?;
-    let room = rest.split('/').next()?.trim_end_matches(".rs");
-    (!["main", "lib"].contains(&room)).then_some(room)
-}
-
-/// The first names after every `crate::` of a line, `crate::{a::x, b}` included.
-fn used(line: &str) -> Vec<&str> {
-    let name_of = |text: &'_ str| {
-        text.find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(text.len())
-    };
-    let mut names = Vec::new();
-    for (at, _) in line.match_indices("crate::") {
-        let rest = &line[at + "crate::".len()..];
-        match rest.strip_prefix('{') {
-            None => names.push(&rest[..name_of(rest)]),
-            Some(group) => {
-                let mut depth = 0;
-                let mut start = true;
-                for (at, c) in group.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => start = true,
-                        c if c.is_whitespace() => {}
-                        _ if start => {
-                            names.push(&group[at..at + name_of(&group[at..])]);
-                            start = false;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
-    names
-}
-
-/// What breaks the layering in one file, as lines.
-fn upward(name: &str, text: &str) -> Vec<String> {
-    let Some(own) = room(name) else { return Vec::new() };
-    let Some((_, allowed)) = ROOMS.iter().find(|(room, _)| *room == own) else {
-        return vec![format!("{name}: {own:?} is no room of the map")];
-    };
-    // A group may go over several lines: join the file, but keep the numbers for the message.
-    let joined: String = code(text).map(|(_, line)| format!("{line} ")).collect();
-    used(&joined)
-        .into_iter()
-        .filter(|other| *other != own && *other != GROUND && !allowed.contains(other))
-        // Macros and items of the root, were there any, are not rooms.
-        .filter(|other| ROOMS.iter().any(|(room, _)| room == other))
-        .map(|other| format!("{name}: {own} may not use {other}"))
-        .collect()
-}
-
-#[test]
-fn nothing_imports_upward() {
-    let broken: Vec<_> = rust("src/")
-        .iter()
-        .flat_map(|(name, text)| upward(name, text))
-        .collect();
-    assert!(broken.is_empty(), "{broken:#?}");
-}
-
-#[test]
-fn the_layering_test_sees() {
-    for (name, text) in [
-        ("src/alert/mod.rs", "use crate::outbox::Step;"),
-        ("src/net/tls.rs", "fn f() { crate::whatsapp::g() }"),
-        (
-            "src/gateway.rs",
-            "use crate::{\n    alert::Alert,\n    appliance::{a, b},\n};",
-        ),
-        ("src/store/x.rs", "use crate::{alert::{A, B}, net};"),
-        ("src/util/x.rs", "use crate::alert::A;"),
-        ("src/attic/mod.rs", ""),
-    ] {
-        assert_eq!(upward(name, text).len(), 1, "{name}");
-    }
-    for (name, text) in [
-        ("src/outbox/mod.rs", "use crate::{alert::{Alert, net}, line};"),
-        (
-            "src/alert/mod.rs",
-            "/// See [`outbox`](crate::outbox).\nuse crate::alert::X;",
-        ),
-        ("src/main.rs", "use tautline::cli;"),
-        ("src/alert/mod.rs", "use crate::util::lock;"),
-    ] {
-        assert_eq!(upward(name, text), Vec::<String>::new());
-    }
 }
 
 /// What the pure rooms never say: clocks, timers, sockets, files, the process, randomness.
@@ -272,9 +131,8 @@ fn impure(name: &str, text: &str) -> Vec<String> {
 fn the_pure_rooms_are_pure() {
     let mut broken = Vec::new();
     for pure in ["access", "alert", "dialect", "line", "health", "outbox"] {
-        for (name, text) in rust("src/") {
-            let test = name.ends_with("tests.rs") || name.contains("/tests/");
-            if room(&name) == Some(pure) && !test {
+        for (name, text) in rust(&format!("src/{pure}/")) {
+            if !is_test(&name) {
                 broken.extend(impure(&name, &text));
             }
         }

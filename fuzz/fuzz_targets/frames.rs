@@ -1,4 +1,4 @@
-//! The log's reader: `tautline::store::fuzzing::frames`.
+//! The log's reader: `tautline::state::fuzzing::frames`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tautline::store::fuzzing::frames(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tautline::state::fuzzing::frames(data));

@@ -1,4 +1,4 @@
-//! Every record's decoder: `tautline::store::fuzzing::records`.
+//! Every record's decoder: `tautline::state::fuzzing::records`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| tautline::store::fuzzing::records(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tautline::state::fuzzing::records(data));

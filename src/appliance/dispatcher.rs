@@ -37,7 +37,7 @@ use crate::outbox::{
     AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, RouteRules, Rules, SendFailure,
     Start, Step,
 };
-use crate::store::backup::HELD;
+use crate::state::backup::HELD;
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};

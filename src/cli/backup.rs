@@ -15,8 +15,8 @@ use super::client::{Client, lost, within};
 use super::output::{print, print_json, say};
 use super::store::failure;
 use super::{Exit, Failure, Global, paths};
+use crate::state::backup::{Backup, BackupError, Draft, Pending};
 use crate::store::StoreError;
-use crate::store::backup::{Backup, BackupError, Draft, Pending};
 use crate::util::wall_ms;
 
 /// Longer than any backup is read into memory for.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::output::{plain, print, print_json, say};
 use super::{Exit, Failure, Global};
 use crate::alert::SessionName;
-use crate::store::credentials::Credentials;
-use crate::store::import::{Counts, folder};
+use crate::credentials::Credentials;
+use crate::credentials::import::{Counts, folder};
 use crate::store::{Store, StoreError};
 
 const WARNING: &str = "\

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::backup::{self, BackupArgs, RestoreArgs};
 use super::output::{print, print_json};
 use super::{Exit, Failure, Global, paths};
-use crate::store::{Checked, CheckedIndex, StoreError, check};
+use crate::state::{Checked, ClosedIndex, check};
+use crate::store::StoreError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
@@ -108,12 +109,12 @@ impl Report {
             faults,
         } = checked;
         let (index, index_detail) = match index {
-            CheckedIndex::Absent => ("absent", "the next start makes it".into()),
-            CheckedIndex::AsTheLog => ("as the log", String::new()),
-            CheckedIndex::Behind(rows) => ("behind", format!("{rows} rows differ; the next start puts that right")),
-            CheckedIndex::Ahead(seen) => ("ahead", format!("it has seen transaction {seen}")),
-            CheckedIndex::Unreadable(cause) => ("unreadable", format!("{cause}; the next start makes it again")),
-            CheckedIndex::NotLookedAt(cause) => ("not looked at", cause),
+            ClosedIndex::Absent => ("absent", "the next start makes it".into()),
+            ClosedIndex::AsTheLog => ("as the log", String::new()),
+            ClosedIndex::Behind(rows) => ("behind", format!("{rows} rows differ; the next start puts that right")),
+            ClosedIndex::Ahead(seen) => ("ahead", format!("it has seen transaction {seen}")),
+            ClosedIndex::Unreadable(cause) => ("unreadable", format!("{cause}; the next start makes it again")),
+            ClosedIndex::NotLookedAt(cause) => ("not looked at", cause),
         };
         Self {
             sound: faults.is_empty(),

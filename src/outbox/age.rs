@@ -12,7 +12,7 @@ use super::record::Timestamp;
 use crate::util::millis;
 
 /// Before this a clock was not set yet (a Pi has no battery for it): the age of what it stamped is not known.
-pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000); // 2024-01-01
+pub const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000); // 2024-01-01
 
 /// Starts of one boot that are closer together count as one, so that a relay that starts again and again keeps a short list.
 /// A key may last longer by so much.

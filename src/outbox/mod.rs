@@ -44,7 +44,7 @@ mod tests;
 mod timers;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
-pub use age::Start;
+pub use age::{CLOCK_UNSET_BEFORE, Start};
 pub use failures::Failures;
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};

@@ -32,7 +32,7 @@ const CRASH_LOOP_MS: u64 = 5 * 60 * 1000;
 const WORDS_BYTES_MAX: usize = 300;
 
 /// How the run that is going on began; of no meaning to another host.
-pub(super) const RUN_KEY: &[u8] = b"run";
+pub(crate) const RUN_KEY: &[u8] = b"run";
 const RUN_VERSION: u8 = 1;
 
 /// One entry. Times are Unix milliseconds.
@@ -349,7 +349,7 @@ fn rows(view: &View, name: &str) -> impl Iterator<Item = Result<(u64, Option<Ent
 ///
 /// # Errors
 /// It is damaged, or of a later version.
-pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
+pub(crate) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
     record::decode::<EntryV1<'_>>(Tree::LineEnd, VERSION, value).map(Entry::from)
 }
 
@@ -357,7 +357,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
 ///
 /// # Errors
 /// It has none (a bug, met in tests).
-pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
     record::encode(Tree::LineEnd, VERSION, &EntryV1::of(entry))
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{self, Entry, Event};
 use super::{Batch, Store, StoreError, Tree, View, join, prefix, record};
 use crate::alert::SessionName;
-use crate::outbox::Timestamp;
+use crate::outbox::{CLOCK_UNSET_BEFORE, Timestamp};
 use crate::util::lock;
 
 const VERSION: u8 = 1;
@@ -69,7 +69,7 @@ fn position_of(key: &[u8]) -> Option<u64> {
 }
 
 /// Whether a row of either tree can be read.
-pub(super) fn check_row(tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn check_row(tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let fault = |cause: &str| StoreError::Record {
         tree: tree.name(),
         cause: cause.into(),
@@ -170,8 +170,7 @@ fn prune(
 
 /// As old as what the journal forgets, by our clock, where that was set.
 fn is_old(message: &InboundRecord, now: u64) -> bool {
-    message.received_at >= journal::CLOCK_UNSET_BEFORE.0
-        && now.saturating_sub(message.received_at) > journal::AGE_MS_MAX
+    message.received_at >= CLOCK_UNSET_BEFORE.0 && now.saturating_sub(message.received_at) > journal::AGE_MS_MAX
 }
 
 /// What there is of one session: the first place, the next, and the bytes of the records.

@@ -12,11 +12,10 @@ mod v1;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use super::batch::raw_key;
 use super::log::State;
-use super::{Batch, Store, StoreError, Tree, View, record};
+use super::{Batch, Store, StoreError, Tree, Value, View, record};
 use crate::alert::{RouteName, SessionName};
-use crate::outbox::{Happened, Happening, Timestamp};
+use crate::outbox::{CLOCK_UNSET_BEFORE, Happened, Happening, Timestamp};
 use crate::util::lock;
 use v1::EntryV1;
 
@@ -35,9 +34,6 @@ const SURPLUS_TRIMMED_MAX: u64 = 8;
 
 /// No relay lives to give out a number like this. A journal that has come so far was written by something else.
 const NUMBER_MAX: u64 = u64::MAX / 2;
-
-/// Before this (2024-01-01) a clock was not set: such a stamp tells no age.
-pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000);
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +116,7 @@ impl Ends {
             }
         }
         let mut rows = view.scan(Tree::Journal, b"");
-        let end = |row: Option<Result<(Vec<u8>, sled::IVec), StoreError>>| {
+        let end = |row: Option<Result<(Vec<u8>, Value), StoreError>>| {
             row.transpose().map(|row| row.and_then(|(key, _)| number_of(&key)))
         };
         let first = end(rows.next())?.unwrap_or(1);
@@ -195,13 +191,13 @@ fn is_row_old(value: &[u8], now: Timestamp, age_ms_max: u64) -> bool {
 
 /// The numbers and values in the rows of a state.
 fn rows_of(state: &State) -> impl DoubleEndedIterator<Item = (u64, &Vec<u8>)> {
-    let rows = state.range(raw_key(Tree::Journal, &key(0))..=raw_key(Tree::Journal, &key(u64::MAX)));
+    let rows = state.range(Tree::Journal.raw_key(&key(0))..=Tree::Journal.raw_key(&key(u64::MAX)));
     rows.filter_map(|(raw, value)| Some((number_of(raw.get(1..)?)?, value)))
 }
 
 /// What the journal in the rows of `state` tells and that of `other` does not, oldest first. What cannot be read is left
 /// out.
-pub(super) fn beyond(state: &State, other: &State) -> Vec<Entry> {
+pub(crate) fn beyond(state: &State, other: &State) -> Vec<Entry> {
     let known: BTreeSet<&Vec<u8>> = rows_of(other).map(|(_, value)| value).collect();
     let new = rows_of(state).filter(|(_, value)| !known.contains(value));
     new.filter_map(|(_, value)| decode(value).ok()).collect()
@@ -213,7 +209,7 @@ pub(super) fn beyond(state: &State, other: &State) -> Vec<Entry> {
 ///
 /// # Errors
 /// An entry has no stored form.
-pub(super) fn append_to(state: &mut State, entries: &[Entry]) -> Result<(), StoreError> {
+pub(crate) fn append_to(state: &mut State, entries: &[Entry]) -> Result<(), StoreError> {
     append_to_within(BOUNDS, state, entries)
 }
 
@@ -231,14 +227,14 @@ fn append_to_within(bounds: Bounds, state: &mut State, entries: &[Entry]) -> Res
     for entry in entries {
         last += 1;
         let value = encode(entry)?;
-        state.insert(raw_key(Tree::Journal, &key(last)), value);
+        state.insert(Tree::Journal.raw_key(&key(last)), value);
     }
     let over = |&(number, value): &(u64, &Vec<u8>)| {
         last - number >= bounds.entries_max.max(1) || number <= before && is_row_old(value, newest, bounds.age_ms_max)
     };
     let trimmed: Vec<u64> = rows_of(state).take_while(over).map(|(number, _)| number).collect();
     for number in trimmed {
-        state.remove(&raw_key(Tree::Journal, &key(number)));
+        state.remove(&Tree::Journal.raw_key(&key(number)));
     }
     Ok(())
 }
@@ -326,7 +322,7 @@ pub fn of_alert(view: &View, id: &str) -> Result<Vec<(u64, Entry)>, StoreError> 
 ///
 /// # Errors
 /// It is not.
-pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     number_of(key).ok_or_else(|| StoreError::Record {
         tree: Tree::Journal.name(),
         cause: "its key is no number".to_owned(),
@@ -338,7 +334,7 @@ pub(super) fn check_row(key: &[u8], value: &[u8]) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// It is damaged, or of a later version.
-pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
+pub(crate) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
     let stored: EntryV1<'_> = record::decode(Tree::Journal, VERSION, value)?;
     Entry::try_from(stored).map_err(|error| StoreError::Record {
         tree: Tree::Journal.name(),
@@ -350,11 +346,11 @@ pub(super) fn decode(value: &[u8]) -> Result<Entry, StoreError> {
 ///
 /// # Errors
 /// It has none (a bug, met in tests).
-pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode(entry: &Entry) -> Result<Vec<u8>, StoreError> {
     record::encode(Tree::Journal, VERSION, &EntryV1::of(entry))
 }
 
-fn entry_of((key, value): &(Vec<u8>, sled::IVec)) -> Option<(u64, Entry)> {
+fn entry_of((key, value): &(Vec<u8>, Value)) -> Option<(u64, Entry)> {
     let number = number_of(key)?;
     match decode(value) {
         Ok(entry) => Some((number, entry)),

@@ -1,93 +1,34 @@
-//! What survives the process: a log that is the truth, and sled as the index that is queried, behind one writer.
+//! What survives the process.
 //!
-//! Everything that must not be half done goes through [`Store::update`]: a closure that looks at the store and returns a
-//! [`Batch`] of puts and deletes over named [trees](Tree). One thread runs these closures one after the other, writes each
-//! batch as one frame of the [log](log::Log), and answers once the bytes are on the device. Commits that arrive together
-//! share one sync.
-//!
-//! sled alone cannot carry this: its `flush` stops at the kernel's page cache (`sync_file_range`), and a power cut takes
-//! what it called durable. So every start compares it with the log and puts it right (`index.rs`).
-//!
-//! Deliberately absent: any other way to write; trying a failed sync again; going back to an older generation.
+//! Everything that must not be half done goes through [`Store::update`]: a closure that looks at the store and returns
+//! a [`Batch`] of puts and deletes over [trees](Tree). How that becomes durable is the affair of the `engine`; the
+//! table of trees is [`TREES`], and beside it lie the relay's own records, each in a file of its own. A session's
+//! credentials are the affair of [`credentials`](crate::credentials).
 
-pub mod backup;
-mod batch;
-mod broken;
-mod check;
-pub mod credentials;
-#[doc(hidden)]
-pub mod fuzzing;
+pub mod engine;
 pub mod history;
-pub mod import;
 pub mod inbound;
-mod index;
 pub mod journal;
 mod keys;
 pub mod last_time;
-mod lock;
-pub mod log;
 pub mod numbers;
 pub mod outbox;
-mod place;
 pub mod record;
 pub mod starts;
 pub mod timers;
 pub mod tokens;
-mod view;
-mod writer;
+mod tree;
 
-pub use batch::{Batch, Tree};
-pub use check::{Checked, Index as CheckedIndex, check};
+pub use engine::{Batch, LockError, Scan, StoreError, VALUE_BYTES_MAX, Value, View, log};
 pub use keys::{join, prefix, split};
-pub use lock::{Lock, LockError};
-pub use view::View;
+pub use tree::{Backup, Loss, Owner, TREES, Tree, TreeInfo};
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::log::{Claim, Disk, Gauge, Limits, RealDisk};
-use writer::Writer;
-
-/// Why the store could not be opened, read or written.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    #[error(transparent)]
-    Locked(#[from] LockError),
-    #[error("cannot open the state in {path}: {cause}")]
-    Open { path: PathBuf, cause: String },
-    /// The directory can be no state's place, today or after a restart.
-    #[error("{path} cannot hold the state: {cause}; name another directory, on the system's own disk, with --state", path = path.display())]
-    Unfit { path: PathBuf, cause: String },
-    /// Acknowledged changes are gone or cannot be read. What is older is not used: it would use keys twice.
-    #[error("the state is damaged: {path}: {cause}; keep a copy, move the state directory away, then restore a backup or pair again", path = path.display())]
-    Damaged { path: PathBuf, cause: String },
-    /// It is whole, and must be left to the version that wrote it.
-    #[error("{path} was written by a later version of Tautline ({cause}); install that one again", path = path.display())]
-    Newer { path: PathBuf, cause: String },
-    #[error("cannot read the state: {0}")]
-    Read(String),
-    /// A write or a sync failed. Nothing is acknowledged from then on; a restart recovers what the disk has.
-    #[error("the state can no longer be written ({0}); nothing more is accepted until the relay restarts")]
-    Poisoned(String),
-    /// This change was refused whole; the next is tried again.
-    #[error("there is no room for the state ({0}); free some, and it goes on by itself")]
-    Full(String),
-    /// Likewise.
-    #[error(
-        "the state is on a file system that is read-only ({0}); once it can be written again, it goes on by itself"
-    )]
-    ReadOnly(String),
-    #[error("a record under {tree} is not readable: {cause}")]
-    Record { tree: &'static str, cause: String },
-    #[error("a record of {size} bytes for {tree} is over the limit of {max} bytes")]
-    TooLarge {
-        tree: &'static str,
-        size: usize,
-        max: usize,
-    },
-}
+use engine::Engine;
+use engine::log::{Claim, Disk, Limits, RealDisk};
 
 /// The open state of one relay. Clones share it; the last one to go releases the lock.
 #[derive(Clone)]
@@ -96,23 +37,17 @@ pub struct Store {
 }
 
 struct Inner {
-    writer: Writer,
-    view: View,
-    path: PathBuf,
-    disk: Arc<dyn Disk>,
-    gauge: Arc<Gauge>,
+    engine: Engine,
     journal_ends: journal::Ends,
     inbound_kept: inbound::Hint,
-    // Dropped last, and held by the writer's thread too: nobody else may open the files before that has ended.
-    lock: Arc<Lock>,
 }
 
 impl Store {
     /// Opens or creates the state in `path`, creating the directory with mode 0700.
     ///
     /// # Errors
-    /// Another process holds it ([`StoreError::Locked`]), it is damaged ([`StoreError::Damaged`]), or the files cannot be
-    /// opened.
+    /// Another process holds it ([`StoreError::Locked`]), it is damaged ([`StoreError::Damaged`]), the directory cannot
+    /// be its place ([`StoreError::Unfit`]), or the files cannot be opened.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         Self::open_on(
             path,
@@ -125,38 +60,26 @@ impl Store {
     /// [`open`](Self::open) with the log's files on `disk` and another bound. The lock and the index stay in `path`.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`open`](Self::open).
     pub fn open_on(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
-        create_private(path).map_err(|error| StoreError::Open {
-            path: path.to_owned(),
-            cause: error.to_string(),
-        })?;
-        place::close_to_others(path)?;
-        let lock = Arc::new(Lock::acquire(path)?);
-        let (writer, view, gauge) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
         let inner = Inner {
-            writer,
-            view,
-            path: path.to_owned(),
-            disk,
-            gauge,
+            engine: Engine::open(path, cache_bytes, disk, limits)?,
             journal_ends: journal::Ends::default(),
             inbound_kept: inbound::Hint::default(),
-            lock,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Writes what lies still and brings the index up to the log; whoever still has a clone can write no more. The last one to
-    /// be dropped does that too, but a process may end before. After `limit` a disk that hangs is left to itself: the
-    /// state stays locked until it is done or the process ends.
+    /// Writes what lies still and brings the index up to the log; whoever still has a clone can write no more. The last
+    /// one to be dropped does that too, but a process may end before. After `limit` a disk that hangs is left to
+    /// itself: the state stays locked until it is done or the process ends.
     pub fn close(&self, limit: Duration) {
-        self.inner.writer.close(limit);
+        self.inner.engine.close(limit);
     }
 
     /// Where the state is.
     pub fn path(&self) -> &Path {
-        &self.inner.path
+        self.inner.engine.path()
     }
 
     /// Runs `decide` alone, against the latest state, and applies the batch that it returns as one transaction. Returns
@@ -165,23 +88,24 @@ impl Store {
     /// Dropping the future does not undo it.
     ///
     /// # Errors
-    /// There is no room ([`StoreError::Full`], [`StoreError::ReadOnly`]): it is not there, and will not be. Or the store is poisoned, or was by this
-    /// write: the transaction may or may not be there after a restart, never half of it.
+    /// There is no room ([`StoreError::Full`], [`StoreError::ReadOnly`]): it is not there, and will not be. Or the
+    /// store is poisoned, or was by this write: the transaction may or may not be there after a restart, never half of
+    /// it.
     pub async fn update<T, F>(&self, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
     {
-        self.inner.writer.update(false, Claim::Reserve, decide).await
+        self.inner.engine.update(false, Claim::Reserve, decide).await
     }
 
     /// [`update`](Self::update) with a batch that depends on nothing.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`update`](Self::update).
     pub async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let decide = move |_: &View| Ok((batch, ()));
-        self.inner.writer.update(true, Claim::Reserve, decide).await
+        self.inner.engine.update(true, Claim::Reserve, decide).await
     }
 
     /// [`update`](Self::update) of something that may be lost in a crash: returns once it has its place in the order of
@@ -195,32 +119,31 @@ impl Store {
     where
         F: FnOnce(&View) -> Result<Batch, StoreError> + Send + 'static,
     {
-        self.inner.writer.update_later(what, decide).await
+        self.inner.engine.update_later(what, decide).await
     }
 
-    /// [`update`](Self::update) with something new that nobody has been promised yet: when room is short it is refused, and
-    /// what is left is for everything else.
+    /// [`update`](Self::update) with something new that nobody has been promised yet: when room is short it is refused,
+    /// and what is left is for everything else.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`update`](Self::update).
     pub async fn update_new<T, F>(&self, decide: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&View) -> Result<(Batch, T), StoreError> + Send + 'static,
     {
-        self.inner.writer.update(false, Claim::New, decide).await
+        self.inner.engine.update(false, Claim::New, decide).await
     }
 
     /// Why something new would be refused now for want of room. The volume is asked each time: nobody has to write
     /// something to find that there is room again.
     pub fn short_of_room(&self) -> Option<StoreError> {
-        let room = self.inner.gauge.look(&*self.inner.disk);
-        room.err().map(writer::commit_error)
+        self.inner.engine.short_of_room()
     }
 
     /// Reads of what is durable; they never wait for a sync.
     pub fn view(&self) -> &View {
-        &self.inner.view
+        self.inner.engine.view()
     }
 
     fn journal_ends(&self) -> &journal::Ends {
@@ -233,36 +156,13 @@ impl Store {
 
     /// Waits until something breaks it, and says what.
     pub async fn failure(&self) -> String {
-        self.inner.writer.failure().await
+        self.inner.engine.failure().await
     }
 
     /// What broke it, if anything did. Looks whether the state is still where it was, and breaks it if not.
     pub fn poisoned(&self) -> Option<String> {
-        if let Some(gone) = self.inner.lock.misplaced() {
-            self.inner.writer.break_for(gone);
-        }
-        self.inner.writer.poisoned()
+        self.inner.engine.poisoned()
     }
-}
-
-/// Creates `path` readable by its owner alone. What exists keeps its mode: a person may have set it.
-fn create_private(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_dir()) {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory"));
-    }
-    let new: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // What is in a directory lasts no longer than its own name.
-    for parent in new.iter().filter_map(|path| path.parent()) {
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        std::fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 mod v1;
 mod v2;
 
-use super::batch::VALUE_BYTES_MAX;
-use super::{Batch, Store, StoreError, Tree, View, journal, record};
+use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
 use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
 use v1::{AlertKeyV1, AlertRecordV1};
@@ -31,7 +30,7 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
 /// would be sent again after a restart.
-pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
     let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV2::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
@@ -40,7 +39,7 @@ pub(super) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The alert of a row, if key and value belong together.
-pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError> {
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError> {
     let alert = decode_value(value)?;
     if key == alert.seq.to_be_bytes() {
         return Ok(alert);
@@ -49,7 +48,7 @@ pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError
 }
 
 /// The alert of a value.
-pub(super) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
+pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
     let alert = match record::version(Tree::Outbox, value)? {
         (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
         _ => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
@@ -83,7 +82,7 @@ pub fn forget_key(batch: &mut Batch, seq: u64) {
 }
 
 /// The value that stands under the number of a forgotten alert.
-pub(super) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
     let kept = AlertKeyV2 {
         fingerprint: key.fingerprint.0,
         id: key.id.clone(),
@@ -94,7 +93,7 @@ pub(super) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
 }
 
 /// The key of a row of forgotten alerts.
-pub(super) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreError> {
+pub(crate) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreError> {
     let seq = key.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Record {
         tree: Tree::AlertKey.name(),
         cause: "its key is no number".to_owned(),
@@ -129,7 +128,7 @@ pub struct New {
 impl New {
     /// Adds those of `other` after these.
     pub fn append(&mut self, mut other: Self) {
-        self.batch.operations.append(&mut other.batch.operations);
+        self.batch.append(other.batch);
         self.entries.append(&mut other.entries);
         self.bytes += other.bytes;
     }

@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 
 /// Format 1 of a token, frozen. The key of its row is its name.
 #[derive(Serialize, Deserialize)]
-pub(super) struct TokenV1 {
+pub(crate) struct TokenV1 {
     /// SHA-256 of the secret.
     digest: [u8; 32],
     /// Publish 1, read 2, admin 4.
@@ -125,7 +125,7 @@ fn encode(token: &Token) -> Result<Vec<u8>, StoreError> {
 ///
 /// # Errors
 /// It is damaged, or of a later version.
-pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Token, StoreError> {
+pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Token, StoreError> {
     let unreadable = |cause: String| StoreError::Record {
         tree: Tree::Token.name(),
         cause,

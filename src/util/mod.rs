@@ -7,5 +7,5 @@ mod time;
 
 pub(crate) use deadline::within;
 pub(crate) use random::Random;
-pub(crate) use sync::lock;
+pub(crate) use sync::{lock, read, write};
 pub(crate) use time::{millis, wall_ms};

@@ -19,8 +19,8 @@ use whatsapp_rust::features::MessageRetransmission;
 
 use super::parts::ClientParts;
 use crate::alert::Recipient;
+use crate::credentials::Credentials;
 use crate::outbox;
-use crate::store::credentials::Credentials;
 use crate::util::lock;
 
 /// The library refuses a receipt with this count or a higher one (`MAX_RETRY_COUNT`).

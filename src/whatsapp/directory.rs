@@ -13,9 +13,9 @@ use whatsapp_rust::Client;
 
 use super::numbers::{Look, Numbers};
 use crate::alert::Recipient;
+use crate::credentials::{Account, Credentials};
 use crate::outbox::MessageId;
 use crate::store::Store;
-use crate::store::credentials::{Account, Credentials};
 use crate::util::lock;
 
 /// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in seconds.

@@ -11,8 +11,8 @@ use super::timers::Timers;
 use super::version::WebVersion;
 use crate::alert::Recipient;
 use crate::config::SessionPlan;
+use crate::credentials::Credentials;
 use crate::line::Schedule;
-use crate::store::credentials::Credentials;
 use crate::store::{Batch, Store, Tree};
 use crate::util::lock;
 

@@ -24,7 +24,7 @@ use wacore_binary::{Jid, JidExt as _};
 use whatsapp_rust::lid_pn_cache::LearningSource;
 use whatsapp_rust::{Client, ClientError, IqError, SendError, SignalError};
 
-use crate::store::credentials::{Credentials, LeavingOut};
+use crate::credentials::{Credentials, LeavingOut};
 
 /// Devices whose keys one question asks for: as many as the library would split a longer list into.
 const KEYS_AT_ONCE: usize = 50;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::lab::{Direction, Lab, Phone};
 use crate::support::{SOON, Site};
 use serde_json::Value;
-use tautline::store::import::{Imported, folder};
+use tautline::credentials::import::{Imported, folder};
 use tautline::store::{Store, Tree};
 
 const OWNER: &str = "15550100001";

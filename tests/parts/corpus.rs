@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tautline::store::credentials::FORMS;
-use tautline::store::{Tree, fuzzing};
+use tautline::credentials::FORMS;
+use tautline::state::fuzzing;
+use tautline::store::Tree;
 
 const CREDS: &[u8] = include_bytes!("../fixtures/baileys/auth/creds.json");
 
@@ -83,7 +84,7 @@ fn baileys() {
 
 #[test]
 fn every_tree_of_credentials_has_its_form_and_a_whole_record_to_start_from() {
-    for tree in Tree::CREDENTIALS {
+    for tree in Tree::credentials() {
         assert!(FORMS.iter().any(|(known, _)| *known == tree), "{}", tree.name());
     }
     let corpus = files("records");

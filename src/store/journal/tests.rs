@@ -204,17 +204,17 @@ fn an_alert_has_its_own_history_back_to_its_acceptance() {
 
 /// A state that holds `entries` and one row of another tree on either side.
 fn state_of(entries: impl IntoIterator<Item = (u64, Entry)>) -> State {
-    let others = [Tree::Inbound, Tree::LineEnd].map(|tree| (raw_key(tree, &key(1)), vec![1]));
+    let others = [Tree::Inbound, Tree::LineEnd].map(|tree| (tree.raw_key(&key(1)), vec![1]));
     let row = |(number, entry)| {
         let value = encode(&entry).unwrap();
-        (raw_key(Tree::Journal, &key(number)), value)
+        (Tree::Journal.raw_key(&key(number)), value)
     };
     entries.into_iter().map(row).chain(others).collect()
 }
 
 fn numbers_of(state: &State) -> Vec<u64> {
-    assert!(state.contains_key(&raw_key(Tree::Inbound, &key(1))));
-    assert!(state.contains_key(&raw_key(Tree::LineEnd, &key(1))));
+    assert!(state.contains_key(&Tree::Inbound.raw_key(&key(1))));
+    assert!(state.contains_key(&Tree::LineEnd.raw_key(&key(1))));
     rows_of(state).map(|(number, _)| number).collect()
 }
 
@@ -231,7 +231,7 @@ fn a_state_that_is_written_whole_is_told_on_within_the_bounds() {
     assert_eq!(beyond(&state, &state), []);
     let known = state_of([(9, failed().swap_remove(0))]);
     let mut state = state_of([(1, sent(NOW)), (2, failed().swap_remove(0))]);
-    state.insert(raw_key(Tree::Journal, &key(3)), vec![99]);
+    state.insert(Tree::Journal.raw_key(&key(3)), vec![99]);
     assert_eq!(beyond(&state, &known), [sent(NOW)]);
 
     // Old entries go until the first that is not, or whose age is not known.

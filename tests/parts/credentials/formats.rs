@@ -82,7 +82,7 @@ async fn write<B: Backend>(store: &B) {
 
 fn rows(store: &Store) -> String {
     let mut text = String::new();
-    for tree in Tree::CREDENTIALS.into_iter().chain([Tree::Quarantine]) {
+    for tree in Tree::credentials().chain([Tree::Quarantine]) {
         for row in store.view().scan(tree, b"") {
             let (key, value) = row.unwrap();
             writeln!(text, "{} {} {}", tree.name(), hex(&key), hex(&value)).unwrap();
@@ -139,7 +139,7 @@ fn format_1_is_read() {
         for line in VERSION_1.lines() {
             let mut fields = line.split(' ');
             let name = fields.next().unwrap();
-            let all = Tree::CREDENTIALS.into_iter().chain([Tree::Quarantine]);
+            let all = Tree::credentials().chain([Tree::Quarantine]);
             let tree = all.into_iter().find(|tree| tree.name() == name).unwrap();
             let key = bytes(fields.next().unwrap());
             batch.put(tree, &key, bytes(fields.next().unwrap())).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use tautline::store::credentials::Credentials;
+use tautline::credentials::Credentials;
 use tautline::store::{Batch, Store, Tree, join};
 use wacore::store::traits::ProtocolStore;
 

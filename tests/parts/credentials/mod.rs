@@ -11,8 +11,8 @@ mod random;
 use std::sync::Arc;
 
 use tautline::alert::SessionName;
+use tautline::credentials::Credentials;
 use tautline::store::Store;
-use tautline::store::credentials::Credentials;
 use wacore::libsignal::protocol::{KeyPair, PrivateKey};
 use wacore::store::device::{CachedNoiseCert, CachedServerCertChain};
 use wacore::store::traits::{LidPnMappingEntry, MsgSecretEntry};

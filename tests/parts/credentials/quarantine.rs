@@ -16,10 +16,7 @@ fn everything_moves_and_nothing_loads() {
             credentials.import(&device()).await.unwrap();
             super::random::fill(&credentials).await;
             let before = count(&store);
-            assert!(
-                Tree::CREDENTIALS.iter().all(|tree| before[*tree as usize] > 0),
-                "{before:?}"
-            );
+            assert!(Tree::credentials().all(|tree| before[tree as usize] > 0), "{before:?}");
             credentials
                 .quarantine("logged out by the phone", 1_700_000_000_000)
                 .await
@@ -42,7 +39,7 @@ fn everything_moves_and_nothing_loads() {
 /// Rows of each credential tree.
 fn count(store: &tautline::store::Store) -> [usize; 20] {
     let mut counts = [0; 20];
-    for tree in Tree::CREDENTIALS {
+    for tree in Tree::credentials() {
         counts[tree as usize] = store.view().scan(tree, b"").count();
     }
     counts

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tautline::store::backup::{Backup, BackupError, Pending};
+use tautline::state::backup::{Backup, BackupError, Pending};
 use tautline::store::log::{Exporter, Limits, RealDisk, inspect};
 use tautline::store::{Batch, Store, StoreError, Tree};
 
@@ -32,7 +32,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 
 fn rows(store: &Store) -> Rows {
     let mut rows = Rows::new();
-    for tree in (0..=u8::MAX).filter_map(Tree::from_number) {
+    for tree in Tree::all() {
         for row in store.view().scan(tree, b"") {
             let (key, value) = row.unwrap();
             rows.insert((tree as u8, key), value.to_vec());

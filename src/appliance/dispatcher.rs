@@ -200,14 +200,16 @@ async fn keep_starts(store: Store, to_keep: Vec<Start>) {
     }
 }
 
-/// The sender of an alert has had its answer long before it fails: the log is one of the places that tell a person.
+/// The sender of an alert has had its answer long before it fails or expires: the log is one of the places that tell a person.
 fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
-    for failed in happened.iter().filter(|happened| happened.what == Happening::Failed) {
+    let is_lost = |happened: &&Happened| matches!(happened.what, Happening::Failed | Happening::Expired);
+    for failed in happened.iter().filter(is_lost) {
         let delivery = failed.delivery.and_then(|index| record.deliveries.get(index as usize));
         log::warn!(
-            "alert {} on route {} failed for a recipient: {}",
+            "alert {} on route {} {} for a recipient: {}",
             record.id,
             record.route,
+            failed.what.name(),
             delivery.map_or("", |delivery| &delivery.note)
         );
     }

@@ -1,4 +1,4 @@
-//! How old a key is, on a board whose wall clock may not be set.
+//! How old an alert or a key is, on a board whose wall clock may not be set.
 //!
 //! The wall clock dates an alert, where it can be believed. A board without a battery starts in 1970, or at a time that its
 //! system was built with, until the network tells it: then an alert seems to be of this moment, or of the future, at every start.
@@ -80,7 +80,7 @@ impl Ages {
         now.mono + span.saturating_sub(age)
     }
 
-    /// `None`: nobody knows, and it was accepted before the last boot but one. It has had its chance.
+    /// `None`: nobody knows, and it was accepted before the last boot but one. A key of that age counts no more.
     fn age(&self, now: Now, seq: u64, accepted_at: Timestamp) -> Option<Duration> {
         let wall_age = now.wall.0.checked_sub(accepted_at.0).map(Duration::from_millis);
         let wall_age = wall_age.filter(|_| accepted_at >= CLOCK_UNSET_BEFORE && !self.clock_is_wrong);

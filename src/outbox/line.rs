@@ -40,7 +40,8 @@ pub(super) enum Pause {
     Path,
     /// The server asked us, in its way, to go slower. A new line changes nothing about that.
     Server,
-    /// It lets nothing through for long. Neither a new line nor a person's drop changes anything about that.
+    /// It lets nothing through for long. A new line or a dropped alert does not end that; time does, and for some kinds that the
+    /// recipient writes.
     Hold(Hold),
 }
 
@@ -48,7 +49,7 @@ pub(super) enum Pause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Where its [`Turn`] is. While its lane pauses, it waits too.
-    Behind,
+    InTurn,
     /// A person wants it sent now: what paused its lane is over.
     ByHand,
 }
@@ -160,11 +161,17 @@ impl Line {
             fresh: None,
             heard_at: None,
         });
+        if place == Place::ByHand && matches!(lane.phase, Phase::Paused { .. }) {
+            self.set_phase(recipient, Phase::Idle);
+        }
+        let Some(lane) = self.lanes.get_mut(recipient) else {
+            return;
+        };
         // What a message carries decides how urgent it is, and that may be known piece by piece.
         lane.take_out(turn.leg);
         lane.queue.insert(turn, durable);
         if let Phase::Paused { until, pause, .. } = lane.phase
-            && place == Place::Behind
+            && place == Place::InTurn
             && let Some(leg) = lane.next().filter(|next| *next == turn.leg)
         {
             self.set_phase(recipient, Phase::Paused { leg, until, pause });

@@ -115,7 +115,7 @@ impl Outbox {
         unwritten.remove(&seq);
         if unwritten.is_empty() {
             self.unwritten.remove(message_id);
-            self.enqueue(message_id, Place::Behind);
+            self.enqueue(message_id, Place::InTurn);
         }
     }
 
@@ -132,7 +132,7 @@ impl Outbox {
                 None
             }
         };
-        self.enqueue(message_id, Place::Behind);
+        self.enqueue(message_id, Place::InTurn);
         self.leave_old_place(message_id, before, leg);
     }
 
@@ -149,7 +149,7 @@ impl Outbox {
             return;
         }
         self.on_message_durable(message_id, leg.seq);
-        self.enqueue(message_id, Place::Behind);
+        self.enqueue(message_id, Place::InTurn);
         self.leave_old_place(message_id, Some(before), leg);
     }
 

@@ -10,7 +10,8 @@ use crate::alert::{Alert, Recipient, RouteName, SessionName};
 /// A note is one line for people.
 pub(super) const NOTE_CHARS_MAX: usize = 200;
 
-/// Wall-clock milliseconds since 1970, for records and people. No deadline is ever computed from it.
+/// Wall-clock milliseconds since 1970, for records and people. The age of what was accepted before this start is told by it, where
+/// it can be believed (`age.rs`); no deadline of a send is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 

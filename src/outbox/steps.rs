@@ -241,7 +241,7 @@ impl Outbox {
         }
         for leg in self.legs_at(seq, Step::Accepted) {
             match self.message_of(leg).cloned() {
-                Some(message_id) => self.enqueue(&message_id, Place::Behind),
+                Some(message_id) => self.enqueue(&message_id, Place::InTurn),
                 None => self.wait(now, leg),
             }
         }

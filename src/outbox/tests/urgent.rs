@@ -141,3 +141,17 @@ fn what_the_disk_refuses_ends_no_pause() {
         assert_eq!(bench.next(), Reason::Retry { seq });
     }
 }
+
+#[test]
+fn what_a_person_sends_again_ends_the_pause_of_what_stands_before_it() {
+    let mut bench = Bench::up();
+    bench.accept_of(&["1"], Priority::Default);
+    bench.outbox.drop_alert(bench.now, "A1").unwrap();
+    bench.accept_of(&["1"], Priority::Max);
+    bench.take_sends();
+    bench.fail("M21", false);
+    assert!(bench.sends.is_empty());
+    bench.outbox.retry(bench.now, "A1").unwrap();
+    bench.drain();
+    assert_eq!(bench.ack_all(), ["M21", "M11"]);
+}

@@ -12,6 +12,9 @@ use super::{Body, Request};
 use crate::alert::charset;
 use crate::alert::hygiene::clean;
 
+/// How every token begins.
+const TOKEN_START: &str = "tk_";
+
 /// Parts of a form that are looked at.
 const PARTS_MAX: usize = 64;
 /// Fields that are written out where none of them is known.
@@ -169,11 +172,15 @@ impl<'r> Form<'r> {
         at(&self.fields, path)
     }
 
-    /// All fields, one a line, for a body in which no name is known. What lies deeper is written as JSON.
+    /// All fields but tokens of ours, one a line, for a body in which no name is known. What lies deeper is written as JSON.
     pub fn everything(&self) -> String {
         let mut lines = Vec::new();
         for (name, value) in self.fields.iter().take(FIELDS_MAX) {
             let Some(value) = text_of(value) else { continue };
+            // A token that a sender has put there is for us, and for nobody's phone.
+            if value.starts_with(TOKEN_START) {
+                continue;
+            }
             lines.push(if name.is_empty() {
                 value
             } else {

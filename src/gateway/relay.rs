@@ -20,6 +20,20 @@ pub struct Accepted {
     pub warning: Option<String>,
 }
 
+impl Accepted {
+    /// For a sender who may not read: of a duplicate it says what was handed over now. What stands in the first alert with that key
+    /// is no sender's to read, and keys can be guessed.
+    pub(super) fn without_the_first(mut self, handed_over: &Alert) -> Self {
+        if self.duplicate {
+            self.alert.title.clone_from(&handed_over.title);
+            self.alert.text.clone_from(&handed_over.text);
+            self.alert.priority = handed_over.priority.into();
+            self.alert.tags.clone_from(&handed_over.tags);
+        }
+        self
+    }
+}
+
 /// Why the relay would not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -1,6 +1,7 @@
 //! A mail over HTTP, as `tautline sendmail` hands it over: its recipients say which routes it is for.
 
 use super::answer::{Answer, Problem};
+use super::auth::Scope;
 use super::call::{Call, Outcome};
 use super::publish::{parse, published, receive};
 use crate::dialect::{Parsed, mail};
@@ -29,12 +30,16 @@ pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
         if alerts.is_empty() {
             break;
         }
+        let may_read = call.caller.may(Scope::Read, Some(route.as_str()));
         let accepted = context.relay.publish(route, alerts.clone()).await?;
-        all.extend(
-            accepted
-                .into_iter()
-                .map(|accepted| published(accepted, None, Vec::new())),
-        );
+        for (accepted, mine) in accepted.into_iter().zip(&alerts) {
+            let accepted = if may_read {
+                accepted
+            } else {
+                accepted.without_the_first(mine)
+            };
+            all.push(published(accepted, None, Vec::new()));
+        }
     }
     Ok(Answer::json(200, &Mailed::new(all, &warnings)))
 }

@@ -6,6 +6,7 @@ use crate::alert::RouteName;
 use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json};
 
 use super::answer::{Answer, Problem};
+use super::auth::Scope;
 use super::call::{Call, Outcome};
 use super::connection::Received;
 use super::context::Context;
@@ -184,11 +185,15 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
         return Ok(Answer::json(200, &Mailed::new(Vec::new(), &warnings)));
     }
     let click = alerts.first().and_then(|alert| alert.click.clone());
+    let mine = (!call.caller.may(Scope::Read, Some(route.as_str()))).then(|| alerts.first().cloned());
     let accepted = context.relay.publish(route, alerts).await?;
     // Each dialect makes one alert of a request, and its answer is about one.
-    let Some(accepted) = accepted.into_iter().next() else {
+    let Some(mut accepted) = accepted.into_iter().next() else {
         return Err(Problem::new(500, "the relay says nothing about the alert"));
     };
+    if let Some(mine) = mine.flatten() {
+        accepted = accepted.without_the_first(&mine);
+    }
     let published = published(accepted, click, warnings);
     Ok(match name {
         "gotify" => Answer::json(200, &GotifyMessage::from(published)),

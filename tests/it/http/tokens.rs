@@ -100,6 +100,51 @@ fn return_to_no_pairings(bench: &Bench) {
 }
 
 #[test]
+fn a_token_in_a_body_is_no_text() {
+    let bench = Bench::closed();
+    bench.relay.token("tk_nas", &[Right::Publish], &[], false);
+    let body = r#"{"state": "down", "token": "tk_nas"}"#;
+    assert_eq!(
+        bench.tcp("POST", "/v1/hooks/json/family?token=tk_nas", "", body).status,
+        200
+    );
+    let (_, alert) = bench.relay.taken().pop().unwrap();
+    assert_eq!(alert.text, "state: down");
+}
+
+/// Keys can be guessed: `backup-2026-11-27`.
+#[test]
+fn who_may_only_publish_reads_no_text_by_the_key_of_another() {
+    let bench = Bench::closed();
+    bench.relay.token("all", &Right::ALL, &[], false);
+    bench.relay.token("out", &[Right::Publish], &[], false);
+    let headers = |token: &str| format!("Authorization: Bearer {token}\r\nKey: k\r\nTags: t\r\nPriority: 5\r\n");
+    let first = bench.tcp("POST", "/family", &headers("all"), "a secret");
+    assert_eq!(first.status, 200, "{first:?}");
+    let guesses = [
+        "/family",
+        "/v1/hooks/json/family?key=k",
+        "/v1/hooks/gotify/family",
+        "/v1/mail?to=family&key=k",
+    ];
+    for target in guesses {
+        let guessed = bench.tcp("POST", target, &headers("out"), "guess");
+        assert_eq!(guessed.status, 200, "{target}: {guessed:?}");
+        assert!(!guessed.body.contains("secret"), "{target}: {guessed:?}");
+    }
+    let guessed: Published = bench
+        .tcp("POST", "/family", "Authorization: Bearer out\r\nKey: k\r\n", "guess")
+        .json();
+    assert!(
+        guessed.duplicate && guessed.tags.is_empty() && guessed.priority == 3,
+        "{guessed:?}"
+    );
+    assert_eq!(guessed.message, "guess");
+    let read: Published = bench.tcp("POST", "/family", &headers("all"), "again").json();
+    assert!(read.duplicate && read.message == "a secret", "{read:?}");
+}
+
+#[test]
 fn a_token_is_taken_wherever_a_sender_puts_it() {
     let bench = Bench::closed();
     bench.relay.token("tk_nas", &[Right::Publish], &["family"], false);

@@ -274,8 +274,8 @@ fn file_names(files: &[PathBuf]) -> String {
 
 /// Characters of the names of files that the relay is shown.
 const FILE_NAMES_CHARS_MAX: usize = 256;
-/// Characters of a priority that the relay is shown.
-const PRIORITY_CHARS_MAX: usize = 64;
+/// Characters of a priority and of a time to live that the relay is shown.
+const WORD_CHARS_MAX: usize = 64;
 /// Bytes of the query at the most: it has to fit the head of a request, with room for the rest of it.
 const QUERY_MAX_BYTES: usize = 12 * 1024;
 
@@ -285,9 +285,9 @@ fn fitting(mut args: PublishArgs) -> PublishArgs {
     let warn = |what: &str| say(format_args!("tautline: warning: {what}"));
     args.key = args.key.map(|key| hygiene::key(&key));
     // The relay reads it, and says so where it is none: then it needs no more of it than it would quote.
-    args.priority = args
-        .priority
-        .map(|priority| hygiene::shortened(&priority, PRIORITY_CHARS_MAX).0);
+    for word in [&mut args.priority, &mut args.ttl].into_iter().flatten() {
+        *word = hygiene::shortened(word, WORD_CHARS_MAX).0;
+    }
     let mut chars_max = hygiene::TITLE_CHARS_MAX;
     if let Some(title) = &args.title
         && let (short, true) = hygiene::shortened(title, chars_max)

@@ -27,7 +27,7 @@ const MAIL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What is read at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Recipients that are told to the relay, and characters of one.
+/// Recipients that are told to the relay, and characters of one, as of the sender.
 const RECIPIENTS_MAX: usize = 50;
 const ADDRESS_CHARS_MAX: usize = 128;
 
@@ -69,7 +69,8 @@ pub(super) fn execute(global: &Global, args: &SendmailArgs) -> ExitCode {
 }
 
 fn send(global: &Global, args: &SendmailArgs) -> Result<(), Ended> {
-    let call = flags::read(&args.arguments).map_err(|why| Ended(Sysexit::Usage, why))?;
+    let mut call = flags::read(&args.arguments).map_err(|why| Ended(Sysexit::Usage, why))?;
+    call.sender = call.sender.map(short);
     match call.mode {
         Mode::Deliver => {}
         Mode::Help => {
@@ -161,8 +162,11 @@ fn recipients(call: &Call, mail: &[u8]) -> Vec<String> {
     if call.from_headers {
         all.extend(mail::recipients(mail));
     }
-    let short = |address: String| address.chars().take(ADDRESS_CHARS_MAX).collect();
     all.into_iter().take(RECIPIENTS_MAX).map(short).collect()
+}
+
+fn short(address: String) -> String {
+    address.chars().take(ADDRESS_CHARS_MAX).collect()
 }
 
 /// What became of a mail that was given to the relay.

@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Global, paths};
-use crate::spool::{Entry, Name, make, put};
+use crate::spool::{Entry, FILE_BYTES_MAX, Name, make, put};
 
 /// Keeps the alert in the first spool that takes it, under `name`. Returns the file; it is on disk.
 ///
 /// # Errors
-/// [`Exit::Unreachable`], naming what was tried.
+/// [`Exit::Unreachable`], naming what was tried; [`Exit::Refused`] for what no relay would take from there.
 pub(super) fn keep(global: &Global, name: &Name, entry: &Entry) -> Result<PathBuf, Failure> {
     let bytes = entry.encode();
+    if bytes.len() as u64 > FILE_BYTES_MAX || Entry::decode(&bytes).is_err() {
+        let text = "the alert is too large to be kept for later; nothing was sent";
+        return Err(Failure::new(Exit::Refused, text));
+    }
     let mut tried = Vec::new();
     for place in paths::spool_candidates(global)? {
         match keep_in(&place, name, &bytes) {

@@ -135,7 +135,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control, plan.gateway.access.clone())
         .map_err(RunError::Listen)?
         .with_tcp(board.schedule().tcp)
-        .with_spools(spools)
+        .with_spools(spools, &plan.routes)
         .with_mail(plan.mail.clone());
     let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
     let gateway = match &certificate {

@@ -5,11 +5,12 @@
 //! between its acceptance and the removal of its file.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::{Async, Timer};
 use futures_lite::future;
@@ -22,7 +23,7 @@ use crate::alert::{Alert, LATE_AFTER, RouteName};
 use crate::config::MailPlan;
 use crate::dialect::{DIALECTS, Request};
 use crate::gateway::api::utc;
-use crate::spool::{Folder, Name, OpenError, Spooled, Unfit, make};
+use crate::spool::{Folder, Name, OpenError, Retry, SetAside, Spooled, Unfit, make};
 use crate::util::{lock, millis, wall_ms};
 
 /// After a refusal that passes by itself, as of a full disk, and where a spool cannot be watched or opened.
@@ -37,8 +38,14 @@ const TTL_MIN: Duration = Duration::from_secs(1);
 /// A wall clock that shows less was not set: 2024-01-01, in Unix milliseconds.
 const CLOCK_UNSET_BEFORE_MS: u64 = 1_704_067_200_000;
 
-/// Files that stay where they are. What comes beyond is moved aside.
+/// Files that stay where they are and are remembered. What is held beyond stays as well, is counted, and is looked at again.
 const HELD_MAX: usize = 1000;
+
+/// The longer pause before the next look, for each file that is looked at again: reading them is not all that is done.
+const CROWDED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Lines of the log about files that are no alerts, within [`AGAIN`]. Anybody may write such; the rest is summed up.
+const LINES_MAX: usize = 10;
 
 /// Troubles that are told one by one.
 const TOLD_MAX: usize = 5;
@@ -71,8 +78,19 @@ struct Troubles {
     closed: BTreeMap<PathBuf, String>,
     /// Alerts that wait in their files, with the reason.
     held: BTreeMap<PathBuf, String>,
+    /// How many files wait in each spool beyond those.
+    beyond: BTreeMap<PathBuf, usize>,
     /// How many files lie aside in each spool.
     aside: BTreeMap<PathBuf, usize>,
+}
+
+impl Troubles {
+    /// The folder there is another now: what was wrong with its files is over.
+    fn forget(&mut self, path: &Path) {
+        self.held.retain(|file, _| file.parent() != Some(path));
+        self.beyond.remove(path);
+        self.aside.remove(path);
+    }
 }
 
 impl Spooling {
@@ -88,7 +106,7 @@ impl Spooling {
             .held
             .iter()
             .map(|(path, why)| format!("{} waits: {why}", path.display()));
-        let more = troubles.held.len().saturating_sub(TOLD_MAX);
+        let more = troubles.held.len().saturating_sub(TOLD_MAX) + troubles.beyond.values().sum::<usize>();
         let more = (more > 0).then(|| format!("and {more} more files wait in the spool"));
         closed.chain(held.take(TOLD_MAX)).chain(more).collect()
     }
@@ -114,6 +132,8 @@ pub(super) struct Taker {
     pub spooling: Arc<Spooling>,
     /// Which route a mail is for.
     pub mail: MailPlan,
+    /// How long alerts of a route may wait, where that is limited: what they lay here counts.
+    pub ttls: BTreeMap<RouteName, Duration>,
     /// Of a longer body only so much is read, in bytes.
     pub body_kept_bytes: usize,
     /// A text that is longer than this is none, in bytes.
@@ -124,15 +144,55 @@ pub(super) struct Taker {
 struct Open {
     folder: Arc<Folder>,
     /// Files that are looked at no more before the next start.
-    known: HashSet<String>,
+    known: HashSet<OsString>,
+    /// Files of this look that wait and are not remembered.
+    beyond: usize,
+    lines: Lines,
+}
+
+/// How much was logged about files that are no alerts.
+struct Lines {
+    since: Instant,
+    told: usize,
+    untold: usize,
+}
+
+impl Lines {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            told: 0,
+            untold: 0,
+        }
+    }
+
+    /// Whether one more may be told; if not, it is counted.
+    fn may_tell(&mut self) -> bool {
+        let may = self.told < LINES_MAX;
+        match may {
+            true => self.told += 1,
+            false => self.untold += 1,
+        }
+        may
+    }
+
+    /// When the time is over: how many were not told, and it begins anew.
+    fn sum(&mut self, now: Instant) -> usize {
+        if now.saturating_duration_since(self.since) < AGAIN {
+            return 0;
+        }
+        std::mem::replace(self, Self::new(now)).untold
+    }
 }
 
 /// What became of one file.
 enum Outcome {
     /// It is through, and its file can go.
     Done,
-    /// Its file stays as it is.
+    /// Its file stays as it is until the next start.
     Held(String),
+    /// Its file stays as it is, and is tried again.
+    Waits(String),
     /// It is no alert.
     Aside(String),
     /// Nothing can be taken now.
@@ -154,6 +214,8 @@ impl Taker {
             };
             for (place, open) in places.iter().zip(&mut open) {
                 if open.as_ref().is_some_and(|open| !open.folder.is_in_place()) {
+                    log::warn!("the spool {} was removed or is another now", place.path.display());
+                    lock(&self.spooling.0).forget(&place.path);
                     *open = None;
                 }
                 if open.is_none() {
@@ -179,7 +241,9 @@ impl Taker {
                 }
             };
             future::or(came, late).await;
-            Timer::after(LOOK_PAUSE).await;
+            let beyond: usize = open.iter().flatten().map(|open| open.beyond).sum();
+            let crowded = CROWDED_PAUSE.saturating_mul(u32::try_from(beyond).unwrap_or(u32::MAX));
+            Timer::after(crowded.clamp(LOOK_PAUSE, AGAIN)).await;
         }
     }
 
@@ -197,6 +261,8 @@ impl Taker {
                 return Ok(Some(Open {
                     folder: Arc::new(folder),
                     known: HashSet::new(),
+                    beyond: 0,
+                    lines: Lines::new(Instant::now()),
                 }));
             }
             Err(error) => error,
@@ -221,9 +287,11 @@ impl Taker {
     /// Takes all that lies in a spool. `false`: something has to be tried again.
     async fn take_all(&self, open: &mut Open) -> bool {
         let mut all = true;
+        let mut after = OsString::new();
+        open.beyond = 0;
         loop {
-            let (folder, known) = (Arc::clone(&open.folder), open.known.clone());
-            let found = match smol::unblock(move || folder.look(&known)).await {
+            let (folder, known, behind) = (Arc::clone(&open.folder), open.known.clone(), after.clone());
+            let found = match smol::unblock(move || folder.look(&known, &behind)).await {
                 Ok(found) => found,
                 Err(error) => {
                     log::warn!("the spool {} cannot be listed: {error}", open.folder.path().display());
@@ -234,14 +302,19 @@ impl Taker {
             for name in found.foreign {
                 self.set_aside(open, &name, "its name is not that of a spooled alert");
             }
+            let mut later = false;
             for name in found.alerts {
                 match self.take(&open.folder, &name).await {
                     Outcome::Done => self.remove(open, &name),
-                    Outcome::Held(why) if open.known.len() < HELD_MAX => self.hold(open, &name, why),
-                    Outcome::Held(why) | Outcome::Aside(why) => self.set_aside(open, name.as_str(), &why),
+                    Outcome::Held(why) => self.hold(open, &name, why),
+                    Outcome::Waits(why) => {
+                        self.wait(open, &name, why);
+                        all = false;
+                    }
+                    Outcome::Aside(why) => self.set_aside(open, name.as_str().as_ref(), &why),
                     Outcome::Later(why) => {
                         log::warn!("alerts stay in the spool for now: {why}");
-                        all = false;
+                        later = true;
                         break;
                     }
                 }
@@ -250,25 +323,42 @@ impl Taker {
                 let folder = Arc::clone(&open.folder);
                 smol::unblock(move || folder.sync()).await;
             }
+            let path = open.folder.path();
             let aside = open.folder.aside();
-            lock(&self.spooling.0)
-                .aside
-                .insert(open.folder.path().to_owned(), aside);
-            if !found.more || !all {
-                return all;
+            let mut troubles = lock(&self.spooling.0);
+            troubles.aside.insert(path.to_owned(), aside);
+            let before = troubles.beyond.insert(path.to_owned(), open.beyond).unwrap_or(0);
+            drop(troubles);
+            if before == 0 && open.beyond > 0 {
+                log::error!("more than {HELD_MAX} files wait in the spool {}", path.display());
+            }
+            match found.more {
+                Some(last) if !later => after = last,
+                Some(_) | None => {
+                    let untold = open.lines.sum(Instant::now());
+                    if untold > 0 {
+                        log::warn!("{untold} more files in the spool {} were no alerts", path.display());
+                    }
+                    return all && !later && open.lines.untold == 0;
+                }
             }
         }
     }
 
     async fn take(&self, folder: &Arc<Folder>, name: &Name) -> Outcome {
         let (reading, wanted, kept) = (Arc::clone(folder), name.clone(), self.body_kept_bytes);
-        let spooled = match smol::unblock(move || reading.read(&wanted, kept)).await {
-            Ok(spooled) => spooled,
+        let unfit = match smol::unblock(move || reading.read(&wanted, kept)).await {
+            Ok(spooled) => return self.publish(name, &spooled).await,
             Err(Unfit::Gone) => return Outcome::Done,
-            Err(unfit) if unfit.may_pass() => return Outcome::Held(unfit.to_string()),
-            Err(unfit) => return Outcome::Aside(unfit.to_string()),
+            Err(unfit) => unfit,
         };
-        self.publish(name, &spooled).await
+        let why = unfit.to_string();
+        match unfit.retry() {
+            Retry::Never => Outcome::Aside(why),
+            Retry::NextStart => Outcome::Held(why),
+            Retry::Soon => Outcome::Waits(why),
+            Retry::AllSoon => Outcome::Later(why),
+        }
     }
 
     async fn publish(&self, name: &Name, spooled: &Spooled) -> Outcome {
@@ -298,7 +388,6 @@ impl Taker {
             Err(rejection) => return Outcome::Aside(rejection.to_string()),
         };
         for (index, alert) in parsed.alerts.iter_mut().enumerate() {
-            mark_late(alert, entry.at, wall_ms());
             if alert.key.is_none() {
                 alert.key = Some(match index {
                     0 => name.to_string(),
@@ -313,7 +402,12 @@ impl Taker {
             return Outcome::Done;
         }
         for route in routes {
-            match self.relay.publish(route, parsed.alerts.clone()).await {
+            let mut alerts = parsed.alerts.clone();
+            for alert in &mut alerts {
+                alert.ttl = self.ttls.get(&route).copied().into_iter().chain(alert.ttl).min();
+                mark_late(alert, entry.at, wall_ms());
+            }
+            match self.relay.publish(route, alerts).await {
                 Ok(accepted) => {
                     for accepted in accepted {
                         log::info!("spooled alert {name} is accepted as {}", accepted.alert.id);
@@ -360,24 +454,48 @@ impl Taker {
     }
 
     fn hold(&self, open: &mut Open, name: &Name, why: String) {
+        if open.known.len() >= HELD_MAX {
+            open.beyond += 1;
+            return;
+        }
         let path = open.folder.path().join(name.as_str());
         log::error!("{} stays where it is until the next start: {why}", path.display());
-        open.known.insert(name.to_string());
+        open.known.insert(name.as_str().into());
         lock(&self.spooling.0).held.insert(path, why);
     }
 
-    fn set_aside(&self, open: &mut Open, name: &str, why: &str) {
-        let path = open.folder.path().join(one_line(name));
-        match open.folder.set_aside(name) {
-            Ok(true) => log::warn!("{} was moved aside: {why}", path.display()),
-            Ok(false) => log::warn!("{} was removed: {why}, and enough of such lie aside", path.display()),
-            Err(error) => {
-                log::warn!(
-                    "{} stays where it is: {why}, and it cannot be moved: {error}",
-                    path.display()
-                );
-                open.known.insert(name.to_owned());
+    /// It is told as held, and is not remembered: the next look tries it again.
+    fn wait(&self, open: &mut Open, name: &Name, why: String) {
+        let path = open.folder.path().join(name.as_str());
+        let held = &mut lock(&self.spooling.0).held;
+        if !held.contains_key(&path) {
+            if held.len() >= HELD_MAX {
+                open.beyond += 1;
+                return;
             }
+            log::error!("{} stays where it is and is tried again: {why}", path.display());
+        }
+        held.insert(path, why);
+    }
+
+    fn set_aside(&self, open: &mut Open, name: &OsStr, why: &str) {
+        let path = open.folder.path().join(name);
+        lock(&self.spooling.0).held.remove(&path);
+        let shown = open.folder.path().join(one_line(&name.to_string_lossy()));
+        let shown = shown.display();
+        let line = match open.folder.set_aside(name) {
+            Ok(SetAside::Kept) => format!("{shown} was moved aside: {why}"),
+            Ok(SetAside::Removed) => format!("{shown} was removed: {why}, and enough of such lie aside"),
+            Ok(SetAside::Gone) => return,
+            Err(error) => {
+                if open.known.len() < HELD_MAX {
+                    open.known.insert(name.to_owned());
+                }
+                format!("{shown} stays where it is: {why}, and it cannot be moved: {error}")
+            }
+        };
+        if open.lines.may_tell() {
+            log::warn!("{line}");
         }
     }
 }
@@ -396,20 +514,19 @@ fn mark_late(alert: &mut Alert, at_ms: u64, now_ms: u64) {
     }
 }
 
-/// Tells when a file has come into one of the spools, or a spool that is missing was made.
+/// Tells when a file has come into one of the spools, a spool that is missing was made, or one was removed. A folder that is
+/// open does not tell its own removal, so the directory above it is watched as well.
 fn watch(places: &[SpoolPlace]) -> io::Result<Async<OwnedFd>> {
     let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let coming = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
     for SpoolPlace { path, .. } in places {
-        if inotify::add_watch(&events, path, coming).is_ok() {
-            continue;
-        }
+        let change = match inotify::add_watch(&events, path, coming) {
+            Ok(_) => WatchFlags::DELETE,
+            Err(_) => WatchFlags::CREATE | WatchFlags::MOVED_TO,
+        };
         let parent = path.parent().unwrap_or(Path::new("/"));
-        match inotify::add_watch(
-            &events,
-            parent,
-            WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR,
-        ) {
+        // Two spools may lie in one directory.
+        match inotify::add_watch(&events, parent, change | WatchFlags::ONLYDIR | WatchFlags::MASK_ADD) {
             // A host without the directory above it has no spool there.
             Ok(_) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -421,6 +538,17 @@ fn watch(places: &[SpoolPlace]) -> io::Result<Async<OwnedFd>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_about_rubbish_are_few_and_the_rest_is_counted() {
+        let start = Instant::now();
+        let mut lines = Lines::new(start);
+        let told = (0..1000).filter(|_| lines.may_tell()).count();
+        assert_eq!((told, lines.sum(start + AGAIN / 2)), (LINES_MAX, 0));
+        assert_eq!(lines.sum(start + AGAIN), 1000 - LINES_MAX);
+        assert!(lines.may_tell());
+        assert_eq!(lines.sum(start + AGAIN * 2), 0);
+    }
 
     #[test]
     fn what_lay_for_long_says_when_it_was_written() {

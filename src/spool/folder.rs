@@ -1,10 +1,12 @@
 //! The relay's side of a spool. Whatever lies there was put there by anybody: nothing is followed, nothing is waited for,
 //! nothing is read without a bound, and what is no alert is moved aside once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -61,10 +63,34 @@ pub enum OpenError {
 pub struct Found {
     /// Spooled alerts in the order in which they were written, as well as that can be told.
     pub alerts: Vec<Name>,
-    /// Files that are none, by their names.
-    pub foreign: Vec<String>,
-    /// There is more than one look takes.
-    pub more: bool,
+    /// Files that are none, by their names, which may be any bytes.
+    pub foreign: Vec<OsString>,
+    /// There is more than one look takes: the name behind which the next look goes on.
+    pub more: Option<OsString>,
+}
+
+/// What became of a file that is no alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetAside {
+    /// It is kept, aside.
+    Kept,
+    /// Enough of such are kept, and it is removed.
+    Removed,
+    /// There was none of this name.
+    Gone,
+}
+
+/// When a file that could not be taken is worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It is no alert.
+    Never,
+    /// When somebody has changed something: its mode, or this program's version.
+    NextStart,
+    /// After a pause: others may be readable now.
+    Soon,
+    /// After a pause, and so is every other file.
+    AllSoon,
 }
 
 /// A spooled alert that was read.
@@ -97,11 +123,16 @@ pub enum Unfit {
 }
 
 impl Unfit {
-    /// Whether it may be readable at another time, or by another version: then it stays where it is.
-    pub fn may_pass(&self) -> bool {
+    /// When it may be readable.
+    pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreadable(_) | Self::Form(EntryError::Newer(_)) => true,
-            Self::Gone | Self::NoFile(_) | Self::TooLarge(_) | Self::Form(EntryError::Head(_)) => false,
+            Self::Unreadable(error) => match Errno::from_io_error(error) {
+                Some(Errno::ACCESS | Errno::PERM) => Retry::NextStart,
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Retry::AllSoon,
+                Some(_) | None => Retry::Soon,
+            },
+            Self::Form(EntryError::Newer(_)) => Retry::NextStart,
+            Self::Gone | Self::NoFile(_) | Self::TooLarge(_) | Self::Form(EntryError::Head(_)) => Retry::Never,
         }
     }
 }
@@ -150,30 +181,40 @@ impl Folder {
         std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.identity)
     }
 
-    /// What lies in it, without the names in `known`. Files that nobody has finished are removed when they are old.
+    /// What lies in it behind the name `after`, without the names in `known`: the first in the order of names, so that each
+    /// look goes on behind the last, whatever became of what that found. Files that nobody has finished are removed when
+    /// they are old.
     ///
     /// # Errors
     /// It cannot be listed.
-    pub fn look(&self, known: &HashSet<String>) -> io::Result<Found> {
-        let mut found = Found::default();
-        let mut alerts: Vec<(SystemTime, Name)> = Vec::new();
+    pub fn look(&self, known: &HashSet<OsString>, after: &OsStr) -> io::Result<Found> {
+        let mut names: BTreeSet<OsString> = BTreeSet::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
-            let text = entry.file_name().to_string_lossy().into_owned();
-            if matches!(text.as_str(), "." | ".." | ASIDE) || known.contains(&text) {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let is_own = [".", "..", ASIDE].iter().any(|own| name == *own);
+            if is_own || name <= after || known.contains(name) {
                 continue;
             }
-            if alerts.len() + found.foreign.len() >= NAMES_MAX {
-                found.more = true;
-                break;
+            names.insert(name.to_owned());
+            // One more than is taken tells that there is more.
+            if names.len() > NAMES_MAX + 1 {
+                names.pop_last();
             }
+        }
+        let mut found = Found::default();
+        if names.len() > NAMES_MAX {
+            names.pop_last();
+            found.more = names.last().cloned();
+        }
+        let mut alerts: Vec<(SystemTime, Name)> = Vec::new();
+        for name in names {
+            let text = name.to_str().unwrap_or_default();
             let unfinished = text.strip_suffix(UNFINISHED).and_then(Name::parse);
-            match (Name::parse(&text), unfinished) {
-                (Some(name), _) => {
-                    alerts.push((self.written(&text), name));
-                }
-                (None, Some(_)) => self.remove_if_old(&text),
-                (None, None) => found.foreign.push(text),
+            match (Name::parse(text), unfinished) {
+                (Some(alert), _) => alerts.push((self.written(text), alert)),
+                (None, Some(_)) => self.remove_if_old(text),
+                (None, None) => found.foreign.push(name),
             }
         }
         alerts.sort();
@@ -252,25 +293,25 @@ impl Folder {
         let _ = rustix::fs::fsync(&self.directory);
     }
 
-    /// Moves a file that is no alert out of the way, or removes it where there are enough of such. Returns whether it is
-    /// kept.
+    /// Moves a file that is no alert out of the way, or removes it where there are enough of such.
     ///
     /// # Errors
     /// It stays where it is.
-    pub fn set_aside(&self, name: &str) -> io::Result<bool> {
+    pub fn set_aside(&self, name: &OsStr) -> io::Result<SetAside> {
         if self.keeps_aside && self.aside() < ASIDE_MAX {
             let kept = rustix::fs::openat(&self.directory, ASIDE, aside_flags(), Mode::empty())
                 .and_then(|aside| rustix::fs::renameat(&self.directory, name, &aside, name));
             if kept.is_ok() {
-                return Ok(true);
+                return Ok(SetAside::Kept);
             }
         }
-        match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(false),
-            Err(Errno::ISDIR) => {
-                rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR)?;
-                Ok(false)
-            }
+        let removed = match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(&self.directory, name, AtFlags::REMOVEDIR),
+            other => other,
+        };
+        match removed {
+            Ok(()) => Ok(SetAside::Removed),
+            Err(Errno::NOENT) => Ok(SetAside::Gone),
             Err(error) => Err(error.into()),
         }
     }
@@ -322,7 +363,7 @@ mod tests {
         }
 
         fn look(&self) -> Found {
-            self.folder.look(&HashSet::new()).unwrap()
+            self.folder.look(&HashSet::new(), OsStr::new("")).unwrap()
         }
     }
 
@@ -344,8 +385,8 @@ mod tests {
             written.set_modified(at).unwrap();
         }
         assert_eq!(place.look().alerts, names);
-        let known = HashSet::from([names[0].as_str().to_owned()]);
-        assert_eq!(place.folder.look(&known).unwrap().alerts, names[1..]);
+        let known = HashSet::from([OsString::from(names[0].as_str())]);
+        assert_eq!(place.folder.look(&known, OsStr::new("")).unwrap().alerts, names[1..]);
         let read = place.folder.read(&names[3], 1000).unwrap();
         assert_eq!((read.entry.body.as_slice(), read.body_bytes), (&b"text 3"[..], 6));
         let part = place.folder.read(&names[3], 4).unwrap();
@@ -399,8 +440,8 @@ mod tests {
         ] {
             let unfit = place.folder.read(name, 1000).unwrap_err();
             assert!(unfit.to_string().contains(word), "{unfit}");
-            assert!(!unfit.may_pass(), "{unfit}");
-            place.folder.set_aside(name.as_str()).unwrap();
+            assert_eq!(unfit.retry(), Retry::Never, "{unfit}");
+            place.folder.set_aside(name.as_str().as_ref()).unwrap();
         }
         let found = place.look();
         assert!(found.alerts.is_empty() && found.foreign.is_empty(), "{found:?}");
@@ -409,7 +450,7 @@ mod tests {
 
         let newer = draw();
         std::fs::write(place.path(newer.as_str()), "{\"tautline\":9}\n").unwrap();
-        assert!(place.folder.read(&newer, 9).unwrap_err().may_pass());
+        assert_eq!(place.folder.read(&newer, 9).unwrap_err().retry(), Retry::NextStart);
     }
 
     #[test]
@@ -443,12 +484,40 @@ mod tests {
         };
         let (fresh, old) = (unfinished(60), unfinished(7200));
         let found = place.look();
-        assert!(found.alerts.is_empty() && found.foreign.is_empty() && !found.more);
+        assert!(found.alerts.is_empty() && found.foreign.is_empty() && found.more.is_none());
         assert!(place.path(&fresh).exists() && !place.path(&old).exists());
+        std::fs::remove_file(place.path(&fresh)).unwrap();
         for _ in 0..=NAMES_MAX {
             std::fs::write(place.path(Name::draw().unwrap().as_str()), "").unwrap();
         }
         let found = place.look();
-        assert!(found.more && found.alerts.len() == NAMES_MAX);
+        assert_eq!(found.alerts.len(), NAMES_MAX);
+        // The next look goes on behind it, also where nothing could be done with what the first found.
+        let rest = place.folder.look(&HashSet::new(), &found.more.unwrap()).unwrap();
+        assert!(rest.more.is_none() && rest.alerts.len() == 1, "{rest:?}");
+        assert!(!found.alerts.contains(&rest.alerts[0]));
+    }
+
+    #[test]
+    fn names_may_be_any_bytes() {
+        let place = Place::new();
+        let name = OsStr::from_bytes(b"letter-\xff\xfe");
+        std::fs::write(place.folder.path().join(name), "x").unwrap();
+        assert_eq!(place.look().foreign, [name]);
+        assert_eq!(place.folder.set_aside(name).unwrap(), SetAside::Kept);
+        assert!(place.look().foreign.is_empty());
+        assert_eq!(place.folder.set_aside(name).unwrap(), SetAside::Gone);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_at_its_time() {
+        for (errno, retry) in [
+            (Errno::MFILE, Retry::AllSoon),
+            (Errno::NFILE, Retry::AllSoon),
+            (Errno::IO, Retry::Soon),
+            (Errno::ACCESS, Retry::NextStart),
+        ] {
+            assert_eq!(Unfit::Unreadable(errno.into()).retry(), retry, "{errno}");
+        }
     }
 }

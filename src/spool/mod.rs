@@ -10,7 +10,7 @@ mod folder;
 mod put;
 
 pub use entry::{Entry, EntryError, HEAD_BYTES_MAX};
-pub use folder::{Folder, Found, OpenError, Spooled, Unfit};
+pub use folder::{Folder, Found, OpenError, Retry, SetAside, Spooled, Unfit};
 pub use put::{Name, make, put};
 
 /// The largest file that the relay takes, in bytes: a text that is kept in part, and its head.

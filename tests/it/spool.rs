@@ -1,5 +1,7 @@
 //! The spool: alerts that are left as files while no relay answers, and what a relay makes of whatever lies there.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -177,6 +179,108 @@ fn whatever_else_lies_in_the_spool_is_set_aside_and_told() {
         codes(status).contains(&"spool-aside".to_owned())
     });
     assert_eq!(std::fs::read_dir(spool(&site).join("aside")).unwrap().count(), 5);
+}
+
+#[test]
+fn names_that_are_no_text_hold_up_nothing() {
+    let site = site();
+    assert_eq!(site.start().stop(), 0);
+    // More than one look takes, before the alert in every order.
+    for number in 0..600 {
+        let name = [&b"\xff"[..], format!("{number:03}").as_bytes()].concat();
+        std::fs::write(spool(&site).join(OsStr::from_bytes(&name)), "x").unwrap();
+        std::fs::write(spool(&site).join(format!("!{number}")), "x").unwrap();
+    }
+    let kept = site.run(&["publish", "--spool", "--to", "ops", "the alert"]);
+    assert_eq!(kept.status.code(), Some(0), "{kept:?}");
+    let relay = site.start();
+    wait_empty(&site, &relay);
+    assert_eq!(texts(&relay), ["ops: the alert"]);
+    assert_eq!(std::fs::read_dir(spool(&site).join("aside")).unwrap().count(), 64);
+}
+
+/// A route that was renamed, on a box whose jobs went on for long.
+#[test]
+fn no_spooled_alert_is_removed_however_many_are_held() {
+    let site = site();
+    assert_eq!(site.start().stop(), 0);
+    for number in 0..1150 {
+        let alert = "{\"tautline\":1,\"dialect\":\"ntfy\",\"to\":[\"later\"]}\ntext";
+        std::fs::write(spool(&site).join(format!("{number:032}")), alert).unwrap();
+    }
+    let relay = site.start();
+    relay.wait_status("not all is told", |status| {
+        let health = status["health"].as_array().unwrap().iter();
+        let mut texts = health.map(|entry| entry["text"].as_str().unwrap());
+        texts.any(|text| text.contains("1145 more files wait"))
+    });
+    assert_eq!(files(&spool(&site)).len(), 1150);
+    assert_eq!(std::fs::read_dir(spool(&site).join("aside")).unwrap().count(), 0);
+    // And what comes behind them is taken.
+    let name = spool(&site).join("f".repeat(32));
+    let alert = "{\"tautline\":1,\"dialect\":\"ntfy\",\"to\":[\"ops\"]}\nthe alert";
+    std::fs::write(name.with_extension("x"), alert).unwrap();
+    std::fs::rename(name.with_extension("x"), &name).unwrap();
+    relay.wait_status("it is not taken", |_| !name.exists());
+    assert_eq!(texts(&relay), ["ops: the alert"]);
+    assert_eq!(files(&spool(&site)).len(), 1150);
+}
+
+#[test]
+fn a_spool_that_is_removed_is_made_again_and_taken_from() {
+    let site = site();
+    let relay = site.start();
+    let before = std::fs::metadata(spool(&site)).unwrap().ino();
+    // The folder `aside` is made when it is opened.
+    relay.wait_status("it is not opened", |_| spool(&site).join("aside").exists());
+    // Held, so that no other folder gets its number.
+    let _held = std::fs::File::open(spool(&site)).unwrap();
+    std::fs::remove_dir_all(spool(&site)).unwrap();
+    relay.wait_status("it is not made again", |_| {
+        std::fs::metadata(spool(&site)).is_ok_and(|there| there.ino() != before)
+    });
+    let alert = "{\"tautline\":1,\"dialect\":\"ntfy\",\"to\":[\"ops\"]}\nthe alert";
+    std::fs::write(site.state().join("new"), alert).unwrap();
+    std::fs::rename(site.state().join("new"), spool(&site).join("e".repeat(32))).unwrap();
+    relay.wait_status("it is not taken", |_| texts(&relay) == ["ops: the alert"]);
+}
+
+#[test]
+fn whatever_stands_beside_the_text_is_cut_so_that_the_relay_takes_it() {
+    let site = site();
+    assert_eq!(site.start().stop(), 0);
+    let long = "9".repeat(90_000);
+    for (flag, text) in [
+        ("--ttl", "a"),
+        ("--title", "b"),
+        ("--key", "c"),
+        ("--tag", "d"),
+        ("--priority", "e"),
+    ] {
+        let kept = site.run(&["publish", "--spool", "--to", "ops", flag, &long, text]);
+        assert_eq!(kept.status.code(), Some(0), "{flag} {kept:?}");
+    }
+    let relay = site.start();
+    wait_empty(&site, &relay);
+    assert_eq!(texts(&relay), ["ops: a", "ops: b", "ops: c", "ops: d", "ops: e"]);
+    assert_eq!(std::fs::read_dir(spool(&site).join("aside")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_time_in_the_spool_counts_for_the_time_to_live_of_the_route() {
+    let site = site();
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let config = config.replace("name = \"ops\"", "name = \"ops\"\nttl = \"30m\"");
+    std::fs::write(site.config(), config).unwrap();
+    let relay = site.start();
+    let at = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let at = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let alert = format!("{{\"tautline\":1,\"dialect\":\"ntfy\",\"to\":[\"ops\"],\"at\":{at}}}\ntext");
+    std::fs::write(site.state().join("new"), alert).unwrap();
+    std::fs::rename(site.state().join("new"), spool(&site).join("e".repeat(32))).unwrap();
+    relay.wait_status("it does not expire", |_| {
+        relay.http("GET", "/v1/alerts?limit=100", &[], b"").json()[0]["state"] == "expired"
+    });
 }
 
 /// Cron runs jobs as any user, and none of them may open the control socket or the state.

@@ -1,5 +1,6 @@
 //! Accepting connections, and serving each request after request.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,8 @@ use super::refused::Refused;
 use super::routes;
 use super::socket::Socket;
 use super::tls::Certificate;
-use crate::config::{Access, MailPlan};
+use crate::alert::RouteName;
+use crate::config::{Access, MailPlan, RoutePlan};
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
 use crate::gateway::relay::Relay;
 use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
@@ -59,6 +61,7 @@ pub struct Gateway {
     keepalive: TcpSchedule,
     spools: Vec<SpoolPlace>,
     spooling: Arc<Spooling>,
+    ttls: BTreeMap<RouteName, Duration>,
     mail: MailPlan,
 }
 
@@ -108,6 +111,7 @@ impl Gateway {
             keepalive: TCP,
             spools: Vec::new(),
             spooling: Arc::default(),
+            ttls: BTreeMap::new(),
             mail: MailPlan::default(),
         })
     }
@@ -152,11 +156,13 @@ impl Gateway {
         self
     }
 
-    /// The spools to take alerts from while it serves. Those that are to be made are made at once.
+    /// The spools to take alerts from while it serves, for these routes. Those that are to be made are made at once.
     #[must_use]
-    pub fn with_spools(mut self, places: Vec<SpoolPlace>) -> Self {
+    pub fn with_spools(mut self, places: Vec<SpoolPlace>, routes: &[RoutePlan]) -> Self {
         places.iter().for_each(SpoolPlace::prepare);
         self.spools = places;
+        let limited = routes.iter().filter_map(|route| Some((route.name.clone(), route.ttl?)));
+        self.ttls = limited.collect();
         self
     }
 
@@ -186,6 +192,7 @@ impl Gateway {
             relay: Arc::clone(&relay),
             spooling: self.spooling,
             mail: self.mail.clone(),
+            ttls: self.ttls,
             body_kept_bytes: self.doors.limits.kept_bytes,
             text_bytes_max: self.doors.limits.body_bytes,
         };

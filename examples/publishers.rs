@@ -18,6 +18,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const CONFIG: &str = r#"
 [[session]]
 name = "default"
+endpoint = "ws://127.0.0.1:9/ws/chat"
 [[route]]
 name = "family"
 session = "default"
@@ -103,7 +104,10 @@ fn measure(program: &str) -> io::Result<Times> {
 fn answers(address: SocketAddr) -> bool {
     let asked = || -> io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET /v1/routes HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "GET /v1/routes HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
@@ -120,7 +124,7 @@ async fn publish(address: SocketAddr, number: usize) -> io::Result<Vec<Duration>
     for alert in 0..ALERTS_EACH {
         let text = format!("/var is 91 % full on the machine in the cellar, says {number} for the time {alert}");
         let request = format!(
-            "POST /family HTTP/1.1\r\nHost: localhost\r\nTitle: A disk fills up\r\nContent-Length: {}\r\n\r\n{text}",
+            "POST /family HTTP/1.1\r\nHost: {address}\r\nTitle: A disk fills up\r\nContent-Length: {}\r\n\r\n{text}",
             text.len()
         );
         let began = Instant::now();

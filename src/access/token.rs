@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::alert::hygiene::TOKEN_START;
 use crate::alert::{NameError, RouteName};
 
 /// A token's name: letters, digits, `-` or `_`, 1 to 64. It is no secret.
@@ -249,7 +250,7 @@ pub fn secret(random: &[u8; SECRET_BYTES]) -> Option<String> {
         .take(SECRET_CHARS)
         .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
         .collect();
-    (chars.len() == SECRET_CHARS).then(|| format!("tk_{chars}"))
+    (chars.len() == SECRET_CHARS).then(|| format!("{TOKEN_START}{chars}"))
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+/// How every token of ours begins, as those of ntfy do. One is for the relay alone and never part of a text.
+pub const TOKEN_START: &str = "tk_";
+
 /// Characters of a title.
 pub const TITLE_CHARS_MAX: usize = 1024;
 /// Tags of an alert, and characters of one.

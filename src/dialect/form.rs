@@ -10,10 +10,7 @@ use serde_json::{Map, Value};
 use super::query;
 use super::{Body, Request};
 use crate::alert::charset;
-use crate::alert::hygiene::clean;
-
-/// How every token begins.
-const TOKEN_START: &str = "tk_";
+use crate::alert::hygiene::{TOKEN_START, clean};
 
 /// Parts of a form that are looked at.
 const PARTS_MAX: usize = 64;

@@ -23,6 +23,7 @@ use crate::alert::{Alert, LATE_AFTER, RouteName};
 use crate::config::MailPlan;
 use crate::dialect::{DIALECTS, Request};
 use crate::gateway::api::utc;
+use crate::outbox::CLOCK_UNSET_BEFORE;
 use crate::spool::{Folder, Name, OpenError, Retry, SetAside, Spooled, Unfit, make};
 use crate::util::{lock, millis, wall_ms};
 
@@ -34,9 +35,6 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is left of a time to live that is over: the alert is accepted, expires, and is told as that.
 const TTL_MIN: Duration = Duration::from_secs(1);
-
-/// A wall clock that shows less was not set: 2024-01-01, in Unix milliseconds.
-const CLOCK_UNSET_BEFORE_MS: u64 = 1_704_067_200_000;
 
 /// Files that stay where they are and are remembered. What is held beyond stays as well, is counted, and is looked at again.
 const HELD_MAX: usize = 1000;
@@ -503,7 +501,7 @@ impl Taker {
 /// Says when an alert was written that has lain for long, where the clock tells and there is room; and takes from its time to
 /// live what is over.
 fn mark_late(alert: &mut Alert, at_ms: u64, now_ms: u64) {
-    if at_ms < CLOCK_UNSET_BEFORE_MS || now_ms < at_ms.saturating_add(millis(LATE_AFTER)) {
+    if at_ms < CLOCK_UNSET_BEFORE.0 || now_ms < at_ms.saturating_add(millis(LATE_AFTER)) {
         return;
     }
     let lain = Duration::from_millis(now_ms - at_ms);

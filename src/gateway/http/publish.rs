@@ -185,13 +185,17 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
         return Ok(Answer::json(200, &Mailed::new(Vec::new(), &warnings)));
     }
     let click = alerts.first().and_then(|alert| alert.click.clone());
-    let mine = (!call.caller.may(Scope::Read, Some(route.as_str()))).then(|| alerts.first().cloned());
+    // Only what has a key can be a duplicate.
+    let keyed = alerts.first().filter(|alert| alert.key.is_some());
+    let mine = keyed
+        .filter(|_| !call.caller.may(Scope::Read, Some(route.as_str())))
+        .cloned();
     let accepted = context.relay.publish(route, alerts).await?;
     // Each dialect makes one alert of a request, and its answer is about one.
     let Some(mut accepted) = accepted.into_iter().next() else {
         return Err(Problem::new(500, "the relay says nothing about the alert"));
     };
-    if let Some(mine) = mine.flatten() {
+    if let Some(mine) = mine {
         accepted = accepted.without_the_first(&mine);
     }
     let published = published(accepted, click, warnings);

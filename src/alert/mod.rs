@@ -9,6 +9,7 @@ pub mod render;
 
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ pub enum Priority {
     Default = 3,
     High = 4,
     Max = 5,
+}
+
+/// Whether the thing that an alert is about is so, or is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    #[default]
+    Firing,
+    Resolved,
 }
 
 /// An alert that goes out later than this after it was accepted is late, where its route says nothing else: whoever reads it would
@@ -46,6 +56,13 @@ pub struct Alert {
     pub key: Option<String>,
     /// How long it is worth sending, where the sender says so; counted from when it is accepted.
     pub ttl: Option<Duration>,
+    pub status: Status,
+    /// What its sender calls the thing that it is about, the same each time: ntfy's sequence id, Alertmanager's fingerprint.
+    pub sequence: Option<String>,
+    /// The program that it came from, as far as it says so.
+    pub sender: Option<String>,
+    /// What a route can group by, beside the title and the tags; as senders name it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.

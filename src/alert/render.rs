@@ -117,8 +117,7 @@ mod tests {
             priority,
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             click: click.map(str::to_owned),
-            key: None,
-            ttl: None,
+            ..Alert::default()
         }
     }
 

@@ -54,7 +54,18 @@ pub(super) fn size_of(record: &AlertRecord) -> usize {
     let alert = &record.alert;
     let tags: usize = alert.tags.iter().map(|tag| tag.len() + 24).sum();
     let options = alert.click.as_ref().map_or(0, String::len) + alert.key.as_ref().map_or(0, String::len) * 2;
-    RECORD + alert.text.len() + alert.title.len() + tags + options + DELIVERY * record.deliveries.len()
+    let named = alert
+        .sequence
+        .iter()
+        .chain(&alert.sender)
+        .map(String::len)
+        .sum::<usize>();
+    let labels: usize = alert
+        .labels
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 64)
+        .sum();
+    RECORD + named + labels + alert.text.len() + alert.title.len() + tags + options + DELIVERY * record.deliveries.len()
 }
 
 impl Entry {

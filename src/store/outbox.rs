@@ -2,14 +2,16 @@
 
 mod v1;
 mod v2;
+mod v3;
 
 use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
 use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
 use v1::{AlertKeyV1, AlertRecordV1};
-use v2::{AlertKeyV2, AlertRecordV2, Notes};
+use v2::{AlertKeyV2, AlertRecordV2};
+use v3::{AlertRecordV3, Notes};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 const KEY_VERSION: u8 = 2;
 
@@ -31,11 +33,11 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
 /// would be sent again after a restart.
 pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV2::of(alert, Notes::Kept))?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV3::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    record::encode(Tree::Outbox, VERSION, &AlertRecordV2::of(alert, Notes::LeftOut))
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV3::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
@@ -51,7 +53,8 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError
 pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
     let alert = match record::version(Tree::Outbox, value)? {
         (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
-        _ => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
+        (2, _) => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, 2, value)?.try_into(),
+        _ => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
     };
     alert.map_err(|error: NameError| fault(error.to_string()))
 }
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::alert::{Alert, Priority};
+    use crate::alert::{Alert, Priority, Status};
     use crate::outbox::{Delivery, MessageId, Step, Timestamp};
 
     /// With a text that makes the record `bytes` long.
@@ -292,7 +295,7 @@ mod tests {
                 tags: vec!["warning".into(), "nas".into()],
                 click: Some("https://nas.example/".into()),
                 key: Some("backup-7".into()),
-                ttl: None,
+                ..Alert::default()
             },
             deliveries: steps.into_iter().enumerate().map(delivery).collect(),
         };
@@ -330,6 +333,24 @@ mod tests {
         alerts
     }
 
+    /// The rows of format 3.
+    const VERSION_3: &str = include_str!("../../tests/fixtures/store-v3/outbox.txt");
+
+    /// What that says: the alerts of format 2, and one with what only format 3 can hold.
+    fn version_3() -> Vec<AlertRecord> {
+        let mut alerts = version_2();
+        let mut last = alerts[5].clone();
+        last.seq = 13;
+        last.alert.status = Status::Resolved;
+        last.alert.sequence = Some("disk-1".into());
+        last.alert.sender = Some("Alertmanager".into());
+        last.alert.labels = [("alertname", "DiskFull"), ("instance", "nas:9100")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        alerts.push(last);
+        alerts
+    }
+
     fn read(rows: &str) -> Vec<AlertRecord> {
         let row = |row: &str| {
             let (key, value) = row.split_once(' ').unwrap();
@@ -339,15 +360,17 @@ mod tests {
     }
 
     #[test]
-    fn format_1_is_read_and_format_2_stays_as_it_is() {
+    fn older_formats_are_read_and_this_one_stays_as_it_is() {
         assert_eq!(read(VERSION_1), version_1());
+        assert_eq!(read(VERSION_2), version_2());
         let line = |alert: &AlertRecord| {
             let key = record::hex(&alert.seq.to_be_bytes());
             format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
         };
-        let alerts = version_2();
-        assert_eq!(alerts.iter().map(line).collect::<String>(), VERSION_2);
-        assert_eq!(read(VERSION_2), alerts);
+        let alerts = version_3();
+        let written: String = alerts.iter().map(line).collect();
+        assert!(written == VERSION_3, "the rows are\n{written}");
+        assert_eq!(read(VERSION_3), alerts);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! must give: the alerts, and the warnings for the sender.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tautline::alert::{Alert, Priority};
+use tautline::alert::{Alert, Priority, Status};
 
 /// Where the fixtures of all dialects are.
 pub fn folder() -> PathBuf {
@@ -46,6 +47,12 @@ struct ExpectedAlert {
     click: Option<String>,
     key: Option<String>,
     ttl_s: Option<u64>,
+    #[serde(default)]
+    status: Status,
+    sequence: Option<String>,
+    sender: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 impl From<ExpectedAlert> for Alert {
@@ -58,6 +65,10 @@ impl From<ExpectedAlert> for Alert {
             click: expected.click,
             key: expected.key,
             ttl: expected.ttl_s.map(Duration::from_secs),
+            status: expected.status,
+            sequence: expected.sequence,
+            sender: expected.sender,
+            labels: expected.labels,
         }
     }
 }

@@ -103,7 +103,7 @@ impl TryFrom<AlertV1<'_>> for Alert {
             tags: stored.tags.into_iter().map(Cow::into_owned).collect(),
             click: stored.click.map(Cow::into_owned),
             key: stored.key.map(Cow::into_owned),
-            ttl: None,
+            ..Self::default()
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Format 2 of an alert's record, and of what stays of a forgotten one; frozen as format 1 is. Beside what that holds: times to
+//! Format 2 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is. Beside what that holds: times to
 //! live, what was late, and the ends that an alert can come to.
 
 use std::borrow::Cow;
@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, NameError, Priority};
 use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
-use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct AlertRecordV2<'a> {
     seq: u64,
     id: Text<'a>,
@@ -26,7 +25,7 @@ pub(super) struct AlertRecordV2<'a> {
     deliveries: Vec<DeliveryV2<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct AlertV2<'a> {
     title: Text<'a>,
     text: Text<'a>,
@@ -39,7 +38,7 @@ struct AlertV2<'a> {
     ttl: Option<u64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct DeliveryV2<'a> {
     /// As in a route's `to`.
     recipient: String,
@@ -75,32 +74,6 @@ pub(super) enum StepV2 {
     Expired,
 }
 
-/// Whether the words beside the steps are written too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notes {
-    Kept,
-    LeftOut,
-}
-
-impl<'a> AlertRecordV2<'a> {
-    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
-        Self {
-            seq: record.seq,
-            id: record.id.as_str().into(),
-            route: record.route.as_str().into(),
-            session: record.session.as_str().into(),
-            accepted_at: record.accepted_at.0,
-            ttl: record.ttl.map(millis),
-            alert: AlertV2::of(&record.alert),
-            deliveries: record
-                .deliveries
-                .iter()
-                .map(|delivery| DeliveryV2::of(delivery, notes))
-                .collect(),
-        }
-    }
-}
-
 impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
     type Error = NameError;
 
@@ -122,20 +95,6 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
     }
 }
 
-impl<'a> AlertV2<'a> {
-    fn of(alert: &'a Alert) -> Self {
-        Self {
-            title: alert.title.as_str().into(),
-            text: alert.text.as_str().into(),
-            priority: alert.priority.into(),
-            tags: alert.tags.iter().map(|tag| tag.as_str().into()).collect(),
-            click: alert.click.as_deref().map(Cow::from),
-            key: alert.key.as_deref().map(Cow::from),
-            ttl: alert.ttl.map(millis),
-        }
-    }
-}
-
 impl TryFrom<AlertV2<'_>> for Alert {
     type Error = NameError;
 
@@ -148,25 +107,8 @@ impl TryFrom<AlertV2<'_>> for Alert {
             click: stored.click.map(Cow::into_owned),
             key: stored.key.map(Cow::into_owned),
             ttl: stored.ttl.map(Duration::from_millis),
+            ..Self::default()
         })
-    }
-}
-
-impl<'a> DeliveryV2<'a> {
-    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
-        let note = match notes {
-            Notes::Kept => delivery.note.as_str(),
-            Notes::LeftOut => "",
-        };
-        Self {
-            recipient: delivery.recipient.to_string(),
-            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
-            step: delivery.step.into(),
-            since: delivery.since.0,
-            attempts: delivery.attempts,
-            late: delivery.late,
-            note: note.into(),
-        }
     }
 }
 

@@ -1,0 +1,247 @@
+//! Format 3 of an alert's record. Beside what format 2 holds: whether it fires or is resolved, what its sender calls the same
+//! thing, who that is, and the labels by which a route can group.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, NameError, Priority, Status};
+use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use crate::util::millis;
+
+type Text<'a> = Cow<'a, str>;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct AlertRecordV3<'a> {
+    seq: u64,
+    id: Text<'a>,
+    route: Text<'a>,
+    session: Text<'a>,
+    /// Unix milliseconds.
+    accepted_at: u64,
+    /// Milliseconds.
+    ttl: Option<u64>,
+    alert: AlertV3<'a>,
+    deliveries: Vec<DeliveryV3<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AlertV3<'a> {
+    title: Text<'a>,
+    text: Text<'a>,
+    /// 1 to 5.
+    priority: u8,
+    tags: Vec<Text<'a>>,
+    click: Option<Text<'a>>,
+    key: Option<Text<'a>>,
+    /// Milliseconds; what the sender has asked for.
+    ttl: Option<u64>,
+    status: StatusV3,
+    sequence: Option<Text<'a>>,
+    sender: Option<Text<'a>>,
+    /// Names and values, by name.
+    labels: Vec<(Text<'a>, Text<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StatusV3 {
+    Firing,
+    Resolved,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DeliveryV3<'a> {
+    /// As in a route's `to`.
+    recipient: String,
+    /// Empty while no message has been made.
+    message_id: Text<'a>,
+    step: StepV3,
+    /// Unix milliseconds.
+    since: u64,
+    attempts: u32,
+    late: bool,
+    note: Text<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StepV3 {
+    Accepted,
+    Sent,
+    Delivered,
+    Read,
+    Failed,
+    Dropped,
+    Expired,
+}
+
+/// Whether the words beside the steps are written too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notes {
+    Kept,
+    LeftOut,
+}
+
+impl<'a> AlertRecordV3<'a> {
+    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
+        Self {
+            seq: record.seq,
+            id: record.id.as_str().into(),
+            route: record.route.as_str().into(),
+            session: record.session.as_str().into(),
+            accepted_at: record.accepted_at.0,
+            ttl: record.ttl.map(millis),
+            alert: AlertV3::of(&record.alert),
+            deliveries: record
+                .deliveries
+                .iter()
+                .map(|delivery| DeliveryV3::of(delivery, notes))
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
+    type Error = NameError;
+
+    fn try_from(stored: AlertRecordV3<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            seq: stored.seq,
+            id: stored.id.into_owned(),
+            route: stored.route.parse()?,
+            session: stored.session.parse()?,
+            accepted_at: Timestamp(stored.accepted_at),
+            ttl: stored.ttl.map(Duration::from_millis),
+            alert: stored.alert.try_into()?,
+            deliveries: stored
+                .deliveries
+                .into_iter()
+                .map(Delivery::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl<'a> AlertV3<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        let labels = alert.labels.iter();
+        Self {
+            title: alert.title.as_str().into(),
+            text: alert.text.as_str().into(),
+            priority: alert.priority.into(),
+            tags: alert.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            click: alert.click.as_deref().map(Cow::from),
+            key: alert.key.as_deref().map(Cow::from),
+            ttl: alert.ttl.map(millis),
+            status: alert.status.into(),
+            sequence: alert.sequence.as_deref().map(Cow::from),
+            sender: alert.sender.as_deref().map(Cow::from),
+            labels: labels
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<AlertV3<'_>> for Alert {
+    type Error = NameError;
+
+    fn try_from(stored: AlertV3<'_>) -> Result<Self, NameError> {
+        let labels = stored.labels.into_iter();
+        Ok(Self {
+            title: stored.title.into_owned(),
+            text: stored.text.into_owned(),
+            priority: Priority::try_from(stored.priority)?,
+            tags: stored.tags.into_iter().map(Cow::into_owned).collect(),
+            click: stored.click.map(Cow::into_owned),
+            key: stored.key.map(Cow::into_owned),
+            ttl: stored.ttl.map(Duration::from_millis),
+            status: stored.status.into(),
+            sequence: stored.sequence.map(Cow::into_owned),
+            sender: stored.sender.map(Cow::into_owned),
+            labels: labels
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        })
+    }
+}
+
+impl<'a> DeliveryV3<'a> {
+    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
+        let note = match notes {
+            Notes::Kept => delivery.note.as_str(),
+            Notes::LeftOut => "",
+        };
+        Self {
+            recipient: delivery.recipient.to_string(),
+            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
+            step: delivery.step.into(),
+            since: delivery.since.0,
+            attempts: delivery.attempts,
+            late: delivery.late,
+            note: note.into(),
+        }
+    }
+}
+
+impl TryFrom<DeliveryV3<'_>> for Delivery {
+    type Error = NameError;
+
+    fn try_from(stored: DeliveryV3<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            recipient: stored.recipient.parse()?,
+            message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
+            step: stored.step.into(),
+            since: Timestamp(stored.since),
+            attempts: stored.attempts,
+            late: stored.late,
+            note: stored.note.into_owned(),
+        })
+    }
+}
+
+impl From<Step> for StepV3 {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Accepted => Self::Accepted,
+            Step::Sent => Self::Sent,
+            Step::Delivered => Self::Delivered,
+            Step::Read => Self::Read,
+            Step::Failed => Self::Failed,
+            Step::Dropped => Self::Dropped,
+            Step::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<StepV3> for Step {
+    fn from(stored: StepV3) -> Self {
+        match stored {
+            StepV3::Accepted => Self::Accepted,
+            StepV3::Sent => Self::Sent,
+            StepV3::Delivered => Self::Delivered,
+            StepV3::Read => Self::Read,
+            StepV3::Failed => Self::Failed,
+            StepV3::Dropped => Self::Dropped,
+            StepV3::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<Status> for StatusV3 {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Firing => Self::Firing,
+            Status::Resolved => Self::Resolved,
+        }
+    }
+}
+
+impl From<StatusV3> for Status {
+    fn from(stored: StatusV3) -> Self {
+        match stored {
+            StatusV3::Firing => Self::Firing,
+            StatusV3::Resolved => Self::Resolved,
+        }
+    }
+}

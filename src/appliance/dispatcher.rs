@@ -423,7 +423,7 @@ impl Dispatcher {
                 }
                 Output::Persist { record, happened, made } => {
                     warn_of_failures(&record, &happened);
-                    self.put_off.change(record, happened, made);
+                    self.put_off.change(*record, happened, made);
                 }
                 Output::Forget { seq, key, happened } => self.put_off.forget(seq, key, happened),
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),

@@ -40,7 +40,7 @@ pub enum Accepted {
     /// on `seq`, and is refused if the disk refuses.
     Duplicate { seq: u64, durable: bool },
     /// A duplicate as well, of an alert that is forgotten: what is left of that one, and the alert that was handed over now.
-    Forgotten { first: KeyRecord, alert: Alert },
+    Forgotten { first: KeyRecord, alert: Box<Alert> },
 }
 
 impl Accepted {
@@ -92,6 +92,7 @@ impl Outbox {
                     continue;
                 }
                 Some(First::Forgotten(first)) => {
+                    let alert = Box::new(alert);
                     accepted.push(Accepted::Forgotten { first, alert });
                     continue;
                 }

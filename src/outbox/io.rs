@@ -124,7 +124,7 @@ pub enum Output {
     /// empty when only a note has changed. For each message of `made` somebody waits: say [`Input::MessageDurable`] when it is
     /// on disk.
     Persist {
-        record: AlertRecord,
+        record: Box<AlertRecord>,
         happened: Vec<Happened>,
         made: Vec<MessageId>,
     },

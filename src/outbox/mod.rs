@@ -183,7 +183,7 @@ impl Outbox {
         let is_written = |seq: &&u64| self.entries.get(seq).is_none_or(|entry| entry.durable);
         let seq = *self.dirty.keys().find(is_written)?;
         let Dirty { happened, made } = self.dirty.remove(&seq)?;
-        let record = self.entries.get(&seq)?.record.clone();
+        let record = Box::new(self.entries.get(&seq)?.record.clone());
         Some(Output::Persist { record, happened, made })
     }
 

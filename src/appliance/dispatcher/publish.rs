@@ -225,7 +225,7 @@ impl Dispatcher {
                 Some(Part::Duplicate(Box::new(first)))
             }
             outbox::Accepted::Forgotten { first, alert } => {
-                Some(Part::Duplicate(Box::new(forgotten_view(plan, first, alert))))
+                Some(Part::Duplicate(Box::new(forgotten_view(plan, first, *alert))))
             }
         };
         accepted.into_iter().filter_map(part).collect()

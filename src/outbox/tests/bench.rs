@@ -99,7 +99,7 @@ impl Bench {
                 Output::Persist { record, happened, made } => {
                     let seq = record.seq;
                     self.made.extend(made.into_iter().map(|id| (id.0, seq)));
-                    self.persisted.push(record);
+                    self.persisted.push(*record);
                     self.happened.extend(happened);
                 }
                 Output::Changed { id, step } => self.changes.push((id, step)),
@@ -166,7 +166,7 @@ impl Bench {
                     session: session(),
                     accepted_at: first.accepted_at,
                     ttl: None,
-                    alert,
+                    alert: *alert,
                     deliveries: Vec::new(),
                 },
                 duplicate: true,

@@ -169,7 +169,7 @@ impl World {
                         let asked = delivery.message_id.as_ref().is_some_and(|id| self.fresh.contains(id));
                         assert!(!ended || asked, "given up before everything was asked anew");
                     }
-                    self.unwritten.push_back((record, made));
+                    self.unwritten.push_back((*record, made));
                 }
                 Output::Forget { seq, key, .. } => {
                     self.unwritten.retain(|(record, _)| record.seq != seq);

@@ -79,8 +79,8 @@ impl Relay for Appliance {
         self.dispatcher.routes().cloned().collect()
     }
 
-    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
-        self.dispatcher.publish(&route, alerts).await
+    async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal> {
+        self.dispatcher.publish(parts).await
     }
 
     async fn status(&self) -> Status {

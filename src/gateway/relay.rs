@@ -75,11 +75,20 @@ pub trait Relay: Send + Sync + 'static {
     /// The configured routes.
     fn routes(&self) -> Vec<RouteName>;
 
-    /// Takes all alerts of a request, or none. Returns once they are on disk, with an answer for each in their order.
+    /// Takes all alerts of a request for all its routes, or none. Returns once they are on disk, with an answer for each in
+    /// their order.
     ///
     /// # Errors
     /// There is no such route, no room in the outbox or on the disk, or the disk does not take it. Nothing was kept.
-    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal>;
+    async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal>;
+
+    /// The same for one route.
+    ///
+    /// # Errors
+    /// As there.
+    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
+        self.publish_to_all(vec![(route, alerts)]).await
+    }
 
     /// How all of it is now.
     async fn status(&self) -> Status;

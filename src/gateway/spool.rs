@@ -399,23 +399,24 @@ impl Taker {
         if parsed.alerts.is_empty() {
             return Outcome::Done;
         }
-        for route in routes {
+        let parts = routes.into_iter().map(|route| {
             let mut alerts = parsed.alerts.clone();
             for alert in &mut alerts {
                 alert.ttl = self.ttls.get(&route).copied().into_iter().chain(alert.ttl).min();
                 mark_late(alert, entry.at, wall_ms());
             }
-            match self.relay.publish(route, alerts).await {
-                Ok(accepted) => {
-                    for accepted in accepted {
-                        log::info!("spooled alert {name} is accepted as {}", accepted.alert.id);
-                    }
+            (route, alerts)
+        });
+        match self.relay.publish_to_all(parts.collect()).await {
+            Ok(accepted) => {
+                for accepted in accepted {
+                    log::info!("spooled alert {name} is accepted as {}", accepted.alert.id);
                 }
-                Err(Refusal::UnknownRoute(route)) => return Outcome::Held(format!("no route is named {route:?}")),
-                Err(refusal) => return Outcome::Later(refusal.to_string()),
+                Outcome::Done
             }
+            Err(Refusal::UnknownRoute(route)) => Outcome::Held(format!("no route is named {route:?}")),
+            Err(refusal) => Outcome::Later(refusal.to_string()),
         }
-        Outcome::Done
     }
 
     /// The routes for those whom the sender named, each once; the only one where it named none.

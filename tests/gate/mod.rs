@@ -241,12 +241,16 @@ impl Relay for FakeRelay {
         self.routes.clone()
     }
 
-    async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
+    async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal> {
         let mut inside = self.inside.lock().unwrap();
         if let Some(refusal) = &inside.refusal {
             return Err(refusal.clone());
         }
-        Ok(alerts.into_iter().map(|alert| inside.accept(&route, alert)).collect())
+        let mut accepted = Vec::new();
+        for (route, alerts) in parts {
+            accepted.extend(alerts.into_iter().map(|alert| inside.accept(&route, alert)));
+        }
+        Ok(accepted)
     }
 
     async fn status(&self) -> Status {

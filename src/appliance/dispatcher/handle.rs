@@ -99,11 +99,9 @@ impl DispatcherHandle {
     /// the future does not take them back.
     pub(in crate::appliance) async fn publish(
         &self,
-        route: &RouteName,
-        alerts: Vec<Alert>,
+        parts: Vec<(RouteName, Vec<Alert>)>,
     ) -> Result<Vec<Accepted>, Refusal> {
-        let route = route.clone();
-        let published = self.ask(|answer| Event::Publish(Publish { route, alerts, answer }));
+        let published = self.ask(|answer| Event::Publish(Publish { parts, answer }));
         published.await.unwrap_or_else(|| Err(ended()))
     }
 

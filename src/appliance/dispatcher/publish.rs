@@ -18,17 +18,15 @@ const TOGETHER_MAX: usize = 128;
 /// others' sake.
 const TOGETHER_BYTES_MAX: usize = 128 * 1024;
 
-/// The alerts of one request.
+/// The alerts of one request, by the routes that they are for.
 pub(in crate::appliance) struct Publish {
-    pub route: RouteName,
-    pub alerts: Vec<Alert>,
+    pub parts: Vec<(RouteName, Vec<Alert>)>,
     pub answer: Answer<Result<Vec<Accepted>, Refusal>>,
 }
 
 /// A request whose alerts are in the outbox.
 struct Taken {
-    parts: Vec<Part>,
-    session: SessionName,
+    parts: Vec<(SessionName, Part)>,
     answer: Answer<Result<Vec<Accepted>, Refusal>>,
 }
 
@@ -69,25 +67,18 @@ impl Writes {
 
 impl Dispatcher {
     pub(super) fn publish(&mut self, publish: Publish) {
-        let Some(plan) = self.routes.get(&publish.route).cloned() else {
-            let refusal = Refusal::UnknownRoute(publish.route.to_string());
-            let _ = publish.answer.try_send(Err(refusal));
-            return;
-        };
-        let keys = publish.alerts.iter().filter_map(|alert| alert.key.as_deref());
-        if let Some(seq) = self.outbox.undecided(clock::now(), &plan.name, keys) {
+        let undecided = publish.parts.iter().find_map(|(route, alerts)| {
+            let keys = alerts.iter().filter_map(|alert| alert.key.as_deref());
+            self.outbox.undecided(clock::now(), route, keys)
+        });
+        if let Some(seq) = undecided {
             self.writes.of(seq).undecided.push(publish);
             return;
         }
-        let Publish { alerts, answer, .. } = publish;
-        match self.accept(&plan, alerts) {
-            Ok(accepted) => {
-                let new = accepted.iter().any(|accepted| accepted.new_seq().is_some());
-                let taken = Taken {
-                    parts: self.parts(&plan, accepted),
-                    session: plan.session,
-                    answer,
-                };
+        let Publish { parts, answer } = publish;
+        match self.accept(parts) {
+            Ok((parts, new)) => {
+                let taken = Taken { parts, answer };
                 match new {
                     true => self.writes.next.taken.push(taken),
                     false => self.answer(taken),
@@ -102,8 +93,56 @@ impl Dispatcher {
         }
     }
 
-    /// Takes alerts into the outbox, and those that are new into the next transaction.
-    fn accept(&mut self, plan: &RoutePlan, alerts: Vec<Alert>) -> Result<Vec<outbox::Accepted>, Refusal> {
+    /// Takes alerts into the outbox, and those that are new into the next transaction; all of them, or none. Also says whether
+    /// any is new.
+    fn accept(&mut self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<(Vec<(SessionName, Part)>, bool), Refusal> {
+        let mut new = Vec::new();
+        match self.accept_parts(parts, &mut new) {
+            Ok((parts, rows)) => {
+                if self.writes.next_rows.bytes() + rows.bytes() > TOGETHER_BYTES_MAX {
+                    self.write_new();
+                }
+                let any = !new.is_empty();
+                self.writes.next_rows.append(rows);
+                self.writes.next.seqs.extend(new);
+                Ok((parts, any))
+            }
+            Err(refusal) => {
+                for seq in new {
+                    self.outbox.handle(clock::now(), Input::NotDurable { seq });
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes alerts into the outbox, the numbers of the new ones into `new`, and makes the rows that are to be written.
+    fn accept_parts(
+        &mut self,
+        parts: Vec<(RouteName, Vec<Alert>)>,
+        new: &mut Vec<u64>,
+    ) -> Result<(Vec<(SessionName, Part)>, outbox_store::New), Refusal> {
+        let mut rows = outbox_store::New::default();
+        let mut taken = Vec::new();
+        for (route, alerts) in parts {
+            let Some(plan) = self.routes.get(&route).cloned() else {
+                return Err(Refusal::UnknownRoute(route.to_string()));
+            };
+            let accepted = self.accept_on(&plan, alerts)?;
+            let here: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
+            new.extend(&here);
+            let mut records = here.iter().filter_map(|seq| self.outbox.record(*seq));
+            if let Err(error) = records.try_for_each(|record| rows.add(record)) {
+                log::error!("an alert was refused because it could not be written: {error}");
+                return Err(storage_refusal(&error));
+            }
+            let parts = self.parts(&plan, accepted).into_iter();
+            taken.extend(parts.map(|part| (plan.session.clone(), part)));
+        }
+        Ok((taken, rows))
+    }
+
+    fn accept_on(&mut self, plan: &RoutePlan, alerts: Vec<Alert>) -> Result<Vec<outbox::Accepted>, Refusal> {
         if let Some(reason) = self.store.poisoned() {
             return Err(storage_refusal(&StoreError::Poisoned(reason)));
         }
@@ -123,23 +162,7 @@ impl Dispatcher {
             alerts: alerts.into_iter().map(named).collect(),
         };
         let accepted = self.outbox.accept(clock::now(), request);
-        let accepted = accepted.map_err(|full| Refusal::Full(full.to_string()))?;
-        let new: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
-        let mut rows = outbox_store::New::default();
-        let mut records = new.iter().filter_map(|seq| self.outbox.record(*seq));
-        if let Err(error) = records.try_for_each(|record| rows.add(record)) {
-            log::error!("an alert was refused because it could not be written: {error}");
-            for seq in new {
-                self.outbox.handle(clock::now(), Input::NotDurable { seq });
-            }
-            return Err(storage_refusal(&error));
-        }
-        if self.writes.next_rows.bytes() + rows.bytes() > TOGETHER_BYTES_MAX {
-            self.write_new();
-        }
-        self.writes.next_rows.append(rows);
-        self.writes.next.seqs.extend(new);
-        Ok(accepted)
+        accepted.map_err(|full| Refusal::Full(full.to_string()))
     }
 
     /// Starts to write the new alerts of this turn.
@@ -194,19 +217,18 @@ impl Dispatcher {
 
     /// Tells a sender of alerts that are on disk.
     fn answer(&self, taken: Taken) {
-        let Taken { parts, session, answer } = taken;
+        let Taken { parts, answer } = taken;
         // Nobody waits for it any more: then the views are not made either.
         if answer.is_closed() {
             return;
         }
-        let warning = self.warning_for(&session);
-        let accepted = parts.into_iter().filter_map(|part| {
+        let accepted = parts.into_iter().filter_map(|(session, part)| {
             let (alert, duplicate) = match part {
                 // It waits to be sent, so it is there.
                 Part::New { seq } => (self.outbox.record(seq)?.into(), false),
                 Part::Duplicate(first) => (*first, true),
             };
-            let warning = warning.clone();
+            let warning = self.warning_for(&session);
             Some(Accepted {
                 alert,
                 duplicate,

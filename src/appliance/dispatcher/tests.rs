@@ -61,7 +61,13 @@ impl Bench {
             limits: limits(),
             collect: Duration::ZERO,
             sessions: Vec::new(),
-            routes: vec![plan],
+            routes: vec![
+                RoutePlan {
+                    name: "ops".parse().unwrap(),
+                    ..plan.clone()
+                },
+                plan,
+            ],
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
         });
@@ -84,7 +90,7 @@ impl Bench {
     }
 
     fn try_publish(&self, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
-        self.run(self.dispatcher.publish(&self.route, alerts))
+        self.run(self.dispatcher.publish(vec![(self.route.clone(), alerts)]))
     }
 
     /// Accepts alerts together, each of another sender, and gives their ids.
@@ -94,7 +100,7 @@ impl Bench {
             .map(|alert| {
                 let (dispatcher, route) = (self.dispatcher.clone(), self.route.clone());
                 self.executor.spawn(async move {
-                    let accepted = dispatcher.publish(&route, vec![alert]).await;
+                    let accepted = dispatcher.publish(vec![(route, vec![alert])]).await;
                     accepted.unwrap().remove(0).alert.id
                 })
             })
@@ -265,6 +271,36 @@ fn the_alerts_of_one_request_are_on_disk_together_or_none_is() {
     assert_eq!((bench.rows(Tree::Outbox).0, facts.pending), (3, 3));
     assert_eq!(publish(&[40]).unwrap().len(), 1, "the next is taken");
     assert!(bench.history(&accepted[2].alert.id) == ["accepted"]);
+}
+
+#[test]
+fn the_alerts_of_one_request_for_several_routes_are_taken_together_or_none_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let publish = |parts: &[(&str, usize, &str)]| {
+        let part = |(route, bytes, key): &(&str, usize, &str)| {
+            let alert = Alert {
+                key: (!key.is_empty()).then(|| (*key).to_owned()),
+                ..alert(&"x".repeat(*bytes))
+            };
+            (route.parse().unwrap(), vec![alert])
+        };
+        bench.run(bench.dispatcher.publish(parts.iter().map(part).collect()))
+    };
+    let accepted = publish(&[("family", 10, ""), ("ops", 20, "k")]).unwrap();
+    let routes: Vec<_> = accepted.iter().map(|accepted| accepted.alert.route.as_str()).collect();
+    assert_eq!((routes, bench.rows(Tree::Outbox).0), (vec!["family", "ops"], 2));
+    // The second is larger than a row can be; the third has no route.
+    let refused = publish(&[("family", 10, ""), ("ops", 200 * 1024, "")]).unwrap_err();
+    assert!(matches!(refused, Refusal::StorageFailed(_)), "{refused:?}");
+    let refused = publish(&[("family", 10, ""), ("nobody", 10, "")]).unwrap_err();
+    assert!(matches!(refused, Refusal::UnknownRoute(_)), "{refused:?}");
+    let facts = bench.run(bench.dispatcher.facts());
+    assert_eq!((bench.rows(Tree::Outbox).0, facts.pending), (2, 2));
+    // Of one that was taken on one of its routes before, the others are taken.
+    let again = publish(&[("ops", 20, "k"), ("family", 30, "k")]).unwrap();
+    let duplicates: Vec<bool> = again.iter().map(|accepted| accepted.duplicate).collect();
+    assert_eq!((duplicates, bench.rows(Tree::Outbox).0), (vec![true, false], 3));
 }
 
 #[test]

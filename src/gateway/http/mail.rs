@@ -26,13 +26,12 @@ pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
     }
     let Parsed { alerts, warnings, .. } = parse(context, mail::parse, routes.first(), head, &body)?;
     let mut all = Vec::new();
-    for route in routes {
-        if alerts.is_empty() {
-            break;
-        }
-        let may_read = call.caller.may(Scope::Read, Some(route.as_str()));
-        let accepted = context.relay.publish(route, alerts.clone()).await?;
-        for (accepted, mine) in accepted.into_iter().zip(&alerts) {
+    if !alerts.is_empty() {
+        let parts = routes.into_iter().map(|route| (route, alerts.clone())).collect();
+        let accepted = context.relay.publish_to_all(parts).await?;
+        // For each route an answer for each alert.
+        for (accepted, mine) in accepted.into_iter().zip(alerts.iter().cycle()) {
+            let may_read = call.caller.may(Scope::Read, Some(&accepted.alert.route));
             let accepted = if may_read {
                 accepted
             } else {

@@ -1,5 +1,6 @@
 //! What an alert is, what is done to every sender's text, and what is sent for it. Pure: no clock, no socket.
 
+mod attachment;
 pub mod charset;
 mod emoji;
 pub mod encoded_word;
@@ -7,6 +8,7 @@ pub mod hygiene;
 mod names;
 pub mod render;
 
+pub use attachment::{Attachment, BlobHash, MediaKind};
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 
 use std::collections::BTreeMap;
@@ -63,6 +65,8 @@ pub struct Alert {
     pub sender: Option<String>,
     /// What a route can group by, beside the title and the tags; as senders name it.
     pub labels: BTreeMap<String, String>,
+    /// In the order in which they are shown.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.

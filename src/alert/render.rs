@@ -16,6 +16,10 @@ use super::{Alert, Priority, emoji};
 /// Longest text of one WhatsApp message, counted in UTF-16 units as the apps do.
 pub const MESSAGE_UNITS_MAX: usize = 65_536;
 
+/// Longest text that goes as the caption of a picture or file, in the same units. The apps let people write 1 024; the rest is for
+/// the line that tells when a late alert was raised.
+pub const CAPTION_UNITS_MAX: usize = 960;
+
 /// Stands for what was cut.
 const ELLIPSIS: &str = "…";
 
@@ -39,6 +43,20 @@ pub fn text(alert: &Alert, raised: Option<&str>) -> String {
 /// UTF-16 units that the text of `alert` may have beside its title, link and tags.
 pub fn room(alert: &Alert) -> usize {
     MESSAGE_UNITS_MAX.saturating_sub(units(&head(alert)) + units(&tail(alert)))
+}
+
+/// How many messages `alert` takes to each recipient, in their order: the first attachment with the text as its caption, then the
+/// others. The text goes before them in a message of its own where it is [too long](CAPTION_UNITS_MAX) for a caption, or the
+/// first attachment is one that can have none.
+pub fn parts(alert: &Alert) -> u16 {
+    let parts = match alert.attachments.first() {
+        None => 1,
+        Some(first) => {
+            let text_apart = !first.kind.has_caption() || units(&text(alert, None)) > CAPTION_UNITS_MAX;
+            alert.attachments.len() + usize::from(text_apart)
+        }
+    };
+    u16::try_from(parts).unwrap_or(u16::MAX)
 }
 
 /// Everything before the text, with what separates it.
@@ -109,6 +127,7 @@ fn cut(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::{Attachment, BlobHash, MediaKind};
 
     fn alert(title: &str, text: &str, priority: Priority, tags: &[&str], click: Option<&str>) -> Alert {
         Alert {
@@ -181,5 +200,38 @@ mod tests {
                 Some(&huge)
             )) <= MESSAGE_UNITS_MAX
         );
+    }
+
+    #[test]
+    fn each_attachment_is_a_message_and_the_text_goes_with_the_first_where_it_can() {
+        let file = |kind| Attachment {
+            hash: BlobHash([0; 32]),
+            bytes: 1,
+            name: String::new(),
+            mime: "image/jpeg".into(),
+            kind,
+            width: 0,
+            height: 0,
+            thumbnail: None,
+        };
+        let album = |text: &str, kinds: &[MediaKind]| Alert {
+            text: text.to_owned(),
+            attachments: kinds.iter().map(|kind| file(*kind)).collect(),
+            ..Alert::default()
+        };
+        use MediaKind::{Audio, Document, Image, Video};
+        let long = "x".repeat(CAPTION_UNITS_MAX + 1);
+        for (text, kinds, count) in [
+            ("person", &[][..], 1),
+            (&long, &[], 1),
+            ("person", &[Image], 1),
+            ("person", &[Document, Audio], 2),
+            ("person", &[Video, Image, Image], 3),
+            ("person", &[Audio], 2),
+            (&long, &[Image], 2),
+            (&long, &[Image, Image], 3),
+        ] {
+            assert_eq!(parts(&album(text, kinds)), count, "{kinds:?}");
+        }
     }
 }

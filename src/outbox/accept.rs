@@ -7,7 +7,7 @@ use super::keys::{Fingerprint, KeyRecord};
 use super::policy::Arrival;
 use super::record::{AlertRecord, Delivery, Step};
 use super::{Now, Outbox};
-use crate::alert::{Alert, Recipient, RouteName, SessionName};
+use crate::alert::{Alert, Recipient, RouteName, SessionName, render};
 
 /// What the shell hands over: the alerts of one request, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +105,13 @@ impl Outbox {
                 return Err(self.waiting());
             }
             let seq = self.seq_next;
-            let deliveries = to.iter().map(|recipient| Delivery {
+            let parts = 0..render::parts(&alert);
+            let each = to
+                .iter()
+                .flat_map(|recipient| parts.clone().map(move |part| (recipient, part)));
+            let deliveries = each.map(|(recipient, part)| Delivery {
                 recipient: recipient.clone(),
+                part,
                 message_id: None,
                 step: Step::Accepted,
                 since: now.wall,
@@ -192,7 +197,7 @@ impl Outbox {
             let mut record = entry.record.clone();
             record
                 .deliveries
-                .retain(|delivery| names.insert(one_name(&delivery.recipient)));
+                .retain(|delivery| names.insert((one_name(&delivery.recipient), delivery.part)));
             if record.deliveries.len() == entry.record.deliveries.len() {
                 continue;
             }

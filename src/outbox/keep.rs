@@ -51,6 +51,7 @@ pub(super) fn ends(now: Now, start: Timestamp, span: Duration) -> Instant {
 pub(super) fn size_of(record: &AlertRecord) -> usize {
     const RECORD: usize = 600;
     const DELIVERY: usize = 300;
+    const ATTACHMENT: usize = 160;
     let alert = &record.alert;
     let tags: usize = alert.tags.iter().map(|tag| tag.len() + 24).sum();
     let options = alert.click.as_ref().map_or(0, String::len) + alert.key.as_ref().map_or(0, String::len) * 2;
@@ -65,7 +66,17 @@ pub(super) fn size_of(record: &AlertRecord) -> usize {
         .iter()
         .map(|(name, value)| name.len() + value.len() + 64)
         .sum();
-    RECORD + named + labels + alert.text.len() + alert.title.len() + tags + options + DELIVERY * record.deliveries.len()
+    let names = alert.attachments.iter().map(|file| file.name.len() + file.mime.len());
+    let attachments: usize = names.map(|names| names + ATTACHMENT).sum();
+    RECORD
+        + attachments
+        + named
+        + labels
+        + alert.text.len()
+        + alert.title.len()
+        + tags
+        + options
+        + DELIVERY * record.deliveries.len()
 }
 
 impl Entry {

@@ -11,13 +11,15 @@ use super::line::{Leg, Place, Turn};
 use super::policy::{self, Decision, Part, Policy};
 use super::record::{MessageId, Step};
 use super::{Now, Outbox, Rules};
-use crate::alert::Recipient;
+use crate::alert::{Attachment, Recipient};
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Text with WhatsApp's marks in it, not empty.
     Text(String),
+    /// A file out of the [blobs](crate::alert::BlobHash). The caption is text as above, or empty.
+    Media { attachment: Attachment, caption: String },
 }
 
 /// A message as a session is to send it.
@@ -221,9 +223,10 @@ pub(super) fn content(
 ) -> Content {
     let part = |leg: Leg| {
         let record = &entries.get(&leg.seq)?.record;
-        let late = record.deliveries.get(leg.index)?.late;
-        let raised = late.then(|| rules.raised(record.accepted_at));
-        Some(Part { record, raised })
+        let delivery = record.deliveries.get(leg.index)?;
+        let raised = delivery.late.then(|| rules.raised(record.accepted_at));
+        let number = delivery.part;
+        Some(Part { record, number, raised })
     };
     let parts: Vec<Part<'_>> = carried.all().filter_map(part).collect();
     policy.content(&parts)

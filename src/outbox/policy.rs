@@ -14,7 +14,7 @@ use super::line::Leg;
 use super::message::Content;
 use super::record::AlertRecord;
 use super::{Now, Reason};
-use crate::alert::render;
+use crate::alert::{Attachment, render};
 
 /// What the policy is told.
 #[derive(Debug, Clone, Copy)]
@@ -49,17 +49,32 @@ pub(super) enum Arrival {
     Later,
 }
 
-/// An alert in a message.
+/// An alert, or one part of it, in a message.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub record: &'a AlertRecord,
+    /// As in [`Delivery::part`](super::Delivery::part).
+    pub number: u16,
     /// When it was accepted, in words, where it goes out late.
     pub raised: Option<String>,
 }
 
+impl Part<'_> {
+    /// What it says; only part 0 does.
+    pub fn text(&self) -> Option<String> {
+        (self.number == 0).then(|| render::text(&self.record.alert, self.raised.as_deref()))
+    }
+
+    /// What it attaches.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        self.record.attachment(self.number)
+    }
+}
+
 pub(super) trait Policy: fmt::Debug + Send {
     /// An alert is about to be accepted. It may still be refused, and nothing may be remembered of it: one that has to wait
-    /// comes again as [`Input::Waits`].
+    /// comes again as [`Input::Waits`]. It is asked for each part of an alert with attachments: only part 0 can share a message
+    /// with other alerts, and no attachment can.
     fn arrive(&self, now: Now, alert: &AlertRecord, delivery: usize) -> Arrival;
 
     /// Takes one input in. What it leads to is fetched with [`poll_decision`](Self::poll_decision).
@@ -111,8 +126,14 @@ impl Policy for AtOnce {
 
     fn content(&self, parts: &[Part<'_>]) -> Content {
         // It makes no message of several. One that another policy has made, before the configuration was changed, is not lost.
-        let text = |part: &Part<'_>| render::text(&part.record.alert, part.raised.as_deref());
-        let texts: Vec<String> = parts.iter().map(text).collect();
-        Content::Text(texts.join("\n\n"))
+        let texts: Vec<String> = parts.iter().filter_map(Part::text).collect();
+        let text = texts.join("\n\n");
+        match parts.iter().find_map(Part::attachment) {
+            Some(attachment) => Content::Media {
+                attachment: attachment.clone(),
+                caption: text,
+            },
+            None => Content::Text(text),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, Recipient, RouteName, SessionName};
+use crate::alert::{Alert, Attachment, Recipient, RouteName, SessionName};
 
 /// A note is one line for people.
 pub(super) const NOTE_CHARS_MAX: usize = 200;
@@ -81,10 +81,12 @@ impl fmt::Display for Step {
     }
 }
 
-/// One alert on its way to one recipient.
+/// One alert on its way to one recipient, or one part of it: each of its attachments goes in a message of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub recipient: Recipient,
+    /// Which part of the alert it is, from 0: see [`parts`](crate::alert::render::parts). Those to one recipient follow each other in this order.
+    pub part: u16,
     /// Of the message that makes it; it never changes. `None` while the policy of the route holds the alert back.
     pub message_id: Option<MessageId>,
     pub step: Step,
@@ -116,6 +118,15 @@ pub struct AlertRecord {
 }
 
 impl AlertRecord {
+    /// What the part of this number attaches. `None`: it is text alone.
+    pub fn attachment(&self, part: u16) -> Option<&Attachment> {
+        // Told from what was accepted, and not from the text: a later version may find another length of it too long.
+        let parts = self.deliveries.iter().map(|delivery| usize::from(delivery.part) + 1);
+        let text_apart = usize::from(parts.max() > Some(self.alert.attachments.len()));
+        let place = usize::from(part).checked_sub(text_apart)?;
+        self.alert.attachments.get(place)
+    }
+
     /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one that
     /// was given up decides, whatever became of the others: whoever asks wants to know that somebody did not get it.
     pub fn step(&self) -> Step {

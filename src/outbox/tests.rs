@@ -10,6 +10,7 @@ mod gathered;
 mod history;
 mod keys;
 mod names;
+mod parts;
 mod receipts;
 mod refusals;
 mod sim;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::alert::{Alert, Recipient};
-use bench::{Bench, recipient, session};
+use bench::{Bench, recipient, said, session};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

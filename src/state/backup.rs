@@ -385,6 +385,7 @@ mod tests {
             alert: Alert::default(),
             deliveries: vec![Delivery {
                 recipient: "+15550100002".parse().unwrap(),
+                part: 0,
                 message_id: Some(MessageId(format!("M{id}"))),
                 step: Step::Accepted,
                 since: Timestamp(1),

@@ -222,13 +222,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::alert::{Alert, Priority, Status};
+    use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
     use crate::outbox::{Delivery, MessageId, Step, Timestamp};
 
     /// With a text that makes the record `bytes` long.
     fn long(bytes: usize, deliveries: usize) -> AlertRecord {
         let delivery = |index: usize| Delivery {
             recipient: "+15550100002".parse().unwrap(),
+            part: 0,
             message_id: Some(MessageId(format!("3EB0{index:018}"))),
             step: Step::Accepted,
             since: Timestamp(0),
@@ -270,6 +271,7 @@ mod tests {
         ];
         let delivery = |(index, step): (usize, Step)| Delivery {
             recipient: to[index % to.len()].parse().unwrap(),
+            part: 0,
             message_id: Some(MessageId(format!("3EB0D57B77BFAE3AA58C3{index}"))),
             step,
             since: Timestamp(1_767_225_600_000 + index as u64),
@@ -347,6 +349,28 @@ mod tests {
         last.alert.labels = [("alertname", "DiskFull"), ("instance", "nas:9100")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
+        alerts.push(last);
+        let mut last = alerts[0].clone();
+        last.seq = 14;
+        let attachment = |kind, thumbnail: Option<u8>| Attachment {
+            hash: BlobHash([7; 32]),
+            bytes: 70_000,
+            name: "Haust\u{fc}r.jpg".into(),
+            mime: "image/jpeg".into(),
+            kind,
+            width: 1600,
+            height: 900,
+            thumbnail: thumbnail.map(|byte| BlobHash([byte; 32])),
+        };
+        last.alert.attachments = vec![
+            attachment(MediaKind::Image, Some(9)),
+            attachment(MediaKind::Video, None),
+            attachment(MediaKind::Audio, None),
+            attachment(MediaKind::Document, None),
+        ];
+        for (delivery, part) in last.deliveries.iter_mut().zip(0..) {
+            delivery.part = part;
+        }
         alerts.push(last);
         alerts
     }

@@ -19,7 +19,7 @@ use waproto::whatsapp::{ContextInfo, Message};
 use whatsapp_rust::{Client, GroupError, IqError};
 
 use super::directory::{lid_of, number_of};
-use crate::alert::SessionName;
+use crate::alert::{Attachment, SessionName, hygiene};
 use crate::outbox::Content;
 use crate::store::timers::{TIMERS_MAX, Timer, forget, keep, load};
 use crate::store::{Store, StoreError};
@@ -101,6 +101,7 @@ impl Timers {
         let timer = self.of(client, chat).await;
         match content {
             Content::Text(text) => with_timer(text, timer),
+            Content::Media { attachment, caption } => with_timer(instead_of(&attachment, &caption), timer),
         }
     }
 
@@ -264,6 +265,19 @@ fn is_plain_text(message: &Message) -> bool {
     let sent = message.device_sent_message.as_option();
     let inner = sent.and_then(|sent| sent.message.as_option()).unwrap_or(message);
     inner.conversation.as_ref().is_some_and(|text| !text.is_empty()) || inner.extended_text_message.is_set()
+}
+
+/// The text of a message whose file is not sent.
+fn instead_of(attachment: &Attachment, caption: &str) -> String {
+    let name = match attachment.name.as_str() {
+        "" => attachment.kind.to_string(),
+        name => name.to_owned(),
+    };
+    let not_sent = format!("[not sent: {name}, {}]", hygiene::size(attachment.bytes));
+    match caption {
+        "" => not_sent,
+        caption => format!("{caption}\n{not_sent}"),
+    }
 }
 
 /// The apps read the timer in the context of the text; a plain `conversation` has none.

@@ -69,6 +69,7 @@ impl From<ExpectedAlert> for Alert {
             sequence: expected.sequence,
             sender: expected.sender,
             labels: expected.labels,
+            attachments: Vec::new(),
         }
     }
 }

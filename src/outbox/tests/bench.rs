@@ -35,6 +35,14 @@ pub(super) struct Answer {
     pub(super) forgotten: Option<Step>,
 }
 
+/// What a message shows, in one line of words.
+pub(super) fn said(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Media { attachment, caption } => format!("<{}> {caption}", attachment.name),
+    }
+}
+
 /// The id of a message says what it is: `M12` is that of alert 1 to [`recipient`] 2.
 pub(super) fn draw_id(seq: u64, to: &Recipient) -> MessageId {
     let to = to.to_string();
@@ -92,7 +100,7 @@ impl Bench {
                     if fresh {
                         self.fresh.push(message.id.0.clone());
                     }
-                    let Content::Text(text) = message.content;
+                    let text = said(&message.content);
                     self.texts.insert(message.id.0.clone(), text);
                     self.sends.push((seqs[0], message.id.0));
                 }
@@ -105,7 +113,7 @@ impl Bench {
                 Output::Changed { id, step } => self.changes.push((id, step)),
                 Output::Suspect { .. } => self.suspects += 1,
                 Output::SendAgain { message, by, .. } => {
-                    let Content::Text(text) = message.content;
+                    let text = said(&message.content);
                     self.again.push((message.id.0, text, by));
                 }
                 Output::Forget { seq, key, happened } => {

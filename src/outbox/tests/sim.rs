@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
 use super::gather::Gather;
-use super::{SECOND, WALL, recipient, session};
+use super::{SECOND, WALL, recipient, said, session};
 use crate::alert::{Alert, Priority, Recipient};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,7 +144,7 @@ impl World {
                         let carried = self.carried.entry(to).or_insert(message.id.clone());
                         assert_eq!(*carried, message.id, "an alert in two messages");
                     }
-                    let Content::Text(text) = message.content.clone();
+                    let text = said(&message.content);
                     let known = self.phone.texts.entry(message.id.clone()).or_insert(text.clone());
                     assert_eq!(*known, text, "the same id with another text");
                     self.outward.push_back(message);

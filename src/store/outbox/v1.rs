@@ -114,6 +114,7 @@ impl TryFrom<DeliveryV1<'_>> for Delivery {
     fn try_from(stored: DeliveryV1<'_>) -> Result<Self, NameError> {
         Ok(Self {
             recipient: stored.recipient.parse()?,
+            part: 0,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: match Step::from(stored.step) {
                 Step::Failed if stored.note.starts_with(DROPPED) => Step::Dropped,

@@ -118,6 +118,7 @@ impl TryFrom<DeliveryV2<'_>> for Delivery {
     fn try_from(stored: DeliveryV2<'_>) -> Result<Self, NameError> {
         Ok(Self {
             recipient: stored.recipient.parse()?,
+            part: 0,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: stored.step.into(),
             since: Timestamp(stored.since),

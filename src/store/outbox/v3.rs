@@ -1,12 +1,12 @@
 //! Format 3 of an alert's record. Beside what format 2 holds: whether it fires or is resolved, what its sender calls the same
-//! thing, who that is, and the labels by which a route can group.
+//! thing, who that is, the labels by which a route can group, attachments, and which of them a delivery is about.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, NameError, Priority, Status};
+use crate::alert::{Alert, Attachment, BlobHash, MediaKind, NameError, Priority, Status};
 use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
 use crate::util::millis;
 
@@ -42,6 +42,29 @@ struct AlertV3<'a> {
     sender: Option<Text<'a>>,
     /// Names and values, by name.
     labels: Vec<(Text<'a>, Text<'a>)>,
+    attachments: Vec<AttachmentV3<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AttachmentV3<'a> {
+    /// SHA-256 of the file.
+    hash: [u8; 32],
+    bytes: u64,
+    name: Text<'a>,
+    mime: Text<'a>,
+    kind: MediaKindV3,
+    width: u32,
+    height: u32,
+    /// SHA-256 of another file.
+    thumbnail: Option<[u8; 32]>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum MediaKindV3 {
+    Image,
+    Video,
+    Audio,
+    Document,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +77,7 @@ enum StatusV3 {
 struct DeliveryV3<'a> {
     /// As in a route's `to`.
     recipient: String,
+    part: u16,
     /// Empty while no message has been made.
     message_id: Text<'a>,
     step: StepV3,
@@ -139,6 +163,47 @@ impl<'a> AlertV3<'a> {
             labels: labels
                 .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
                 .collect(),
+            attachments: alert.attachments.iter().map(AttachmentV3::of).collect(),
+        }
+    }
+}
+
+impl<'a> AttachmentV3<'a> {
+    fn of(attachment: &'a Attachment) -> Self {
+        Self {
+            hash: attachment.hash.0,
+            bytes: attachment.bytes,
+            name: attachment.name.as_str().into(),
+            mime: attachment.mime.as_str().into(),
+            kind: match attachment.kind {
+                MediaKind::Image => MediaKindV3::Image,
+                MediaKind::Video => MediaKindV3::Video,
+                MediaKind::Audio => MediaKindV3::Audio,
+                MediaKind::Document => MediaKindV3::Document,
+            },
+            width: attachment.width,
+            height: attachment.height,
+            thumbnail: attachment.thumbnail.map(|hash| hash.0),
+        }
+    }
+}
+
+impl From<AttachmentV3<'_>> for Attachment {
+    fn from(stored: AttachmentV3<'_>) -> Self {
+        Self {
+            hash: BlobHash(stored.hash),
+            bytes: stored.bytes,
+            name: stored.name.into_owned(),
+            mime: stored.mime.into_owned(),
+            kind: match stored.kind {
+                MediaKindV3::Image => MediaKind::Image,
+                MediaKindV3::Video => MediaKind::Video,
+                MediaKindV3::Audio => MediaKind::Audio,
+                MediaKindV3::Document => MediaKind::Document,
+            },
+            width: stored.width,
+            height: stored.height,
+            thumbnail: stored.thumbnail.map(BlobHash),
         }
     }
 }
@@ -162,6 +227,7 @@ impl TryFrom<AlertV3<'_>> for Alert {
             labels: labels
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
+            attachments: stored.attachments.into_iter().map(Attachment::from).collect(),
         })
     }
 }
@@ -174,6 +240,7 @@ impl<'a> DeliveryV3<'a> {
         };
         Self {
             recipient: delivery.recipient.to_string(),
+            part: delivery.part,
             message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
             step: delivery.step.into(),
             since: delivery.since.0,
@@ -190,6 +257,7 @@ impl TryFrom<DeliveryV3<'_>> for Delivery {
     fn try_from(stored: DeliveryV3<'_>) -> Result<Self, NameError> {
         Ok(Self {
             recipient: stored.recipient.parse()?,
+            part: stored.part,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: stored.step.into(),
             since: Timestamp(stored.since),

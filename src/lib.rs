@@ -23,6 +23,7 @@
 //! - [`credentials`]: what the protocol library has kept of each session, in rows of the store.
 //! - [`state`]: all that survives, looked at as a whole: [`check`](state::check), [`backup`](state::backup).
 //! - [`net`]: sockets with a deadline on every step, up to [`net::dial`].
+//! - [`fallback`]: the second path, for when WhatsApp is down.
 //! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an account.
 //! - [`gateway`]: HTTP on loopback and on the control socket, in front of whatever is a [`Relay`](gateway::Relay).
 //! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
@@ -51,6 +52,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod dialect;
+pub mod fallback;
 pub mod gateway;
 pub mod health;
 pub mod line;

@@ -55,6 +55,10 @@ impl Facts {
         all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
         all(Code::TokenUnreadable, self.unreadable.clone());
         all(Code::NobodyAdmitted, self.nobody_admitted());
+        all(
+            Code::HeartbeatFailing,
+            self.heartbeat_trouble.words().into_iter().collect(),
+        );
         if let Some((earlier, why)) = self.certificate.as_ref().and_then(|certificate| certificate.trouble()) {
             let (severity, words) = match earlier {
                 true => (Severity::Warning, "; the one before is in force"),

@@ -4,6 +4,7 @@ mod clock;
 pub mod detect;
 mod dispatcher;
 mod findings;
+mod heartbeat;
 mod host_monitor;
 mod ids;
 mod notify;

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use smol::{Executor, Task};
 
 use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
+use super::heartbeat::{Heartbeat, HeartbeatTrouble};
 use super::host_monitor::HostMonitor;
 use super::relay::Appliance;
 use super::status::{Facts, started};
@@ -168,7 +169,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         log::error!("{finding}");
     }
     let tokens = Arc::new(tokens);
-    let withheld = Withheld::default();
+    let (withheld, heartbeat_trouble) = (Withheld::default(), HeartbeatTrouble::default());
     let facts = Facts {
         started,
         started_at,
@@ -187,6 +188,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         environment,
         damaged,
         withheld: withheld.clone(),
+        heartbeat_trouble: heartbeat_trouble.clone(),
         access: plan.gateway.access,
         tokens: Arc::clone(&tokens),
         refused: gateway.refused(),
@@ -219,6 +221,17 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
             withheld,
         };
         tasks.push(executor.spawn(watch.keep(notify::feed)));
+    }
+    if let Some(plan) = plan.heartbeat {
+        let heartbeat = Heartbeat {
+            plan,
+            schedule: board.schedule(),
+            store: store.clone(),
+            dispatcher: requests.clone(),
+            sessions: handles.clone(),
+            trouble: heartbeat_trouble,
+        };
+        tasks.push(watched("the heartbeat", Box::pin(heartbeat.keep())));
     }
     let telling = notify::is_heard().then(|| executor.spawn(notify::keep_status(handles.clone())));
     for handle in &handles {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
+use super::heartbeat::HeartbeatTrouble;
 use super::host_monitor::HostMonitor;
 use super::tokens::Tokens;
 use super::watchdog::Withheld;
@@ -48,6 +49,7 @@ pub(super) struct Facts {
     /// What was wrong with the alerts on disk at the start.
     pub(super) damaged: Vec<String>,
     pub(super) withheld: Withheld,
+    pub(super) heartbeat_trouble: HeartbeatTrouble,
     pub(super) access: Access,
     pub(super) tokens: Arc<Tokens>,
     pub(super) refused: Arc<Refused>,

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
-use super::parse::{At, Draft, DraftGateway, DraftRoute, DraftSession, Parsed, parse};
+use super::parse::{At, Draft, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse};
 use super::{
-    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, MailPlan, Place, Plan, Proxy, RoutePlan, SessionPlan,
-    Setting, Source, TlsFiles,
+    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan, Proxy, RoutePlan,
+    SessionPlan, Setting, Source, TlsFiles, Url,
 };
 use crate::access::Network;
 use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
@@ -29,6 +29,8 @@ const LISTEN_DEFAULT: [&str; 2] = ["127.0.0.1:7373", "[::1]:7373"];
 const PROXIES_DEFAULT: [&str; 2] = ["127.0.0.0/8", "::1"];
 const SESSION_DEFAULT: &str = "default";
 const ROUTE_DEFAULT: &str = "me";
+/// What services that watch such addresses call usual.
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// A plan, and all there is to say about how it came to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -247,6 +249,7 @@ impl Builder<'_> {
         self.note("gateway.listen".into(), json!(shown), source);
         let (access, tls) = self.access(draft.gateway);
         let mail = self.mail(draft.mail_route, draft.mail_routes);
+        let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
         Some(Plan {
             board,
             time_zone,
@@ -254,7 +257,30 @@ impl Builder<'_> {
             routes,
             gateway: GatewayPlan { listen, access, tls },
             mail,
+            heartbeat,
         })
+    }
+
+    fn heartbeat(&mut self, draft: DraftHeartbeat) -> HeartbeatPlan {
+        let source = self.source(Some(draft.url.line));
+        self.note("heartbeat.url".into(), json!(draft.url.value.to_string()), source);
+        let (interval, line) = split(draft.interval);
+        let interval = interval.unwrap_or(HEARTBEAT_DEFAULT);
+        let source = self.source(line);
+        self.note("heartbeat.interval".into(), json!(written(interval)), source);
+        let proxy = self.proxy_for(&draft.url.value);
+        HeartbeatPlan {
+            url: draft.url.value,
+            interval,
+            proxy,
+        }
+    }
+
+    /// The proxy that the environment names for an address; none where it goes unencrypted, as that stays in the house.
+    fn proxy_for(&mut self, url: &Url) -> Option<Proxy> {
+        let endpoint = url.endpoint();
+        let found = endpoint.tls.then(|| self.proxy_of_environment(endpoint)).flatten();
+        found.map(|(_, proxy)| proxy)
     }
 
     /// What `[gateway]` says beside where to listen.

@@ -7,12 +7,15 @@ mod fault;
 mod load;
 mod parse;
 mod print;
+mod url;
 
 pub use access::{Access, Loopback};
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault, Place};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use print::{Setting, Source, to_json, to_toml};
+pub use url::Url;
+pub(crate) use url::is_private;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +36,7 @@ pub struct Plan {
     pub routes: Vec<RoutePlan>,
     pub gateway: GatewayPlan,
     pub mail: MailPlan,
+    pub heartbeat: Option<HeartbeatPlan>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +83,16 @@ pub struct MailPlan {
     pub route: Option<RouteName>,
     /// Addresses, or what stands in them before the `@`, and the configured routes that they lead to.
     pub routes: Vec<(String, RouteName)>,
+}
+
+/// What is fetched for as long as alerts would go out, so that somebody else notices when they would not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatPlan {
+    pub url: Url,
+    /// From one fetch to the next.
+    pub interval: Duration,
+    /// From the environment, as for sessions.
+    pub proxy: Option<Proxy>,
 }
 
 /// A WebSocket endpoint. `ws://` is accepted on loopback alone.

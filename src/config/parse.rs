@@ -2,6 +2,7 @@
 //! so that nobody has to mend a file by trying.
 
 mod gateway;
+mod heartbeat;
 mod mail;
 mod route;
 
@@ -18,8 +19,9 @@ use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
 pub(super) use gateway::DraftGateway;
+pub(super) use heartbeat::DraftHeartbeat;
 
-const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway", "mail"];
+const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway", "mail", "heartbeat"];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
 
@@ -49,6 +51,7 @@ pub(super) struct Draft {
     pub mail_route: Option<At<RouteName>>,
     /// Addresses and where they lead.
     pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
+    pub heartbeat: Option<DraftHeartbeat>,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -208,6 +211,7 @@ impl<'a> Reader<'a> {
         let mut draft = Draft {
             board: table.get("board").and_then(|value| self.board(value)),
             time_zone: table.get("timezone").and_then(|value| self.time_zone(value)),
+            heartbeat: table.get("heartbeat").and_then(|value| self.heartbeat(value)),
             has_sessions: has("session"),
             has_routes: has("route"),
             ..Draft::default()

@@ -26,6 +26,7 @@ pub enum Code {
     ConfigUnknownKey,
     ControlSocket,
     EnvironmentIgnored,
+    HeartbeatFailing,
     LabBuild,
     Limited,
     ListenPartial,
@@ -67,7 +68,7 @@ impl Code {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 32] = [
+pub const CONDITIONS: [Condition; 33] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -125,6 +126,16 @@ pub const CONDITIONS: [Condition; 32] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "give the session a `proxy` of its own (\"none\" for no proxy), or unset the variable",
+    },
+    Condition {
+        code: Code::HeartbeatFailing,
+        name: "heartbeat-failing",
+        title: "the address of the heartbeat cannot be fetched",
+        // Alerts go out, and whoever watches the address believes that they do not.
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "see whether `url` of `[heartbeat]` is right and its server answers",
     },
     Condition {
         code: Code::LabBuild,

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use smol::net::TcpStream;
 
+use super::policy::Plain;
 use super::stream::{Metered, Stream};
 use super::suspects::{self, Trial};
 use super::{ConnectionStats, DialError, Step, authority, policy, proxy, resolve, tcp, tls, within};
@@ -73,7 +74,21 @@ pub async fn open(
     schedule: &Schedule,
     progress: &Progress,
 ) -> Result<Link, DialError> {
-    let rule = policy::judge(target, proxy)?;
+    open_within(Plain::Loopback, target, proxy, schedule, progress).await
+}
+
+/// [`open`] to where `plain` allows it without TLS.
+///
+/// # Errors
+/// As for [`open`].
+pub async fn open_within(
+    plain: Plain,
+    target: &Endpoint,
+    proxy: Option<&Proxy>,
+    schedule: &Schedule,
+    progress: &Progress,
+) -> Result<Link, DialError> {
+    let rule = policy::judge(target, proxy, plain)?;
     let (host, port) = dialled(target, proxy);
     progress.enter(Step::Resolve);
     let addrs = resolve::resolve(host, port, schedule.steps.resolve).await?;

@@ -21,11 +21,12 @@ mod tuning;
 mod ws;
 
 pub(crate) use deadline::within;
-pub use dial::{Link, Progress, open};
+pub use dial::{Link, Progress, open, open_within};
 pub use error::{Attempt, AttemptError, DialError, ProxyError, Step};
 pub use host::authority;
 pub(crate) use host::bare_host;
 pub use offload::offload;
+pub use policy::Plain;
 pub use resolve::resolve;
 pub use stats::{ConnectionStats, Ended, StatsSnapshot};
 pub use stream::{Metered, Stream};

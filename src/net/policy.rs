@@ -4,26 +4,44 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{DialError, authority, bare_host};
-use crate::config::{Endpoint, Proxy};
+use crate::config::{Endpoint, Proxy, is_private};
+
+/// Where a connection may go that is not encrypted from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plain {
+    /// To this host alone. So it is for everything that speaks for an account.
+    Loopback,
+    /// Also to networks that the internet does not lead to.
+    Private,
+}
 
 /// What must hold for the addresses that the names turn out to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rule {
-    /// Why only loopback will do; `None`: anywhere.
-    loopback_only: Option<&'static str>,
+pub(super) struct Rule(Option<Bounds>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bounds {
+    within: Plain,
+    why: &'static str,
 }
 
 /// Judges the names, before anything is looked up: a name that can only be elsewhere costs not even a DNS query. Behind
 /// a proxy the endpoint's name is resolved out of our sight, so there the name itself must say loopback, and the proxy
 /// must be on loopback too.
-pub(super) fn judge(target: &Endpoint, proxy: Option<&Proxy>) -> Result<Rule, DialError> {
-    let loopback_only = if cfg!(feature = "lab") {
-        Some("a lab build goes to loopback only")
+pub(super) fn judge(target: &Endpoint, proxy: Option<&Proxy>, plain: Plain) -> Result<Rule, DialError> {
+    let bounds = if cfg!(feature = "lab") {
+        Some((Plain::Loopback, "a lab build goes to loopback only"))
     } else if target.tls {
         None
+    } else if plain == Plain::Private && proxy.is_none() {
+        Some((
+            Plain::Private,
+            "without tls only a private network will do; use https://",
+        ))
     } else {
-        Some("without tls only loopback will do; use wss://")
+        Some((Plain::Loopback, "without tls only loopback will do; use wss://"))
     };
+    let bounds = bounds.map(|(within, why)| Bounds { within, why });
     for (host, port) in [Some((&target.host, target.port)), proxy.map(|p| (&p.host, p.port))]
         .into_iter()
         .flatten()
@@ -35,20 +53,29 @@ pub(super) fn judge(target: &Endpoint, proxy: Option<&Proxy>) -> Result<Rule, Di
                 why: "not a host name".into(),
             });
         }
-        if let Some(why) = loopback_only
+        if let Some(Bounds {
+            within: Plain::Loopback,
+            why,
+        }) = bounds
             && !names_loopback(bare_host(host))
         {
             return Err(DialError::Forbidden { at, why: why.into() });
         }
     }
-    Ok(Rule { loopback_only })
+    Ok(Rule(bounds))
 }
 
 impl Rule {
     /// Judges what a name resolved to: `localhost` is only a word in a hosts file.
     pub(super) fn check(self, at: &str, addrs: &[SocketAddr]) -> Result<(), DialError> {
-        let Some(why) = self.loopback_only else { return Ok(()) };
-        match addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback()) {
+        let Some(Bounds { within, why }) = self.0 else {
+            return Ok(());
+        };
+        let is_within = |addr: &&SocketAddr| match within {
+            Plain::Loopback => addr.ip().to_canonical().is_loopback(),
+            Plain::Private => is_private(addr.ip()),
+        };
+        match addrs.iter().find(|addr| !is_within(addr)) {
             Some(addr) => Err(DialError::Forbidden {
                 at: at.to_owned(),
                 why: format!("it resolves to {addr}, and {why}"),
@@ -112,7 +139,7 @@ mod tests {
             "a.localhost",
             "::ffff:127.0.0.1",
         ] {
-            assert!(judge(&endpoint(false, host), None).is_ok(), "{host}");
+            assert!(judge(&endpoint(false, host), None, Plain::Loopback).is_ok(), "{host}");
         }
         for host in [
             "192.0.2.1",
@@ -122,20 +149,54 @@ mod tests {
             "localhost.example.org",
             "mylocalhost",
         ] {
-            assert!(judge(&endpoint(false, host), None).is_err(), "{host}");
+            assert!(judge(&endpoint(false, host), None, Plain::Loopback).is_err(), "{host}");
         }
     }
 
     #[test]
+    fn what_stays_in_the_house_may_go_unencrypted_where_that_is_asked_for() {
+        let rule = judge(&endpoint(false, "localhost"), None, Plain::Private).unwrap();
+        let check = |addr: &str| rule.check("nas:80", &[addr.parse().unwrap()]).is_ok();
+        assert!(check("127.0.0.1:80"));
+        assert!(!check("8.8.8.8:80"));
+        // A lab build goes nowhere else.
+        assert_eq!(check("192.168.1.5:80"), !cfg!(feature = "lab"));
+        let nas = endpoint(false, "nas.lan");
+        assert_eq!(judge(&nas, None, Plain::Private).is_ok(), !cfg!(feature = "lab"));
+        assert!(judge(&nas, Some(&proxy("127.0.0.1")), Plain::Private).is_err());
+    }
+
+    #[test]
     fn a_proxy_does_not_lead_out() {
-        assert!(judge(&endpoint(false, "127.0.0.1"), Some(&proxy("127.0.0.1"))).is_ok());
-        assert!(judge(&endpoint(false, "127.0.0.1"), Some(&proxy("192.0.2.1"))).is_err());
-        assert!(judge(&endpoint(false, "192.0.2.1"), Some(&proxy("127.0.0.1"))).is_err());
+        assert!(
+            judge(
+                &endpoint(false, "127.0.0.1"),
+                Some(&proxy("127.0.0.1")),
+                Plain::Loopback
+            )
+            .is_ok()
+        );
+        assert!(
+            judge(
+                &endpoint(false, "127.0.0.1"),
+                Some(&proxy("192.0.2.1")),
+                Plain::Loopback
+            )
+            .is_err()
+        );
+        assert!(
+            judge(
+                &endpoint(false, "192.0.2.1"),
+                Some(&proxy("127.0.0.1")),
+                Plain::Loopback
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn a_name_that_resolves_elsewhere_is_caught() {
-        let rule = judge(&endpoint(false, "localhost"), None).unwrap();
+        let rule = judge(&endpoint(false, "localhost"), None, Plain::Loopback).unwrap();
         assert!(rule.check("localhost:1", &["127.0.0.1:1".parse().unwrap()]).is_ok());
         let error = rule
             .check(
@@ -149,7 +210,7 @@ mod tests {
     #[test]
     fn names_cannot_carry_a_second_line() {
         for host in ["", "a b", "a\r\nX: y", "a/b", "user@host"] {
-            let error = judge(&endpoint(true, host), None).unwrap_err();
+            let error = judge(&endpoint(true, host), None, Plain::Loopback).unwrap_err();
             assert!(!error.to_string().contains('\n'), "{error}");
         }
     }
@@ -157,7 +218,7 @@ mod tests {
     #[test]
     fn tls_goes_anywhere_but_from_a_lab_build() {
         assert_eq!(
-            judge(&endpoint(true, "192.0.2.1"), None).is_ok(),
+            judge(&endpoint(true, "192.0.2.1"), None, Plain::Loopback).is_ok(),
             !cfg!(feature = "lab")
         );
     }

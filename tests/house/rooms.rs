@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("credentials", &["alert", "store"]),
     ("state", &["outbox", "store", "store/engine", "credentials"]),
     ("net", &["line", "config"]),
+    ("fallback", &["line", "config", "net"]),
     (
         "whatsapp",
         &["alert", "line", "outbox", "config", "store", "credentials", "net"],
@@ -39,7 +40,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "appliance",
         &[
-            "access", "alert", "line", "health", "outbox", "board", "config", "store", "state", "whatsapp", "gateway",
+            "access", "alert", "line", "health", "outbox", "board", "config", "store", "state", "fallback", "whatsapp",
+            "gateway",
         ],
     ),
     (

@@ -18,11 +18,14 @@ mod field;
 mod footprint;
 #[path = "../gate/mod.rs"]
 mod gate;
+mod heartbeat;
 mod http;
 mod import;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod lab_server;
+#[path = "../support/listener.rs"]
+mod listener;
 mod mail;
 #[path = "../support/middlebox.rs"]
 mod middlebox;

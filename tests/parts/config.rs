@@ -1,5 +1,7 @@
 //! The configuration as a user meets it: files that are right, files that are wrong, and what is said about them.
 
+mod second_path;
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -77,6 +79,10 @@ listen = ["127.0.0.1:0", "[::1]:7373"]
 [mail]
 route = "ops"
 routes = { "root@nas.example.org" = "family", root = "ops" }
+
+[heartbeat]
+url = "https://hc-ping.com/8f1c"
+interval = "5m"
 "#;
 
 #[test]
@@ -90,6 +96,7 @@ fn without_a_file_the_defaults_run() {
         routes,
         gateway,
         mail,
+        heartbeat,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert_eq!(sessions.len(), 1);
@@ -102,6 +109,7 @@ fn without_a_file_the_defaults_run() {
     let loopbacks = ["127.0.0.1:7373", "[::1]:7373"];
     assert_eq!(gateway.listen, loopbacks.map(|text| text.parse().unwrap()));
     assert_eq!((&mail.route, mail.routes.len()), (&None, 0));
+    assert_eq!(heartbeat, &None);
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
 }

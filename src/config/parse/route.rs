@@ -117,7 +117,7 @@ impl Reader<'_> {
     }
 
     /// A time from a second to a year.
-    fn span(&mut self, key: &str, value: Value) -> Option<At<Duration>> {
+    pub(super) fn span(&mut self, key: &str, value: Value) -> Option<At<Duration>> {
         let expected = "a time like \"90s\", \"10m\", \"24h\" or \"7d\"";
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, expected);

@@ -141,7 +141,7 @@ fn request(method: &str, target: &str, body: Vec<u8>) -> Request {
             "User-Agent".into(),
             concat!("tautline/", env!("CARGO_PKG_VERSION")).into(),
         )],
-        body,
+        body: body.into(),
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) fn lost(error: HttpError) -> Failure {
     let exit = match error {
         HttpError::Io(_) => Exit::Unreachable,
         HttpError::Unwritable(_) => Exit::Usage,
-        HttpError::Malformed(_) | HttpError::TooLarge(_) => Exit::Failed,
+        HttpError::Malformed(_) | HttpError::TooLarge(_) | HttpError::Body(_) => Exit::Failed,
     };
     Failure::new(exit, format!("talking to the relay: {error}"))
 }

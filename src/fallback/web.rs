@@ -53,7 +53,7 @@ pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request:
         authority: url.authority(),
         target: url.endpoint().path.clone(),
         headers: request.headers,
-        body: request.body,
+        body: request.body.into(),
     };
     let answered = http::exchange(link.stream, &request, ANSWER_BYTES_MAX);
     let late = || {
@@ -63,7 +63,9 @@ pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request:
     let answer = within(EXCHANGE_MAX, answered).await.ok_or_else(late)?;
     let answer = answer.map_err(|error| match error {
         // It was refused here.
-        http::HttpError::Unwritable(_) => WebError::Unreached(format!("{}: {error}", url.origin())),
+        http::HttpError::Unwritable(_) | http::HttpError::Body(_) => {
+            WebError::Unreached(format!("{}: {error}", url.origin()))
+        }
         http::HttpError::Io(_) | http::HttpError::Malformed(_) | http::HttpError::TooLarge(_) => {
             WebError::Unanswered(format!("{}: {error}", url.origin()))
         }

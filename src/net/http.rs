@@ -1,11 +1,14 @@
 //! A small HTTP/1.1 client over a stream that somebody else opened: one request, one answer, then the stream is closed.
 //!
 //! Used for the control socket and for the few files that WhatsApp serves over HTTPS. Deliberately absent: keep-alive,
-//! redirects, compression, TLS and deadlines. The caller opens the stream and bounds the time.
+//! redirects, compression, TLS and deadlines. The caller opens the stream and bounds the time. A body is never copied: it is
+//! written as it stands in memory, or piece by piece by whoever has it elsewhere.
 
 use std::io::{Error as IoError, ErrorKind};
+use std::pin::pin;
 
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future, io};
 
 /// Status line and headers together.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
@@ -15,6 +18,10 @@ const INTERIM_MAX: usize = 8;
 /// The size line of one chunk with its extensions, and the whole trailer section.
 const CHUNK_LINE_MAX_BYTES: usize = 4 * 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// Head and body that are no longer than this go out in one write.
+const ONE_WRITE_BYTES_MAX: usize = 16 * 1024;
+/// Of a body that is streamed, at once.
+const PIECE_BYTES: usize = 16 * 1024;
 
 /// One request. `Host`, `Content-Length` and `Connection: close` are added.
 #[derive(Debug, Clone)]
@@ -25,7 +32,7 @@ pub struct Request {
     /// Path and query, already encoded.
     pub target: String,
     pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// A whole answer, whatever its status.
@@ -47,6 +54,8 @@ pub enum HttpError {
     Malformed(String),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("what was to be sent could not be read: {0}")]
+    Body(#[source] IoError),
 }
 
 /// Sends `request` and reads the whole answer, at most `body_max` bytes of it. The caller sets the deadline.
@@ -74,16 +83,80 @@ pub async fn open<S>(mut stream: S, request: &Request) -> Result<Incoming<S>, Ht
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let wire = encode(request)?;
-    // A server may refuse early and close while we still write (413): its answer is worth more than our write error.
-    let unsent = match stream.write_all(&wire).await {
-        Ok(()) => stream.flush().await.err(),
-        Err(error) => Some(error),
+    let head = encode_head(request, request.body.len() as u64)?;
+    let writing = async {
+        if head.len() + request.body.len() <= ONE_WRITE_BYTES_MAX {
+            stream.write_all(&[&head[..], &request.body[..]].concat()).await?;
+        } else {
+            stream.write_all(&head).await?;
+            stream.write_all(&request.body).await?;
+        }
+        stream.flush().await
     };
+    // A server may refuse early and close while we still write (413): its answer is worth more than our write error.
+    let unsent = writing.await.err();
     match Incoming::receive(stream, request.method == "HEAD").await {
         Ok(incoming) => Ok(incoming),
         Err(error) => Err(unsent.map_or(error, HttpError::Io)),
     }
+}
+
+/// Sends `request` with `length` bytes of `body` in place of its own, and reads the whole answer, at most `answer_max` bytes of
+/// it. A server that answers before it has all of the body is heard, and not sent the rest: such an answer is a refusal. The
+/// caller sets the deadlines.
+///
+/// # Errors
+/// As for [`exchange`]; and `body` could not be read, or was too short.
+pub async fn exchange_streaming<S, B>(
+    stream: S,
+    request: &Request,
+    mut body: B,
+    length: u64,
+    answer_max: usize,
+) -> Result<Response, HttpError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + Unpin,
+{
+    let head = encode_head(request, length)?;
+    let (reader, mut writer) = io::split(stream);
+    let mut receiving = pin!(Incoming::receive(reader, false));
+    let writing = async {
+        writer.write_all(&head).await.map_err(HttpError::Io)?;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut left = length;
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            let count = body.read(&mut piece[..wanted]).await.map_err(HttpError::Body)?;
+            if count == 0 {
+                return Err(HttpError::Body(ErrorKind::UnexpectedEof.into()));
+            }
+            writer.write_all(&piece[..count]).await.map_err(HttpError::Io)?;
+            left -= count as u64;
+        }
+        writer.flush().await.map_err(HttpError::Io)
+    };
+    let written = async { Turn::Written(writing.await) };
+    let answered = async { Turn::Answered(receiving.as_mut().await) };
+    let mut incoming = match future::or(written, answered).await {
+        Turn::Answered(answer) => answer?,
+        Turn::Written(Ok(())) => receiving.await?,
+        // It may have refused early and closed: its answer is worth more than our write error.
+        Turn::Written(Err(error @ HttpError::Io(_))) => receiving.await.map_err(|_| error)?,
+        Turn::Written(Err(error)) => return Err(error),
+    };
+    let body = incoming.body(answer_max).await?;
+    Ok(Response {
+        status: incoming.status,
+        headers: incoming.headers,
+        body,
+    })
+}
+
+/// What comes first while a body is streamed.
+enum Turn<A> {
+    Written(Result<(), HttpError>),
+    Answered(A),
 }
 
 /// An answer whose body is still on its way.
@@ -374,7 +447,8 @@ fn framing(headers: &[(String, String)]) -> Result<Framing, HttpError> {
     }
 }
 
-fn encode(request: &Request) -> Result<Vec<u8>, HttpError> {
+/// All that goes before the body, which has `length` bytes.
+fn encode_head(request: &Request, length: u64) -> Result<Vec<u8>, HttpError> {
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     let named = [
         ("method", &request.method),
@@ -391,8 +465,8 @@ fn encode(request: &Request) -> Result<Vec<u8>, HttpError> {
         request.method, request.target, request.authority
     );
     // A GET with `Content-Length: 0` is legal but unusual; some front ends refuse it.
-    if !request.body.is_empty() || !matches!(request.method.as_str(), "GET" | "HEAD") {
-        wire.push_str(&format!("Content-Length: {}\r\n", request.body.len()));
+    if length > 0 || !matches!(request.method.as_str(), "GET" | "HEAD") {
+        wire.push_str(&format!("Content-Length: {length}\r\n"));
     }
     for (name, value) in &request.headers {
         // A line break in a value would be a header of the value's own making.
@@ -404,9 +478,7 @@ fn encode(request: &Request) -> Result<Vec<u8>, HttpError> {
         wire.push_str(&format!("{name}: {value}\r\n"));
     }
     wire.push_str("\r\n");
-    let mut wire = wire.into_bytes();
-    wire.extend_from_slice(&request.body);
-    Ok(wire)
+    Ok(wire.into_bytes())
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod suspects;
 mod tcp;
 mod tls;
 mod tuning;
+mod unstalled;
 mod ws;
 
 pub(crate) use deadline::within;
@@ -33,4 +34,5 @@ pub use stream::{Metered, Stream};
 pub(crate) use suspects::Trial;
 pub use tcp::connect;
 pub use tuning::{TcpSettings, TcpTuning, tune};
+pub use unstalled::Unstalled;
 pub use ws::{MESSAGE_BYTES_MAX, WsConn, dial, dial_reporting};

@@ -1,7 +1,9 @@
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_lite::future::block_on;
+use smol::Async;
 
 use super::*;
 
@@ -40,7 +42,7 @@ fn request(method: &str) -> Request {
         authority: "localhost".into(),
         target: "/x?y=1".into(),
         headers: vec![("X-Title".into(), "a title".into())],
-        body: b"text".to_vec(),
+        body: Bytes::from_static(b"text"),
     }
 }
 
@@ -152,22 +154,112 @@ fn lines_come_one_by_one_across_chunks_and_a_long_one_is_refused() {
 
 #[test]
 fn a_request_is_framed_and_cannot_carry_a_header_of_its_values_making() {
-    let wire = String::from_utf8(encode(&request("POST")).unwrap()).unwrap();
-    assert_eq!(
-        wire,
-        "POST /x?y=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 4\r\nX-Title: a title\r\n\r\ntext"
-    );
+    // Whether head and body go out in one write or in two.
+    for body in ["text".to_owned(), "x".repeat(ONE_WRITE_BYTES_MAX)] {
+        let mut request = request("POST");
+        request.body = body.clone().into();
+        let (near, mut far) = Async::<UnixStream>::pair().unwrap();
+        let server = async {
+            let (head, begun) = read_head(&mut far).await;
+            let mut rest = vec![0; body.len() - begun.len()];
+            far.read_exact(&mut rest).await.unwrap();
+            far.write_all(OK).await.unwrap();
+            head + &String::from_utf8([begun, rest].concat()).unwrap()
+        };
+        let (wire, answer) = block_on(future::zip(server, exchange(near, &request, 64)));
+        assert_eq!(answer.unwrap().status, 200);
+        let length = body.len();
+        assert_eq!(
+            wire,
+            format!(
+                "POST /x?y=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\nX-Title: a \
+                 title\r\n\r\n{body}"
+            )
+        );
+    }
     for (name, value) in [("X-A", "b\r\nX-C: d"), ("X:A", "b"), ("", "b"), ("X-A", "b\nc")] {
         let mut bad = request("POST");
         bad.headers = vec![(name.into(), value.into())];
         assert!(
-            matches!(encode(&bad), Err(HttpError::Unwritable(_))),
+            matches!(encode_head(&bad, 4), Err(HttpError::Unwritable(_))),
             "{name:?}: {value:?}"
         );
     }
     for target in ["", "/a b", "/\r\n", "/ü"] {
         let mut bad = request("GET");
         bad.target = target.into();
-        assert!(matches!(encode(&bad), Err(HttpError::Unwritable(_))), "{target:?}");
+        assert!(
+            matches!(encode_head(&bad, 4), Err(HttpError::Unwritable(_))),
+            "{target:?}"
+        );
     }
+}
+
+/// Reads a request to the end of its head, and hands on what came of the body with it.
+async fn read_head(stream: &mut Async<UnixStream>) -> (String, Vec<u8>) {
+    let mut wire = Vec::new();
+    loop {
+        if let Some(end) = wire.windows(4).position(|four| four == b"\r\n\r\n") {
+            let body = wire.split_off(end + 4);
+            return (String::from_utf8(wire).unwrap(), body);
+        }
+        let mut piece = [0; 512];
+        let count = stream.read(&mut piece).await.unwrap();
+        assert!(count > 0, "closed in the head");
+        wire.extend_from_slice(&piece[..count]);
+    }
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn a_body_is_streamed_from_wherever_it_is() {
+    let content: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+    let (near, mut far) = Async::<UnixStream>::pair().unwrap();
+    let server = async {
+        let (head, mut body) = read_head(&mut far).await;
+        let missing = content.len() - body.len();
+        let mut rest = vec![0; missing];
+        far.read_exact(&mut rest).await.unwrap();
+        body.append(&mut rest);
+        far.write_all(OK).await.unwrap();
+        (head, body)
+    };
+    let request = request("POST");
+    let body = io::Cursor::new(content.clone());
+    let sending = exchange_streaming(near, &request, body, content.len() as u64, 64);
+    let ((head, body), answer) = block_on(future::zip(server, sending));
+    assert!(
+        head.contains("\r\nContent-Length: 300000\r\n") && body == content,
+        "{head}"
+    );
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+}
+
+#[test]
+fn a_refusal_before_the_whole_body_was_sent_is_heard() {
+    for closes in [false, true] {
+        let (near, mut far) = Async::<UnixStream>::pair().unwrap();
+        let server = async {
+            read_head(&mut far).await;
+            far.write_all(b"HTTP/1.1 413 Large\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            // It may close at once, or stay and read nothing.
+            (!closes).then_some(far)
+        };
+        let request = request("POST");
+        let sending = exchange_streaming(near, &request, io::repeat(7), 64 << 20, 64);
+        let (_kept, answer) = block_on(future::zip(server, sending));
+        assert_eq!(answer.unwrap().status, 413, "closes: {closes}");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_short_is_an_error_and_waits_for_no_answer() {
+    let (near, _far) = Async::<UnixStream>::pair().unwrap();
+    let request = request("POST");
+    let error = block_on(exchange_streaming(near, &request, &b"short"[..], 6, 64)).unwrap_err();
+    assert!(matches!(error, HttpError::Body(_)), "{error}");
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lab::{Direction, Failure, Lab, Phone};
+use lab::{Direction, Failure, Lab, MediaFaults, Phone, Received};
 
 const HELP: &str = "\
 scan <QR payload>          Owner's phone scans a QR code
@@ -27,6 +27,8 @@ logout                     Owner's phone logs its companions out
 fault <name>               one of: calm refuse http503 slow mute silent-login no-offline no-acks no-pongs zombie
                            failure=<code> fin rst close=<code> freeze thaw black-hole error=<code> replaced removed
                            ack not-well-formed stream-end garbage garbage-inside ws-ping
+                           and for uploads: media=<status> media-page media-dead media-stall media-slow media-auth
+uploads                    what was uploaded
 quit";
 
 fn main() -> ExitCode {
@@ -104,12 +106,33 @@ fn print_received(name: &str, phone: &Phone) {
         let received = phone.wait_received(shown + 1, Duration::from_secs(3600));
         for message in received.iter().skip(shown) {
             println!(
-                "{name}'s phone: from {} in {}: {} [{}]",
-                message.from, message.chat, message.text, message.id
+                "{name}'s phone: from {} in {}: {} [{}]{}",
+                message.from,
+                message.chat,
+                message.text,
+                message.id,
+                attachment(message)
             );
         }
         shown = received.len();
     }
+}
+
+/// What came with it, in words.
+fn attachment(message: &Received) -> String {
+    let Some(media) = &message.media else {
+        return String::new();
+    };
+    let bytes = match &media.bytes {
+        Ok(bytes) => format!("{} bytes", bytes.len()),
+        Err(error) => format!("unreadable: {error}"),
+    };
+    let size = format!("{} x {}", media.width, media.height);
+    let thumbnail = media.thumbnail.len();
+    format!(
+        " {} {:?}, {bytes}, {size}, thumbnail of {thumbnail} bytes",
+        media.mimetype, media.file_name
+    )
 }
 
 fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) -> Result<String, String> {
@@ -136,7 +159,10 @@ fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) ->
         }
         "received" => Ok(people
             .iter()
-            .flat_map(|(name, phone)| phone.received().into_iter().map(move |m| format!("{name}: {m:?}")))
+            .flat_map(|(name, phone)| {
+                let received = phone.received().into_iter();
+                received.map(move |m| format!("{name}: from {}: {} [{}]{}", m.from, m.text, m.id, attachment(&m)))
+            })
             .collect::<Vec<_>>()
             .join("\n")),
         "lines" => Ok(format!("{:#?}\n{:#?}", lab.lines(), lab.counters())),
@@ -163,6 +189,11 @@ fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) ->
             let saved = lab.save(|id| ids.contains(&id));
             std::fs::write(file, format!("{saved:#}\n")).map_err(|error| format!("{file}: {error}"))?;
             Ok(format!("saved to {file}"))
+        }
+        "uploads" => {
+            let uploads = lab.uploads();
+            let lines = uploads.iter().map(|upload| format!("{upload:?}"));
+            Ok(lines.collect::<Vec<_>>().join("\n"))
         }
         "cut" => {
             lab.faults().cut_rst();
@@ -226,6 +257,27 @@ fn fault(lab: &Lab, name: &str) -> Result<String, String> {
         "garbage" => faults.garbage_frame(),
         "garbage-inside" => faults.garbage_in_noise(),
         "ws-ping" => faults.ws_ping(),
+        "media" => faults.media(MediaFaults {
+            status: Some((code()?, usize::MAX)),
+            ..MediaFaults::default()
+        }),
+        "media-page" => faults.media(MediaFaults {
+            page: true,
+            ..MediaFaults::default()
+        }),
+        "media-dead" => faults.media(MediaFaults {
+            first_host_dead: true,
+            ..MediaFaults::default()
+        }),
+        "media-stall" => faults.media(MediaFaults {
+            stall_after: Some(0),
+            ..MediaFaults::default()
+        }),
+        "media-slow" => faults.media(MediaFaults {
+            pace: Duration::from_millis(200),
+            ..MediaFaults::default()
+        }),
+        "media-auth" => lab.expire_media_auth(),
         _ => return Err(format!("no fault {name}; type help")),
     }
     Ok("done".into())

@@ -10,6 +10,7 @@ use async_channel::Sender;
 use wacore_binary::Node;
 use wacore_binary::builder::NodeBuilder;
 
+use super::media::MediaFaults;
 use super::node::random;
 use super::router;
 use super::world::{End, LineState, Out, Shared};
@@ -108,6 +109,7 @@ pub struct Standing {
     pub withhold_pongs: bool,
     pub zombie: bool,
     pub session_timer: Option<SessionTimer>,
+    pub media: MediaFaults,
 }
 
 /// The server ends a line some time after its login, whatever passes on it.
@@ -130,7 +132,7 @@ impl Faults {
         Self { shared, door }
     }
 
-    fn stand(&self, set: impl FnOnce(&mut Standing)) {
+    pub(super) fn stand(&self, set: impl FnOnce(&mut Standing)) {
         set(&mut self.shared.lock().standing);
     }
 

@@ -18,6 +18,7 @@
 //! | `router` | messages and receipts from device to device; who owes an ack for what |
 //! | `phone`, `signal` | the simulated phone, and its libsignal state |
 //! | `groups` | groups |
+//! | `media` | uploads, and what a phone makes of them |
 //! | `people` | what the server says of numbers, kinds of groups, timers of chats |
 //! | `faults` | a switch for everything that can go wrong |
 //! | `saved`, `signal/saved` | accounts and phones as JSON, to go on with later |
@@ -45,6 +46,7 @@ mod adv;
 mod faults;
 mod groups;
 mod login;
+mod media;
 mod node;
 mod noise;
 mod pairing;
@@ -69,6 +71,7 @@ use smol::net::TcpListener;
 use wacore_binary::Jid;
 
 pub use faults::{Failure, Faults, KeyPace, NoKeys, SessionTimer};
+pub use media::{MediaFaults, MediaSeen, Upload};
 pub use people::GroupKind;
 pub use phone::{AutoReceipts, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
@@ -117,7 +120,9 @@ impl Lab {
     pub fn start_on(addr: SocketAddr) -> io::Result<Self> {
         let listener = smol::block_on(TcpListener::bind(addr))?;
         let addr = listener.local_addr()?;
+        let media = smol::block_on(TcpListener::bind((addr.ip(), 0)))?;
         let shared = Arc::new(Shared::new());
+        shared.lock().media.set_addr(media.local_addr()?);
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let (door, doors) = async_channel::bounded(1);
         let inside = shared.clone();
@@ -128,7 +133,9 @@ impl Lab {
                 // Ends when the sender is dropped.
                 let _ = stopped.recv().await;
             };
-            smol::block_on(ex.run(stop.or(server::accept(&ex, inside, addr, listener, doors))));
+            let uploads = media::accept(&ex, inside.clone(), media);
+            let lines = server::accept(&ex, inside, addr, listener, doors);
+            smol::block_on(ex.run(stop.or(lines).or(uploads)));
         })?;
         let faults = Faults::new(shared.clone(), door);
         Ok(Self {

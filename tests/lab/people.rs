@@ -286,6 +286,15 @@ pub fn with_timer(message: wa::Message, seconds: u32) -> wa::Message {
 
 /// The timer that a message carries, where an app looks for it.
 pub fn timer_of(message: &wa::Message) -> Option<u32> {
-    let text = message.extended_text_message.as_option()?;
-    text.context_info.as_option()?.expiration
+    let text = message.extended_text_message.as_option();
+    let image = message.image_message.as_option();
+    let video = message.video_message.as_option();
+    let audio = message.audio_message.as_option();
+    let document = message.document_message.as_option();
+    let context = text.map(|it| &it.context_info);
+    let context = context.or(image.map(|it| &it.context_info));
+    let context = context.or(video.map(|it| &it.context_info));
+    let context = context.or(audio.map(|it| &it.context_info));
+    let context = context.or(document.map(|it| &it.context_info));
+    context?.as_option()?.expiration
 }

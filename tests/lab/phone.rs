@@ -10,6 +10,7 @@ use wacore_libsignal::protocol::SignalProtocolError;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::media::{self, MediaSeen};
 use super::node::{attr, child_bytes, leaf, message_id, now_s, number_from};
 use super::people;
 use super::queries::bundle_nodes;
@@ -32,7 +33,9 @@ pub struct Received {
     pub from_device: u16,
     /// The other side's number, or the group's address.
     pub chat: String,
+    /// Of an attachment, its kind in brackets and its caption.
     pub text: String,
+    pub media: Option<MediaSeen>,
     /// Seconds after which the message disappears, as the app reads them.
     pub timer: Option<u32>,
     /// Counts up per phone, in the order of decryption.
@@ -128,10 +131,10 @@ pub struct Incoming {
 /// Takes in one message, and answers it as the phone is set to.
 pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
     *world.accounts[me].phone.wire.entry(incoming.id.clone()).or_default() += 1;
-    let mut texts = Vec::new();
+    let mut read = Vec::new();
     for (kind, sealed) in &incoming.encs {
         match open(world, me, &incoming, *kind, sealed) {
-            Ok(Some(found)) => texts.push(found),
+            Ok(Some(found)) => read.push(found),
             Ok(None) => {}
             // The very ciphertext once more: read before, so it only wants its receipt.
             Err(SignalProtocolError::DuplicatedMessage(..)) => {}
@@ -153,8 +156,8 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
             }
         }
     }
-    for (chat, text, timer) in texts {
-        remember(world, me, &incoming, chat, text, timer);
+    for found in read {
+        remember(world, me, &incoming, found);
     }
     let auto = world.accounts[me].phone.auto;
     let (id, from) = (incoming.id.clone(), incoming.from);
@@ -177,14 +180,22 @@ pub fn receive(world: &mut World, me: usize, incoming: Incoming) {
     }
 }
 
-/// Decrypts one `<enc>`. Returns chat, text and timer if there is a text in it.
+/// What was in a message.
+struct Found {
+    chat: String,
+    text: String,
+    media: Option<MediaSeen>,
+    timer: Option<u32>,
+}
+
+/// Decrypts one `<enc>`. `None` where there is nothing for people in it.
 fn open(
     world: &mut World,
     me: usize,
     incoming: &Incoming,
     kind: EncKind,
     sealed: &[u8],
-) -> Result<Option<(String, String, Option<u32>)>, SignalProtocolError> {
+) -> Result<Option<Found>, SignalProtocolError> {
     let sender = world.signal_name(incoming.from);
     let numbers = (
         world.accounts[me].number.clone(),
@@ -217,26 +228,36 @@ fn open(
             .map_or(numbers.0, |d| world.accounts[d.account].number.clone()),
         (None, None) => numbers.1,
     };
-    Ok(text_of(&message).map(|text| (chat, text, people::timer_of(&message))))
+    let media = media::seen(world, &message);
+    let text = match &media {
+        Some(media) => Some(format!("[{}] {}", media.kind, media.caption).trim_end().to_owned()),
+        None => text_of(&message),
+    };
+    let timer = people::timer_of(&message);
+    Ok(text.map(|text| Found {
+        chat,
+        text,
+        media,
+        timer,
+    }))
 }
 
 fn text_of(message: &wa::Message) -> Option<String> {
     let extended = || message.extended_text_message.as_option()?.text.clone();
-    let image = || {
-        Some(format!(
-            "[image] {}",
-            message.image_message.as_option()?.caption.clone().unwrap_or_default()
-        ))
-    };
     message
         .conversation
         .clone()
         .filter(|text| !text.is_empty())
         .or_else(extended)
-        .or_else(image)
 }
 
-fn remember(world: &mut World, me: usize, incoming: &Incoming, chat: String, text: String, timer: Option<u32>) {
+fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
+    let Found {
+        chat,
+        text,
+        media,
+        timer,
+    } = found;
     let from = world.accounts[incoming.from.account].number.clone();
     let phone = &mut world.accounts[me].phone;
     if !phone
@@ -252,6 +273,7 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, chat: String, tex
         from_device: incoming.from.device,
         chat,
         text,
+        media,
         timer,
         seq,
     });

@@ -15,7 +15,7 @@ use super::node::{
 use super::pairing::number_jid;
 use super::signal::Bundle;
 use super::world::{Device, LineState, Naming, Out, World};
-use super::{adv, groups, login, people, phone, router};
+use super::{adv, groups, login, media, people, phone, router};
 
 /// Seconds a client may keep a device list.
 const DEVICES_REFRESH_S: u32 = 86_400;
@@ -107,6 +107,7 @@ fn answer(world: &mut World, device: Device, node: &Node, xmlns: &str, set: bool
         ("privacy", false) => iq_result(node, vec![privacy()]),
         ("w:sync:app:state", _) => iq_result(node, vec![app_state(node)]),
         ("w:g2", _) => groups::on_query(world, device, node),
+        ("w:m", true) => media::connection(world, node),
         ("passive" | "privacy" | "urn:xmpp:whatsapp:dirty" | "md" | "w:stats" | "urn:xmpp:whatsapp:push", true) => {
             iq_result(node, vec![])
         }

@@ -10,6 +10,7 @@ use wacore_binary::{Jid, Node, Server};
 
 use super::faults::Standing;
 use super::groups::Group;
+use super::media::MediaServer;
 use super::noise::ServerKeys;
 use super::pairing::{CodePairing, Registration};
 use super::people::People;
@@ -187,6 +188,7 @@ pub struct World {
     pub codes: HashMap<String, CodePairing>,
     pub standing: Standing,
     pub people: People,
+    pub media: MediaServer,
     /// Phones share their app state key at every login, not only at the first.
     pub share_keys_always: bool,
     /// The listener is closed; follows `standing.refuse_tcp`.
@@ -218,6 +220,7 @@ impl World {
             codes: HashMap::new(),
             standing: Standing::default(),
             people: People::default(),
+            media: MediaServer::default(),
             share_keys_always: false,
             door_shut: false,
             naming: Naming::Pn,

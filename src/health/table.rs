@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::Condition;
-use super::Grade::{Error, ErrorAfter, Warning};
+use super::Grade::{self, Error, ErrorAfter, Warning};
 use crate::line::ACK_OWED_AFTER;
 
 /// After this long without a line a session counts as ill: long enough for a router's restart or a server's.
@@ -65,6 +64,24 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         self.condition().name
     }
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Condition {
+    pub code: Code,
+    /// The stable name of the code, for the HTTP API, metrics and the manual.
+    pub name: &'static str,
+    /// What it is, without the details that a finding's text has.
+    pub title: &'static str,
+    pub grade: Grade,
+    /// It follows from any of these, of the whole relay or of the same session, and is hidden while one of them is shown
+    /// that is no less severe.
+    pub follows_from: &'static [Code],
+    /// Only what has lasted this long is shown.
+    pub shows_after: Duration,
+    /// What a person can do.
+    pub advice: &'static str,
 }
 
 /// All conditions; the row of a code is at its number.
@@ -376,3 +393,25 @@ pub const CONDITIONS: [Condition; 33] = [
         advice: "let the recipient send this account any message",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_its_codes_and_says_everything() {
+        for (at, condition) in CONDITIONS.iter().enumerate() {
+            assert_eq!(condition.code as usize, at, "{}", condition.name);
+            assert_eq!(condition.code.condition().name, condition.name);
+            for words in [condition.title, condition.advice] {
+                assert!(
+                    words.len() > 10 && !words.ends_with('.'),
+                    "{}: {words:?}",
+                    condition.name
+                );
+            }
+            assert!(!condition.follows_from.contains(&condition.code), "{}", condition.name);
+        }
+        assert!(CONDITIONS.is_sorted_by_key(|condition| condition.name));
+    }
+}

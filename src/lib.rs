@@ -18,6 +18,7 @@
 //!
 //! The shell around them does what was decided:
 //!
+//! - [`blobs`]: the files that alerts carry, until they are sent.
 //! - [`spool`]: alerts that lie as files until a relay takes them.
 //! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
 //! - [`credentials`]: what the protocol library has kept of each session, in rows of the store.
@@ -47,6 +48,7 @@
 pub mod access;
 pub mod alert;
 pub mod appliance;
+pub mod blobs;
 pub mod board;
 pub mod cli;
 pub mod config;

@@ -29,7 +29,8 @@ use self::publish::{Publish, Writes};
 use self::waiting::{Wait, Waiting};
 use super::clock;
 use super::ids;
-use crate::alert::{Recipient, RouteName, SessionName};
+use crate::alert::{Attachment, Recipient, RouteName, SessionName};
+use crate::blobs::Blobs;
 use crate::config::RoutePlan;
 use crate::gateway::Refusal;
 use crate::gateway::api::AlertView;
@@ -117,6 +118,7 @@ pub(super) enum Query {
 pub(super) struct Dispatcher {
     outbox: Outbox,
     store: Store,
+    blobs: Blobs,
     executor: Arc<Executor<'static>>,
     sessions: Arc<BTreeMap<SessionName, SessionHandle>>,
     routes: Arc<BTreeMap<RouteName, RoutePlan>>,
@@ -215,9 +217,17 @@ fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
     }
 }
 
+/// The files that an alert mentions stay for as long as it does, and give way to others' once it is through.
+fn hold_files(blobs: &Blobs, record: &AlertRecord) {
+    let files = record.alert.attachments.iter().flat_map(Attachment::blobs);
+    let waits = record.deliveries.iter().any(|delivery| delivery.step == Step::Accepted);
+    blobs.hold(record.seq, files, waits);
+}
+
 /// What a dispatcher is made of.
 pub(super) struct Parts {
     pub store: Store,
+    pub blobs: Blobs,
     pub executor: Arc<Executor<'static>>,
     pub limits: Limits,
     /// How long changes that are not urgent are collected into one write.
@@ -237,6 +247,7 @@ impl Dispatcher {
     pub(super) fn open(parts: Parts) -> Result<(Self, DispatcherHandle, Vec<String>), StoreError> {
         let Parts {
             store,
+            blobs,
             executor,
             limits,
             collect,
@@ -246,6 +257,12 @@ impl Dispatcher {
             notices,
         } = parts;
         let loaded = outbox_store::load(store.view())?;
+        loaded.alerts.iter().for_each(|record| hold_files(&blobs, record));
+        // What cannot be read may mention any file.
+        if loaded.damaged.is_empty() {
+            let blobs = blobs.clone();
+            smol::unblock(move || blobs.sweep()).detach();
+        }
         let mut outbox = Outbox::new(limits, ids::seed(), |_, _| ids::message_id());
         outbox.set_rules(rules(&routes, time_zone));
         let earlier = starts::read(store.view())?;
@@ -264,6 +281,7 @@ impl Dispatcher {
         let dispatcher = Self {
             outbox,
             store,
+            blobs,
             executor,
             sessions,
             routes,
@@ -423,9 +441,13 @@ impl Dispatcher {
                 }
                 Output::Persist { record, happened, made } => {
                     warn_of_failures(&record, &happened);
+                    hold_files(&self.blobs, &record);
                     self.put_off.change(*record, happened, made);
                 }
-                Output::Forget { seq, key, happened } => self.put_off.forget(seq, key, happened),
+                Output::Forget { seq, key, happened } => {
+                    self.blobs.release(seq);
+                    self.put_off.forget(seq, key, happened);
+                }
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),
                 Output::Changed { id, step } => self.waiting.changed(&self.outbox, &id, step),
                 Output::Suspect { session } => {

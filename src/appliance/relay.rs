@@ -10,6 +10,7 @@ use super::status::Facts;
 use super::tokens::Tokens;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
+use crate::blobs::Kept;
 use crate::gateway::api::{
     AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, Status, TokenView,
 };
@@ -80,7 +81,15 @@ impl Relay for Appliance {
     }
 
     async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal> {
-        self.dispatcher.publish(parts).await
+        self.dispatcher.publish(parts, Vec::new()).await
+    }
+
+    async fn publish_with_files(
+        &self,
+        parts: Vec<(RouteName, Vec<Alert>)>,
+        files: Vec<Kept>,
+    ) -> Result<Vec<Accepted>, Refusal> {
+        self.dispatcher.publish(parts, files).await
     }
 
     async fn status(&self) -> Status {

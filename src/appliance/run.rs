@@ -20,6 +20,7 @@ use super::tokens::Tokens;
 use super::watchdog::{Watch, Withheld};
 use super::{clock, ids, notify};
 use crate::alert::SessionName;
+use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
@@ -133,6 +134,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (started, started_at) = started();
     let mut signals = super::signals::Watch::start().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
+    let blobs = Blobs::open(&state, BlobLimits::default());
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control, plan.gateway.access.clone())
         .map_err(RunError::Listen)?
         .with_tcp(board.schedule().tcp)
@@ -153,6 +155,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (sessions, handles, notices) = make_sessions(&plan, board, &store, &host_monitor, &executor);
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
+        blobs,
         executor: Arc::clone(&executor),
         limits: limits_of(board),
         collect: board.store().collect,

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::api::{AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, Status, TokenView};
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
+use crate::blobs::Kept;
 use crate::outbox::Step;
 
 /// An accepted alert: durable, and this is what the sender is told.
@@ -81,6 +82,21 @@ pub trait Relay: Send + Sync + 'static {
     /// # Errors
     /// There is no such route, no room in the outbox or on the disk, or the disk does not take it. Nothing was kept.
     async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal>;
+
+    /// The same for alerts with attachments: `files` are those that they mention, and stay until the records of the alerts hold
+    /// them.
+    ///
+    /// # Errors
+    /// As there.
+    async fn publish_with_files(
+        &self,
+        parts: Vec<(RouteName, Vec<Alert>)>,
+        files: Vec<Kept>,
+    ) -> Result<Vec<Accepted>, Refusal> {
+        let accepted = self.publish_to_all(parts).await;
+        drop(files);
+        accepted
+    }
 
     /// The same for one route.
     ///

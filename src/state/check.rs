@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::alert::{Attachment, BlobHash};
+use crate::blobs;
 use crate::credentials;
+use crate::outbox::Step;
 use crate::store::engine::Lock;
 use crate::store::engine::closed::{self, ClosedIndex};
 use crate::store::log::{RealDisk, State, inspect, inspect_before};
@@ -62,6 +65,7 @@ pub fn check(path: &Path) -> Result<Checked, StoreError> {
     }));
     let mut records = BTreeMap::new();
     faults.extend(unreadable(&found.state, &mut records));
+    faults.extend(missing_files(path, &found.state));
     let index = match lock {
         Some(_) => closed::compare_index(path, &found),
         None => ClosedIndex::NotLookedAt(unlocked),
@@ -103,6 +107,39 @@ pub(super) fn unreadable(state: &State, records: &mut BTreeMap<&'static str, usi
         }
     }
     faults
+}
+
+/// Looks at the files of alerts that wait: one that is through may have given its own up.
+fn missing_files(path: &Path, state: &State) -> Vec<String> {
+    let mut wanted = BTreeMap::new();
+    for (raw, value) in state {
+        let Some((number, key)) = raw.split_first() else {
+            continue;
+        };
+        if Tree::from_number(*number) != Some(Tree::Outbox) {
+            continue;
+        }
+        // One that cannot be read has been told already.
+        let Ok(record) = outbox::decode(key, value) else {
+            continue;
+        };
+        if record.deliveries.iter().any(|delivery| delivery.step == Step::Accepted) {
+            let files = record.alert.attachments.iter().flat_map(Attachment::blobs);
+            wanted.extend(files.map(|hash| (hash, record.id.clone())));
+        }
+    }
+    let fault = |(hash, id): (BlobHash, String)| {
+        let cause = match blobs::check(path, hash) {
+            Ok(()) => return None,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is missing".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Some(format!(
+            "a file of alert {id}, {}: {cause}; the alert goes out without it",
+            blobs::path(path, hash).display()
+        ))
+    };
+    wanted.into_iter().filter_map(fault).collect()
 }
 
 fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

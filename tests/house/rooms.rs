@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["alert"]),
     ("dialect", &["alert"]),
     ("spool", &[]),
+    ("blobs", &["alert"]),
     ("line", &[]),
     ("health", &["alert", "line"]),
     ("outbox", &["alert"]),
@@ -24,7 +25,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store/engine", &[]),
     ("store", &["access", "alert", "line", "outbox", "store/engine"]),
     ("credentials", &["alert", "store"]),
-    ("state", &["outbox", "store", "store/engine", "credentials"]),
+    (
+        "state",
+        &["alert", "blobs", "outbox", "store", "store/engine", "credentials"],
+    ),
     ("net", &["line", "config"]),
     ("fallback", &["line", "config", "net"]),
     (
@@ -34,14 +38,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "access", "alert", "dialect", "spool", "line", "outbox", "config", "store", "net",
+            "access", "alert", "blobs", "dialect", "spool", "line", "outbox", "config", "store", "net",
         ],
     ),
     (
         "appliance",
         &[
-            "access", "alert", "line", "health", "outbox", "board", "config", "store", "state", "fallback", "whatsapp",
-            "gateway",
+            "access", "alert", "blobs", "line", "health", "outbox", "board", "config", "store", "state", "fallback",
+            "whatsapp", "gateway",
         ],
     ),
     (

@@ -9,6 +9,7 @@ use async_channel::Sender;
 use super::{Answer, Event, Publish, Query, Wait, storage_refusal};
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::appliance::clock;
+use crate::blobs::Kept;
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
@@ -96,12 +97,13 @@ impl DispatcherHandle {
     }
 
     /// Accepts the alerts of one request, all or none, and returns once they are on disk, with an answer for each. Dropping
-    /// the future does not take them back.
+    /// the future does not take them back. `files` are those that they mention.
     pub(in crate::appliance) async fn publish(
         &self,
         parts: Vec<(RouteName, Vec<Alert>)>,
+        files: Vec<Kept>,
     ) -> Result<Vec<Accepted>, Refusal> {
-        let published = self.ask(|answer| Event::Publish(Publish { parts, answer }));
+        let published = self.ask(|answer| Event::Publish(Publish { parts, files, answer }));
         published.await.unwrap_or_else(|| Err(ended()))
     }
 

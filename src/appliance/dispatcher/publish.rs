@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Dispatcher, Event, clock, ids, storage_refusal};
+use super::{Answer, Dispatcher, Event, clock, hold_files, ids, storage_refusal};
 use crate::alert::{Alert, RouteName, SessionName};
+use crate::blobs::Kept;
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
@@ -21,6 +22,8 @@ const TOGETHER_BYTES_MAX: usize = 128 * 1024;
 /// The alerts of one request, by the routes that they are for.
 pub(in crate::appliance) struct Publish {
     pub parts: Vec<(RouteName, Vec<Alert>)>,
+    /// Files that the alerts mention: they stay until the records hold them.
+    pub files: Vec<Kept>,
     pub answer: Answer<Result<Vec<Accepted>, Refusal>>,
 }
 
@@ -75,7 +78,7 @@ impl Dispatcher {
             self.writes.of(seq).undecided.push(publish);
             return;
         }
-        let Publish { parts, answer } = publish;
+        let Publish { parts, files, answer } = publish;
         match self.accept(parts) {
             Ok((parts, new)) => {
                 let taken = Taken { parts, answer };
@@ -88,6 +91,7 @@ impl Dispatcher {
                 let _ = answer.try_send(Err(refusal));
             }
         }
+        drop(files);
         if self.writes.next.seqs.len() >= TOGETHER_MAX {
             self.write_new();
         }
@@ -110,6 +114,7 @@ impl Dispatcher {
             Err(refusal) => {
                 for seq in new {
                     self.outbox.handle(clock::now(), Input::NotDurable { seq });
+                    self.blobs.release(seq);
                 }
                 Err(refusal)
             }
@@ -131,7 +136,9 @@ impl Dispatcher {
             let accepted = self.accept_on(&plan, alerts)?;
             let here: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
             new.extend(&here);
-            let mut records = here.iter().filter_map(|seq| self.outbox.record(*seq));
+            let records = here.iter().filter_map(|seq| self.outbox.record(*seq));
+            records.clone().for_each(|record| hold_files(&self.blobs, record));
+            let mut records = records;
             if let Err(error) = records.try_for_each(|record| rows.add(record)) {
                 log::error!("an alert was refused because it could not be written: {error}");
                 return Err(storage_refusal(&error));
@@ -193,7 +200,10 @@ impl Dispatcher {
         for seq in write.seqs {
             let input = match result {
                 Ok(()) => Input::Durable { seq },
-                Err(_) => Input::NotDurable { seq },
+                Err(_) => {
+                    self.blobs.release(seq);
+                    Input::NotDurable { seq }
+                }
             };
             self.outbox.handle(clock::now(), input);
         }
@@ -208,6 +218,7 @@ impl Dispatcher {
         if let Err(StoreError::Full(_)) = result {
             // Alerts that are over go earlier than they would, so that the next new one may find room.
             self.outbox.make_room(clock::now());
+            self.blobs.make_room();
             self.rounds.hurry();
         }
         for publish in write.undecided {

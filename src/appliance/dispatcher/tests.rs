@@ -35,6 +35,7 @@ struct Bench {
     dispatcher: DispatcherHandle,
     running: Option<Task<()>>,
     store: Store,
+    blobs: crate::blobs::Blobs,
     executor: Arc<Executor<'static>>,
     notices: Sender<(SessionName, Notice)>,
     session: SessionName,
@@ -55,8 +56,10 @@ impl Bench {
             mark_late: None,
         };
         let (notices, heard) = async_channel::unbounded();
+        let blobs = crate::blobs::Blobs::open(directory, crate::blobs::Limits::default());
         let opened = Dispatcher::open(Parts {
             store: store.clone(),
+            blobs: blobs.clone(),
             executor: Arc::clone(&executor),
             limits: limits(),
             collect: Duration::ZERO,
@@ -77,6 +80,7 @@ impl Bench {
             dispatcher: handle,
             running: Some(running),
             store,
+            blobs,
             executor,
             notices,
             session,
@@ -90,7 +94,7 @@ impl Bench {
     }
 
     fn try_publish(&self, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
-        self.run(self.dispatcher.publish(vec![(self.route.clone(), alerts)]))
+        self.run(self.dispatcher.publish(vec![(self.route.clone(), alerts)], Vec::new()))
     }
 
     /// Accepts alerts together, each of another sender, and gives their ids.
@@ -100,7 +104,7 @@ impl Bench {
             .map(|alert| {
                 let (dispatcher, route) = (self.dispatcher.clone(), self.route.clone());
                 self.executor.spawn(async move {
-                    let accepted = dispatcher.publish(vec![(route, vec![alert])]).await;
+                    let accepted = dispatcher.publish(vec![(route, vec![alert])], Vec::new()).await;
                     accepted.unwrap().remove(0).alert.id
                 })
             })
@@ -285,7 +289,7 @@ fn the_alerts_of_one_request_for_several_routes_are_taken_together_or_none_is() 
             };
             (route.parse().unwrap(), vec![alert])
         };
-        bench.run(bench.dispatcher.publish(parts.iter().map(part).collect()))
+        bench.run(bench.dispatcher.publish(parts.iter().map(part).collect(), Vec::new()))
     };
     let accepted = publish(&[("family", 10, ""), ("ops", 20, "k")]).unwrap();
     let routes: Vec<_> = accepted.iter().map(|accepted| accepted.alert.route.as_str()).collect();
@@ -430,4 +434,57 @@ fn newest_log(directory: &Path) -> std::path::PathBuf {
         .map(|entry| entry.path())
         .filter(|path| generation(path).is_some());
     logs.max_by_key(|path| generation(path)).unwrap()
+}
+
+/// Waits until there are so many files.
+fn files(bench: &Bench, count: usize) {
+    let started = std::time::Instant::now();
+    while bench.blobs.total().1 != count {
+        assert!(started.elapsed().as_secs() < 60, "{:?}", bench.blobs.total());
+        std::thread::yield_now();
+    }
+}
+
+fn picture(file: &crate::blobs::Kept, text: &str) -> Alert {
+    Alert {
+        attachments: vec![crate::alert::Attachment {
+            hash: file.hash(),
+            bytes: file.bytes(),
+            name: "door.jpg".into(),
+            mime: "image/jpeg".into(),
+            kind: crate::alert::MediaKind::Image,
+            width: 0,
+            height: 0,
+            thumbnail: None,
+        }],
+        ..alert(text)
+    }
+}
+
+#[test]
+fn the_file_of_an_alert_stays_over_a_restart_and_one_of_none_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let (used, unused) = (bench.blobs.put(b"used").unwrap(), bench.blobs.put(b"unused").unwrap());
+    let hash = used.hash();
+    let parts = vec![(bench.route.clone(), vec![picture(&used, "person")])];
+    bench.run(bench.dispatcher.publish(parts, vec![used])).unwrap();
+    // As a crash between the file and the record leaves it.
+    std::mem::forget(unused);
+    files(&bench, 2);
+    drop(bench);
+    let bench = Bench::open(directory.path());
+    files(&bench, 1);
+    assert_eq!(std::fs::read(bench.blobs.path(hash)).unwrap(), b"used");
+}
+
+#[test]
+fn the_file_of_an_alert_that_is_refused_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let file = bench.blobs.put(b"x").unwrap();
+    let parts = vec![("nobody".parse().unwrap(), vec![picture(&file, "person")])];
+    let refused = bench.run(bench.dispatcher.publish(parts, vec![file]));
+    assert_eq!(refused.unwrap_err(), Refusal::UnknownRoute("nobody".into()));
+    files(&bench, 0);
 }

@@ -96,6 +96,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
     let (_, notices) = async_channel::bounded(1);
     let parts = Parts {
         store: store.clone(),
+        blobs: crate::blobs::Blobs::open(std::path::Path::new("/nonexistent"), crate::blobs::Limits::default()),
         executor: Arc::clone(executor),
         limits: crate::outbox::Limits::default(),
         collect: Duration::from_millis(1),

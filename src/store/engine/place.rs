@@ -87,7 +87,7 @@ fn not_ours(path: &Path, shared: bool) -> io::Result<Option<&'static str>> {
             "db" | "lock" => state = true,
             log if log.starts_with("log.") => state = true,
             // A volume of its own begins with the first, and an aborted start may leave the others alone.
-            "lost+found" | "control.sock" | "control.path" | "spool" => {}
+            "lost+found" | "control.sock" | "control.path" | "spool" | "blobs" => {}
             index if index.starts_with("db.") => {}
             _ => foreign = true,
         }

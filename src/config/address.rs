@@ -4,13 +4,21 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{Endpoint, Proxy, ProxyKind};
-
 /// WhatsApp's own endpoint, as its web client uses it.
 pub(super) const ENDPOINT_DEFAULT: &str = "wss://web.whatsapp.com/ws/chat";
 
 const ENDPOINT_EXPECTED: &str = "expected wss://host[:port]/path, or ws:// on loopback";
 const PROXY_EXPECTED: &str = "expected socks5://[user:password@]host[:port] or http://…";
+
+/// A WebSocket endpoint. `ws://` is accepted on loopback alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
 
 impl Endpoint {
     /// True for `localhost` and loopback addresses. The dialler still has to look at what `localhost` resolves to.
@@ -68,6 +76,23 @@ impl fmt::Display for Endpoint {
         }
         f.write_str(&self.path)
     }
+}
+
+/// A proxy that the line is dialled through. `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    pub kind: ProxyKind,
+    pub host: String,
+    pub port: u16,
+    pub user: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// `http://`: CONNECT.
+    Http,
+    /// `socks5://`, `socks5h://` and `socks://`; names are resolved by the proxy in all of them.
+    Socks5,
 }
 
 impl FromStr for Proxy {
@@ -156,6 +181,13 @@ impl Proxy {
             Some((name, _)) => format!("{}:***@", percent_encoded(name)),
         };
         format!("{scheme}://{user}{}:{}", bracketed(&self.host), self.port)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_ref().map(|(name, _)| name);
+        write!(f, "Proxy({:?} {}:{} user {user:?})", self.kind, self.host, self.port)
     }
 }
 

@@ -6,8 +6,8 @@ use super::{is_test, rust, without_tests};
 
 /// The rooms in which no two files use each other, also not by way of others.
 const WITHOUT_CIRCLES: &[&str] = &[
-    "util", "access", "alert", "dialect", "spool", "line", "health", "board", "state", "net", "fallback", "whatsapp",
-    "gateway",
+    "util", "access", "alert", "dialect", "spool", "line", "health", "board", "config", "state", "net", "fallback",
+    "whatsapp", "gateway",
 ];
 
 /// The files of some rooms, by their module paths.
@@ -153,9 +153,13 @@ impl<'a> Module<'a> {
         let mut words = BTreeSet::new();
         let mut at = 0;
         while at < tokens.len() {
+            // `pub(in …)` uses nothing, and `mod …` declares what it names.
+            let of_visibility = at > 2 && tokens[at - 3..at] == ["pub", "(", "in"];
+            let is_declared = at > 0 && tokens[at - 1] == "mod";
             let is_use =
                 tokens[at] == "use" && (at == 0 || matches!(tokens[at - 1], ";" | "}" | "{" | ")" | "pub" | "]"));
             let is_path = tokens.get(at + 1) == Some(&"::")
+                && !of_visibility
                 && (at == 0 || !matches!(tokens[at - 1], "::" | "."))
                 && (matches!(tokens[at], "crate" | "super" | "self") || self.children.contains(tokens[at]));
             if is_use {
@@ -177,7 +181,9 @@ impl<'a> Module<'a> {
                 let whole = written.iter().filter_map(|written| self.whole(own, &written.path));
                 self.needed.extend(whole.collect::<Vec<_>>());
             } else {
-                words.insert(tokens[at]);
+                if !is_declared {
+                    words.insert(tokens[at]);
+                }
                 at += 1;
             }
         }
@@ -402,6 +408,14 @@ fn circles_are_seen_and_re_exports_are_none() {
                 ("src/a/y.rs", "use crate::a::X;"),
             ],
             "src/a/x.rs src/a/y.rs",
+        ),
+        // What a module is called, and who may see an item, is no use of either.
+        (
+            &[
+                ("src/a/mod.rs", "mod x; pub use x::x;"),
+                ("src/a/x.rs", "pub(in crate::a) fn x() {}"),
+            ],
+            "",
         ),
         // Comments and texts are no code.
         (

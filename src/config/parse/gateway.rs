@@ -7,7 +7,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{At, Reader, Value};
+use super::reader::{At, Reader, Value};
 use crate::access::{Network, Rate};
 use crate::config::{Access, Loopback, TlsFiles};
 

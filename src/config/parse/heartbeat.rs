@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{At, Reader, Value};
+use super::reader::{At, Reader, Value};
 use crate::config::Url;
 
 const KEYS_HEARTBEAT: &[&str] = &["url", "interval"];

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use toml::de::DeTable;
 
-use super::{At, Draft, KEYS_MAIL, LIST_MAX, Reader, Value, sorted};
+use super::reader::{At, LIST_MAX, Reader, Value};
+use super::{Draft, KEYS_MAIL, sorted};
 use crate::alert::RouteName;
 
 /// Characters of an address, more than mail allows.

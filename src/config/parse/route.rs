@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::{At, DraftRoute, Reader, Value, sorted};
+use super::reader::{At, Reader, Value};
+use super::{DraftRoute, sorted};
 use crate::alert::{Recipient, SessionName};
 
 const KEYS_ROUTE: &[&str] = &["name", "session", "to", "ttl", "mark_late"];

@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use super::client::{Client, lost, within};
 use super::output::{print, print_json, say};
-use super::store::failure;
 use super::{Exit, Failure, Global, paths};
 use crate::state::backup::{Backup, BackupError, Draft, Pending};
 use crate::store::StoreError;
@@ -228,7 +227,7 @@ fn fetch(global: &Global, mut out: impl Write) -> Result<(), Failure> {
     let draft = Draft::read(&paths::state_directory(global)?, wall_ms()).map_err(|error| {
         // Who looks for a running relay and gets at no state here wants to know both.
         let both = matches!(error, StoreError::Open { .. } | StoreError::Locked(_));
-        let failure = failure(error);
+        let failure = Failure::of_store(error);
         match both {
             true => Failure::new(failure.exit, format!("{} ({})", failure.text, unreachable.text)),
             false => failure,
@@ -264,7 +263,7 @@ pub(super) fn restore(global: &Global, args: &RestoreArgs) -> Result<(), Failure
             Failure::new(Exit::Failed, text)
         }
         BackupError::Refused(text) => Failure::new(Exit::Refused, text),
-        BackupError::Store(error) => failure(error),
+        BackupError::Store(error) => Failure::of_store(error),
     };
     let backup = Backup::read(&bytes).map_err(refused)?;
     let summary = Summary::of(&args.file, bytes.len(), &backup);

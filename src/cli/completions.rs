@@ -2,15 +2,15 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::Failure;
 
-pub(super) fn execute(shell: Shell) -> Result<(), Failure> {
+pub(super) fn execute(shell: Shell, mut command: Command) -> Result<(), Failure> {
     // Through a buffer: clap's generator panics on a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tautline", &mut script);
+    clap_complete::generate(shell, &mut command, "tautline", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(())
 }

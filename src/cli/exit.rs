@@ -3,8 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use super::logging;
-use super::output::say;
+use crate::store::StoreError;
 
 /// The exit codes that scripts may rely on. clap itself ends with [`Usage`](Exit::Usage).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +49,25 @@ impl Failure {
             text: text.to_string(),
         }
     }
+
+    /// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that systemd
+    /// stops trying.)
+    pub(super) fn of_store(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Locked(_) => Exit::StateInUse,
+            StoreError::Unfit { .. } => Exit::BadConfig,
+            StoreError::Open { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Read(_)
+            | StoreError::Poisoned(_)
+            | StoreError::Full(_)
+            | StoreError::ReadOnly(_)
+            | StoreError::Record { .. }
+            | StoreError::TooLarge { .. } => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
 }
 
 impl From<std::io::Error> for Failure {
@@ -60,19 +78,4 @@ impl From<std::io::Error> for Failure {
             _ => Self::new(Exit::Failed, format!("cannot write to stdout: {error}")),
         }
     }
-}
-
-/// Says what went wrong and gives the code.
-pub(super) fn finish(outcome: Result<(), Failure>) -> ExitCode {
-    let code = match outcome {
-        Ok(()) => Exit::Done.into(),
-        Err(failure) => {
-            if !failure.text.is_empty() {
-                say(format_args!("tautline: {}", failure.text));
-            }
-            failure.exit.into()
-        }
-    };
-    logging::finish();
-    code
 }

@@ -87,7 +87,7 @@ fn failure(error: StoreError) -> Failure {
             Exit::StateInUse,
             format!("{error}; stop the relay, import, and start it again"),
         ),
-        error => super::store::failure(error),
+        error => Failure::of_store(error),
     }
 }
 

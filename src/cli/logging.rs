@@ -11,7 +11,7 @@ use env_logger::{Builder, Target, WriteStyle};
 use log::{Level, LevelFilter};
 
 use super::outlet::Outlet;
-use super::output::{allows_colours, harmless};
+use super::terminal::{allows_colours, harmless};
 use brake::Brake;
 
 /// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine

@@ -2,14 +2,13 @@
 
 use std::io::Write;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
-use super::{Cli, Failure};
+use super::Failure;
 
-pub(super) fn execute() -> Result<(), Failure> {
+pub(super) fn execute(mut command: Command) -> Result<(), Failure> {
     let mut page = Vec::new();
-    let mut command = Cli::command();
     command.build();
     let man = Man::new(command.clone()).section("1");
     man.render_title(&mut page)?;

@@ -10,6 +10,7 @@ mod client;
 mod completions;
 pub mod config;
 mod exit;
+mod global;
 mod import;
 mod logging;
 mod man;
@@ -20,20 +21,23 @@ pub mod paths;
 mod publish;
 mod queue;
 mod run;
+mod screen;
 mod sendmail;
 mod spool;
 mod status;
 mod store;
+mod terminal;
 mod token;
 mod words;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+pub use global::Global;
 
 use crate::config::Env;
 
@@ -52,23 +56,6 @@ struct Cli {
 
 const AFTER: &str = "Exit codes: 0 done; 1 failed; 2 usage; 3 relay not reachable; 4 refused; 5 not paired; \
                      6 --wait ran out; 7 state in use by another process; 78 bad configuration.";
-
-/// Options that every command takes.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Global {
-    /// Read this configuration file and no other
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Keep the state in this directory; commands find the relay there
-    #[arg(long, global = true, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-    /// Print results as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Log more; twice for everything. Phone numbers may show then
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-}
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -163,10 +150,10 @@ pub fn main() -> ExitCode {
         Some(Command::Chats(args)) => chats::execute(global, &args),
         Some(Command::Token { command }) => token::execute(global, command),
         Some(Command::Store { command }) => store::execute(global, command),
-        Some(Command::Completions { shell }) => completions::execute(shell),
-        Some(Command::Man) => man::execute(),
+        Some(Command::Completions { shell }) => completions::execute(shell, Cli::command()),
+        Some(Command::Man) => man::execute(Cli::command()),
     };
-    exit::finish(outcome)
+    finish(outcome)
 }
 
 /// Prints clap's own words; the code is 2, or 0 for --help and --version.
@@ -175,7 +162,7 @@ fn said_by_clap(error: &clap::Error) -> ExitCode {
     let fancy = if error.use_stderr() {
         io::stderr().is_terminal()
     } else {
-        output::is_fancy()
+        terminal::is_fancy()
     };
     let words = words::without_mark(&if fancy {
         words.ansi().to_string()
@@ -196,16 +183,31 @@ fn written(command: impl FnOnce(&mut dyn Write, &mut dyn Write) -> io::Result<u8
     let outcome = command(&mut out, &mut io::stderr().lock()).and_then(|code| out.flush().map(|()| code));
     match outcome {
         Ok(code) => code.into(),
-        Err(error) => exit::finish(Err(error.into())),
+        Err(error) => finish(Err(error.into())),
     }
+}
+
+/// Says what went wrong and gives the code.
+fn finish(outcome: Result<(), Failure>) -> ExitCode {
+    let code = match outcome {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                output::say(format_args!("tautline: {}", failure.text));
+            }
+            failure.exit.into()
+        }
+    };
+    logging::finish();
+    code
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_arguments_are_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

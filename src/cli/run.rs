@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::logging::to_journal;
 use super::output::{print, say};
-use super::pair::{Form, Screen};
+use super::screen::{Form, Screen};
 use super::{Exit, Failure, Global, paths};
 use crate::appliance::detect::board_in_force;
 use crate::appliance::{Console, RunError, RunOptions, run};

@@ -10,7 +10,6 @@ use super::backup::{self, BackupArgs, RestoreArgs};
 use super::output::{print, print_json};
 use super::{Exit, Failure, Global, paths};
 use crate::state::{Checked, ClosedIndex, check};
-use crate::store::StoreError;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
@@ -61,7 +60,7 @@ fn looked_at(global: &Global) -> Result<(), Failure> {
             if global.json {
                 print_json(&json!({"sound": false, "faults": [error.to_string()]}))?;
             }
-            return Err(failure(error));
+            return Err(Failure::of_store(error));
         }
     };
     if global.json {
@@ -74,25 +73,6 @@ fn looked_at(global: &Global) -> Result<(), Failure> {
         1 => Err(Failure::new(Exit::Failed, "the state has a fault")),
         count => Err(Failure::new(Exit::Failed, format!("the state has {count} faults"))),
     }
-}
-
-/// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that systemd stops
-/// trying.)
-pub(super) fn failure(error: StoreError) -> Failure {
-    let exit = match &error {
-        StoreError::Locked(_) => Exit::StateInUse,
-        StoreError::Unfit { .. } => Exit::BadConfig,
-        StoreError::Open { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Newer { .. }
-        | StoreError::Read(_)
-        | StoreError::Poisoned(_)
-        | StoreError::Full(_)
-        | StoreError::ReadOnly(_)
-        | StoreError::Record { .. }
-        | StoreError::TooLarge { .. } => Exit::Failed,
-    };
-    Failure::new(exit, error)
 }
 
 impl Report {

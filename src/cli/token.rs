@@ -126,7 +126,7 @@ impl Place {
             }
             // A relay has it, and does not answer.
             Err(crate::store::StoreError::Locked(_)) => Err(unreachable),
-            Err(error) => Err(super::store::failure(error)),
+            Err(error) => Err(Failure::of_store(error)),
         }
     }
 

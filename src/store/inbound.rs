@@ -1,7 +1,6 @@
 //! Messages that came in: each once, durable before WhatsApp's server is told that we have them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+mod kept;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +8,8 @@ use super::journal::{self, Entry, Event};
 use super::{Batch, Store, StoreError, Tree, View, join, prefix, record};
 use crate::alert::SessionName;
 use crate::outbox::{CLOCK_UNSET_BEFORE, Timestamp};
-use crate::util::lock;
+pub(super) use kept::Hint;
+use kept::{Kept, position_key, position_of};
 
 const VERSION: u8 = 1;
 
@@ -41,12 +41,6 @@ pub struct InboundRecord {
     pub text: String,
 }
 
-fn position_key(session: &SessionName, position: u64) -> Vec<u8> {
-    let mut key = prefix(&[session.as_str().as_bytes()]);
-    key.extend_from_slice(&position.to_be_bytes());
-    key
-}
-
 fn identity_key(session: &SessionName, message: &InboundRecord) -> Vec<u8> {
     join(&[
         session.as_str().as_bytes(),
@@ -62,10 +56,6 @@ fn newest_position(view: &View, session: &SessionName) -> Result<Option<u64>, St
         .next_back()
         .transpose()?;
     Ok(last.and_then(|(key, _)| position_of(&key)))
-}
-
-fn position_of(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
 }
 
 /// Whether a row of either tree can be read.
@@ -171,52 +161,6 @@ fn prune(
 /// As old as what the journal forgets, by our clock, where that was set.
 fn is_old(message: &InboundRecord, now: u64) -> bool {
     message.received_at >= CLOCK_UNSET_BEFORE.0 && now.saturating_sub(message.received_at) > journal::AGE_MS_MAX
-}
-
-/// What there is of one session: the first place, the next, and the bytes of the records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Kept {
-    first: u64,
-    next: u64,
-    bytes: usize,
-}
-
-/// What there is of each session, as last seen. Only a hint, checked against the rows at every use: what was staged and
-/// then refused has moved it too far.
-#[derive(Clone, Default)]
-pub(super) struct Hint(Arc<Mutex<HashMap<SessionName, Kept>>>);
-
-impl Hint {
-    fn find(&self, view: &View, session: &SessionName) -> Result<Kept, StoreError> {
-        let hint = lock(&self.0).get(session).copied();
-        if let Some(kept) = hint.filter(|kept| kept.next > kept.first) {
-            let there = |position| {
-                view.get(Tree::Inbound, &position_key(session, position))
-                    .map(|row| row.is_some())
-            };
-            let before = kept.first.checked_sub(1);
-            if !there(kept.next)? && there(kept.next - 1)? && there(kept.first)? && !before.map_or(Ok(false), there)? {
-                return Ok(kept);
-            }
-        }
-        let mut kept: Option<Kept> = None;
-        for row in view.scan(Tree::Inbound, &prefix(&[session.as_str().as_bytes()])) {
-            let (key, value) = row?;
-            let Some(position) = position_of(&key) else { continue };
-            let kept = kept.get_or_insert(Kept {
-                first: position,
-                ..Kept::default()
-            });
-            kept.next = position + 1;
-            kept.bytes += value.len();
-        }
-        Ok(kept.unwrap_or_default())
-    }
-
-    fn set(&self, session: &SessionName, kept: Kept) {
-        let mut all = lock(&self.0);
-        all.insert(session.clone(), kept);
-    }
 }
 
 /// The newest `limit` messages of `session`, newest first.

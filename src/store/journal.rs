@@ -7,16 +7,18 @@
 //! Deliberately absent: texts and phone numbers. An entry names an alert or a received message; the record of that has
 //! the rest.
 
+mod ends;
+mod entry;
 mod v1;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
 use super::log::State;
 use super::{Batch, Store, StoreError, Tree, Value, View, record};
-use crate::alert::{RouteName, SessionName};
-use crate::outbox::{CLOCK_UNSET_BEFORE, Happened, Happening, Timestamp};
-use crate::util::lock;
+use crate::outbox::{CLOCK_UNSET_BEFORE, Happening, Timestamp};
+pub(super) use ends::Ends;
+use ends::{key, number_of};
+pub use entry::{Entry, Event};
 use v1::EntryV1;
 
 const VERSION: u8 = 1;
@@ -34,101 +36,6 @@ const SURPLUS_TRIMMED_MAX: u64 = 8;
 
 /// No relay lives to give out a number like this. A journal that has come so far was written by something else.
 const NUMBER_MAX: u64 = u64::MAX / 2;
-
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub at: Timestamp,
-    pub event: Event,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    Alert {
-        what: Happening,
-        /// The alert's id, as senders know it.
-        id: String,
-        route: RouteName,
-        session: SessionName,
-        /// Which of its deliveries, by place; `None`: all of it.
-        delivery: Option<u32>,
-    },
-    /// A message came in; `position` is its place among those of the session.
-    Recorded {
-        session: SessionName,
-        position: u64,
-    },
-    Online {
-        session: SessionName,
-    },
-    /// A line that was online has ended; `cause` is the stable code of why.
-    Offline {
-        session: SessionName,
-        cause: String,
-    },
-    /// The session will not dial again by itself.
-    NeedsPerson {
-        session: SessionName,
-        cause: String,
-    },
-    Paired {
-        session: SessionName,
-    },
-}
-
-impl From<Happened> for Entry {
-    fn from(happened: Happened) -> Self {
-        Self {
-            at: happened.at,
-            event: Event::Alert {
-                what: happened.what,
-                id: happened.alert,
-                route: happened.route,
-                session: happened.session,
-                delivery: happened.delivery,
-            },
-        }
-    }
-}
-
-/// The first number that is there and the next one to be given out, as last seen. Only a hint, checked against the rows at
-/// every use: what was staged and then refused has moved it too far.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ends(Arc<Mutex<Option<(u64, u64)>>>);
-
-fn key(number: u64) -> [u8; 8] {
-    number.to_be_bytes()
-}
-
-fn number_of(key: &[u8]) -> Option<u64> {
-    key.try_into().ok().map(u64::from_be_bytes)
-}
-
-impl Ends {
-    fn find(&self, view: &View) -> Result<(u64, u64), StoreError> {
-        let hint = *lock(&self.0);
-        if let Some((first, next)) = hint {
-            let there = |number| view.get(Tree::Journal, &key(number)).map(|row| row.is_some());
-            // None at the start of a journal that is empty yet: that is looked up, and costs nothing.
-            if next > first && !there(next)? && there(next - 1)? && there(first)? && !there(first - 1)? {
-                return Ok((first, next));
-            }
-        }
-        let mut rows = view.scan(Tree::Journal, b"");
-        let end = |row: Option<Result<(Vec<u8>, Value), StoreError>>| {
-            row.transpose().map(|row| row.and_then(|(key, _)| number_of(&key)))
-        };
-        let first = end(rows.next())?.unwrap_or(1);
-        let last = end(rows.next_back())?.map_or(first, |last| last.max(first));
-        let empty = view.get(Tree::Journal, &key(first))?.is_none();
-        Ok((first, if empty { first } else { last + 1 }))
-    }
-
-    fn set(&self, first: u64, next: u64) {
-        *lock(&self.0) = Some((first, next));
-    }
-}
 
 /// What bounds a journal. Others than the default are for tests.
 #[derive(Debug, Clone, Copy)]

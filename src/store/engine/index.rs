@@ -4,15 +4,17 @@
 //! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the log
 //! and put right, and whatever makes it hard to open makes it go aside and be built again.
 
+mod error;
 mod places;
 
 use std::cell::Cell;
-use std::fmt;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(crate) use self::error::IndexError;
+use self::error::failed;
 pub(crate) use self::places::copy_tree;
 use self::places::{Copy, Places, absent_is_fine, bytes_in, make_private};
 use super::log::{Row, State};
@@ -44,29 +46,6 @@ const TIMES_ALIVE: u64 = 4;
 
 /// A bound with room to spare; after it the index is made again.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// Why the index cannot be used.
-#[derive(Debug)]
-pub(crate) enum IndexError {
-    /// It has seen a transaction that the log does not have.
-    Ahead {
-        seen: u64,
-    },
-    Failed(String),
-}
-
-impl fmt::Display for IndexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(cause) => f.write_str(cause),
-            Self::Ahead { seen } => write!(f, "it has seen transaction {seen}"),
-        }
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> IndexError {
-    IndexError::Failed(error.to_string())
-}
 
 pub(super) struct Index {
     db: sled::Db,

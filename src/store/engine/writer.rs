@@ -16,8 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use queue::Queue;
-use upkeep::INDEX_RESTS;
+use queue::{POOL_TIMER_SLACK_NS, Queue};
 
 use super::broken::Broken;
 use super::error::{of_index, of_log};
@@ -43,9 +42,9 @@ const SEAL_AFTER: Duration = Duration::from_secs(5);
 /// A group that has grown to this is written before more is taken in, to bound the memory.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
-/// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
-const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
+/// How long an index is left alone that could not be built again, or has just made room. Twice as long after each
+/// failure.
+const INDEX_RESTS: Duration = Duration::from_secs(600);
 
 type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 

@@ -1,5 +1,6 @@
 use super::record::{from_hex, hex};
 use super::*;
+use crate::alert::SessionName;
 
 /// 2026-01-01.
 const NOW: u64 = 1_767_225_600_000;

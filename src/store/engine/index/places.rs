@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{IndexError, failed};
+use super::error::{IndexError, failed};
 
 /// A file system in memory.
 const MEMORY: &str = "/dev/shm";

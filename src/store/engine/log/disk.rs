@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use super::apart;
+use super::mapping::apart;
 
 /// A directory with the log's files.
 ///

@@ -5,9 +5,10 @@
 
 use std::io::{self, Write};
 
+use super::State;
 use super::frame::crc32c;
 use super::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, Kind};
-use super::{SNAPSHOT_FRAME_BYTES, State};
+use super::snapshot::SNAPSHOT_FRAME_BYTES;
 
 const MAGIC: [u8; 8] = *b"TAUTBAK\n";
 const FORMAT: u32 = 1;

@@ -2,55 +2,38 @@
 
 use std::sync::Arc;
 
+use super::error::{fault_in, io_error};
+use super::files::{aside, drop_before, find, name, newest};
 use super::frame::{self, Fault, Header};
 use super::replay::{Replayed, replay};
-use super::{Disk, Limits, Log, LogError, Row, State, fault_in, io_error, name, owned};
+use super::snapshot::bytes_of;
+use super::state::owned;
+use super::{Disk, Limits, Log, LogError, Row, State};
 
-/// What the log's files in a directory are, by name.
-#[derive(Default)]
-struct Found {
-    generations: Vec<u64>,
-    /// Set aside by an earlier start.
-    damaged: Vec<u64>,
-    /// Of a rotation that did not get as far as its name.
-    temporary: Vec<String>,
-}
-
-fn find(disk: &dyn Disk) -> Result<Found, LogError> {
-    let mut found = Found::default();
-    for file in disk.list().map_err(|cause| io_error("the state directory", cause))? {
-        let Some(rest) = file.strip_prefix("log.") else {
-            continue;
-        };
-        match rest.split_once('.') {
-            None => found.generations.extend(rest.parse::<u64>()),
-            Some((number, "damaged")) => found.damaged.extend(number.parse::<u64>()),
-            Some((_, "tmp")) => found.temporary.push(file),
-            Some(_) => {}
-        }
+impl Log {
+    /// Opens the newest generation, cutting off what the power cut; `None` when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is damaged (and then set aside), or is of a later version.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Option<(Self, State)>, LogError> {
+        Self::open_with(disk, limits, |_, rows| owned(rows))
     }
-    found.generations.sort_unstable();
-    Ok(found)
-}
 
-/// Refuses to go on with a generation older than one that was set aside.
-fn newest(found: &Found) -> Result<Option<u64>, LogError> {
-    let newest = found.generations.last().copied();
-    match found.damaged.iter().max() {
-        Some(damaged) if newest.is_none_or(|newest| newest <= *damaged) => Err(LogError::Damaged {
-            file: aside(*damaged),
-            cause: "an earlier start set it aside, and what is older must not be used".into(),
-        }),
-        _ => Ok(newest),
+    /// [`open`](Self::open) without a copy of the state: `then` looks at it where it lies. Returns what `then` does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_with<T>(
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        then: impl FnOnce(&Self, &[Row<'_>]) -> T,
+    ) -> Result<Option<(Self, T)>, LogError> {
+        open(disk, limits, then)
     }
-}
-
-fn aside(generation: u64) -> String {
-    format!("log.{generation}.damaged")
 }
 
 /// Gives `then` the log and what it says, while its bytes are in memory.
-pub(super) fn open<T>(
+fn open<T>(
     disk: Arc<dyn Disk>,
     limits: Limits,
     then: impl FnOnce(&Log, &[Row<'_>]) -> T,
@@ -102,7 +85,7 @@ pub(super) fn open<T>(
     let since_snapshot = replayed.end - replayed.snapshot_end;
     log.deleted = replayed
         .end
-        .saturating_sub(super::bytes_of(&replayed.state))
+        .saturating_sub(bytes_of(&replayed.state))
         .saturating_sub(since_snapshot);
     log.tell_gauge();
     log.seal_at = replayed.sealed.map(|_| frame::seal_place(replayed.end));
@@ -139,21 +122,6 @@ fn set_aside(disk: &dyn Disk, generation: u64, fault: Fault) -> LogError {
         // It is refused under its own name then, now and at the next start.
         Err(_) => error,
     }
-}
-
-/// Removes the generations before `oldest_kept`, and returns how many. One that cannot be removed costs room and nothing
-/// else.
-pub(super) fn drop_before(disk: &dyn Disk, oldest_kept: u64) -> usize {
-    let Ok(found) = find(disk) else { return 0 };
-    let old = found.generations.into_iter().filter(|number| *number < oldest_kept);
-    old.filter(|generation| match disk.remove(&name(*generation)) {
-        Ok(()) => true,
-        Err(error) => {
-            log::info!("{} cannot be removed: {error}", name(*generation));
-            false
-        }
-    })
-    .count()
 }
 
 /// What a look at the log found. Nothing is changed by looking.

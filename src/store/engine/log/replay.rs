@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::Rows;
 use super::frame::{self, FRAME_HEADER_BYTES, Fault, Frame, HEADER_BYTES, Kind, read_header};
-use super::{Rows, apart};
+use super::mapping::apart;
 
 /// What a file says.
 #[derive(Debug)]

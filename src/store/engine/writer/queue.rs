@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
 
-use super::POOL_TIMER_SLACK_NS;
+/// sled's pool threads wake once a second each. They inherit the timer slack of the thread that opens the database, and
+/// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
+pub(super) const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
 
 /// Whoever has just been answered may come again at once. Going to sleep for that time costs both sides a wake-up, which on a
 /// fast disk is a fifth of a commit.

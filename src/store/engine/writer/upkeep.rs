@@ -6,11 +6,8 @@ use std::time::{Duration, Instant};
 use super::super::broken::Broken;
 use super::super::index::Index;
 use super::super::log::{LogError, Row};
-use super::Database;
+use super::{Database, INDEX_RESTS};
 
-/// How long an index is left alone that could not be built again, or has just made room. Twice as long after each
-/// failure.
-pub(super) const INDEX_RESTS: Duration = Duration::from_secs(600);
 const INDEX_RESTS_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Durable transactions that the index has not been given, in bytes of keys and values. More means fewer and larger writes

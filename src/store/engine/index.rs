@@ -9,6 +9,7 @@ mod places;
 
 use std::cell::Cell;
 use std::fs;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -340,8 +341,9 @@ impl Index {
         Ok(())
     }
 
-    /// Makes durable transactions up to `sequence` visible. Row by row, which nobody sees: readers look first where `changes`
-    /// are, until all of it is done. In one batch, sled could free nothing that the batch outdates before its end: with
+    /// Writes about `bytes` of `changes`, which are durable up to transaction `sequence`, from the key after `after` on. Returns the last
+    /// key that was written; `None` when that was the last of all. Row by row, which nobody sees: readers look first where
+    /// `changes` are, until all of it is done. In one batch, sled could free nothing that the batch outdates before its end: with
     /// 2 000 rows 25 MB, in pieces that malloc keeps.
     ///
     /// sled splits and joins its pages when they are next read, and waits for ever if that finds no room. So they are read
@@ -349,18 +351,41 @@ impl Index {
     ///
     /// # Errors
     /// sled failed, and will not recover.
-    pub(super) fn apply(&self, changes: &Changes, sequence: u64) -> Result<(), String> {
+    pub(super) fn apply(
+        &self,
+        changes: &Changes,
+        after: Option<&[u8]>,
+        bytes: usize,
+        sequence: u64,
+    ) -> Result<Option<Vec<u8>>, String> {
         let applied = catch_unwind(AssertUnwindSafe(|| {
-            // Before the rows: after a crash, whatever is there of them says what it belongs to.
-            self.tree.insert(SEEN_KEY, &sequence.to_be_bytes())?;
-            for (key, value) in changes {
-                self.set(key, value.as_ref())?;
+            if after.is_none() {
+                // Before the rows: after a crash, whatever is there of them says what it belongs to.
+                self.tree.insert(SEEN_KEY, &sequence.to_be_bytes())?;
             }
-            changes.keys().try_for_each(|key| self.tree.get(key).map(drop))?;
-            // A batch makes sled write its buffer.
-            let mut last = sled::Batch::default();
-            last.insert(&SEEN_KEY, &sequence.to_be_bytes());
-            self.tree.apply_batch(last)
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let rows = || changes.range::<[u8], _>((from, Bound::Unbounded));
+            let (mut written, mut count) = (0, 0);
+            for (key, value) in rows() {
+                if count > 0 && written >= bytes {
+                    break;
+                }
+                self.set(key, value.as_ref())?;
+                written += key.len() + value.as_ref().map_or(0, |value| value.len());
+                count += 1;
+            }
+            let mut last = None;
+            for (key, _) in rows().take(count) {
+                self.tree.get(key)?;
+                last = Some(key);
+            }
+            let (Some(last), true) = (last, rows().nth(count).is_some()) else {
+                // A batch makes sled write its buffer.
+                let mut end = sled::Batch::default();
+                end.insert(&SEEN_KEY, &sequence.to_be_bytes());
+                return self.tree.apply_batch(end).map(|()| None);
+            };
+            Ok(Some(last.clone()))
         }));
         match applied {
             Ok(applied) => applied.map_err(|error| self.fault(&error).to_string()),
@@ -486,7 +511,7 @@ mod tests {
         let second = Index::again(directory.path(), CACHE_BYTES, &state, 7).unwrap();
         drop(first);
         assert_eq!(reading.flatten().count(), 2, "the other row, and what was seen");
-        second.apply(&put(b"c", b"3"), 8).unwrap();
+        second.apply(&put(b"c", b"3"), None, usize::MAX, 8).unwrap();
         drop(second);
         let (rows, seen) = read_all(directory.path()).unwrap();
         assert_eq!((rows.len(), seen), (3, Some(8)));
@@ -507,6 +532,48 @@ mod tests {
         assert!(!places::memory_for(directory.path()).unwrap().exists());
         let index = open(9, ROOM).unwrap().unwrap();
         assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn slices_come_to_the_whole_also_after_a_crash_between_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let changes: Changes = (0..40u8)
+            .map(|key| (vec![key], (key % 3 > 0).then(|| vec![key; 100].into())))
+            .collect();
+        let gone: Vec<[u8; 1]> = (0..40).map(|key| [key]).collect();
+        let before: Vec<Row<'_>> = gone.iter().map(|key| (&key[..], &b"before"[..])).collect();
+        let index = Index::open(directory.path(), CACHE_BYTES, &before, 7, ROOM)
+            .unwrap()
+            .unwrap();
+        let (mut done_to, mut slices) = (None, 0);
+        loop {
+            done_to = index.apply(&changes, done_to.as_deref(), 250, 8).unwrap();
+            slices += 1;
+            let Some(done_to) = &done_to else { break };
+            for (key, value) in &changes {
+                let expected = match key <= done_to {
+                    true => value.as_deref(),
+                    false => Some(&b"before"[..]),
+                };
+                assert_eq!(row(&index, key).as_deref(), expected, "after slice {slices}");
+            }
+        }
+        assert!(slices > 5, "{slices}");
+        let mut left: State = changes
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?.to_vec())))
+            .collect();
+        let later: Changes = (0..2u8).map(|key| (vec![key], Some(b"later".into()))).collect();
+        assert_eq!(index.apply(&later, None, 1, 9).unwrap(), Some(vec![0]));
+        drop(index);
+        let (rows, seen) = read_all(directory.path()).unwrap();
+        left.insert(vec![0], b"later".to_vec());
+        assert_eq!((&rows, seen), (&left, Some(9)));
+        // The log has what no slice brought.
+        left.insert(vec![1], b"later".to_vec());
+        let state: Vec<Row<'_>> = left.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+        drop(Index::open(directory.path(), CACHE_BYTES, &state, 9, ROOM).unwrap());
+        assert_eq!(read_all(directory.path()).unwrap().0, left);
     }
 
     #[test]
@@ -533,7 +600,7 @@ mod tests {
         assert!(Index::again(directory.path(), CACHE_BYTES, &state, 7).is_err());
         fs::remove_dir(&places.opening).unwrap();
         assert_eq!(row(&index, b"a").as_deref(), Some(&b"1"[..]));
-        index.apply(&put(b"b", b"2"), 8).unwrap();
+        index.apply(&put(b"b", b"2"), None, usize::MAX, 8).unwrap();
         drop(index);
         let (rows, seen) = read_all(directory.path()).unwrap();
         assert_eq!((rows.len(), seen), (2, Some(8)));

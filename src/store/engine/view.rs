@@ -1,8 +1,8 @@
 //! Reading: the index, and over it what it does not have yet.
 //!
-//! Two overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal and
+//! Three overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal and
 //! write a buffer (13.5 KB a commit in all, where few and large batches come to 5; `cargo test --features lab --bench
-//! store -- --bench`). The other holds what the transactions of the group under way have decided, before the sync that
+//! store -- --bench`). Below it is what sled is being given, a slice at a time. The third holds what the transactions of the group under way have decided, before the sync that
 //! they share; only they see it.
 
 use std::cmp::Ordering;
@@ -95,6 +95,11 @@ impl Overlay {
         self.read(Changes::is_empty)
     }
 
+    /// Puts `changes` in the place of what it holds.
+    pub(super) fn set(&self, changes: Changes) {
+        *write(&self.0) = changes;
+    }
+
     /// Empties it, and gives what it held.
     pub(super) fn take(&self) -> Changes {
         std::mem::take(&mut *write(&self.0))
@@ -126,6 +131,12 @@ impl Base {
     pub(super) fn replace(&self, tree: Option<sled::Tree>, change: impl FnOnce()) {
         let mut place = write(&self.tree);
         *place = tree;
+        change();
+    }
+
+    /// Lets `change` move what the overlays hold from one to another.
+    pub(super) fn while_nobody_reads(&self, change: impl FnOnce()) {
+        let _held = write(&self.tree);
         change();
     }
 

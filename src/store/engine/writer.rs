@@ -4,6 +4,7 @@
 //! Those that nobody waits for ([`Haste::Later`]) lie still for a moment, so that a sync is for many of them. They keep their
 //! place in the order: the next one that somebody waits for takes them along, and sees what they did.
 
+mod handover;
 mod queue;
 mod upkeep;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use handover::Handover;
 use queue::{POOL_TIMER_SLACK_NS, Queue};
 
 use super::broken::Broken;
@@ -263,7 +265,9 @@ struct Database {
     /// What the transactions of the group under way have decided.
     overlay: Overlay,
     over: View,
-    /// What is durable and not yet in the index.
+    /// What the index is being given.
+    handover: Handover,
+    /// What is durable, and neither in the index nor on its way there.
     unapplied: Overlay,
     unapplied_bytes: usize,
     /// What the log held when the index had all of it. Bytes.
@@ -342,7 +346,8 @@ impl Database {
         let seen_to = log.bytes();
         log.set_index_beside(index.is_some());
         let base = Base::new(index.as_ref().map(|index| index.tree.clone()), Arc::clone(broken));
-        let view = View::new(base.clone()).over(&unapplied);
+        let handed_over = Overlay::default();
+        let view = View::new(base.clone()).over(&handed_over).over(&unapplied);
         let overlay = Overlay::default();
         Ok(Self {
             over: view.over(&overlay),
@@ -356,6 +361,7 @@ impl Database {
             index_rest: INDEX_RESTS,
             view,
             overlay,
+            handover: Handover::none(handed_over),
             unapplied_bytes: unapplied.forget_deletes(),
             unapplied,
             seen_to,
@@ -400,6 +406,7 @@ impl Database {
                 if self.log.wants_rotation_at_rest() && self.rotate(broken) {
                     self.after_rotation(broken);
                 }
+                self.end_handover(broken);
                 self.look_after_index(broken);
             }
         }
@@ -449,11 +456,10 @@ impl Database {
                 Err(StoreError::Poisoned(reason))
             }
         };
-        if let Err(StoreError::Poisoned(reason)) = &committed {
-            failed = Some(reason.clone());
-        } else if let Err(reason) = self.show() {
-            // Durable all the same, and answered so; only the readers here cannot see it any more.
-            failed = Some(reason);
+        let mut grown = 0;
+        match &committed {
+            Err(StoreError::Poisoned(reason)) => failed = Some(reason.clone()),
+            _ => grown = self.show(),
         }
         if let Some(reason) = &failed {
             broken.set(reason);
@@ -464,6 +470,12 @@ impl Database {
                 Outcome::Nothing => Ok(()),
                 Outcome::Staged | Outcome::Depends => committed.clone(),
             });
+        }
+        // What was answered is durable all the same; only the readers here cannot see it any more.
+        if broken.reason().is_none()
+            && let Err(reason) = self.hand_over_some(grown)
+        {
+            broken.set(&reason);
         }
     }
 

@@ -73,6 +73,48 @@ fn what_has_passed_through_leaves_nothing() {
     });
 }
 
+#[test]
+fn what_is_on_its_way_into_the_index_is_seen_all_the_while() {
+    const ROWS: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), 1 << 20).unwrap();
+    let mut expected = std::collections::BTreeMap::new();
+    let rows = |store: &Store| -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
+        let row = |row: Result<(Vec<u8>, tautline::store::Value), _>| row.map(|(key, value)| (key, value.to_vec()));
+        store
+            .view()
+            .scan(Tree::Outbox, b"")
+            .map(|found| row(found).unwrap())
+            .collect()
+    };
+    // Some times what the index is given at once; each row is put, put again and deleted in turn.
+    for number in 0..6000u64 {
+        let key = (number * 7 % ROWS).to_be_bytes();
+        let mut batch = Batch::new();
+        if number / ROWS % 3 == 2 {
+            batch.delete(Tree::Outbox, &key);
+            expected.remove(&key[..]);
+        } else {
+            let value = vec![number as u8; VALUE_BYTES];
+            batch.put(Tree::Outbox, &key, value.clone()).unwrap();
+            expected.insert(key.to_vec(), value);
+        }
+        smol::block_on(store.commit(batch)).unwrap();
+        let found = store
+            .view()
+            .get(Tree::Outbox, &key)
+            .unwrap()
+            .map(|value| value.to_vec());
+        assert_eq!(found.as_ref(), expected.get(&key[..]), "row {number}");
+        if number % 50 == 0 {
+            assert_eq!(rows(&store), expected, "after {number}");
+        }
+    }
+    drop(store);
+    let store = Store::open(directory.path(), 1 << 20).unwrap();
+    assert_eq!(rows(&store), expected);
+}
+
 /// What it may take while ten thousand alerts of a kilobyte are alive.
 const FLOOD_INDEX_BYTES_MAX: u64 = 48 << 20;
 

@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 use super::super::broken::Broken;
 use super::super::index::Index;
 use super::super::log::{LogError, Row};
+use super::handover::Handover;
 use super::{Database, INDEX_RESTS};
 
 const INDEX_RESTS_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Durable transactions that the index has not been given, in bytes of keys and values. More means fewer and larger writes
-/// of it, and more memory; a start makes up for what it was not given.
+/// When the index is given what it does not have: durable transactions of so many bytes of keys and values. More means fewer and
+/// larger writes of it, and more memory; a start makes up for what it was not given.
 const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
+
+/// It is given so many bytes between two groups at the least, and twice as many as have come with the last: whoever waits for the
+/// next group waits for that too, and all of it at once takes sled 20 to 40 ms.
+const SLICE_BYTES: usize = 16 * 1024;
 
 /// So much may have been written to the log since: what it has seen shows that the log has lost nothing.
 const UNSEEN_BYTES_MAX: u64 = 1024 * 1024;
@@ -21,40 +26,91 @@ const UNSEEN_BYTES_MAX: u64 = 1024 * 1024;
 const INDEX_BUFFERS_BYTES: u64 = 1024 * 1024;
 
 impl Database {
-    /// Shows the readers what is durable now, and gives the index a large batch now and then.
-    pub(super) fn show(&mut self) -> Result<(), String> {
+    /// Shows the readers what is durable now. Returns by how many bytes of keys and values that is more than before.
+    pub(super) fn show(&mut self) -> usize {
         let grown = match self.index {
             Some(_) => self.unapplied.absorb(self.overlay.take()),
             None => self.unapplied.absorb_over_nothing(self.overlay.take()),
         };
         self.unapplied_bytes = self.unapplied_bytes.saturating_add_signed(grown);
-        let unseen = self.log.bytes().saturating_sub(self.seen_to);
-        if self.unapplied_bytes < UNAPPLIED_BYTES_MAX && unseen < UNSEEN_BYTES_MAX {
-            return Ok(());
+        usize::try_from(grown).unwrap_or(0)
+    }
+
+    /// Gives the index a slice of what it does not have, once that is much. `grown` is what has just been added to it.
+    ///
+    /// # Errors
+    /// The index has failed, and will not recover.
+    pub(super) fn hand_over_some(&mut self, grown: usize) -> Result<(), String> {
+        if !self.handover.is_under_way() {
+            let unseen = self.log.bytes().saturating_sub(self.seen_to);
+            if self.unapplied_bytes < UNAPPLIED_BYTES_MAX && unseen < UNSEEN_BYTES_MAX {
+                return Ok(());
+            }
         }
         match self.has_room_for_index() {
-            true => self.give_to_index(),
+            true => self.hand_over(SLICE_BYTES.max(2 * grown)),
             false => Ok(()),
         }
     }
 
     /// Whether there is one, and room for what it has not been given.
     pub(super) fn has_room_for_index(&self) -> bool {
-        self.index.is_some() && self.log.has_room_for_index(self.unapplied_bytes as u64)
+        let bytes = self.unapplied_bytes + self.handover.bytes;
+        self.index.is_some() && self.log.has_room_for_index(bytes as u64)
     }
 
+    /// Gives it everything.
+    ///
+    /// # Errors
+    /// As of [`hand_over_some`](Self::hand_over_some).
     pub(super) fn give_to_index(&mut self) -> Result<(), String> {
-        let Some(index) = &self.index else { return Ok(()) };
-        if !self.unapplied.is_empty() {
-            let sequence = self.log.sequence();
-            self.unapplied.read(|changes| index.apply(changes, sequence))?;
+        if self.handover.is_under_way() {
+            self.hand_over(usize::MAX)?;
         }
-        // Only now: between the two a reader finds it in either place.
-        self.unapplied.take();
-        self.has_all();
+        self.hand_over(usize::MAX)
+    }
+
+    /// At rest: the index has all or nothing of what it is given, where it has room.
+    pub(super) fn end_handover(&mut self, broken: &Broken) {
+        if self.handover.is_under_way()
+            && self.has_room_for_index()
+            && let Err(reason) = self.hand_over(usize::MAX)
+        {
+            broken.set(&reason);
+        }
+    }
+
+    /// Goes on with what is being handed over, else begins with all that there is.
+    fn hand_over(&mut self, bytes: usize) -> Result<(), String> {
+        let Some(index) = &self.index else { return Ok(()) };
+        if !self.handover.is_under_way() {
+            self.handover.sequence = self.log.sequence();
+            self.handover.log_bytes = self.log.bytes();
+            self.handover.bytes = std::mem::take(&mut self.unapplied_bytes);
+            // A reader holds the index's lock while it looks at both.
+            let (changes, unapplied) = (&self.handover.changes, &self.unapplied);
+            self.base.while_nobody_reads(|| changes.set(unapplied.take()));
+        }
+        let Handover {
+            changes,
+            done_to,
+            sequence,
+            ..
+        } = &self.handover;
+        let done_to = match changes.is_empty() {
+            true => None,
+            false => changes.read(|changes| index.apply(changes, done_to.as_deref(), bytes, *sequence))?,
+        };
+        if done_to.is_none() {
+            // Only now: between the two a reader finds it in either place.
+            self.handover.end();
+            self.seen_to = self.handover.log_bytes;
+        }
+        self.handover.done_to = done_to;
         Ok(())
     }
 
+    /// An index has been made of all that is durable, or everything is in memory.
     fn has_all(&mut self) {
         self.unapplied_bytes = 0;
         self.seen_to = self.log.bytes();
@@ -98,8 +154,11 @@ impl Database {
             log::info!("the index was built again, and is as small as it can be");
             self.index_rest = INDEX_RESTS;
             // It was made of all that is durable.
-            self.base
-                .replace(Some(index.tree.clone()), || drop(self.unapplied.take()));
+            let (handover, unapplied) = (&mut self.handover, &self.unapplied);
+            self.base.replace(Some(index.tree.clone()), || {
+                handover.end();
+                drop(unapplied.take());
+            });
             self.index = Some(index);
             self.log.set_index_beside(true);
             self.has_all();
@@ -112,9 +171,12 @@ impl Database {
         if self.index.is_none() || !self.lock.is_in_place() {
             return false;
         }
-        let (base, unapplied) = (&self.base, &self.unapplied);
+        let (base, unapplied, handover) = (&self.base, &self.unapplied, &mut self.handover);
         let filled = self.log.look(|rows| {
-            base.replace(None, || unapplied.fill(rows));
+            base.replace(None, || {
+                unapplied.fill(rows);
+                handover.end();
+            });
             Ok(())
         });
         if self.unless_failed(filled, broken, "the index keeps its room").is_none() {

@@ -50,6 +50,7 @@ impl Facts {
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
+        all(Code::ListenPartial, self.smtp.missing());
         all(Code::SpoolHeld, self.spooling.held());
         all(Code::SpoolAside, self.spooling.aside());
         all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
@@ -85,7 +86,7 @@ impl Facts {
         if self.tokens.count() > 0 || !self.access.trusted.is_empty() {
             return Vec::new();
         }
-        let addresses = self.listening.addresses().into_iter();
+        let addresses = self.listening.addresses().into_iter().chain(self.smtp.addresses());
         let beyond = addresses.filter(|address| !address.ip().is_loopback());
         let words = |address| format!("{address} lets nobody in: there is no token and no trusted network");
         beyond.map(words).collect()

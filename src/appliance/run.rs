@@ -24,7 +24,7 @@ use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{Certificate, ControlPlaces, Gateway, SpoolPlace};
+use crate::gateway::{Certificate, ControlPlaces, Gateway, SmtpLimits, SpoolPlace};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -145,6 +145,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         Some(certificate) => gateway.with_certificate(Arc::clone(certificate)),
         None => gateway,
     };
+    let gateway = gateway
+        .with_smtp(&plan.smtp.listen, SmtpLimits::default())
+        .map_err(RunError::Listen)?;
     let console: Arc<dyn Console> = Arc::from(console);
     console.listening(gateway.addresses());
     if plan.gateway.listen.is_empty() {
@@ -184,6 +187,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         schedule: board.schedule(),
         state,
         listening: gateway.listening(),
+        smtp: gateway.smtp_listening(),
         spooling: gateway.spooling(),
         store: store.clone(),
         host_monitor: Arc::clone(&host_monitor),

@@ -15,7 +15,7 @@ use crate::gateway::api::{
     AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
     Status,
 };
-use crate::gateway::{Certificate, Listening, Refused, Spooling};
+use crate::gateway::{Certificate, Listening, Refused, SmtpListening, Spooling};
 use crate::health::{self, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
@@ -39,6 +39,7 @@ pub(super) struct Facts {
     pub(super) schedule: Schedule,
     pub(super) state: PathBuf,
     pub(super) listening: Arc<Listening>,
+    pub(super) smtp: Arc<SmtpListening>,
     pub(super) spooling: Arc<Spooling>,
     pub(super) store: Store,
     pub(super) host_monitor: Arc<HostMonitor>,
@@ -73,6 +74,7 @@ impl Facts {
             board: self.board.clone(),
             state: self.state.display().to_string(),
             listen: self.listening.addresses().iter().map(ToString::to_string).collect(),
+            smtp: self.smtp.addresses().iter().map(ToString::to_string).collect(),
             access: AccessStatus {
                 loopback: self.access.loopback_in_force().name().to_owned(),
                 tokens: self.tokens.count(),

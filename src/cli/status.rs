@@ -158,7 +158,7 @@ fn describe(status: &Status, fancy: bool) -> String {
             span(status.board.detection_worst_ms)
         ),
         format!("state    {}", status.state),
-        format!("listen   {}", status.listen.join(", ")),
+        format!("listen   {}", status.places()),
         format!("access   {}", status.access.words()),
     ];
     let counts = &status.outbox;

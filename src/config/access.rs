@@ -74,6 +74,11 @@ impl Access {
         self.tls || self.proxies.is_some() || !self.trusted.is_empty()
     }
 
+    /// Whether anything makes it safe to take mails of the network. An HTTP proxy does not pass any on.
+    pub fn takes_mails_of_the_network(&self) -> bool {
+        self.tls || !self.trusted.is_empty()
+    }
+
     /// Whether `address` is one of the reverse proxy's.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.as_ref().is_some_and(|proxies| within(proxies, address))

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{At, Draft, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse};
 use super::{
     Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan, Proxy, RoutePlan,
-    SessionPlan, Setting, Source, TlsFiles, Url,
+    SessionPlan, Setting, SmtpPlan, Source, TlsFiles, Url,
 };
 use crate::access::Network;
 use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
@@ -248,6 +249,7 @@ impl Builder<'_> {
         let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
         self.note("gateway.listen".into(), json!(shown), source);
         let (access, tls) = self.access(draft.gateway);
+        let smtp = self.smtp(draft.smtp_listen);
         let mail = self.mail(draft.mail_route, draft.mail_routes);
         let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
         Some(Plan {
@@ -256,6 +258,7 @@ impl Builder<'_> {
             sessions,
             routes,
             gateway: GatewayPlan { listen, access, tls },
+            smtp,
             mail,
             heartbeat,
         })
@@ -336,6 +339,15 @@ impl Builder<'_> {
             tls: tls.is_some(),
         };
         (access, tls)
+    }
+
+    fn smtp(&mut self, listen: Option<At<Vec<SocketAddr>>>) -> SmtpPlan {
+        let (listen, line) = split(listen);
+        let listen = listen.unwrap_or_default();
+        let shown: Vec<_> = listen.iter().map(ToString::to_string).collect();
+        let source = self.source(line);
+        self.note("smtp.listen".into(), json!(shown), source);
+        SmtpPlan { listen }
     }
 
     fn mail(&mut self, route: Option<At<RouteName>>, routes: Option<At<Vec<(String, RouteName)>>>) -> MailPlan {

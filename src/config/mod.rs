@@ -15,7 +15,7 @@ pub use address::{Endpoint, Proxy, ProxyKind};
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault, Place};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
-pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, TlsFiles};
+pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan, TlsFiles};
 pub use print::{Setting, Source, to_json, to_toml};
 pub use url::Url;
 pub(crate) use url::is_private;

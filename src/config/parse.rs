@@ -8,6 +8,7 @@ mod reader;
 mod route;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +24,16 @@ pub(super) use heartbeat::DraftHeartbeat;
 pub(super) use reader::At;
 use reader::{FAULTS_MAX, Reader, Value};
 
-const KEYS_TOP: &[&str] = &["board", "timezone", "session", "route", "gateway", "mail", "heartbeat"];
+const KEYS_TOP: &[&str] = &[
+    "board",
+    "timezone",
+    "session",
+    "route",
+    "gateway",
+    "mail",
+    "smtp",
+    "heartbeat",
+];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
 
@@ -36,6 +46,8 @@ pub(super) struct Draft {
     pub sessions: Vec<DraftSession>,
     pub routes: Vec<DraftRoute>,
     pub gateway: DraftGateway,
+    /// Where mails are taken by SMTP.
+    pub smtp_listen: Option<At<Vec<SocketAddr>>>,
     pub mail_route: Option<At<RouteName>>,
     /// Addresses and where they lead.
     pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
@@ -173,6 +185,10 @@ impl Reader<'_> {
                 Some(table) => draft.gateway = self.gateway(table),
                 None => self.wrong_type("gateway", value, "a section [gateway]"),
             }
+        }
+        if let Some(value) = table.get("smtp") {
+            let gateway = table.get("gateway").and_then(|value| value.get_ref().as_table());
+            draft.smtp_listen = self.smtp(value, gateway);
         }
         if let Some(value) = table.get("mail") {
             self.mail(&mut draft, value, &route_names);

@@ -19,6 +19,7 @@ pub struct Plan {
     /// Every one names a session that exists; names are unique.
     pub routes: Vec<RoutePlan>,
     pub gateway: GatewayPlan,
+    pub smtp: SmtpPlan,
     pub mail: MailPlan,
     pub heartbeat: Option<HeartbeatPlan>,
 }
@@ -50,6 +51,13 @@ pub struct GatewayPlan {
     pub listen: Vec<SocketAddr>,
     pub access: Access,
     pub tls: Option<TlsFiles>,
+}
+
+/// Mails by SMTP.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SmtpPlan {
+    /// Beyond loopback only where `[gateway]` has a certificate or a trusted network. Mostly empty.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// The files of the certificate, in PEM.

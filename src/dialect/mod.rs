@@ -17,6 +17,7 @@ pub mod apprise;
 pub mod discord;
 mod draft;
 mod form;
+pub mod fuzzing;
 pub mod gotify;
 pub mod grafana;
 pub mod json;

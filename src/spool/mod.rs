@@ -7,6 +7,7 @@
 
 mod entry;
 mod folder;
+pub mod fuzzing;
 mod put;
 
 pub use entry::{Entry, EntryError, HEAD_BYTES_MAX};

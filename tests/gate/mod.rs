@@ -18,7 +18,7 @@ use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
 use tautline::config::Access;
 use tautline::gateway::api::*;
-use tautline::gateway::{Accepted, Certificate, Gateway, Limits, Refusal, Relay};
+use tautline::gateway::{Accepted, Certificate, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
 
 /// A test that waits longer than this has failed.
@@ -267,6 +267,7 @@ impl Relay for FakeRelay {
             },
             state: "/var/lib/tautline".into(),
             listen: vec!["127.0.0.1:7373".into()],
+            smtp: Vec::new(),
             access: AccessStatus::default(),
             sessions: vec![SessionStatus {
                 name: "default".into(),
@@ -470,6 +471,9 @@ impl Relay for FakeRelay {
 pub struct Bench {
     pub relay: Arc<FakeRelay>,
     pub address: SocketAddr,
+    /// Where it takes mails by SMTP.
+    pub mails: SocketAddr,
+    pub refused: Arc<Refused>,
     pub control: PathBuf,
     /// Holds the control socket: `--state` for the command line.
     pub state: tempfile::TempDir,
@@ -515,6 +519,25 @@ impl Bench {
         access: Access,
         certificate: Option<Arc<Certificate>>,
     ) -> Self {
+        Self::open(relay, limits, access, certificate, SmtpLimits::default())
+    }
+
+    pub fn with_mails(
+        relay: Arc<FakeRelay>,
+        access: Access,
+        certificate: Option<Arc<Certificate>>,
+        limits: SmtpLimits,
+    ) -> Self {
+        Self::open(relay, Limits::default(), access, certificate, limits)
+    }
+
+    fn open(
+        relay: Arc<FakeRelay>,
+        limits: Limits,
+        access: Access,
+        certificate: Option<Arc<Certificate>>,
+        smtp_limits: SmtpLimits,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let control = state.path().join("control.sock");
         let listen = "127.0.0.1:0".parse().unwrap();
@@ -526,7 +549,9 @@ impl Bench {
             Some(certificate) => gateway.with_certificate(certificate),
             None => gateway,
         };
-        let address = gateway.addresses()[0];
+        let gateway = gateway.with_smtp(&[listen], smtp_limits).unwrap();
+        let (address, mails) = (gateway.addresses()[0], gateway.smtp_listening().addresses()[0]);
+        let refused = gateway.refused();
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let behind: Arc<dyn Relay> = relay.clone();
         let thread = std::thread::spawn(move || {
@@ -539,6 +564,8 @@ impl Bench {
         Self {
             relay,
             address,
+            mails,
+            refused,
             control,
             state,
             stop: Some(stop),

@@ -36,6 +36,7 @@ mod pairing;
 mod path;
 mod relay;
 mod routes;
+mod smtp;
 mod spool;
 #[path = "../lab/stock.rs"]
 mod stock;

@@ -95,6 +95,7 @@ fn without_a_file_the_defaults_run() {
         sessions,
         routes,
         gateway,
+        smtp,
         mail,
         heartbeat,
     } = &loaded.plan;
@@ -108,7 +109,7 @@ fn without_a_file_the_defaults_run() {
     assert_eq!(routes[0].to, [Recipient::Me]);
     let loopbacks = ["127.0.0.1:7373", "[::1]:7373"];
     assert_eq!(gateway.listen, loopbacks.map(|text| text.parse().unwrap()));
-    assert_eq!((&mail.route, mail.routes.len()), (&None, 0));
+    assert_eq!((&mail.route, mail.routes.len(), smtp.listen.len()), (&None, 0, 0));
     assert_eq!(heartbeat, &None);
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
@@ -137,6 +138,36 @@ fn a_whole_file_becomes_a_plan() {
     mail.sort_unstable();
     assert_eq!(mail, [("root", "ops"), ("root@nas.example.org", "family")]);
     assert_eq!(loaded.file, Some(site.file()));
+}
+
+#[test]
+fn mails_are_taken_from_the_network_where_something_makes_that_safe() {
+    for (gateway, listen, expected) in [
+        ("", "[\"127.0.0.1:2525\", \"[::1]:2525\"]", &[][..]),
+        ("trusted = [\"192.168.1.0/24\"]", "[\"0.0.0.0:2525\"]", &[]),
+        ("tls = { cert = \"c\", key = \"k\" }", "[\"0.0.0.0:2525\"]", &[]),
+        (
+            "",
+            "[\"0.0.0.0:2525\"]",
+            &["smtp.listen[0]: ", "reachable from the network"],
+        ),
+        ("trusted = []", "[\"0.0.0.0:2525\"]", &["smtp.listen[0]: "]),
+        // A proxy for HTTP hands no mail on.
+        ("behind_proxy = true", "[\"0.0.0.0:2525\"]", &["smtp.listen[0]: "]),
+        ("", "\"127.0.0.1:2525\"", &["smtp.listen: is a string"]),
+        ("", "[\"2525\"]", &["smtp.listen[0]: ", "no address and port"]),
+        (
+            "",
+            "[\"2525\"]\nlisen = 1",
+            &["smtp.lisen: unknown key; did you mean \"listen"],
+        ),
+    ] {
+        let site = Site::with(&format!("[gateway]\n{gateway}\n[smtp]\nlisten = {listen}\n"));
+        match expected {
+            [] => drop(site.load().unwrap()),
+            _ => has(&site.faults(), expected),
+        }
+    }
 }
 
 #[test]

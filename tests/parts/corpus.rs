@@ -83,6 +83,40 @@ fn baileys() {
 }
 
 #[test]
+fn mails() {
+    replay("mail", |data| {
+        tautline::dialect::fuzzing::mail(data);
+    });
+}
+
+#[test]
+fn smtp() {
+    replay("smtp", |data| {
+        tautline::gateway::fuzzing::smtp(data);
+    });
+}
+
+#[test]
+fn spooled_files() {
+    replay("spool", |data| {
+        tautline::spool::fuzzing::entry(data);
+    });
+}
+
+/// What was written by hand begins with something whole, so that the fuzzers have it too.
+#[test]
+fn whole_mails_sessions_and_files_are_in_the_corpus() {
+    let whole = |target: &str, is_whole: fn(&[u8]) -> bool| {
+        let corpus = files(target);
+        let count = corpus.iter().filter(|(_, data)| is_whole(data)).count();
+        assert!(count >= 5, "{target}: {count}");
+    };
+    whole("mail", |data| tautline::dialect::fuzzing::mail(data) > 0);
+    whole("smtp", |data| tautline::gateway::fuzzing::smtp(data) > 0);
+    whole("spool", tautline::spool::fuzzing::entry);
+}
+
+#[test]
 fn every_tree_of_credentials_has_its_form_and_a_whole_record_to_start_from() {
     for tree in Tree::credentials() {
         assert!(FORMS.iter().any(|(known, _)| *known == tree), "{}", tree.name());

@@ -10,7 +10,7 @@ use tautline::gateway::query;
 use crate::captured::{self, Captured};
 
 /// The files of the room that are no dialect.
-const COMMON: [&str; 5] = ["mod", "draft", "form", "query", "request"];
+const COMMON: [&str; 6] = ["mod", "draft", "form", "fuzzing", "query", "request"];
 
 /// The names of what lies in a folder, without extensions.
 fn names(folder: &Path) -> BTreeSet<String> {

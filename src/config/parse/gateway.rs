@@ -1,4 +1,4 @@
-//! `[gateway]`: where the relay listens, and who may come in.
+//! `[gateway]` and `[smtp]`: where the relay listens, and who may come in.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ const KEYS_LIMIT: &[&str] = &["per_minute", "burst"];
 /// A request a millisecond is no limit any more.
 const LIMIT_MAX: i64 = 60_000;
 const NETWORKS: &str = "a list like [\"192.168.1.0/24\"]";
+const KEYS_SMTP: &[&str] = &["listen"];
 const KEYS_TLS: &[&str] = &["cert", "key"];
 
 /// Characters of a host's name.
@@ -45,15 +46,14 @@ pub(in crate::config) struct DraftGateway {
 impl Reader<'_> {
     pub(super) fn gateway(&mut self, table: &DeTable) -> DraftGateway {
         self.look_for_unknown("gateway", table, KEYS);
-        // Whatever is wrong with it: that it stands there says what was meant.
-        let safe = ["tls", "trusted", "behind_proxy"].iter().any(|key| {
-            let value = table.get(*key).map(Spanned::get_ref);
-            value.is_some_and(|value| {
-                value.as_bool() != Some(false) && value.as_array().is_none_or(|list| !list.is_empty())
-            })
-        });
+        let safe = ["tls", "trusted", "behind_proxy"]
+            .iter()
+            .any(|key| is_meant(table, key));
         let draft = DraftGateway {
-            listen: table.get("listen").and_then(|value| self.listen(value, safe)),
+            listen: table.get("listen").and_then(|value| {
+                let instead = (!safe).then_some("beside it one of tls, behind_proxy = true and trusted");
+                self.listen("gateway.listen", value, "127.0.0.1:7373", instead)
+            }),
             loopback: table
                 .get("loopback")
                 .and_then(|value| self.parsed("gateway.loopback", value, "\"open\" or \"token\"")),
@@ -172,10 +172,23 @@ impl Reader<'_> {
         Some(self.at(files, &value.span()))
     }
 
-    fn listen(&mut self, value: Value, safe: bool) -> Option<At<Vec<SocketAddr>>> {
-        let key = "gateway.listen";
+    /// `[smtp]`, which takes from `[gateway]` what makes it safe to listen on the network.
+    pub(super) fn smtp(&mut self, value: Value, gateway: Option<&DeTable>) -> Option<At<Vec<SocketAddr>>> {
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong_type("smtp", value, "a section [smtp]");
+            return None;
+        };
+        self.look_for_unknown("smtp", table, KEYS_SMTP);
+        let safe = gateway.is_some_and(|gateway| ["tls", "trusted"].iter().any(|key| is_meant(gateway, key)));
+        let instead = (!safe).then_some("in [gateway] one of tls and trusted");
+        let listen = table.get("listen")?;
+        self.listen("smtp.listen", listen, "127.0.0.1:2525", instead)
+    }
+
+    /// Addresses; `instead` says what would have to be there for one on the network, where it is not.
+    fn listen(&mut self, key: &str, value: Value, example: &str, instead: Option<&str>) -> Option<At<Vec<SocketAddr>>> {
         let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(key, value, "a list like [\"127.0.0.1:7373\"]");
+            self.wrong_type(key, value, &format!("a list like [\"{example}\"]"));
             return None;
         };
         if !self.bounded(key, value) {
@@ -185,25 +198,34 @@ impl Reader<'_> {
         let mut listen: Vec<SocketAddr> = Vec::new();
         for (index, item) in array.iter().enumerate() {
             let key = format!("{key}[{index}]");
-            match self.parsed::<ListenAddress>(&key, item, "a string like \"127.0.0.1:7373\"") {
-                None => {}
-                Some(address) if !safe && !address.value.0.ip().is_loopback() => {
+            let Some(address) = self.parsed::<ListenAddress>(&key, item, &format!("a string like \"{example}\""))
+            else {
+                continue;
+            };
+            let address = address.value.0;
+            match instead {
+                Some(instead) if !address.ip().is_loopback() => {
                     let text = format!(
-                        "{} is reachable from the network; expected 127.0.0.1 or [::1], or beside it one of tls, \
-                         behind_proxy = true and trusted (docs/tokens.md says what each means)",
-                        address.value.0
+                        "{address} is reachable from the network; expected 127.0.0.1 or [::1], or {instead} \
+                         (docs/tokens.md says what each means)"
                     );
                     self.fault(&key, item.span(), text);
                 }
                 // Port 0 is a fresh port each time.
-                Some(address) if address.value.0.port() != 0 && listen.contains(&address.value.0) => {
+                _ if address.port() != 0 && listen.contains(&address) => {
                     self.fault(&key, item.span(), "is the same address again; expected each once");
                 }
-                Some(address) => listen.push(address.value.0),
+                _ => listen.push(address),
             }
         }
         (self.faults.len() == faults_before).then(|| self.at(listen, &value.span()))
     }
+}
+
+/// Whether a key is there. Whatever is wrong with its value: that it stands there says what was meant.
+fn is_meant(table: &DeTable, key: &str) -> bool {
+    let value = table.get(key).map(Spanned::get_ref);
+    value.is_some_and(|value| value.as_bool() != Some(false) && value.as_array().is_none_or(|list| !list.is_empty()))
 }
 
 impl FromStr for Loopback {

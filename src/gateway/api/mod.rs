@@ -33,6 +33,9 @@ pub struct Status {
     pub state: String,
     /// The TCP addresses that are served.
     pub listen: Vec<String>,
+    /// The addresses at which mails are taken by SMTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub smtp: Vec<String>,
     /// Who may come in without a token.
     #[serde(default)]
     pub access: AccessStatus,
@@ -58,6 +61,15 @@ pub struct AccessStatus {
     /// Networks that may publish without a token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<String>,
+}
+
+impl Status {
+    /// Where it listens, for people.
+    pub fn places(&self) -> String {
+        let mails = self.smtp.iter().map(|address| format!("smtp://{address}"));
+        let all: Vec<String> = self.listen.iter().cloned().chain(mails).collect();
+        all.join(", ")
+    }
 }
 
 impl AccessStatus {

@@ -12,7 +12,8 @@ use super::credentials::{Credential, presented};
 use super::guard;
 use super::head::{Head, Value};
 use crate::access::{Asker, Grant, Presented, Right};
-use crate::config::{Access, Loopback};
+use crate::config::Access;
+use crate::gateway::place::Place;
 
 /// The right that an endpoint takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,17 +46,6 @@ impl Scope {
             Self::Control => None,
         }
     }
-}
-
-/// Where a request over TCP comes from, as far as that gives rights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A program on this box, of any user. Loopback has no users.
-    Loopback,
-    /// A network that the owner trusts to publish.
-    Trusted,
-    /// Anywhere else, and loopback where its users do not trust each other.
-    Elsewhere,
 }
 
 impl Place {
@@ -202,12 +192,8 @@ pub(super) fn origin(access: &Access, listener: Listener, head: &Head) -> Result
             proxied: true,
         }));
     }
-    let place = match (peer.is_loopback(), access.loopback) {
-        (true, Loopback::Open) => Place::Loopback,
-        (true, Loopback::Token) => Place::Elsewhere,
-        (false, _) if access.is_trusted(peer) => Place::Trusted,
-        (false, _) if secure => Place::Elsewhere,
-        (false, _) => {
+    let place = match Place::of(access, peer) {
+        Place::Elsewhere if !secure && !peer.is_loopback() => {
             let error = match (access.tls, &access.proxies) {
                 (true, _) => "use https:// here: a token would be readable on the way",
                 (false, Some(_)) => "this relay answers its proxy alone",
@@ -215,6 +201,7 @@ pub(super) fn origin(access: &Access, listener: Listener, head: &Head) -> Result
             };
             return Err(Problem::new(403, error));
         }
+        place => place,
     };
     Ok(Some(Origin {
         place,
@@ -364,6 +351,7 @@ pub(super) fn refusal(caller: &Caller, scope: Scope, route: Option<&str>, head: 
 mod tests {
     use super::super::head::parse;
     use super::*;
+    use crate::config::Loopback;
 
     fn place(access: &Access, peer: &str, secure: bool) -> Result<Place, String> {
         let listener = Listener::Tcp {

@@ -18,7 +18,7 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, future};
 use super::answer::{Answer, Body, Problem, phrase};
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
-use super::socket::Socket;
+use crate::gateway::socket::Socket;
 
 /// Largest single read.
 const READ_BYTES: usize = 8 * 1024;

@@ -11,14 +11,14 @@ use smol::lock::Mutex;
 
 use super::answer::Problem;
 use super::connection::{Received, Request};
-use super::idle::Idle;
 use super::limits::Limits;
-use super::refused::Refused;
-use super::tls::Certificate;
 use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
+use crate::gateway::idle::Idle;
+use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
+use crate::gateway::tls::Certificate;
 use crate::util::lock;
 
 /// The share of either kind of connection that may wait for an alert's way. In an outage everybody waits, and
@@ -52,6 +52,8 @@ pub(super) struct Doors {
     pub access: Access,
     pub refused: Arc<Refused>,
     pub tls: Option<Arc<Certificate>>,
+    /// Counts for all ways in: whoever is stopped at one does not go on at another.
+    pub limiter: Arc<std::sync::Mutex<Limiter>>,
 }
 
 /// What every connection shares.
@@ -61,7 +63,7 @@ pub(super) struct Context {
     pub access: Access,
     pub refused: Arc<Refused>,
     pub tls: Option<Arc<Certificate>>,
-    limiter: std::sync::Mutex<Limiter>,
+    limiter: Arc<std::sync::Mutex<Limiter>>,
     /// Which route a mail is for.
     pub mail: MailPlan,
     /// Closed when the relay stops: nobody waits for a further request then.
@@ -113,8 +115,8 @@ impl Context {
             access,
             refused,
             tls,
+            limiter,
         } = doors;
-        let limiter = Limiter::new(access.rate);
         Self {
             relay,
             limits,
@@ -122,7 +124,7 @@ impl Context {
             access,
             refused,
             tls,
-            limiter: std::sync::Mutex::new(limiter),
+            limiter,
             stopping,
             _open: open,
             tcp: Places::default(),

@@ -122,7 +122,7 @@ fn overview(out: &mut String, status: &Status) -> fmt::Result {
         Text(&status.board.name),
         Text(&status.board.why),
         span(status.board.detection_worst_ms),
-        Text(status.listen.join(", ")),
+        Text(status.places()),
         Text(status.access.words()),
         if status.lab { " · <b>lab build</b>" } else { "" }
     )

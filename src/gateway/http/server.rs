@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_channel::Receiver;
@@ -20,15 +20,17 @@ use super::connection::{Connection, Request};
 use super::context::{Context, Doors, Listener, Slot};
 use super::limits::Limits;
 use super::listen::{ControlFile, ControlPlaces, Listening};
-use super::refused::Refused;
 use super::routes;
-use super::socket::Socket;
-use super::tls::Certificate;
+use crate::access::Limiter;
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan, RoutePlan};
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
+use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
+use crate::gateway::smtp::{Setup, Smtp, SmtpLimits, SmtpListening};
+use crate::gateway::socket::Socket;
 use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
+use crate::gateway::tls::Certificate;
 use crate::line::TcpSchedule;
 use crate::{net, util};
 
@@ -63,6 +65,11 @@ pub struct Gateway {
     spooling: Arc<Spooling>,
     ttls: BTreeMap<RouteName, Duration>,
     mail: MailPlan,
+    smtp: Smtp,
+}
+
+fn limiter_of(access: &Access) -> Arc<Mutex<Limiter>> {
+    Arc::new(Mutex::new(Limiter::new(access.rate)))
 }
 
 impl Gateway {
@@ -96,6 +103,7 @@ impl Gateway {
                 None
             }
         };
+        let limiter = limiter_of(&access);
         Ok(Self {
             tcp,
             addresses: listening.addresses(),
@@ -107,12 +115,14 @@ impl Gateway {
                 access,
                 refused: Arc::default(),
                 tls: None,
+                limiter,
             },
             keepalive: TCP,
             spools: Vec::new(),
             spooling: Arc::default(),
             ttls: BTreeMap::new(),
             mail: MailPlan::default(),
+            smtp: Smtp::default(),
         })
     }
 
@@ -126,6 +136,7 @@ impl Gateway {
     /// Who may come in without a token; without this, whoever is on this box.
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
+        self.doors.limiter = limiter_of(&access);
         self.doors.access = access;
         self
     }
@@ -154,6 +165,22 @@ impl Gateway {
     pub fn with_mail(mut self, plan: MailPlan) -> Self {
         self.mail = plan;
         self
+    }
+
+    /// The addresses at which mails are taken by SMTP while it serves, after who may come in is known. They are opened at once; one that
+    /// cannot be is told by [`smtp_listening`](Self::smtp_listening) and tried again.
+    ///
+    /// # Errors
+    /// One is not loopback, and nothing makes that safe.
+    pub fn with_smtp(mut self, listen: &[SocketAddr], limits: SmtpLimits) -> io::Result<Self> {
+        self.smtp.limits = limits;
+        self.smtp.open(listen, &self.doors.access)?;
+        Ok(self)
+    }
+
+    /// Where mails are taken, and what is wrong with the rest; it goes on telling while the gateway serves.
+    pub fn smtp_listening(&self) -> Arc<SmtpListening> {
+        Arc::clone(&self.smtp.listening)
     }
 
     /// The spools to take alerts from while it serves, for these routes. Those that are to be made are made at once.
@@ -197,6 +224,18 @@ impl Gateway {
             text_bytes_max: self.doors.limits.body_bytes,
         };
         let taking = (!self.spools.is_empty()).then(|| executor.spawn(taker.run(self.spools)));
+        let smtp = Setup {
+            relay: Arc::clone(&relay),
+            mail: self.mail.clone(),
+            access: self.doors.access.clone(),
+            refused: Arc::clone(&self.doors.refused),
+            tls: self.doors.tls.clone(),
+            limiter: Arc::clone(&self.doors.limiter),
+            keepalive: self.keepalive,
+            stopping: stopping.clone(),
+            open: open.clone(),
+        };
+        let mails = self.smtp.serve(&executor, smtp);
         let context = Arc::new(Context::new(relay, self.doors.clone(), self.mail, stopping, open));
         let accepting = Accepting {
             executor,
@@ -214,7 +253,7 @@ impl Gateway {
         let keeping = keep_open(&accepting, &self.listening, tcp, control, self.places);
         // Ends the listeners too, and takes the control socket away.
         future::or(stop, keeping).await;
-        drop((accepting, going_on, taking));
+        drop((accepting, going_on, taking, mails));
         let ended = async {
             // Nothing is ever sent: this returns when the last connection has ended.
             let _ = ended.recv().await;

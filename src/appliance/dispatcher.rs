@@ -32,8 +32,8 @@ use super::ids;
 use crate::alert::{Attachment, Recipient, RouteName, SessionName};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
-use crate::gateway::Refusal;
 use crate::gateway::api::AlertView;
+use crate::gateway::{Feed, Refusal};
 use crate::outbox::{
     AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, RouteRules, Rules, SendFailure,
     Start, Step,
@@ -125,6 +125,7 @@ pub(super) struct Dispatcher {
     sources: Sources,
     /// Where its own writes say how they ended.
     ended: Sender<Event>,
+    feed: Arc<Feed>,
     writes: Writes,
     waiting: Waiting,
     put_off: PutOff,
@@ -232,6 +233,8 @@ pub(super) struct Parts {
     pub limits: Limits,
     /// How long changes that are not urgent are collected into one write.
     pub collect: Duration,
+    /// Is told of alerts that are on disk.
+    pub feed: Arc<Feed>,
     pub sessions: Vec<SessionHandle>,
     pub routes: Vec<RoutePlan>,
     /// In which texts say the time.
@@ -251,6 +254,7 @@ impl Dispatcher {
             executor,
             limits,
             collect,
+            feed,
             sessions,
             routes,
             time_zone,
@@ -291,6 +295,7 @@ impl Dispatcher {
                 requests,
             },
             ended: ended_tx,
+            feed,
             writes: Writes::default(),
             waiting: Waiting::default(),
             put_off: PutOff::default(),

@@ -14,7 +14,7 @@ use crate::blobs::Kept;
 use crate::gateway::api::{
     AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, Status, TokenView,
 };
-use crate::gateway::{Accepted, Refusal, Relay};
+use crate::gateway::{Accepted, Feed, Refusal, Relay};
 use crate::outbox::Step;
 use crate::store::history;
 use crate::store::journal::{self, Event};
@@ -31,6 +31,7 @@ pub(super) struct Appliance {
     pub(super) dispatcher: DispatcherHandle,
     pub(super) facts: Facts,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) feed: Arc<Feed>,
 }
 
 impl Appliance {
@@ -90,6 +91,10 @@ impl Relay for Appliance {
         files: Vec<Kept>,
     ) -> Result<Vec<Accepted>, Refusal> {
         self.dispatcher.publish(parts, files).await
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     async fn status(&self) -> Status {

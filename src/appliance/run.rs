@@ -24,7 +24,7 @@ use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{Certificate, ControlPlaces, Gateway, SmtpLimits, SpoolPlace};
+use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -156,12 +156,14 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
 
     let host_monitor = Arc::new(HostMonitor::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan, board, &store, &host_monitor, &executor);
+    let feed = Arc::new(Feed::default());
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
         blobs,
         executor: Arc::clone(&executor),
         limits: limits_of(board),
         collect: board.store().collect,
+        feed: Arc::clone(&feed),
         sessions: handles.clone(),
         routes: plan.routes,
         time_zone: time_zone(plan.time_zone.as_deref()),
@@ -257,6 +259,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         dispatcher: requests.clone(),
         facts,
         tokens,
+        feed,
     });
     let stopped = async move {
         let _ = stop.recv().await;

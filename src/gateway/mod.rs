@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod api;
+mod feed;
 mod http;
 mod idle;
 mod place;
@@ -25,6 +26,7 @@ mod tls;
 
 pub use crate::dialect::query;
 pub use api::words::span;
+pub use feed::Feed;
 pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Scope};
 pub use refused::Refused;
 pub use relay::{Accepted, Refusal, Relay};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::api::{AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, Status, TokenView};
+use super::feed::Feed;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::blobs::Kept;
@@ -105,6 +106,9 @@ pub trait Relay: Send + Sync + 'static {
     async fn publish(&self, route: RouteName, alerts: Vec<Alert>) -> Result<Vec<Accepted>, Refusal> {
         self.publish_to_all(vec![(route, alerts)]).await
     }
+
+    /// Where it tells of alerts that have become durable.
+    fn feed(&self) -> &Feed;
 
     /// How all of it is now.
     async fn status(&self) -> Status;

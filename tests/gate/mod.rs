@@ -18,7 +18,7 @@ use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
 use tautline::config::Access;
 use tautline::gateway::api::*;
-use tautline::gateway::{Accepted, Certificate, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
+use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
 
 /// A test that waits longer than this has failed.
@@ -73,6 +73,7 @@ impl Inside {
 pub struct FakeRelay {
     routes: Vec<RouteName>,
     inside: Mutex<Inside>,
+    feed: Feed,
     changed: (Sender<()>, Receiver<()>),
     pair_events: (Sender<PairEvent>, Receiver<PairEvent>),
 }
@@ -82,6 +83,7 @@ impl FakeRelay {
         Arc::new(Self {
             routes: routes.iter().map(|name| name.parse().unwrap()).collect(),
             inside: Mutex::default(),
+            feed: Feed::default(),
             changed: unbounded(),
             pair_events: unbounded(),
         })
@@ -215,6 +217,7 @@ fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
         text_cut: false,
         priority: alert.priority.into(),
         tags: alert.tags.clone(),
+        click: alert.click.clone(),
         state,
         deliveries: vec![DeliveryView {
             to: "+15550100".into(),
@@ -250,7 +253,14 @@ impl Relay for FakeRelay {
         for (route, alerts) in parts {
             accepted.extend(alerts.into_iter().map(|alert| inside.accept(&route, alert)));
         }
+        for accepted in accepted.iter().filter(|accepted| !accepted.duplicate) {
+            self.feed.tell(accepted.alert.clone());
+        }
         Ok(accepted)
+    }
+
+    fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     async fn status(&self) -> Status {

@@ -7,6 +7,7 @@ mod messages;
 mod network;
 mod readers;
 mod rights;
+mod subscribe;
 mod tokens;
 
 use std::io::{Read, Write};

@@ -206,6 +206,12 @@ impl Dispatcher {
                 }
             };
             self.outbox.handle(clock::now(), input);
+            if result.is_ok()
+                && self.feed.is_heard()
+                && let Some(record) = self.outbox.record(seq)
+            {
+                self.feed.tell(AlertView::from(record));
+            }
         }
         for taken in write.taken {
             match &result {

@@ -63,6 +63,7 @@ impl Bench {
             executor: Arc::clone(&executor),
             limits: limits(),
             collect: Duration::ZERO,
+            feed: Arc::default(),
             sessions: Vec::new(),
             routes: vec![
                 RoutePlan {

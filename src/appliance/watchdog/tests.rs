@@ -95,6 +95,7 @@ impl DiskFile for HangingFile {
 fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, DispatcherHandle) {
     let (_, notices) = async_channel::bounded(1);
     let parts = Parts {
+        feed: Arc::default(),
         store: store.clone(),
         blobs: crate::blobs::Blobs::open(std::path::Path::new("/nonexistent"), crate::blobs::Limits::default()),
         executor: Arc::clone(executor),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 mod lines;
 mod tokens;
+mod topic;
 pub mod words;
 
 pub use crate::alert::Chat;
@@ -14,6 +15,7 @@ use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
 pub use lines::{EndView, HistoryEntry, StartView};
 pub use tokens::{IssuedToken, NewToken, TokenView};
+pub use topic::TopicEvent;
 pub use words::utc;
 
 /// `GET /v1/status`.
@@ -354,6 +356,9 @@ pub struct AlertView {
     pub priority: u8,
     /// As they were taken.
     pub tags: Vec<String>,
+    /// A link to open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub click: Option<String>,
     /// The furthest step that every delivery has reached.
     pub state: Step,
     /// One for each recipient.
@@ -478,6 +483,7 @@ impl AlertView {
             text_cut,
             priority: record.alert.priority.into(),
             tags: record.alert.tags.clone(),
+            click: record.alert.click.clone(),
             state: record.step(),
             deliveries: record
                 .deliveries

@@ -8,8 +8,10 @@ use futures_lite::AsyncRead;
 use serde::Serialize;
 
 use super::head::BadHead;
+use super::slot::Slot;
 use crate::gateway::api::ErrorBody;
 use crate::gateway::relay::Refusal;
+use crate::gateway::socket::Socket;
 
 /// When a client that was told "not now" may come again, in seconds.
 const RETRY_AFTER_S: u64 = 10;
@@ -23,7 +25,12 @@ pub(super) enum Body {
         /// In bytes; absent when nobody knows, and then the connection ends with it.
         length: Option<u64>,
     },
+    /// The connection is another one from here on: its socket, and what was read ahead of it.
+    Upgrade(Upgrade),
 }
+
+/// What goes on with a connection that is handed over.
+pub(super) type Upgrade = Box<dyn FnOnce(Socket, Vec<u8>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
@@ -44,6 +51,12 @@ impl From<&'static str> for Body {
 }
 
 impl Body {
+    pub fn upgrade<F: Future<Output = ()> + Send + 'static>(
+        go_on: impl FnOnce(Socket, Vec<u8>) -> F + Send + 'static,
+    ) -> Self {
+        Self::Upgrade(Box::new(|socket, ahead| Box::pin(go_on(socket, ahead))))
+    }
+
     pub fn stream(from: impl AsyncRead + Send + Sync + 'static, length: Option<u64>) -> Self {
         Self::Stream {
             from: Box::pin(from),
@@ -59,6 +72,8 @@ pub(super) struct Answer {
     pub body: Body,
     /// No further request on this connection.
     pub close: bool,
+    /// A subscriber's: the connection has this place from here on, and no longer one among the others.
+    pub subscriber: Option<Slot>,
 }
 
 impl Answer {
@@ -75,6 +90,7 @@ impl Answer {
             headers: vec![("Content-Type", content_type.into())],
             body: body.into(),
             close: false,
+            subscriber: None,
         }
     }
 }
@@ -185,6 +201,12 @@ impl From<Problem> for Answer {
         }
         // Nothing more is expected from a client that was too slow or has left.
         answer.close = problem.body.http == 408;
+        if problem.body.http == 426 {
+            let asked = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")];
+            answer
+                .headers
+                .extend(asked.map(|(name, value)| (name, value.to_owned())));
+        }
         if problem.body.http == 401 {
             // The first is for browsers, which ask for a name and a password: the token is either.
             let ways = [
@@ -211,6 +233,7 @@ impl From<BadHead> for Problem {
 /// What a status is called.
 pub(super) fn phrase(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         400 => "Bad Request",
         401 => "Unauthorized",
@@ -222,6 +245,7 @@ pub(super) fn phrase(status: u16) -> &'static str {
         413 => "Content Too Large",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",

@@ -5,7 +5,7 @@
 //! count for a whole head (a byte now and then buys no time), and for a body from its last byte, because a job's
 //! output comes when the job has some.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io::{Error, ErrorKind, Result as IoResult};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -251,6 +251,12 @@ impl Connection {
         }
     }
 
+    /// The same, as the end of something else.
+    async fn gone<T>(&mut self) -> Option<T> {
+        self.left().await;
+        None
+    }
+
     /// Reads more of a body.
     async fn fill_body<S>(&mut self, clock: &mut BodyClock<'_, S>) -> Result<(), Problem> {
         let broken = |why: &str| Problem::new(400, format!("the message did not come whole: {why}"));
@@ -355,6 +361,7 @@ impl Connection {
             Body::Bytes(bytes) => (Some(bytes.len() as u64), close),
             // Without a length only the end of the connection ends it.
             Body::Stream { length, .. } => (*length, close || length.is_none()),
+            Body::Upgrade(_) => (None, false),
         };
         let date = httpdate::fmt_http_date(SystemTime::now());
         let mut head = format!("HTTP/1.1 {status} {}\r\nDate: {date}\r\n", phrase(status));
@@ -382,13 +389,20 @@ impl Connection {
                 wire.extend_from_slice(&bytes);
                 self.write(&wire).await
             }
+            Body::Upgrade(_) => self.write(head.as_bytes()).await,
             Body::Stream { mut from, length } => {
                 self.write(head.as_bytes()).await?;
                 let mut pace = Pace::default();
                 let mut piece = vec![0; READ_BYTES];
                 let mut written = 0;
                 loop {
-                    let count = from.read(&mut piece).await?;
+                    let next = async { Some(from.read(&mut piece).await) };
+                    let count = match length {
+                        Some(_) => next.await,
+                        // It may be quiet for long, and would hold its place for nobody.
+                        None => future::or(next, self.gone()).await,
+                    };
+                    let Some(count) = count.transpose()? else { break };
                     if count == 0 {
                         break;
                     }
@@ -427,6 +441,22 @@ impl Connection {
             }
             bytes = later;
         }
+        Ok(())
+    }
+
+    /// Says that the connection is another one from here on, and hands it over with what was read ahead.
+    ///
+    /// # Errors
+    /// The client does not take it.
+    pub async fn hand_over(mut self, mut answer: Answer, to: &Head) -> IoResult<()> {
+        let Body::Upgrade(go_on) =
+            std::mem::replace(&mut answer.body, Body::Upgrade(Box::new(|_, _| Box::pin(ready(())))))
+        else {
+            return Err(Error::other("the answer hands nothing over"));
+        };
+        self.answer(answer, Some(to), false).await?;
+        let ahead = self.ahead.held().to_vec();
+        go_on(self.socket, ahead).await;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -12,6 +12,7 @@ use smol::lock::Mutex;
 use super::answer::Problem;
 use super::connection::{Received, Request};
 use super::limits::Limits;
+use super::slot::Slot;
 use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
@@ -72,6 +73,7 @@ pub(super) struct Context {
     _open: Sender<()>,
     tcp: Places,
     control: Places,
+    subscribers: Arc<AtomicUsize>,
     refusals: Arc<AtomicUsize>,
     guesses: Arc<AtomicUsize>,
     /// Held for as long as a backup is on its way out.
@@ -86,26 +88,6 @@ struct Places {
     idle: Idle<Slot>,
     waiters: Arc<AtomicUsize>,
     slow: Arc<AtomicUsize>,
-}
-
-/// One of a bounded number, given back on drop.
-pub(super) struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < max).then_some(used + 1)
-            })
-            .ok()
-            .map(|_| Self(count.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Context {
@@ -129,6 +111,7 @@ impl Context {
             _open: open,
             tcp: Places::default(),
             control: Places::default(),
+            subscribers: Arc::default(),
             refusals: Arc::default(),
             guesses: Arc::default(),
             backups: Arc::default(),
@@ -179,6 +162,11 @@ impl Context {
     /// As [`Request::body`] has them.
     pub async fn receive(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
         request.body(&|| self.slow_slot(listener)).await
+    }
+
+    /// Held by a connection that subscribes.
+    pub fn subscriber_slot(&self) -> Option<Slot> {
+        Slot::take(&self.subscribers, self.limits.subscribers)
     }
 
     /// Held by a connection over the limit while it is told so.

@@ -8,6 +8,10 @@ use std::time::Duration;
 const CONNECTIONS_MAX: usize = 128;
 /// The same on the control socket: counted apart, so that a flood on TCP never locks `tautline status` out.
 const CONTROL_CONNECTIONS_MAX: usize = 32;
+/// Those who subscribe: counted apart, so that they never keep a publisher out.
+const SUBSCRIBERS_MAX: usize = 64;
+/// Between two signs of life to a subscriber, as ntfy's server has it.
+const KEEPALIVE: Duration = Duration::from_secs(45);
 /// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// No text is as long as this. WhatsApp takes 65 536 characters, and the rest is cut with a mark; what is larger
@@ -42,6 +46,10 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once on the control socket.
     pub control_connections: usize,
+    /// Subscribers at once, on all listeners.
+    pub subscribers: usize,
+    /// Between two signs of life to a subscriber.
+    pub keepalive: Duration,
     /// Largest head of a request, in bytes; more is a 431.
     pub head_bytes: usize,
     /// Largest body that is a text, in bytes; more is a 413.
@@ -73,6 +81,8 @@ impl Default for Limits {
         Self {
             connections: CONNECTIONS_MAX,
             control_connections: CONTROL_CONNECTIONS_MAX,
+            subscribers: SUBSCRIBERS_MAX,
+            keepalive: KEEPALIVE,
             head_bytes: HEAD_MAX_BYTES,
             body_bytes: BODY_MAX_BYTES,
             upload_bytes: UPLOAD_MAX_BYTES,

@@ -2,7 +2,7 @@
 //!
 //! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1
 //! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
-//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
+//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `subscribe`, `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
 //!
 //! `auth` finds the token of a request by `credentials`, asks `guard` whether a web page is behind a request, and is the one place where a right is checked. `context` is
 //! what all connections share; `limits` has every bound.
@@ -27,7 +27,9 @@ mod publish;
 mod routes;
 mod server;
 mod sessions;
+mod slot;
 mod status;
+mod subscribe;
 mod tokens;
 
 pub use auth::Scope;

@@ -12,14 +12,15 @@ use super::call::{Call, Outcome};
 use super::connection::Request;
 use super::context::{Context, Listener};
 use super::head::Head;
-use super::{alerts, backup, events, lines, mail, page, publish, sessions, status, tokens};
+use super::subscribe::Form;
+use super::{alerts, backup, events, lines, mail, page, publish, sessions, status, subscribe, tokens};
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
 pub struct Endpoint {
     /// What it takes. Where `GET` only shows something there is a `HEAD` too.
     pub methods: &'static [&'static str],
-    /// Segments; `{…}` stands for any one, `{route}` for a configured route.
+    /// Segments; `{…}` stands for any one, `{route}` for a configured route, `{topics}` for several with commas.
     pub path: &'static str,
     /// The right that it takes.
     pub scope: Scope,
@@ -252,6 +253,41 @@ pub const ENDPOINTS: &[Endpoint] = &[
         summary: "The same.",
         handler: Handler::Route(|call, route| Box::pin(publish::trigger(call, route))),
     },
+    Endpoint {
+        methods: READ,
+        path: "/{topics}/json",
+        scope: Scope::Read,
+        summary: "The alerts of routes as they come, as JSON lines in ntfy's words; with `poll=1` those that there were.",
+        handler: Handler::Named(|call, topics| Box::pin(subscribe::lines(call, topics, Form::Json))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/{topics}/sse",
+        scope: Scope::Read,
+        summary: "The same as server-sent events.",
+        handler: Handler::Named(|call, topics| Box::pin(subscribe::lines(call, topics, Form::Sse))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/{topics}/raw",
+        scope: Scope::Read,
+        summary: "The same as bare texts.",
+        handler: Handler::Named(|call, topics| Box::pin(subscribe::lines(call, topics, Form::Raw))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/{topics}/ws",
+        scope: Scope::Read,
+        summary: "The same by a WebSocket.",
+        handler: Handler::Named(|call, topics| Box::pin(subscribe::ws(call, topics))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/{topics}/auth",
+        scope: Scope::Read,
+        summary: "Whether one may subscribe, as ntfy's app asks first.",
+        handler: Handler::Named(|call, topics| at_once(subscribe::auth(&call, &topics))),
+    },
 ];
 
 /// The reply of an endpoint that waits for nothing.
@@ -441,6 +477,7 @@ mod tests {
             ("/family", "/{route}"),
             ("//family/", "/{route}"),
             ("/family/publish", "/{route}/publish"),
+            ("/family,ops/json", "/{topics}/json"),
             ("/v1/status", "/v1/status"),
             ("/v1/alerts/x", "/v1/alerts/{id}"),
             ("/v1/alerts/x/retry", "/v1/alerts/{id}/retry"),

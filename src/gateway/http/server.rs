@@ -15,12 +15,13 @@ use smol::net::TcpListener;
 use smol::net::unix::UnixListener;
 use smol::{Executor, Task};
 
-use super::answer::{Answer, Problem};
+use super::answer::{Answer, Body, Problem};
 use super::connection::{Connection, Request};
-use super::context::{Context, Doors, Listener, Slot};
+use super::context::{Context, Doors, Listener};
 use super::limits::Limits;
 use super::listen::{ControlFile, ControlPlaces, Listening};
 use super::routes;
+use super::slot::Slot;
 use crate::access::Limiter;
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan, RoutePlan};
@@ -455,10 +456,22 @@ async fn converse(context: Arc<Context>, listener: Listener, socket: Socket, mut
             }
         };
         let mut request = Request::new(head, &mut connection);
-        let answer = routes::handle(&context, listener, &mut request).await;
+        let mut answer = routes::handle(&context, listener, &mut request).await;
         // What is left of a body that no endpoint asked for would be taken for the next request.
         let close = answer.close || request.head.close || !request.whole || context.stopping.is_closed();
         let Request { head, .. } = request;
+        let subscriber = answer.subscriber.take();
+        if let Some(_place) = subscriber {
+            drop(slot);
+            let told = match answer.body {
+                Body::Upgrade(_) => return drop(connection.hand_over(answer, &head).await),
+                Body::Bytes(_) | Body::Stream { .. } => connection.answer(answer, Some(&head), true).await,
+            };
+            if told.is_ok() {
+                connection.leave().await;
+            }
+            return;
+        }
         if let Err(error) = connection.answer(answer, Some(&head), close).await {
             log::debug!("a connection on {listener} ended: {error}");
             break;

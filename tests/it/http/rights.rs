@@ -11,6 +11,11 @@ pub fn target(endpoint: &Endpoint, id: &str) -> String {
     // Its recipients say the route.
     let path = endpoint.path.replace("/v1/mail", "/v1/mail?to=family");
     let path = path.replace("{id}", id).replace("{session}", "default");
+    // A stream has no end.
+    let path = match path.strip_prefix("/{topics}/") {
+        Some(form) => format!("/family/{form}?poll=1"),
+        None => path,
+    };
     path.replace("{route}", "family")
         .replace("{file}", "page.css")
         .replace("{dialect}", "json")

@@ -67,7 +67,9 @@ fn every_endpoint_asks_for_a_token_that_is_good_for_it() {
             assert_eq!(asked(&bench, endpoint, method, "wrong-right").status, 403, "{name}");
             let elsewhere = asked(&bench, endpoint, method, "wrong-route");
             let whole_relay = matches!(endpoint.scope, Scope::Admin | Scope::Control);
-            let about_family = ["{route}", "{id}"].iter().any(|open| endpoint.path.contains(open));
+            let about_family = ["{route}", "{topics}", "{id}"]
+                .iter()
+                .any(|open| endpoint.path.contains(open));
             if endpoint.scope == Scope::Publish || whole_relay || about_family {
                 assert_eq!(elsewhere.status, 403, "{name}: {elsewhere:?}");
             } else {

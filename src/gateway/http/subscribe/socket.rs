@@ -1,0 +1,159 @@
+//! A subscription over a WebSocket (RFC 6455), as browsers and ntfy's app have it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_channel::Receiver;
+use async_io::Timer;
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_lite::{StreamExt, future};
+
+use super::{Subscription, Wanted, begin, place};
+use crate::gateway::api::{AlertView, TopicEvent};
+use crate::gateway::http::answer::{Answer, Body, Problem};
+use crate::gateway::http::call::{Call, Outcome};
+use crate::gateway::http::head::{Head, Value};
+use crate::gateway::http::limits::Limits;
+use crate::gateway::socket::Socket;
+use crate::util::within;
+
+/// What a subscriber may say: it has nothing to.
+const MESSAGE_MAX_BYTES: usize = 4 * 1024;
+/// Of one event on its way out, the longest text in JSON.
+const WRITE_MAX_BYTES: usize = 1024 * 1024;
+
+/// `GET /{topics}/ws`.
+pub(in crate::gateway::http) async fn ws(call: Call<'_, '_>, topics: String) -> Outcome {
+    let accept = accept(&call.request.head)?;
+    let wanted = Wanted::of(&call)?;
+    let poll = wanted.poll;
+    let context = call.context;
+    let slot = place(context)?;
+    let subscription = begin(&call, &topics, wanted).await?;
+    let (limits, stopping) = (context.limits, context.stopping.clone());
+    let body = Body::upgrade(move |socket, ahead| async move {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MESSAGE_MAX_BYTES))
+            .max_frame_size(Some(MESSAGE_MAX_BYTES))
+            .read_buffer_size(MESSAGE_MAX_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_MAX_BYTES);
+        let socket = WebSocketStream::from_partially_read(socket, ahead, Role::Server, Some(config)).await;
+        let mut talk = Talk { socket, limits };
+        // Whoever does not take what is written is left.
+        if talk.tell(subscription, poll, &stopping).await.is_some() {
+            let _ = within(limits.answer, talk.socket.close(None)).await;
+        }
+    });
+    let mut answer = Answer::new(101, "", body);
+    answer.headers = vec![
+        ("Upgrade", "websocket".into()),
+        ("Connection", "Upgrade".into()),
+        ("Sec-WebSocket-Accept", accept),
+    ];
+    answer.subscriber = Some(slot);
+    Ok(answer)
+}
+
+/// What the key of a handshake is answered with.
+///
+/// # Errors
+/// It is none that we can answer.
+fn accept(head: &Head) -> Result<String, Problem> {
+    let has = |name: &str, wanted: &str| match head.value(name) {
+        Value::Text(text) => text.split(',').any(|word| word.trim().eq_ignore_ascii_case(wanted)),
+        Value::Absent | Value::Unreadable => false,
+    };
+    if !has("upgrade", "websocket") || !has("connection", "upgrade") || head.old {
+        return Err(Problem::new(
+            426,
+            "a WebSocket is expected here: /json, /sse and /raw need none",
+        ));
+    }
+    if !has("sec-websocket-version", "13") {
+        return Err(Problem::new(426, "the version of the WebSocket is to be 13").at("Sec-WebSocket-Version"));
+    }
+    let key = match head.value("sec-websocket-key") {
+        Value::Text(key) => key.trim(),
+        Value::Absent | Value::Unreadable => "",
+    };
+    match STANDARD.decode(key) {
+        Ok(bytes) if bytes.len() == 16 => Ok(derive_accept_key(key.as_bytes())),
+        Ok(_) | Err(_) => Err(Problem::new(400, "the key is to be 16 bytes in base64").at("Sec-WebSocket-Key")),
+    }
+}
+
+struct Talk {
+    socket: WebSocketStream<Socket>,
+    limits: Limits,
+}
+
+/// What happens to a subscriber.
+enum Happened {
+    Alert(Arc<AlertView>),
+    /// It says something, if only that it is there.
+    Heard,
+    Beat,
+    /// It has left, fell behind, or the relay stops.
+    Ended,
+}
+
+impl Talk {
+    /// `None`: it takes nothing more.
+    async fn tell(&mut self, subscription: Subscription, poll: bool, stopping: &Receiver<()>) -> Option<()> {
+        self.say(&subscription.event("open")).await?;
+        for alert in &subscription.before {
+            self.say(&TopicEvent::from(alert)).await?;
+        }
+        if poll {
+            return Some(());
+        }
+        let mut heard = Instant::now();
+        loop {
+            match self.next(&subscription.heard, stopping).await {
+                Happened::Alert(alert) if subscription.tells(&alert) => {
+                    self.say(&TopicEvent::from(alert.as_ref())).await?;
+                }
+                Happened::Alert(_) => {}
+                Happened::Heard => heard = Instant::now(),
+                Happened::Beat if heard.elapsed() > self.limits.keepalive * 2 => return None,
+                Happened::Beat => self.write(Message::Ping(Vec::new().into())).await?,
+                Happened::Ended => return Some(()),
+            }
+        }
+    }
+
+    async fn next(&mut self, alerts: &Receiver<Arc<AlertView>>, stopping: &Receiver<()>) -> Happened {
+        let alert = async { alerts.recv().await.map_or(Happened::Ended, Happened::Alert) };
+        let said = async {
+            match self.socket.next().await {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => Happened::Ended,
+                Some(Ok(_)) => Happened::Heard,
+            }
+        };
+        let beat = async {
+            Timer::after(self.limits.keepalive).await;
+            Happened::Beat
+        };
+        let stopped = async {
+            // Nothing is ever sent: this returns when the sender is gone.
+            let _ = stopping.recv().await;
+            Happened::Ended
+        };
+        future::or(future::or(said, alert), future::or(beat, stopped)).await
+    }
+
+    async fn say(&mut self, event: &TopicEvent) -> Option<()> {
+        let text = serde_json::to_string(event).ok()?;
+        self.write(Message::text(text)).await
+    }
+
+    async fn write(&mut self, message: Message) -> Option<()> {
+        within(self.limits.answer, self.socket.send(message)).await?.ok()
+    }
+}

@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::records::StoredMessage;
+use super::records::{PENDING_KEY_PARTS, SENT_KEY_PARTS, StoredMessage};
 use super::transaction::Transaction;
-use super::{Backing, Credentials, protocol, sent};
 use crate::alert::SessionName;
 use crate::store::{StoreError, Tree, join};
 use crate::util::lock;
@@ -33,7 +32,7 @@ pub(super) fn boottime() -> Ticks {
     Arc::new(|| clock_gettime(ClockId::Boottime).tv_sec)
 }
 
-/// The count of one session, shared by all clones of its [`Credentials`].
+/// The count of one session, shared by all clones of its [`Credentials`](super::Credentials).
 pub(super) struct Age {
     session: SessionName,
     ticks: Ticks,
@@ -77,7 +76,7 @@ impl Age {
     }
 
     /// Whether kept messages of `tree` have not been looked through for long. A count that has not begun says yes.
-    fn sweep_is_due(&self, tree: Tree) -> bool {
+    pub(super) fn sweep_is_due(&self, tree: Tree) -> bool {
         self.with(|state| state.is_none_or(|count| count.seconds >= count.sweep_at[place(tree)]))
     }
 
@@ -100,12 +99,36 @@ impl Age {
         Ok(self.with(|state| state.get_or_insert(begin).seconds))
     }
 
+    /// Begins to look through the kept messages of `tree` under `ours`, and returns how far the count is. It is written
+    /// where that is due.
+    pub(super) fn begin_sweep(
+        &self,
+        transaction: &mut Transaction<'_>,
+        tree: Tree,
+        ours: &[u8],
+        parts: usize,
+    ) -> Result<i64, StoreError> {
+        let seconds = self.now(transaction)?;
+        // With nothing to count for, a box that sends nothing writes nothing.
+        let any = transaction.keys(tree, ours, parts).next().is_some();
+        let unwritten = self.with(|state| {
+            let count = state.as_mut()?;
+            count.sweep_at[place(tree)] = seconds.saturating_add(SWEEP_EVERY_S);
+            let due = any && seconds.saturating_sub(count.written) >= SWEEP_EVERY_S;
+            due.then(|| count.written = seconds)
+        });
+        if unwritten.is_some() {
+            transaction.put(Tree::Meta, self.key(), &seconds)?;
+        }
+        Ok(seconds)
+    }
+
     /// What the newest kept message says. An unreadable one says nothing.
     fn newest_kept(&self, transaction: &Transaction<'_>) -> Result<i64, StoreError> {
         let mut newest = 0;
         let trees = [
-            (Tree::SentMessage, sent::KEY_PARTS),
-            (Tree::PendingInbound, protocol::PENDING_KEY_PARTS),
+            (Tree::SentMessage, SENT_KEY_PARTS),
+            (Tree::PendingInbound, PENDING_KEY_PARTS),
         ];
         let ours = join(&[self.session.as_str().as_bytes()]);
         for (tree, parts) in trees {
@@ -123,35 +146,4 @@ impl Age {
 
 fn place(tree: Tree) -> usize {
     usize::from(tree != Tree::SentMessage)
-}
-
-impl Credentials {
-    /// Deletes messages of `tree`, whose keys have `parts` parts, once they are older than `kept_s` seconds. The library
-    /// asks every few minutes, and names a time by a clock of its own that may have stepped: it is not looked at.
-    pub(super) async fn sweep_kept(&self, tree: Tree, parts: usize, kept_s: i64) -> Backing<u32> {
-        if !self.age.sweep_is_due(tree) {
-            return Ok(0);
-        }
-        let (age, ours) = (Arc::clone(&self.age), self.key(&[]));
-        let seconds = self
-            .transact(move |transaction| {
-                let seconds = age.now(transaction)?;
-                // With nothing to count for, a box that sends nothing writes nothing.
-                let any = transaction.keys(tree, &ours, parts).next().is_some();
-                let unwritten = age.with(|state| {
-                    let count = state.as_mut()?;
-                    count.sweep_at[place(tree)] = seconds.saturating_add(SWEEP_EVERY_S);
-                    let due = any && seconds.saturating_sub(count.written) >= SWEEP_EVERY_S;
-                    due.then(|| count.written = seconds)
-                });
-                if unwritten.is_some() {
-                    transaction.put(Tree::Meta, age.key(), &seconds)?;
-                }
-                Ok(seconds)
-            })
-            .await?;
-        let older = |row: &StoredMessage, cutoff: i64, _: i64| row.stored_at < cutoff;
-        let cutoffs = [seconds.saturating_sub(kept_s), 0];
-        self.sweep::<StoredMessage>(tree, parts, older, cutoffs).await
-    }
 }

@@ -5,9 +5,10 @@ use wacore::appstate::hash::HashState;
 use wacore::appstate::processor::AppStateMutationMAC;
 use wacore::store::traits::{AppStateSyncKey, AppSyncStore};
 
+use super::Credentials;
+use super::backend::Backing;
 use super::records::{StoredHashState, StoredMutationMac, StoredSyncKey};
 use super::secret::Blob;
-use super::{Backing, Credentials};
 use crate::store::Tree;
 
 #[async_trait]

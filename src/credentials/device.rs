@@ -1,25 +1,19 @@
-//! The device: our keys and the account they are linked to.
+//! The record of the device: our keys and the account they are linked to.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use wacore::client_profile::ClientProfile;
 use wacore::libsignal::protocol::{KeyPair, PrivateKey, PublicKey};
+use wacore::store::Device;
 use wacore::store::device::{CachedNoiseCert, CachedServerCertChain, DEVICE_PROPS, account_serde};
-use wacore::store::traits::DeviceStore;
-use wacore::store::{Device, error};
 use wacore_binary::{Jid, Server};
 
 use super::leap::Leap;
 use super::records::damaged;
 use super::secret::{Blob, Key};
 use super::transaction::too_large;
-use super::{Backing, Credentials};
 use crate::store::{StoreError, Tree, VALUE_BYTES_MAX};
-
-/// The number that the library knows this device by. There is one in a session.
-const DEVICE_ID: i32 = 1;
 
 /// The library's textual form of an address drops parts of it (agent, integrator), so the fields are kept.
 #[derive(Serialize, Deserialize)]
@@ -217,7 +211,7 @@ impl StoredDevice {
         self
     }
 
-    /// [`Credentials::paired`] reads one row without the writer, so this record never lies in pieces. It has a few
+    /// [`paired`](super::Credentials::paired) reads one row without the writer, so this record never lies in pieces. It has a few
     /// hundred bytes.
     pub(super) fn fits_a_row(&self) -> Result<(), StoreError> {
         let blobs = [&self.account, &self.edge_routing_info, &self.nct_salt];
@@ -306,54 +300,5 @@ impl StoredCertificate {
             not_before: self.not_before,
             not_after: self.not_after,
         }
-    }
-}
-
-#[async_trait]
-impl DeviceStore for Credentials {
-    /// Replaces the device that [`create`](DeviceStore::create) or [`Credentials::import`] made. Without one it fails:
-    /// after a logout a client that is still ending must not bring the quarantined device back.
-    async fn save(&self, device: &Device) -> Backing<()> {
-        let (key, device) = (self.key(&[]), StoredDevice::of(device));
-        device.fits_a_row()?;
-        let saved = self
-            .transact(move |transaction| {
-                let present = transaction.get::<StoredDevice>(Tree::Device, &key)?;
-                if present.is_none_or(|present| present.identity() != device.identity()) {
-                    return Ok(false);
-                }
-                transaction.put(Tree::Device, key, &device)?;
-                Ok(true)
-            })
-            .await?;
-        if saved {
-            Ok(())
-        } else {
-            Err(error::StoreError::DeviceNotFound(DEVICE_ID))
-        }
-    }
-
-    async fn load(&self) -> Backing<Option<Device>> {
-        let device = self.get::<StoredDevice>(Tree::Device, self.key(&[])).await?;
-        Ok(device.map(StoredDevice::into_device).transpose()?)
-    }
-
-    async fn exists(&self) -> Backing<bool> {
-        Ok(self.store.view().get(Tree::Device, &self.key(&[]))?.is_some())
-    }
-
-    /// Makes a device with new keys if there is none, and deletes what an earlier one may have left behind.
-    async fn create(&self) -> Backing<i32> {
-        let (this, device) = (self.clone(), StoredDevice::of(&Device::new()));
-        self.transact(move |transaction| {
-            let key = this.key(&[]);
-            if transaction.get::<StoredDevice>(Tree::Device, &key)?.is_none() {
-                this.delete_rows(transaction)?;
-                transaction.put(Tree::Device, key, &device)?;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(DEVICE_ID)
     }
 }

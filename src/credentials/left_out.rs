@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use wacore::store::traits::DeviceListRecord;
 use wacore_binary::Jid;
 
-use super::Credentials;
 use crate::util::lock;
 
 /// The sends under way that leave something out.
@@ -46,11 +45,10 @@ impl Drop for LeavingOut {
     }
 }
 
-impl Credentials {
-    /// Hides `devices`, named by number and by hidden id, from the library: in a send to `group` as if they had our sender
-    /// key already, in any other send as if they were not there.
-    pub fn leave_out(&self, group: Option<&Jid>, devices: Vec<Jid>) -> LeavingOut {
-        let mut table = self.left_out.lock();
+impl LeftOut {
+    /// As [`leave_out`](super::Credentials::leave_out) says.
+    pub(super) fn leave(&self, group: Option<&Jid>, devices: Vec<Jid>) -> LeavingOut {
+        let mut table = self.lock();
         let token = table.next;
         table.next += 1;
         table.sends.push(Leaving {
@@ -61,13 +59,11 @@ impl Credentials {
         });
         drop(table);
         LeavingOut {
-            table: self.left_out.clone(),
+            table: self.clone(),
             token,
         }
     }
-}
 
-impl LeftOut {
     fn lock(&self) -> MutexGuard<'_, Table> {
         lock(&self.0)
     }
@@ -113,6 +109,7 @@ impl LeftOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Credentials;
     use crate::store::Store;
     use wacore::store::traits::{DeviceInfo, ProtocolStore};
 

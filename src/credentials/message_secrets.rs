@@ -6,8 +6,9 @@ use async_io::Timer;
 use async_trait::async_trait;
 use wacore::store::traits::{MsgSecretEntry, MsgSecretStore, merge_msg_secret_expiry, merge_msg_secret_message_ts};
 
+use super::Credentials;
+use super::backend::Backing;
 use super::records::StoredMessageSecret;
-use super::{Backing, Credentials};
 use crate::store::Tree;
 
 /// The library hands secrets over behind the messages' backs, all that have come while the last write was under way, and

@@ -6,14 +6,14 @@ use wacore::store::traits::{
     DeviceListRecord, LidPnMappingEntry, PendingInboundKey, PendingInboundRow, ProtocolStore, TcTokenEntry,
 };
 
-use super::records::{StoredDeviceList, StoredLidMapping, StoredMessage, StoredTcToken};
+use super::backend::Backing;
+use super::records::{
+    PENDING_KEY_PARTS, SENT_KEY_PARTS, StoredDeviceList, StoredLidMapping, StoredMessage, StoredTcToken,
+};
 use super::secret::Blob;
 use super::transaction::VERSION;
-use super::{Backing, Credentials, sent, tc_tokens};
+use super::{Credentials, sent, tc_tokens};
 use crate::store::{StoreError, Tree, VALUE_BYTES_MAX, record, split};
-
-/// (session, chat, sender, message)
-pub(super) const PENDING_KEY_PARTS: usize = 4;
 
 /// (session, group, device)
 const SENDER_KEY_DEVICE_PARTS: usize = 3;
@@ -266,7 +266,7 @@ impl ProtocolStore for Credentials {
     }
 
     async fn delete_expired_sent_messages(&self, _by_the_library: i64) -> Backing<u32> {
-        let (tree, parts) = (Tree::SentMessage, sent::KEY_PARTS);
+        let (tree, parts) = (Tree::SentMessage, SENT_KEY_PARTS);
         self.sweep_kept(tree, parts, sent::SENT_KEPT_S).await
     }
 

@@ -251,6 +251,12 @@ impl From<StoredTcToken> for TcTokenEntry {
     }
 }
 
+/// Parts of the key of a sent message: session, chat, message.
+pub(super) const SENT_KEY_PARTS: usize = 3;
+
+/// Parts of the key of an inbound one: session, chat, sender, message.
+pub(super) const PENDING_KEY_PARTS: usize = 4;
+
 /// A sent message kept for retries, or an inbound one that its owner has not taken yet.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredMessage {

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use wacore::store::traits::SignalStore;
 
+use super::Credentials;
+use super::backend::Backing;
 use super::records::StoredPreKey;
 use super::secret::Blob;
-use super::{Backing, Credentials};
 use crate::store::{StoreError, Tree, split};
 
 impl Credentials {

@@ -11,6 +11,7 @@ use waproto::whatsapp as wa;
 use super::super::leap::PRE_KEY_ID_MAX;
 use super::Refusal;
 use super::json::{self, Bytes, Fault};
+use super::number::is_number;
 use super::place::under;
 
 /// The server's hint where to connect to. The real one has a few bytes; a damaged one must not grow every handshake.
@@ -122,7 +123,7 @@ fn addresses(me: &Me) -> Result<(Jid, Option<Jid>), Refusal> {
 
 fn parse_jid(text: &str, server: Server) -> Option<Jid> {
     let jid: Jid = text.parse().ok()?;
-    let is_number = super::is_number(&jid.user);
+    let is_number = is_number(&jid.user);
     (jid.server == server && is_number && jid.agent == 0 && jid.integrator == 0).then_some(jid)
 }
 

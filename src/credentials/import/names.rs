@@ -3,7 +3,8 @@
 use wacore_binary::{Jid, Server};
 
 use super::super::leap::PRE_KEY_ID_MAX;
-use super::{is_number, json};
+use super::json;
+use super::number::is_number;
 
 /// A file that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use wacore::store::traits::{AppStateSyncKey, TcTokenEntry};
 use waproto::whatsapp::message::AppStateSyncKeyFingerprint;
 
 use super::json::{self, Bytes, Fault, Int, Pairs};
+use super::number::is_number;
 use super::place::under;
 
 /// Of the app state's MACs, both kinds.
@@ -91,7 +92,7 @@ pub(super) fn sync_version(bytes: &[u8]) -> Result<(HashState, Vec<AppStateMutat
 /// The other side of a mapping between numbers and hidden ids: digits.
 pub(super) fn mapped(bytes: &[u8]) -> Result<String, Fault> {
     let user: String = json::read(bytes)?;
-    if super::is_number(&user) {
+    if is_number(&user) {
         Ok(user)
     } else {
         Err("it is not a number or a hidden id".into())

@@ -491,6 +491,7 @@ impl Dispatcher {
             Notice::Incomplete { message_id, words } => Input::Incomplete { message_id, words },
             Notice::Written { message_id } => Input::Written { message_id },
             Notice::SendFailed { message_id, failure } => Input::SendFailed { message_id, failure },
+            Notice::Uploaded { message_id } => Input::Uploaded { message_id },
             Notice::Heard { from } => Input::Heard { session, from },
             Notice::Ack { message_id, error } => Input::ServerAck {
                 session,

@@ -49,6 +49,8 @@ pub enum Input {
         message_id: MessageId,
         error: Option<String>,
     },
+    /// What a send [waited for](SendFailure::Uploading) is uploaded, or given up: it may be sent.
+    Uploaded { message_id: MessageId },
     /// Somebody has it. It counts only where it comes from a device of the recipient; anybody may name an id. May come before
     /// the ack. In a group the first other participant's receipt counts: who it was is not kept, because membership changes and
     /// nobody waits for the last of forty phones.
@@ -83,6 +85,8 @@ pub enum Input {
 pub enum SendFailure {
     /// No line, no answer in time, or our own trouble, in words. A new line is a new chance.
     Path(String),
+    /// Nothing was sent yet: what goes with the message is being uploaded, which may take minutes. [`Input::Uploaded`] follows.
+    Uploading,
     /// It would fail the same way for ever, in words.
     Permanent(String),
     /// The server has answered a question that the send begins with by this code. `backoff` is how long it wants not to be

@@ -16,6 +16,8 @@ pub struct Limits {
     pub ack: Duration,
     /// Acks missed in a row before the line is called suspect.
     pub ack_strikes: u32,
+    /// A message that waits for an upload is handed to the session again after this, in case that nobody says that it is done.
+    pub upload_look: Duration,
     /// First pause after a failed send; it doubles.
     pub retry_first: Duration,
     /// Longest pause. An alert a minute late is still an alert.
@@ -57,6 +59,7 @@ impl Default for Limits {
             asking_max: 16,
             ack: Duration::from_secs(30),
             ack_strikes: 2,
+            upload_look: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),
             limited_first: Duration::from_secs(10),

@@ -38,6 +38,8 @@ impl Turn {
 pub(super) enum Pause {
     /// The path failed. A new line is a new chance.
     Path,
+    /// What goes with the leg is being uploaded. What is more urgent does not wait for that.
+    Upload,
     /// The server asked us, in its way, to go slower. A new line changes nothing about that.
     Server,
     /// It lets nothing through for long. A new line or a dropped alert does not end that; time does, and for some kinds that the
@@ -172,6 +174,7 @@ impl Line {
         lane.queue.insert(turn, durable);
         if let Phase::Paused { until, pause, .. } = lane.phase
             && place == Place::InTurn
+            && pause != Pause::Upload
             && let Some(leg) = lane.next().filter(|next| *next == turn.leg)
         {
             self.set_phase(recipient, Phase::Paused { leg, until, pause });
@@ -296,7 +299,15 @@ impl Line {
     pub fn up(&mut self) {
         self.up = true;
         self.forgive();
-        self.release(|phase| matches!(phase, Phase::Paused { pause: Pause::Path, .. }));
+        self.release(|phase| {
+            matches!(
+                phase,
+                Phase::Paused {
+                    pause: Pause::Path | Pause::Upload,
+                    ..
+                }
+            )
+        });
     }
 
     /// The line is gone: what was under way waits.
@@ -387,7 +398,7 @@ impl Line {
         if self.is_flying(recipient, leg) {
             // What has come before it meanwhile finds the recipient as it is.
             let next = self.lanes.get(recipient).and_then(Lane::next);
-            let leg = next.unwrap_or(leg);
+            let leg = next.filter(|_| pause != Pause::Upload).unwrap_or(leg);
             self.set_phase(recipient, Phase::Paused { leg, until, pause });
             self.refresh(recipient);
         }
@@ -472,7 +483,8 @@ impl Line {
             // One can come before it, by its priority or by hand: the one under way is finished first.
             Phase::Flying { leg, .. } => lane.turn(leg).is_some(),
             Phase::Ready(turn) => first == Some((turn, true)),
-            // The pause is the lane's; one that comes before it waits it out too, and may yet be refused by the disk.
+            // The pause is the lane's; one that comes before it waits it out too, and may yet be refused by the disk. But an
+            // upload is the leg's alone.
             Phase::Paused { leg, .. } => match first {
                 Some((turn, true)) => turn.leg == leg,
                 Some((_, false)) => lane.turn(leg).is_some(),

@@ -42,6 +42,7 @@ impl Outbox {
                 }
             }
             Input::SendFailed { message_id, failure } => self.on_send_failed(now, &message_id, failure),
+            Input::Uploaded { message_id } => self.on_uploaded(&message_id),
             Input::Heard { session, from } => {
                 if let Some(line) = self.lines.get_mut(&session) {
                     from.iter().for_each(|name| line.heard(name, now.mono));
@@ -284,6 +285,7 @@ impl Outbox {
     fn on_send_failed(&mut self, now: Now, message_id: &MessageId, failure: SendFailure) {
         match failure {
             SendFailure::Path(words) => self.pause(now, message_id, &words, Pause::Path),
+            SendFailure::Uploading => self.on_uploading(now, message_id),
             SendFailure::Permanent(words) => {
                 if self.waiting_leg(message_id).is_some() {
                     self.fail(now, message_id, &words);
@@ -299,6 +301,33 @@ impl Outbox {
                 };
                 self.on_refused(now, message_id, refusal);
             }
+        }
+    }
+
+    /// No failure and no attempt: nothing was written.
+    fn on_uploading(&mut self, now: Now, message_id: &MessageId) {
+        let Some(leg) = self.first_of(message_id) else { return };
+        let until = now.mono + self.limits.upload_look;
+        let paused = self.on_line(leg, |line, recipient| {
+            let flying = line.is_flying(recipient, leg);
+            line.pause(recipient, leg, until, Pause::Upload);
+            flying
+        });
+        if paused != Some(true) {
+            return;
+        }
+        for leg in self.legs_of(message_id) {
+            let entry = self.entries.get_mut(&leg.seq);
+            if let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) {
+                delivery.attempts = delivery.attempts.saturating_sub(1);
+            }
+        }
+        self.note_waiting(message_id, "its attachment is being uploaded");
+    }
+
+    fn on_uploaded(&mut self, message_id: &MessageId) {
+        if let Some(leg) = self.first_of(message_id) {
+            self.on_line(leg, |line, recipient| line.hurry(recipient, leg));
         }
     }
 

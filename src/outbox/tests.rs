@@ -14,6 +14,7 @@ mod parts;
 mod receipts;
 mod refusals;
 mod sim;
+mod uploads;
 mod urgent;
 
 use std::collections::BTreeMap;

@@ -77,6 +77,10 @@ pub enum Notice {
         message_id: MessageId,
         failure: SendFailure,
     },
+    /// What a send [waited for](SendFailure::Uploading) is uploaded, or given up.
+    Uploaded {
+        message_id: MessageId,
+    },
     /// The server's word on a message; with `error` it refused.
     Ack {
         message_id: MessageId,

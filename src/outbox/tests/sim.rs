@@ -314,6 +314,18 @@ impl World {
                 message_id: message_id.clone(),
             });
         }
+        // What goes with it may have to be uploaded first, and nobody need say when that is done.
+        if self.random.one_in(6) && !self.calm {
+            let failure = SendFailure::Uploading;
+            self.inward.push(Input::SendFailed {
+                message_id: message_id.clone(),
+                failure,
+            });
+            if self.random.one_in(2) {
+                self.inward.push(Input::Uploaded { message_id });
+            }
+            return;
+        }
         if self.random.one_in(6) && !self.calm {
             let failure = match self.random.below(8) {
                 0 => SendFailure::Refused {

@@ -13,7 +13,7 @@ use crate::outbox::Step;
 use crate::store::engine::Lock;
 use crate::store::engine::closed::{self, ClosedIndex};
 use crate::store::log::{RealDisk, State, inspect, inspect_before};
-use crate::store::{LockError, Loss, StoreError, Tree, history, inbound, journal, outbox, record, tokens};
+use crate::store::{LockError, Loss, StoreError, Tree, history, inbound, journal, outbox, record, tokens, uploads};
 
 /// What a check found.
 #[derive(Debug)]
@@ -148,6 +148,7 @@ fn read(state: &State, tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Store
         Tree::Outbox => outbox::decode(key, value).map(drop),
         Tree::AlertKey => outbox::decode_key(key, value).map(drop),
         Tree::Token => tokens::decode(key, value).map(drop),
+        Tree::Upload => uploads::decode(value).map(drop),
         Tree::Inbound | Tree::InboundIdentity => inbound::check_row(tree, key, value),
         Tree::Journal => journal::check_row(key, value),
         Tree::LineEnd => history::decode(value).map(drop),

@@ -8,13 +8,14 @@ use crate::credentials::import::{self, Imported, Refusal};
 use crate::credentials::{FORMS, Rewrite};
 use crate::store::inbound::InboundRecord;
 use crate::store::tokens::TokenV1;
+use crate::store::uploads::UploadV1;
 use crate::store::{StoreError, Tree, history, journal, outbox, record};
 
 pub use super::backup::fuzz::{backup, is_whole_backup};
 pub use crate::store::log::fuzz::log as frames;
 
 /// Records of trees that are not credentials.
-const OTHERS: [(Tree, Rewrite); 6] = [
+const OTHERS: [(Tree, Rewrite); 7] = [
     (Tree::Outbox, |bytes| outbox::encode(&outbox::decode_value(bytes)?)),
     (Tree::Inbound, |bytes| again::<InboundRecord>(Tree::Inbound, bytes)),
     (Tree::Journal, |bytes| journal::encode(&journal::decode(bytes)?)),
@@ -23,6 +24,7 @@ const OTHERS: [(Tree, Rewrite); 6] = [
         outbox::encode_key(&outbox::decode_key(&[0; 8], bytes)?)
     }),
     (Tree::Token, |bytes| again::<TokenV1>(Tree::Token, bytes)),
+    (Tree::Upload, |bytes| again::<UploadV1>(Tree::Upload, bytes)),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {

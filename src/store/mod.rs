@@ -19,6 +19,7 @@ pub mod starts;
 pub mod timers;
 pub mod tokens;
 mod tree;
+pub mod uploads;
 
 pub use engine::{Batch, LockError, Scan, StoreError, VALUE_BYTES_MAX, Value, View, log};
 pub use handle::Store;

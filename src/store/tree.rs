@@ -119,6 +119,8 @@ trees! {
     AlertKey = 37, "alert-key", Relay, Taken, Little;
     /// Digests of tokens and what they may, by their names.
     Token = 38, "token", Relay, Taken, Token;
+    /// What was uploaded to the media servers, by session, file and kind.
+    Upload = 44, "upload", Relay, OutOfDate, Little;
 }
 
 impl Tree {

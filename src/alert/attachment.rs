@@ -43,7 +43,7 @@ impl FromStr for BlobHash {
 }
 
 /// How the apps show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MediaKind {
     Image,
     Video,

@@ -8,6 +8,7 @@ use super::host_monitor::HostMonitor;
 use super::ids;
 use super::run::{RunError, RunOptions};
 use crate::alert::SessionName;
+use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::gateway::api::PairEvent;
 use crate::store::Store;
 use crate::util::within;
@@ -39,6 +40,7 @@ pub fn pair_alone(
         schedule: options.board.schedule(),
         recipients: Vec::new(),
         store: store.clone(),
+        blobs: Blobs::open(&options.state, BlobLimits::default()),
         executor: Arc::clone(&executor),
         notices: notices_tx,
         seed: ids::seed(),

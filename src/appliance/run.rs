@@ -155,7 +155,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     }
 
     let host_monitor = Arc::new(HostMonitor::open(store.clone()));
-    let (sessions, handles, notices) = make_sessions(&plan, board, &store, &host_monitor, &executor);
+    let (sessions, handles, notices) = make_sessions(&plan, board, (&store, &blobs), &host_monitor, &executor);
     let feed = Arc::new(Feed::default());
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
@@ -390,7 +390,7 @@ fn watch_host(
 fn make_sessions(
     plan: &Plan,
     board: &Board,
-    store: &Store,
+    (store, blobs): (&Store, &Blobs),
     host_monitor: &HostMonitor,
     executor: &Arc<Executor<'static>>,
 ) -> Sessions {
@@ -405,6 +405,7 @@ fn make_sessions(
             schedule: board.schedule(),
             recipients: recipients(&plan.name),
             store: store.clone(),
+            blobs: blobs.clone(),
             executor: Arc::clone(executor),
             notices: notices.clone(),
             seed: ids::seed(),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wacore_binary::{Jid, JidExt as _, OwnedNodeRef};
+use waproto::whatsapp::Message;
 use whatsapp_rust::Client;
 use whatsapp_rust::features::MessageRetransmission;
 
@@ -142,18 +143,17 @@ pub struct Again {
     pub by: String,
 }
 
-/// Sends it once more under its id.
-pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, again: Again) {
-    let Again { message, by } = again;
-    let outbox::Message { id, recipient, content } = message;
-    let Ok(device) = by.parse::<Jid>() else { return };
+/// Sends it once more under its id, as `message`.
+pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, message: Message, again: Again) {
+    let outbox::Message { id, recipient, .. } = again.message;
+    let Ok(device) = again.by.parse::<Jid>() else { return };
     let directory = &parts.directory;
     let Ok(chat) = directory.way_to(&client, &recipient, &id).await else {
         return;
     };
     let to_group = chat.is_group();
     let own = directory.names_of(&client, &device).await.contains(&Recipient::Me);
-    let message = parts.timers.message(&client, &chat, content).await;
+    let message = parts.timers.timed(&client, &chat, message).await;
     let again = MessageRetransmission::new(chat.clone(), device, message, id.0, COUNT_REFUSED - 1);
     let again = match own && !to_group {
         true => again.with_recipient(chat),

@@ -14,6 +14,7 @@ mod handle;
 mod http_client;
 mod inbound;
 mod keepalive;
+mod media;
 mod numbers;
 mod parts;
 mod patience;

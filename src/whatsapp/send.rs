@@ -12,15 +12,19 @@ use super::afresh;
 use super::directory::Directory;
 use super::events::{EventMapper, LineEvent, TOO_MUCH};
 use super::handle::Notice;
+use super::media::{Said, Uploads};
 use super::patience;
 use super::recipients::{Asking, Own};
 use super::timers::Timers;
 use super::written::Flight;
-use crate::outbox::{self, Content, MessageId, SendFailure};
+use crate::alert::Recipient;
+use crate::outbox::{MessageId, SendFailure};
 
 /// A message, as the outbox wants it sent.
 pub(super) struct Outgoing {
-    pub message: outbox::Message,
+    pub id: MessageId,
+    pub recipient: Recipient,
+    pub said: Said,
     /// Ask the server anew for all that is known of the recipient before.
     pub fresh: bool,
 }
@@ -32,23 +36,23 @@ pub(super) async fn deliver(
     asking: Asking,
     mapper: Arc<EventMapper>,
     directory: Arc<Directory>,
-    timers: Arc<Timers>,
+    (timers, uploads): (Arc<Timers>, Arc<Uploads>),
     outgoing: Outgoing,
 ) -> Notice {
-    let Outgoing { message, fresh } = outgoing;
-    let outbox::Message {
+    let Outgoing {
         id: message_id,
         recipient,
-        content,
-    } = message;
+        said,
+        fresh,
+    } = outgoing;
     let began = Instant::now();
     let sending = async {
         let to = match directory.way_to(&asking.client, &recipient, &message_id).await {
             Ok(to) => to,
             Err(no_way) => return Ok(Err(no_way)),
         };
-        let message = (&message_id, content, fresh);
-        send(&asking, &mapper, &timers, &to, message).await.map(Ok)
+        let message = timers.timed(&asking.client, &to, uploads.message(said).await).await;
+        send(&asking, &mapper, &to, (&message_id, message, fresh)).await.map(Ok)
     };
     let late = async {
         let words = patience::runs_out(&asking.client, &mapper, || (asking.progress)()).await;
@@ -76,11 +80,10 @@ pub(super) async fn deliver(
 async fn send(
     asking: &Asking,
     mapper: &EventMapper,
-    timers: &Timers,
     to: &Jid,
-    (message_id, content, fresh): (&MessageId, Content, bool),
+    (message_id, message, fresh): (&MessageId, Message, bool),
 ) -> Result<(), SendError> {
-    let message = Arc::new(timers.message(&asking.client, to, content).await);
+    let message = Arc::new(message);
     if fresh && to.is_pn() {
         let sid = asking.client.generate_message_id();
         afresh::ask_for_lid(&asking.client, to, sid).await?;

@@ -23,6 +23,7 @@ use super::catch_up::catch_up;
 use super::client::LiveClient;
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
+use super::media::{Look, Uploads};
 use super::parts::ClientParts;
 use super::recipients::Asking;
 use super::runtime::lab_minute;
@@ -30,10 +31,11 @@ use super::slewed_clock::{self, SlewGuard};
 use super::written::Flight;
 use super::{chats, keepalive, patience, send};
 use crate::alert::{Chat, Recipient, SessionName};
+use crate::blobs::Blobs;
 use crate::config::SessionPlan;
 use crate::credentials::Account;
 use crate::line::{Cause, HostEvent, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
-use crate::outbox::{MessageId, SendFailure};
+use crate::outbox::{Message, MessageId, SendFailure};
 use crate::store::Store;
 use crate::util::{lock, millis, wall_ms};
 use line_log::{Held, LineLog};
@@ -49,6 +51,8 @@ pub struct SessionParts {
     /// Whom the routes of this session name.
     pub recipients: Vec<Recipient>,
     pub store: Store,
+    /// Where the files lie that go with alerts.
+    pub blobs: Blobs,
     pub executor: Arc<Executor<'static>>,
     /// Where notices go, with the session's name.
     pub notices: async_channel::Sender<(SessionName, Notice)>,
@@ -91,6 +95,7 @@ pub struct Session {
     library_run: Option<LibraryRun>,
     pairing: Pairing,
     repairs: Arc<Repairs>,
+    uploads: Arc<Uploads>,
     /// Until there is a line.
     to_send_again: Vec<Again>,
     /// Set by the server's own words; the first of a line counts.
@@ -138,6 +143,13 @@ impl Session {
         let changed = Arc::new(Signal::new());
         let line_log = LineLog::open(&parts.executor, &parts.store, &name);
         let (last_end, held) = line_log::last(&parts.store, &name);
+        let uploads = Uploads::new(
+            name.clone(),
+            parts.store.clone(),
+            parts.blobs,
+            Arc::clone(&parts.executor),
+            parts.notices,
+        );
         let parts = Arc::new(ClientParts::new(
             parts.plan,
             parts.schedule,
@@ -159,6 +171,7 @@ impl Session {
             library_run: None,
             pairing: Pairing::default(),
             repairs: Arc::default(),
+            uploads,
             to_send_again: Vec::new(),
             server_reason: None,
             end_detail: String::new(),
@@ -256,27 +269,7 @@ impl Session {
 
     async fn on_command(&mut self, command: Command) {
         match command {
-            Command::Send { message, fresh } => match &self.client {
-                Some(client) if self.library_run.as_ref().is_some_and(|line| line.up) => {
-                    let (asking, mapper) = (self.asking(client, &message.id), Arc::clone(&client.mapper));
-                    let (directory, timers) = (Arc::clone(&self.parts.directory), Arc::clone(&self.parts.timers));
-                    let outgoing = send::Outgoing { message, fresh };
-                    let outcome = send::deliver(asking, mapper, directory, timers, outgoing);
-                    self.supervisor.handle(Instant::now(), Input::Sent);
-                    let (notices, name) = (self.notices.clone(), self.name.clone());
-                    self.parts
-                        .executor
-                        .spawn(async move {
-                            let _ = notices.send((name, outcome.await)).await;
-                        })
-                        .detach();
-                }
-                _ => {
-                    let failure = SendFailure::Path("the line is down".to_owned());
-                    let message_id = message.id;
-                    self.notify(Notice::SendFailed { message_id, failure }).await;
-                }
-            },
+            Command::Send { message, fresh } => self.on_send(message, fresh).await,
             Command::SendAgain(again) => self.send_again(again),
             Command::Pair { phone, events } => self.on_pair(phone, events),
             Command::Chats { answer } => self.on_chats(answer),
@@ -292,12 +285,57 @@ impl Session {
         }
     }
 
+    async fn on_send(&mut self, message: Message, fresh: bool) {
+        let Some(client) = self.client.as_ref().filter(|_| self.is_up()) else {
+            let (message_id, failure) = (message.id, SendFailure::Path("the line is down".to_owned()));
+            return self.notify(Notice::SendFailed { message_id, failure }).await;
+        };
+        let said = match self.uploads.look(&message) {
+            Look::Ready(said) => said,
+            Look::Uploading => {
+                let (message_id, failure) = (message.id.clone(), SendFailure::Uploading);
+                self.notify(Notice::SendFailed { message_id, failure }).await;
+                // Only now: that it is over has to be told after that it is under way.
+                return self.uploads.wait_for(&message);
+            }
+        };
+        let (asking, mapper) = (self.asking(client, &message.id), Arc::clone(&client.mapper));
+        let kept = (Arc::clone(&self.parts.timers), Arc::clone(&self.uploads));
+        let Message {
+            id,
+            recipient,
+            content: _,
+        } = message;
+        let outgoing = send::Outgoing {
+            id,
+            recipient,
+            said,
+            fresh,
+        };
+        let outcome = send::deliver(asking, mapper, Arc::clone(&self.parts.directory), kept, outgoing);
+        self.supervisor.handle(Instant::now(), Input::Sent);
+        let (notices, name) = (self.notices.clone(), self.name.clone());
+        let sending = async move {
+            let _ = notices.send((name, outcome.await)).await;
+        };
+        self.parts.executor.spawn(sending).detach();
+    }
+
+    /// Alerts may go out.
+    fn is_up(&self) -> bool {
+        self.library_run.as_ref().is_some_and(|line| line.up)
+    }
+
+    /// It was sent; people are told where something of it was left out.
+    async fn note_without_attachment(&self, message_id: MessageId) {
+        if let Some(why) = self.uploads.given_up(&message_id) {
+            let words = format!("sent without its attachment: {why}");
+            self.notify(Notice::Incomplete { message_id, words }).await;
+        }
+    }
+
     fn on_chats(&self, answer: async_channel::Sender<Result<Vec<Chat>, String>>) {
-        let Some(client) = self
-            .client
-            .as_ref()
-            .filter(|_| self.library_run.as_ref().is_some_and(|line| line.up))
-        else {
+        let Some(client) = self.client.as_ref().filter(|_| self.is_up()) else {
             let paired = self.look(|view| view.paired);
             let advice = if paired {
                 "see `tautline status`"
@@ -348,7 +386,12 @@ impl Session {
                 if let Some(code) = &error {
                     self.parts.directory.on_refused(&message_id, code);
                 }
+                let taken = error.is_none();
+                let id = message_id.clone();
                 self.notify(Notice::Ack { message_id, error }).await;
+                if taken {
+                    self.note_without_attachment(id).await;
+                }
             }
             LineEvent::Receipt {
                 message_ids,
@@ -419,6 +462,9 @@ impl Session {
             });
         }
         self.pairing = Pairing::default();
+        if let Some(client) = &self.client {
+            self.uploads.line_up(&client.client);
+        }
         self.ask_about_routes();
         self.notify(Notice::Up).await;
         self.refresh_version();
@@ -493,6 +539,7 @@ impl Session {
             self.on_line_event(event).await;
         }
         let was_up = self.library_run.take().is_some_and(|line| line.up);
+        self.uploads.line_down();
         let (cause, detail) = match (self.server_reason.take(), seen) {
             (Some(said), _) => said,
             (None, Some(seen)) => seen,

@@ -8,19 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use wacore::proto_helpers::{MessageBuilderExt as _, MessageExt as _};
+use wacore::proto_helpers::MessageExt as _;
 use wacore::types::events::InboundMessage;
 use wacore::types::message::MessageInfo;
 use wacore_binary::{Jid, JidExt as _};
-use waproto::buffa::MessageField;
-use waproto::whatsapp::message::ExtendedTextMessage;
 use waproto::whatsapp::message::protocol_message::Type;
 use waproto::whatsapp::{ContextInfo, Message};
 use whatsapp_rust::{Client, GroupError, IqError};
 
 use super::directory::{lid_of, number_of};
-use crate::alert::{Attachment, SessionName, hygiene};
-use crate::outbox::Content;
+use crate::alert::SessionName;
 use crate::store::timers::{TIMERS_MAX, Timer, forget, keep, load};
 use crate::store::{Store, StoreError};
 use crate::util::{lock, within};
@@ -96,13 +93,10 @@ impl Timers {
         }
     }
 
-    /// `content` as a message for `chat`, with the timer that is in force there.
-    pub(super) async fn message(&self, client: &Client, chat: &Jid, content: Content) -> Message {
+    /// `message` as it goes to `chat`, with the timer that is in force there.
+    pub(super) async fn timed(&self, client: &Client, chat: &Jid, message: Message) -> Message {
         let timer = self.of(client, chat).await;
-        match content {
-            Content::Text(text) => with_timer(text, timer),
-            Content::Media { attachment, caption } => with_timer(instead_of(&attachment, &caption), timer),
-        }
+        with_timer(message, timer)
     }
 
     async fn of(&self, client: &Client, chat: &Jid) -> Option<Timer> {
@@ -267,44 +261,29 @@ fn is_plain_text(message: &Message) -> bool {
     inner.conversation.as_ref().is_some_and(|text| !text.is_empty()) || inner.extended_text_message.is_set()
 }
 
-/// The text of a message whose file is not sent.
-fn instead_of(attachment: &Attachment, caption: &str) -> String {
-    let name = match attachment.name.as_str() {
-        "" => attachment.kind.to_string(),
-        name => name.to_owned(),
-    };
-    let not_sent = format!("[not sent: {name}, {}]", hygiene::size(attachment.bytes));
-    match caption {
-        "" => not_sent,
-        caption => format!("{caption}\n{not_sent}"),
-    }
-}
-
-/// The apps read the timer in the context of the text; a plain `conversation` has none.
-fn with_timer(text: String, timer: Option<Timer>) -> Message {
+/// The apps read the timer in the context of what is shown; a plain `conversation` has none.
+fn with_timer(mut message: Message, timer: Option<Timer>) -> Message {
     let Some(timer) = timer.filter(|timer| timer.seconds > 0) else {
-        return Message::text(text);
+        return message;
     };
-    let context = ContextInfo {
+    message.set_context_info(ContextInfo {
         expiration: Some(timer.seconds),
         ephemeral_setting_timestamp: timer.set_at_s,
         ..ContextInfo::default()
-    };
-    Message {
-        extended_text_message: MessageField::some(ExtendedTextMessage {
-            text: Some(text),
-            context_info: MessageField::some(context),
-            ..ExtendedTextMessage::default()
-        }),
-        ..Message::default()
-    }
+    });
+    message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wacore::proto_helpers::MessageBuilderExt as _;
     use wacore::types::message::MessageSource;
-    use waproto::whatsapp::message::{DeviceSentMessage, FutureProofMessage, ProtocolMessage};
+    use waproto::buffa::MessageField;
+    use waproto::whatsapp::message::{
+        AudioMessage, DeviceSentMessage, DocumentMessage, FutureProofMessage, ImageMessage, ProtocolMessage,
+        VideoMessage,
+    };
 
     fn info(chat: Jid, device: u16) -> MessageInfo {
         MessageInfo {
@@ -335,7 +314,7 @@ mod tests {
             told_at_s: 0,
             set_at_s,
         };
-        with_timer("text".into(), Some(timer))
+        with_timer(Message::text("text"), Some(timer))
     }
 
     fn in_wrapper(message: Message) -> Message {
@@ -434,17 +413,44 @@ mod tests {
 
     #[test]
     fn a_message_without_a_timer_stays_as_short_as_it_was() {
-        let plain = with_timer("text".into(), None);
+        let plain = with_timer(Message::text("text"), None);
         assert_eq!(plain.conversation.as_deref(), Some("text"));
-        assert!(
-            with_timer(
-                "text".into(),
-                Some(Timer {
-                    seconds: 0,
-                    told_at_s: 1,
-                    set_at_s: None
-                })
-            ) == plain
-        );
+        let none = Timer {
+            seconds: 0,
+            told_at_s: 1,
+            set_at_s: None,
+        };
+        assert!(with_timer(Message::text("text"), Some(none)) == plain);
+    }
+
+    #[test]
+    fn every_kind_of_message_carries_a_timer() {
+        let timer = Some(Timer {
+            seconds: 90,
+            told_at_s: 0,
+            set_at_s: Some(7),
+        });
+        for message in [
+            Message::text("text"),
+            Message {
+                image_message: MessageField::some(ImageMessage::default()),
+                ..Message::default()
+            },
+            Message {
+                video_message: MessageField::some(VideoMessage::default()),
+                ..Message::default()
+            },
+            Message {
+                audio_message: MessageField::some(AudioMessage::default()),
+                ..Message::default()
+            },
+            Message {
+                document_message: MessageField::some(DocumentMessage::default()),
+                ..Message::default()
+            },
+        ] {
+            let timed = with_timer(message, timer);
+            assert_eq!(timed.get_ephemeral_expiration(), Some(90));
+        }
     }
 }

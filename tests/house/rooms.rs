@@ -33,7 +33,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fallback", &["line", "config", "net"]),
     (
         "whatsapp",
-        &["alert", "line", "outbox", "config", "store", "credentials", "net"],
+        &[
+            "alert",
+            "blobs",
+            "line",
+            "outbox",
+            "config",
+            "store",
+            "credentials",
+            "net",
+        ],
     ),
     (
         "gateway",

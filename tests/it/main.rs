@@ -27,6 +27,7 @@ mod lab_server;
 #[path = "../support/listener.rs"]
 mod listener;
 mod mail;
+mod media;
 #[path = "../support/middlebox.rs"]
 mod middlebox;
 mod nat;

@@ -232,6 +232,7 @@ impl Session {
         self.let_go_of_client().await;
         self.parts.forget_name().await;
         self.parts.timers.forget().await;
+        self.uploads.forget().await;
         match self.parts.credentials.quarantine(stop.advice(), wall_ms()).await {
             Ok(()) => log::warn!("session {}: its credentials are dead and were set aside", self.name),
             Err(error) => {
@@ -281,6 +282,7 @@ impl Session {
 
     pub(super) async fn let_go_of_client(&mut self) {
         self.library_run = None;
+        self.uploads.line_down();
         if let Some(client) = self.client.take() {
             client.end().await;
         }

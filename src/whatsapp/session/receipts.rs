@@ -107,7 +107,14 @@ impl Session {
         let logged_in = |line: &&super::LibraryRun| line.logged_in && !line.broken;
         match (&self.client, self.library_run.as_ref().filter(logged_in)) {
             (Some(client), Some(_)) => {
-                let sending = again::send(Arc::clone(&client.client), Arc::clone(&self.parts), again);
+                let (parts, uploads) = (Arc::clone(&self.parts), Arc::clone(&self.uploads));
+                let client = Arc::clone(&client.client);
+                let sending = async move {
+                    // Its upload may count no longer.
+                    let said = uploads.settled(&again.message).await;
+                    let message = uploads.message(said).await;
+                    again::send(client, parts, message, again).await;
+                };
                 self.parts.executor.spawn(sending).detach();
                 self.supervisor.handle(Instant::now(), Input::Sent);
             }

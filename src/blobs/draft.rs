@@ -32,8 +32,28 @@ impl std::fmt::Debug for Draft {
     }
 }
 
+impl Blobs {
+    /// Begins a file. It is gone if it is dropped before it is [finished](Draft::finish).
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn draft(&self) -> Result<Draft, BlobError> {
+        Draft::begin(self)
+    }
+
+    /// Keeps these bytes as a file.
+    ///
+    /// # Errors
+    /// They are too many, or the disk does not take them.
+    pub fn put(&self, bytes: &[u8]) -> Result<Kept, BlobError> {
+        let mut draft = self.draft()?;
+        draft.write(bytes)?;
+        draft.finish()
+    }
+}
+
 impl Draft {
-    pub(super) fn begin(blobs: &Blobs) -> Result<Self, BlobError> {
+    fn begin(blobs: &Blobs) -> Result<Self, BlobError> {
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let path = blobs
             .0

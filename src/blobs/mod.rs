@@ -170,24 +170,6 @@ impl Blobs {
         File::open(self.path(hash))
     }
 
-    /// Begins a file. It is gone if it is dropped before it is [finished](Draft::finish).
-    ///
-    /// # Errors
-    /// The disk does not take it.
-    pub fn draft(&self) -> Result<Draft, BlobError> {
-        Draft::begin(self)
-    }
-
-    /// Keeps these bytes as a file.
-    ///
-    /// # Errors
-    /// They are too many, or the disk does not take them.
-    pub fn put(&self, bytes: &[u8]) -> Result<Kept, BlobError> {
-        let mut draft = self.draft()?;
-        draft.write(bytes)?;
-        draft.finish()
-    }
-
     /// The record of alert `seq` mentions these files, or is about to. `waits`: something of it is still to be sent; the files of
     /// one that is through may give way.
     pub fn hold(&self, seq: u64, files: impl IntoIterator<Item = BlobHash>, waits: bool) {

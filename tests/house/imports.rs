@@ -17,6 +17,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "config",
     "store",
     "credentials",
+    "blobs",
     "state",
     "net",
     "fallback",

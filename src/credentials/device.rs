@@ -211,8 +211,8 @@ impl StoredDevice {
         self
     }
 
-    /// [`paired`](super::Credentials::paired) reads one row without the writer, so this record never lies in pieces. It has a few
-    /// hundred bytes.
+    /// [`paired`](super::Credentials::paired) reads one row without the writer, so this record never lies in pieces. It
+    /// has a few hundred bytes.
     pub(super) fn fits_a_row(&self) -> Result<(), StoreError> {
         let blobs = [&self.account, &self.edge_routing_info, &self.nct_salt];
         let blobs: usize = blobs

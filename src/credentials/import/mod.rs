@@ -1,7 +1,7 @@
 //! The login of another program: a folder as Baileys keeps it (OpenClaw and many bots use the same) becomes a session,
 //! without pairing again.
 //!
-//! Reading is apart from writing. [`folder::read`] gets bytes from the disk, [`parse`] makes them an [`Imported`] whose
+//! Reading is apart from writing. [`folder::read`] gets bytes from the disk, [`parse()`] makes them an [`Imported`] whose
 //! every part has been checked, and [`Credentials::adopt`] writes that in one transaction. A fault in `creds.json` ends
 //! it ([`Refusal`]); any other file that is not whole is left out and named ([`LeftOut`]): sessions and keys of chats
 //! come back by themselves.

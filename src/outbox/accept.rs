@@ -119,6 +119,8 @@ impl Outbox {
                 late: false,
                 note: String::new(),
             });
+            // Without it the list would have room for four: with ten thousand alerts that is 2 MB.
+            let deliveries = Vec::from_iter(deliveries).into_boxed_slice().into_vec();
             let mut record = AlertRecord {
                 seq,
                 id,
@@ -127,7 +129,7 @@ impl Outbox {
                 accepted_at: now.wall,
                 ttl: self.rules.ttl(&route, alert.ttl),
                 alert,
-                deliveries: deliveries.collect(),
+                deliveries,
             };
             for index in 0..record.deliveries.len() {
                 match self.policy.arrive(now, &record, index) {

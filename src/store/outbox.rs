@@ -51,12 +51,15 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<AlertRecord, StoreError
 
 /// The alert of a value.
 pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
-    let alert = match record::version(Tree::Outbox, value)? {
+    let alert: Result<AlertRecord, NameError> = match record::version(Tree::Outbox, value)? {
         (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
         (2, _) => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, 2, value)?.try_into(),
         _ => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
     };
-    alert.map_err(|error: NameError| fault(error.to_string()))
+    let mut alert = alert.map_err(|error| fault(error.to_string()))?;
+    // It stays in memory, and was collected with room for four.
+    alert.deliveries.shrink_to_fit();
+    Ok(alert)
 }
 
 fn fault(cause: String) -> StoreError {

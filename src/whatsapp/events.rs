@@ -137,7 +137,8 @@ pub(super) struct EventMapper {
 
 impl EventMapper {
     pub(super) fn new(presence: Arc<PresenceSuppression>) -> (Arc<Self>, async_channel::Receiver<LineEvent>) {
-        let (events, receiver) = async_channel::bounded(EVENTS_MAX);
+        // A bounded channel would take the room of all of them at once: 2.6 MB. `emit` keeps the bound.
+        let (events, receiver) = async_channel::unbounded();
         let mapper = Self {
             events,
             last_stanza: Mutex::new(None),
@@ -194,7 +195,8 @@ impl EventMapper {
     }
 
     pub(super) fn emit(&self, event: LineEvent) {
-        if self.events.try_send(event).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        let taken = self.events.len() < EVENTS_MAX && self.events.try_send(event).is_ok();
+        if !taken && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             log::warn!("more than {EVENTS_MAX} events wait to be looked at; newer ones are dropped");
         }
     }

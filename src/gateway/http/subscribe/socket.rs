@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_lite::{StreamExt, future};
 
-use super::{Subscription, Wanted, begin, place};
+use super::{Subscription, Wanted, begin, place, routes};
 use crate::gateway::api::{AlertView, TopicEvent};
 use crate::gateway::http::answer::{Answer, Body, Problem};
 use crate::gateway::http::call::{Call, Outcome};
@@ -29,6 +29,8 @@ const WRITE_MAX_BYTES: usize = 1024 * 1024;
 
 /// `GET /{topics}/ws`.
 pub(in crate::gateway::http) async fn ws(call: Call<'_, '_>, topics: String) -> Outcome {
+    // Whose it is, before how it is asked for.
+    routes(&call, &topics)?;
     let accept = accept(&call.request.head)?;
     let wanted = Wanted::of(&call)?;
     let poll = wanted.poll;

@@ -56,6 +56,7 @@ impl Facts {
         all(Code::TokenRefused, self.refused.trouble().into_iter().collect());
         all(Code::TokenUnreadable, self.unreadable.clone());
         all(Code::NobodyAdmitted, self.nobody_admitted());
+        all(Code::EverybodyTrusted, self.everybody_trusted());
         all(
             Code::HeartbeatFailing,
             self.heartbeat_trouble.words().into_iter().collect(),
@@ -81,6 +82,20 @@ impl Facts {
 }
 
 impl Facts {
+    /// Networks that are the whole world, where the relay listens to it.
+    fn everybody_trusted(&self) -> Vec<String> {
+        let mut addresses = self.listening.addresses().into_iter().chain(self.smtp.addresses());
+        if addresses.all(|address| address.ip().is_loopback()) && self.access.proxies.is_none() {
+            return Vec::new();
+        }
+        let everything = self.access.trusted.iter().filter(|network| network.is_everything());
+        everything
+            .map(|network| {
+                format!("{network} is trusted, and that is everybody: whoever reaches the relay may publish")
+            })
+            .collect()
+    }
+
     /// Addresses on the network where every request is refused.
     fn nobody_admitted(&self) -> Vec<String> {
         if self.tokens.count() > 0 || !self.access.trusted.is_empty() {

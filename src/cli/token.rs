@@ -46,8 +46,17 @@ pub(super) struct NewArgs {
     #[arg(long)]
     admin: bool,
     /// It ends after this time, as 90d [default: never]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = life)]
     expires: Option<Duration>,
+}
+
+/// How long a token is good: one that ends at once is of no use.
+fn life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match millis(life) {
+        0 => Err("a token that ends at once is of no use; leave it out for one that has no end".into()),
+        _ => Ok(life),
+    }
 }
 
 impl NewArgs {

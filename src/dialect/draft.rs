@@ -180,8 +180,8 @@ impl Draft {
     }
 
     /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out. Where
-    /// the dialect has found no text, one under another name counts, as a later version of the sender may have it; then the
-    /// title is the text.
+    /// the dialect has found no text, one under another name counts, as a later version of the sender may have it; then whatever
+    /// else there is, and then the title is the text.
     pub(super) fn finish_form(
         mut self,
         form: &Form<'_>,
@@ -203,7 +203,10 @@ impl Draft {
         }
         if text.is_empty() {
             let title = &mut self.alert.title;
-            text = form.other_text().unwrap_or_else(|| std::mem::take(title));
+            let other = form
+                .other_text()
+                .or_else(|| Some(form.everything()).filter(|all| !all.is_empty()));
+            text = other.unwrap_or_else(|| std::mem::take(title));
         }
         let bytes = if self.in_part { request.body_bytes } else { 0 };
         self.finish(text, bytes, empty)

@@ -169,13 +169,29 @@ impl<'r> Form<'r> {
         at(&self.fields, path)
     }
 
-    /// All fields but tokens of ours, one a line, for a body in which no name is known. What lies deeper is written as JSON.
+    /// All fields, one a line, for a request in which no name is known; what lies deeper is written as JSON. Left out are tokens of
+    /// ours, and what is no text under any of its [usual names](SAYS_NO_TEXT).
     pub fn everything(&self) -> String {
+        let asked = self.query.into_iter().flat_map(|query| query.iter());
+        let asked = asked.filter(|(name, _)| !self.fields.contains_key(*name));
+        let asked = asked.map(|(name, value)| (name, Cow::Owned(Value::String(value.to_owned()))));
+        let fields = self
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), Cow::Borrowed(value)));
         let mut lines = Vec::new();
-        for (name, value) in self.fields.iter().take(FIELDS_MAX) {
-            let Some(value) = text_of(value) else { continue };
+        let mut more = 0;
+        for (name, value) in fields.chain(asked) {
+            let is_text = !SAYS_NO_TEXT.iter().any(|known| known.eq_ignore_ascii_case(name));
+            let Some(value) = text_of(&value).filter(|_| is_text) else {
+                continue;
+            };
             // A token that a sender has put there is for us, and for nobody's phone.
             if value.starts_with(TOKEN_START) {
+                continue;
+            }
+            if lines.len() == FIELDS_MAX {
+                more += 1;
                 continue;
             }
             lines.push(if name.is_empty() {
@@ -184,8 +200,8 @@ impl<'r> Form<'r> {
                 format!("{name}: {value}")
             });
         }
-        if self.fields.len() > FIELDS_MAX {
-            lines.push(format!("and {} more fields", self.fields.len() - FIELDS_MAX));
+        if more > 0 {
+            lines.push(format!("and {more} more fields"));
         }
         lines.join("\n")
     }
@@ -217,6 +233,44 @@ pub const USUAL_TEXT: &[&str] = &[
     "description",
     "details",
     "value",
+];
+
+/// Names under which no text stands in any dialect, and secrets.
+const SAYS_NO_TEXT: &[&str] = &[
+    "title",
+    "subject",
+    "summary",
+    "heading",
+    "username",
+    "name",
+    "priority",
+    "prio",
+    "tags",
+    "tag",
+    "click",
+    "url",
+    "link",
+    "href",
+    "key",
+    "idempotency_key",
+    "dedup_key",
+    "ttl",
+    "token",
+    "auth",
+    "user",
+    "icon",
+    "icon_url",
+    "icon_emoji",
+    "avatar_url",
+    "channel",
+    "tts",
+    "format",
+    "sound",
+    "device",
+    "retry",
+    "expire",
+    "extras",
+    "version",
 ];
 
 /// The name under which a body that is a list, or a single value, is kept.

@@ -29,10 +29,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
     let title = form.text(TITLE).unwrap_or_default();
-    let mut text = form.other_text().unwrap_or_default();
-    if text.is_empty() && title.is_empty() {
-        text = form.everything();
-    }
+    let text = form.other_text().unwrap_or_default();
     draft.title(&title);
     match form.text(&["priority", "prio"]) {
         Some(priority) if priority.parse::<crate::alert::Priority>().is_ok() => draft.priority(&priority),

@@ -15,7 +15,6 @@
 //! gave one: both arrive.
 
 use mail_parser::decoders::base64::base64_decode;
-use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{Address, Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 mod header;
@@ -314,7 +313,7 @@ fn text_of(part: &MessagePart<'_>, raw: &[u8]) -> (String, u64) {
         .unwrap_or_default();
     let decoded = match part.encoding {
         Encoding::None => None,
-        Encoding::QuotedPrintable => quoted_printable_decode(body),
+        Encoding::QuotedPrintable => Some(quoted_printable(body)),
         Encoding::Base64 => base64_decode(body),
     };
     // What cannot be decoded is read as it stands there.
@@ -326,6 +325,38 @@ fn text_of(part: &MessagePart<'_>, raw: &[u8]) -> (String, u64) {
         false => clean(&text),
     };
     (text.trim().to_owned(), bytes.len() as u64)
+}
+
+/// What stands in quoted-printable. An escape that is none stands for itself: a decoder that gives up would show the whole text
+/// undecoded for the sake of one sign.
+fn quoted_printable(body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(body.len());
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        let ends = line
+            .strip_suffix(b"\n")
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        // Space at the end of a line was added on the way.
+        let mut rest = ends.unwrap_or(line).trim_ascii_end();
+        let goes_on = rest.strip_suffix(b"=");
+        rest = goes_on.unwrap_or(rest);
+        while let Some((byte, behind)) = rest.split_first() {
+            let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+            match (byte, digit(0), digit(1)) {
+                (b'=', Some(high), Some(low)) => {
+                    text.push((high * 16 + low) as u8);
+                    rest = &behind[2..];
+                }
+                _ => {
+                    text.push(*byte);
+                    rest = behind;
+                }
+            }
+        }
+        if ends.is_some() && goes_on.is_none() {
+            text.push(b'\n');
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -362,6 +393,22 @@ mod tests {
         assert_eq!(addresses_in("family"), ["family"]);
         assert_eq!(addresses_in("a@x, b@y"), ["a@x", "b@y"]);
         assert_eq!(addresses_in(""), [""; 0]);
+    }
+
+    #[test]
+    fn a_broken_escape_costs_itself_alone() {
+        for (body, expected) in [
+            ("gr=C3=BC=C3=9Fe", "gr\u{fc}\u{df}e"),
+            ("one =\r\ntwo= \nthree\r\nfour", "one twothree\nfour"),
+            ("100=% of =C3=BC=zz =c3=bc", "100=% of \u{fc}=zz \u{fc}"),
+            ("a=", "a"),
+            ("a=4", "a=4"),
+        ] {
+            let mail = format!(
+                "Subject: x\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n{body}"
+            );
+            assert_eq!(text(&mail), expected, "{body}");
+        }
     }
 
     #[test]

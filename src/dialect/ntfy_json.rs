@@ -51,6 +51,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let message = form
         .text(&["message"])
         .or_else(|| form.other_text())
+        .or_else(|| Some(form.everything()).filter(|_| form.text(&["title"]).is_none()))
         .unwrap_or_default();
     let inner = Request {
         route: request.route,

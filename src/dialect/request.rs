@@ -122,6 +122,11 @@ impl<'a> Fields<'a> {
         named.map(|(_, value)| value.trim()).find(|value| !value.is_empty())
     }
 
+    /// All of them, as they came.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// These fields, and before them others, which win.
     pub fn behind(&self, first: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let first = first.into_iter().map(|(name, value)| (name.into(), value.into()));

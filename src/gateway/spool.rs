@@ -203,7 +203,7 @@ impl Taker {
         let mut open: Vec<Option<Open>> = places.iter().map(|_| None).collect();
         loop {
             // The watch stands before the look: what comes in between is seen.
-            let (watch, mut again) = match watch(&places) {
+            let (watch, mut again) = match watch(&places, self.holds()) {
                 Ok(watch) => (Some(watch), false),
                 Err(error) => {
                     log::debug!("the spools cannot be watched, and are looked at every {AGAIN:?}: {error}");
@@ -284,6 +284,7 @@ impl Taker {
 
     /// Takes all that lies in a spool. `false`: something has to be tried again.
     async fn take_all(&self, open: &mut Open) -> bool {
+        self.forget_removed(open).await;
         let mut all = true;
         let mut after = OsString::new();
         open.beyond = 0;
@@ -298,18 +299,19 @@ impl Taker {
             };
             let any = !found.alerts.is_empty();
             for name in found.foreign {
-                self.set_aside(open, &name, "its name is not that of a spooled alert");
+                self.set_aside(open, &name, "its name is not that of a spooled alert")
+                    .await;
             }
             let mut later = false;
             for name in found.alerts {
                 match self.take(&open.folder, &name).await {
-                    Outcome::Done => self.remove(open, &name),
+                    Outcome::Done => self.remove(open, &name).await,
                     Outcome::Held(why) => self.hold(open, &name, why),
                     Outcome::Waits(why) => {
                         self.wait(open, &name, why);
                         all = false;
                     }
-                    Outcome::Aside(why) => self.set_aside(open, name.as_str().as_ref(), &why),
+                    Outcome::Aside(why) => self.set_aside(open, name.as_str().as_ref(), &why).await,
                     Outcome::Later(why) => {
                         log::warn!("alerts stay in the spool for now: {why}");
                         later = true;
@@ -322,7 +324,8 @@ impl Taker {
                 smol::unblock(move || folder.sync()).await;
             }
             let path = open.folder.path();
-            let aside = open.folder.aside();
+            let folder = Arc::clone(&open.folder);
+            let aside = smol::unblock(move || folder.aside()).await;
             let mut troubles = lock(&self.spooling.0);
             troubles.aside.insert(path.to_owned(), aside);
             let before = troubles.beyond.insert(path.to_owned(), open.beyond).unwrap_or(0);
@@ -341,6 +344,33 @@ impl Taker {
                 }
             }
         }
+    }
+
+    /// What waits and was taken away by a person waits no more.
+    async fn forget_removed(&self, open: &mut Open) {
+        let held: Vec<PathBuf> = {
+            let troubles = lock(&self.spooling.0);
+            let here = |file: &&PathBuf| file.parent() == Some(open.folder.path());
+            troubles.held.keys().filter(here).cloned().collect()
+        };
+        let gone = smol::unblock(move || {
+            let is_gone = |file: &PathBuf| {
+                let found = std::fs::symlink_metadata(file);
+                found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            };
+            held.into_iter().filter(is_gone).collect::<Vec<_>>()
+        });
+        for file in gone.await {
+            lock(&self.spooling.0).held.remove(&file);
+            if let Some(name) = file.file_name() {
+                open.known.remove(name);
+            }
+        }
+    }
+
+    /// Whether anything waits for a person.
+    fn holds(&self) -> bool {
+        !lock(&self.spooling.0).held.is_empty()
     }
 
     async fn take(&self, folder: &Arc<Folder>, name: &Name) -> Outcome {
@@ -439,9 +469,10 @@ impl Taker {
         Ok(routes)
     }
 
-    fn remove(&self, open: &mut Open, name: &Name) {
+    async fn remove(&self, open: &mut Open, name: &Name) {
         let path = open.folder.path().join(name.as_str());
-        match open.folder.remove(name) {
+        let (folder, removed) = (Arc::clone(&open.folder), name.clone());
+        match smol::unblock(move || folder.remove(&removed)).await {
             Ok(()) => drop(lock(&self.spooling.0).held.remove(&path)),
             // It must not be taken again and again. After the next start its key tells that it has been.
             Err(error) => self.hold(
@@ -477,12 +508,13 @@ impl Taker {
         held.insert(path, why);
     }
 
-    fn set_aside(&self, open: &mut Open, name: &OsStr, why: &str) {
+    async fn set_aside(&self, open: &mut Open, name: &OsStr, why: &str) {
         let path = open.folder.path().join(name);
         lock(&self.spooling.0).held.remove(&path);
         let shown = open.folder.path().join(one_line(&name.to_string_lossy()));
         let shown = shown.display();
-        let line = match open.folder.set_aside(name) {
+        let (folder, moved) = (Arc::clone(&open.folder), name.to_owned());
+        let line = match smol::unblock(move || folder.set_aside(&moved)).await {
             Ok(SetAside::Kept) => format!("{shown} was moved aside: {why}"),
             Ok(SetAside::Removed) => format!("{shown} was removed: {why}, and enough of such lie aside"),
             Ok(SetAside::Gone) => return,
@@ -515,9 +547,15 @@ fn mark_late(alert: &mut Alert, at_ms: u64, now_ms: u64) {
 
 /// Tells when a file has come into one of the spools, a spool that is missing was made, or one was removed. A folder that is
 /// open does not tell its own removal, so the directory above it is watched as well.
-fn watch(places: &[SpoolPlace]) -> io::Result<Async<OwnedFd>> {
+///
+/// With `also_going` also that one has gone: what a person is told of may be what he has removed.
+fn watch(places: &[SpoolPlace], also_going: bool) -> io::Result<Async<OwnedFd>> {
     let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    let coming = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+    let going = match also_going {
+        true => WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+        false => WatchFlags::empty(),
+    };
+    let coming = going | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
     for SpoolPlace { path, .. } in places {
         let change = match inotify::add_watch(&events, path, coming) {
             Ok(_) => WatchFlags::DELETE,

@@ -26,6 +26,7 @@ pub enum Code {
     ControlSocket,
     EnvironmentIgnored,
     HeartbeatFailing,
+    EverybodyTrusted,
     LabBuild,
     Limited,
     ListenPartial,
@@ -85,7 +86,7 @@ pub struct Condition {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 33] = [
+pub const CONDITIONS: [Condition; 34] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -153,6 +154,15 @@ pub const CONDITIONS: [Condition; 33] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "see whether `url` of `[heartbeat]` is right and its server answers",
+    },
+    Condition {
+        code: Code::EverybodyTrusted,
+        name: "everybody-trusted",
+        title: "whoever reaches the relay may publish, from anywhere",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "write the networks of the house into `trusted`, as 192.168.1.0/24",
     },
     Condition {
         code: Code::LabBuild,

@@ -150,6 +150,23 @@ fn an_alert_without_its_route_is_held_until_there_is_one() {
 }
 
 #[test]
+fn a_held_file_that_a_person_removes_is_told_of_no_more() {
+    let site = site();
+    let relay = site.start();
+    let name = tautline::spool::Name::draw().unwrap();
+    let entry = tautline::spool::Entry {
+        to: vec!["nobody".into()],
+        body: b"x".to_vec(),
+        ..tautline::spool::Entry::new("ntfy", 0)
+    };
+    tautline::spool::put(&spool(&site), &name, &entry.encode()).unwrap();
+    let is_held = |status: &Value| codes(status).iter().any(|code| code == "spool-held");
+    relay.wait_status("it is not told of", is_held);
+    std::fs::remove_file(spool(&site).join(name.as_str())).unwrap();
+    relay.wait_status("it is told of for ever", |status| !is_held(status));
+}
+
+#[test]
 fn whatever_else_lies_in_the_spool_is_set_aside_and_told() {
     let site = site();
     assert_eq!(site.start().stop(), 0);

@@ -219,3 +219,24 @@ fn the_built_program_answers_the_network_as_it_is_configured() {
     assert!(String::from_utf8_lossy(&told.stdout).contains("tls-unusable"));
     assert_eq!(relay.stop(), 0);
 }
+
+#[test]
+fn a_token_of_no_use_is_refused_and_trust_in_everybody_is_told() {
+    let site = Site::with_config(&format!(
+        "[[session]]\nname = \"default\"\nendpoint = \"{NOWHERE}\"\n\
+         [[route]]\nname = \"family\"\nto = [\"+15550100002\"]\n\
+         [gateway]\nlisten = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\ntrusted = [\"0.0.0.0/0\"]\n"
+    ));
+    ends(&site, &["token", "new", "nas", "--expires", "0s"], 2);
+    let relay = site.start();
+    let health = relay.status()["health"].clone();
+    let told = health
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["code"] == "everybody-trusted");
+    assert!(
+        told.unwrap()["text"].as_str().unwrap().contains("0.0.0.0/0"),
+        "{health}"
+    );
+}

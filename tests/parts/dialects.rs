@@ -44,6 +44,40 @@ fn every_dialect_has_its_file_its_line_and_its_captured_requests() {
     }
 }
 
+/// A sender may be of a version that nobody knows, or set up by hand.
+#[test]
+fn what_stands_under_no_known_name_is_shown() {
+    let of = |dialect: &tautline::dialect::Dialect, query: &str, body: &str| {
+        let request = Request {
+            query: query::decode(query.as_bytes()).pairs.into_iter().collect(),
+            content_type: Some("application/json"),
+            body: body.as_bytes(),
+            body_bytes: body.len() as u64,
+            text_bytes_max: 1024 * 1024,
+            ..Request::default()
+        };
+        let parsed = (dialect.parse)(&request).unwrap();
+        let alert = &parsed.alerts[0];
+        format!("{}\n{}", alert.title, alert.text)
+    };
+    for dialect in DIALECTS {
+        let told = of(
+            dialect,
+            "",
+            r#"{"topic": "family", "foo": "disk full", "token": "tk_0123456789abcdefghijklmnopqrs"}"#,
+        );
+        // The body of a mail, and of ntfy, is the text as it stands.
+        let is_plain = ["mail", "ntfy"].contains(&dialect.name);
+        assert!(told.contains("disk full"), "{}: {told}", dialect.name);
+        assert!(is_plain || !told.contains("tk_"), "{}: {told}", dialect.name);
+        if !is_plain && dialect.name != "ntfy-json" {
+            let told = of(dialect, "foo=disk+full&priority=5&token=x", "");
+            assert!(told.contains("foo: disk full"), "{}: {told}", dialect.name);
+            assert!(!told.contains("token"), "{}: {told}", dialect.name);
+        }
+    }
+}
+
 fn request(captured: &Captured, read: impl FnOnce(&Request<'_>)) {
     let parts = captured.parts();
     let headers = Fields::from_headers(parts.headers);

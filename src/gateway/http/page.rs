@@ -6,6 +6,7 @@ use std::fmt::{self, Display, Write};
 use super::alerts;
 use super::answer::{Answer, Problem};
 use super::call::{Call, Outcome};
+use super::status;
 use crate::gateway::api::words::{span, utc};
 use crate::gateway::api::{AlertView, HistoryEntry, OutboxCounts, SessionState, SessionStatus, Status};
 use crate::gateway::relay::Refusal;
@@ -29,7 +30,7 @@ const EXCERPT: usize = 160;
 /// `GET /`.
 pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
     let relay = &call.context.relay;
-    let status = relay.status().await;
+    let status = status::theirs(call).await;
     let alerts = alerts::newest(call, false, ALERTS_SHOWN).await;
     // Without them the rest is still worth showing.
     let lines = relay.lines(None, LINES_SHOWN);

@@ -2,11 +2,23 @@
 
 use super::answer::Answer;
 use super::call::Call;
-use crate::gateway::api::Health;
+use crate::gateway::api::{Health, Status};
 
 /// `GET /v1/status`.
 pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
-    Answer::json(200, &call.context.relay.status().await)
+    Answer::json(200, &theirs(call).await)
+}
+
+/// The status as the caller may see it. What health says of a case names routes and recipients: who may not read all routes is
+/// told what is wrong in general.
+pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
+    let mut status = call.context.relay.status().await;
+    if !call.caller.may_everywhere(call.scope) {
+        for entry in &mut status.health {
+            entry.text.clone_from(&entry.title);
+        }
+    }
+    status
 }
 
 /// `GET /v1/routes`.
@@ -18,7 +30,7 @@ pub(super) fn routes(call: &Call<'_, '_>) -> Answer {
 
 /// `GET /v1/health`.
 pub(super) async fn health(call: &Call<'_, '_>) -> Answer {
-    let status = call.context.relay.status().await;
+    let status = theirs(call).await;
     let mut problems = status.health;
     problems.retain(|entry| entry.severity == "error");
     if status.healthy {

@@ -28,11 +28,18 @@ pub(super) async fn make(mut call: Call<'_, '_>) -> Outcome {
             .collect::<Result<_, _>>()?,
         routes: match &new.routes {
             None => Routes::All,
+            Some(routes) if routes.is_empty() => {
+                let error = "a token for no route is of no use: name some, or leave it out for all of them";
+                return Err(Problem::new(400, error).at("routes"));
+            }
             Some(routes) => Routes::Only(routes.iter().map(|route| call.route(route)).collect::<Result<_, _>>()?),
         },
     };
     if grant.rights.iter().next().is_none() {
         return Err(Problem::new(400, "a token without a right is of no use").at("rights"));
+    }
+    if new.expires_in_ms == Some(0) {
+        return Err(Problem::new(400, "a token that ends at once is of no use").at("expires_in_ms"));
     }
     let issued = call.context.relay.new_token(grant, new.expires_in_ms).await?;
     Ok(Answer::json(200, &issued))

@@ -326,3 +326,40 @@ fn a_token_is_made_listed_and_revoked_on_the_control_socket() {
     assert_eq!(publish(), 401);
     bench.local("DELETE", "/v1/tokens/nas", "").error(404);
 }
+
+#[test]
+fn a_token_for_one_route_is_told_no_names_of_others() {
+    let bench = Bench::closed();
+    bench.relay.problem("route ops: 3 alert(s) failed");
+    bench.relay.token("one", &[Right::Read], &["family"], false);
+    bench.relay.token("all", &[Right::Read], &[], false);
+    for target in ["/v1/status", "/v1/health", "/"] {
+        let read = |token: &str| {
+            bench
+                .tcp("GET", target, &format!("Authorization: Bearer {token}\r\n"), "")
+                .body
+        };
+        let (one, all) = (read("one"), read("all"));
+        assert!(all.contains("route ops"), "{target}: {all}");
+        assert!(
+            !one.contains("route ops") && one.contains("a session is not linked"),
+            "{target}: {one}"
+        );
+    }
+}
+
+#[test]
+fn a_token_of_no_use_is_not_made() {
+    let bench = Bench::new();
+    for (body, field) in [
+        (r#"{"name": "a", "rights": ["publish"], "routes": []}"#, "routes"),
+        (
+            r#"{"name": "a", "rights": ["publish"], "expires_in_ms": 0}"#,
+            "expires_in_ms",
+        ),
+        (r#"{"name": "a", "rights": []}"#, "rights"),
+    ] {
+        let refused = bench.local("POST", "/v1/tokens", body).error(400);
+        assert_eq!(refused.field.as_deref(), Some(field), "{body}");
+    }
+}

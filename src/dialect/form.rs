@@ -170,7 +170,7 @@ impl<'r> Form<'r> {
     }
 
     /// All fields, one a line, for a request in which no name is known; what lies deeper is written as JSON. Left out are tokens of
-    /// ours, and what is no text under any of its [usual names](SAYS_NO_TEXT).
+    /// ours, and what stands under a name of `SAYS_NO_TEXT`.
     pub fn everything(&self) -> String {
         let asked = self.query.into_iter().flat_map(|query| query.iter());
         let asked = asked.filter(|(name, _)| !self.fields.contains_key(*name));
@@ -271,6 +271,21 @@ const SAYS_NO_TEXT: &[&str] = &[
     "expire",
     "extras",
     "version",
+    "severity",
+    "level",
+    "topic",
+    "actions",
+    "attach",
+    "delay",
+    "email",
+    "call",
+    "filename",
+    "markdown",
+    "sequence_id",
+    "cache",
+    "firebase",
+    "session",
+    "chatId",
 ];
 
 /// The name under which a body that is a list, or a single value, is kept.

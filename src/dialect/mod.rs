@@ -14,10 +14,12 @@
 
 pub mod alertmanager;
 pub mod apprise;
+pub mod cloudevents;
 pub mod discord;
 mod draft;
 mod form;
 pub mod fuzzing;
+pub mod github;
 pub mod gotify;
 pub mod grafana;
 pub mod json;
@@ -29,6 +31,7 @@ pub mod query;
 mod request;
 pub mod slack;
 pub mod uptime_kuma;
+pub mod waha;
 
 pub use draft::{Draft, Parsed};
 pub use request::{Body, Fields, Rejection, RejectionKind, Request};
@@ -105,6 +108,24 @@ pub const DIALECTS: &[Dialect] = &[
         name: "discord",
         summary: "Discord's webhook",
         parse: discord::parse,
+        token: None,
+    },
+    Dialect {
+        name: "github",
+        summary: "webhooks of GitHub, Gitea, Forgejo and Gogs",
+        parse: github::parse,
+        token: None,
+    },
+    Dialect {
+        name: "cloudevents",
+        summary: "CloudEvents 1.0",
+        parse: cloudevents::parse,
+        token: None,
+    },
+    Dialect {
+        name: "waha",
+        summary: "WAHA's sendText, sendImage and sendFile",
+        parse: waha::parse,
         token: None,
     },
     Dialect {

@@ -203,7 +203,8 @@ impl Taker {
         let mut open: Vec<Option<Open>> = places.iter().map(|_| None).collect();
         loop {
             // The watch stands before the look: what comes in between is seen.
-            let (watch, mut again) = match watch(&places, self.holds()) {
+            let holds = self.holds();
+            let (watch, mut again) = match watch(&places, holds) {
                 Ok(watch) => (Some(watch), false),
                 Err(error) => {
                     log::debug!("the spools cannot be watched, and are looked at every {AGAIN:?}: {error}");
@@ -225,6 +226,10 @@ impl Taker {
                 if let Some(open) = open {
                     again |= !self.take_all(open).await;
                 }
+            }
+            // What is held since then has to be watched for its going.
+            if self.holds() && !holds {
+                continue;
             }
             let came = async {
                 match &watch {

@@ -3,7 +3,7 @@
 //! Which dialect a request is in is said by its address alone: senders label their bodies as they like.
 
 use crate::alert::RouteName;
-use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json};
+use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, waha};
 
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
@@ -12,8 +12,8 @@ use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
 use crate::gateway::api::{GotifyMessage, Mailed, Published};
-use crate::gateway::query;
 use crate::gateway::relay::Accepted;
+use crate::gateway::{query, recipients};
 
 /// Lets `dialect` read the request.
 pub(super) fn parse(
@@ -116,6 +116,22 @@ pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
     let route = gotify_route(&call)?;
     let body = receive(&mut call).await?;
     take(&call, "gotify", Some(route), &body).await
+}
+
+/// `POST /api/sendText` and its kin, as WAHA's senders do. Whom it is for is read as a mail's recipient is: the name of a route, or
+/// what `[mail]` has for it.
+pub(super) async fn waha(mut call: Call<'_, '_>) -> Outcome {
+    let body = receive(&mut call).await?;
+    let context = call.context;
+    let (chat, _) = with_request(context, None, &call.request.head, &body, waha::chat);
+    let to: Vec<String> = chat.into_iter().collect();
+    let routes = recipients::routes(&context.mail, &context.relay.routes(), &to)
+        .map_err(|why| Problem::new(400, why.replace("the mail", "chatId")).at("chatId"))?;
+    let Some(route) = routes.first() else {
+        return Err(Problem::new(400, "chatId names nobody").at("chatId"));
+    };
+    let route = call.route(route.as_str())?;
+    take(&call, "waha", Some(route), &body).await
 }
 
 fn gotify_route(call: &Call<'_, '_>) -> Result<RouteName, Problem> {

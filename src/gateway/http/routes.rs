@@ -194,6 +194,27 @@ pub const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         methods: POST,
+        path: "/api/sendText",
+        scope: Scope::Publish,
+        summary: "Publishes a message for WAHA; `chatId` leads to the route.",
+        handler: Handler::Fixed(|call| Box::pin(publish::waha(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/api/sendImage",
+        scope: Scope::Publish,
+        summary: "The same, with the caption as its text.",
+        handler: Handler::Fixed(|call| Box::pin(publish::waha(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/api/sendFile",
+        scope: Scope::Publish,
+        summary: "The same, with the caption as its text.",
+        handler: Handler::Fixed(|call| Box::pin(publish::waha(call))),
+    },
+    Endpoint {
+        methods: POST,
         path: "/v1/mail",
         scope: Scope::Publish,
         summary: "Publishes a mail; its recipients, `to` in the query, lead to routes.",

@@ -37,6 +37,7 @@ fn asked(bench: &Bench, endpoint: &Endpoint, method: &str, token: &str) -> Answe
             extra.push_str("X-Gotify-Key: family\r\n");
             r#"{"message": "x"}"#
         }
+        ("POST", path) if path.starts_with("/api/") => r#"{"chatId": "family", "text": "x"}"#,
         ("POST" | "PUT", _) => "x",
         _ => "",
     };

@@ -18,6 +18,7 @@
 //!
 //! The shell around them does what was decided:
 //!
+//! - [`media`]: what a file is, and pictures as the apps take them.
 //! - [`blobs`]: the files that alerts carry, until they are sent.
 //! - [`spool`]: alerts that lie as files until a relay takes them.
 //! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
@@ -58,6 +59,7 @@ pub mod fallback;
 pub mod gateway;
 pub mod health;
 pub mod line;
+pub mod media;
 pub mod net;
 pub mod outbox;
 pub mod spool;

@@ -139,6 +139,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         .map_err(RunError::Listen)?
         .with_tcp(board.schedule().tcp)
         .with_spools(spools, &plan.routes)
+        .with_blobs(blobs.clone())
         .with_mail(plan.mail.clone());
     let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
     let gateway = match &certificate {

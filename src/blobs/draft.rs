@@ -12,6 +12,9 @@ use super::{BlobError, Blobs, Kept, UNFINISHED, make};
 use crate::alert::BlobHash;
 use crate::util::lock;
 
+/// What is held of a draft in memory.
+const HEAD_BYTES: usize = 512;
+
 /// Names of drafts in this process.
 static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
@@ -22,6 +25,9 @@ pub struct Draft {
     file: File,
     hash: Sha256,
     bytes: u64,
+    max: u64,
+    /// The first bytes of it.
+    head: Vec<u8>,
     /// It has its name, or another file has it.
     done: bool,
 }
@@ -38,7 +44,15 @@ impl Blobs {
     /// # Errors
     /// The disk does not take it.
     pub fn draft(&self) -> Result<Draft, BlobError> {
-        Draft::begin(self)
+        Draft::begin(self, self.0.limits.file_bytes)
+    }
+
+    /// Begins what holds files and is none that is kept, as a form in parts: it may be `more` longer than one.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn draft_around(&self, more: u64) -> Result<Draft, BlobError> {
+        Draft::begin(self, self.0.limits.file_bytes + more)
     }
 
     /// Keeps these bytes as a file.
@@ -53,7 +67,7 @@ impl Blobs {
 }
 
 impl Draft {
-    fn begin(blobs: &Blobs) -> Result<Self, BlobError> {
+    fn begin(blobs: &Blobs, max: u64) -> Result<Self, BlobError> {
         let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let path = blobs
             .0
@@ -75,8 +89,15 @@ impl Draft {
             file,
             hash: Sha256::new(),
             bytes: 0,
+            max,
+            head: Vec::new(),
             done: false,
         })
+    }
+
+    /// Its first bytes, enough to tell what it is.
+    pub fn head(&self) -> &[u8] {
+        &self.head
     }
 
     /// How long it is by now.
@@ -90,12 +111,13 @@ impl Draft {
     /// They are too many, or the disk does not take them. What was written before is still there.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         let more = bytes.len() as u64;
-        let max = self.blobs.0.limits.file_bytes;
-        if self.bytes + more > max {
-            return Err(BlobError::TooLarge(max));
+        if self.bytes + more > self.max {
+            return Err(BlobError::TooLarge(self.max));
         }
         self.blobs.claim(more)?;
         self.bytes += more;
+        let missing = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         self.file.write_all(bytes)?;
         self.hash.update(bytes);
         Ok(())
@@ -118,6 +140,10 @@ impl Draft {
     /// # Errors
     /// The disk does not take it. Then it is gone.
     pub fn finish(mut self) -> Result<Kept, BlobError> {
+        let max = self.blobs.0.limits.file_bytes;
+        if self.bytes > max {
+            return Err(BlobError::TooLarge(max));
+        }
         self.file.sync_all()?;
         let mut hash = [0; 32];
         hash.copy_from_slice(&std::mem::take(&mut self.hash).finalize());

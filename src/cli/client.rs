@@ -65,12 +65,28 @@ impl Client {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<T, Failure> {
-        let response = self.ask(method, target, body, deadline).await?;
-        if !(200..300).contains(&response.status) {
-            return Err(refused(response.status, &response.body));
-        }
-        serde_json::from_slice(&response.body)
-            .map_err(|error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}")))
+        understood(&self.ask(method, target, body, deadline).await?)
+    }
+
+    /// Hands over a form in parts, and reads the answer's JSON.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub async fn send_form<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        form: Form,
+        deadline: Duration,
+    ) -> Result<T, Failure> {
+        let mut request = request("POST", target, form.body);
+        let content_type = format!("multipart/form-data; boundary={}", form.boundary);
+        request.headers.push(("Content-Type".into(), content_type));
+        let answer = async {
+            let stream = self.connect().await?;
+            exchange(stream, &request, BODY_MAX_BYTES).await.map_err(lost)
+        };
+        let response = within(deadline, answer).await?;
+        understood(&response)
     }
 
     /// One request, whatever the answer.
@@ -130,6 +146,20 @@ impl Client {
             )
         })
     }
+}
+
+/// A form in parts.
+pub(super) struct Form {
+    pub boundary: String,
+    pub body: Vec<u8>,
+}
+
+fn understood<T: DeserializeOwned>(response: &Response) -> Result<T, Failure> {
+    if !(200..300).contains(&response.status) {
+        return Err(refused(response.status, &response.body));
+    }
+    serde_json::from_slice(&response.body)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the relay's answer is not understood: {error}")))
 }
 
 fn request(method: &str, target: &str, body: Vec<u8>) -> Request {

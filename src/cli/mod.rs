@@ -3,6 +3,7 @@
 //! Results go to stdout, words to stderr; `--json` makes the results JSON. A reader that closes the pipe early is no
 //! error.
 
+mod attach;
 mod backup;
 pub mod boards;
 mod chats;

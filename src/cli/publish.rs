@@ -14,10 +14,13 @@ use crate::outbox::Step;
 use crate::spool::{Entry, Name};
 use crate::util::wall_ms;
 
+use super::attach::{self, Attached};
 use super::client::{Client, PROMPT};
 use super::output::{after_the_deed, print, print_json, say};
 use super::{Exit, Failure, Global, spool, words};
 
+/// Until the relay has taken files: it reads pictures before it answers.
+const FILES_WITHIN: Duration = Duration::from_secs(120);
 /// More than any alert may have; the relay says what its limit is.
 const STDIN_MAX_BYTES: u64 = 1024 * 1024;
 /// While the relay restarts under a `--wait`.
@@ -43,7 +46,7 @@ pub(super) struct PublishArgs {
     /// A tag; known emoji names become emoji. May be given several times
     #[arg(long = "tag", value_name = "TAG", value_parser = words::text())]
     tags: Vec<String>,
-    /// Not supported yet: the text goes out with the file's name, and a warning
+    /// A picture or another file that goes with the text; - is standard input. May be given several times
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
     /// The same key on the same route within a day is the same alert, and is sent once
@@ -93,10 +96,18 @@ impl Wait {
 
 pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure> {
     let body = text(&args.text)?;
+    if matches!(args.text.as_slice(), [only] if only == "-") && args.attach.iter().any(|path| attach::is_stdin(path)) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "standard input is the text or a file, not both",
+        ));
+    }
+    let (files, left_out) = attach::read(&args.attach)?;
+    let body = marked(body, &left_out);
     let mut args = fitting(args);
     if !args.spool {
         return smol::block_on(async {
-            let (client, published) = hand_over(global, &args, body).await.map_err(perhaps_accepted)?;
+            let (client, published) = hand_over(global, &args, body, &files).await.map_err(perhaps_accepted)?;
             report_and_wait(global, &args, &client, &published).await
         });
     }
@@ -107,21 +118,42 @@ pub(super) fn execute(global: &Global, args: PublishArgs) -> Result<(), Failure>
     // Under the same key it is the same alert, should an answer have been lost on its way.
     args.key.get_or_insert_with(|| name.to_string());
     smol::block_on(async {
-        match hand_over(global, &args, body.clone()).await {
+        match hand_over(global, &args, body.clone(), &files).await {
             Ok((client, published)) => report_and_wait(global, &args, &client, &published).await,
-            Err(failure) if failure.exit == Exit::Unreachable => keep(global, &args, &name, body, &failure),
+            Err(failure) if failure.exit == Exit::Unreachable => keep(global, &args, &name, body, &files, &failure),
             Err(failure) => Err(failure),
         }
     })
 }
 
 /// Gives the alert to the relay.
-async fn hand_over(global: &Global, args: &PublishArgs, body: Vec<u8>) -> Result<(Client, Published), Failure> {
+async fn hand_over(
+    global: &Global,
+    args: &PublishArgs,
+    body: Vec<u8>,
+    files: &[Attached],
+) -> Result<(Client, Published), Failure> {
     let client = Client::find(global).await?;
     let route = route(&client, args.to.clone()).await?;
     let target = format!("/{route}{}", query_of(args));
-    let published = client.call("POST", &target, body, PROMPT).await?;
+    let published = match files {
+        [] => client.call("POST", &target, body, PROMPT).await?,
+        files => {
+            client
+                .send_form(&target, attach::form(&body, files), FILES_WITHIN)
+                .await?
+        }
+    };
     Ok((client, published))
+}
+
+/// The text with a mark for each file that could not be read.
+fn marked(mut text: Vec<u8>, left_out: &[String]) -> Vec<u8> {
+    for name in left_out {
+        let name = if name.is_empty() { "a file" } else { name };
+        text.extend(format!("\n[left out: {name}]").bytes());
+    }
+    text
 }
 
 async fn report_and_wait(
@@ -149,13 +181,27 @@ struct Kept {
 }
 
 /// Keeps the alert in the spool, because nobody answers.
-fn keep(global: &Global, args: &PublishArgs, name: &Name, body: Vec<u8>, why: &Failure) -> Result<(), Failure> {
+fn keep(
+    global: &Global,
+    args: &PublishArgs,
+    name: &Name,
+    body: Vec<u8>,
+    files: &[Attached],
+    why: &Failure,
+) -> Result<(), Failure> {
+    let left_out: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+
     let entry = Entry {
         to: args.to.iter().cloned().collect(),
         fields: parameters(args),
-        body,
+        body: marked(body, &left_out),
         ..Entry::new("ntfy", wall_ms())
     };
+    if !files.is_empty() {
+        say(format_args!(
+            "tautline: warning: a spooled alert carries no files: they were left out"
+        ));
+    }
     let file = spool::keep(global, name, &entry)
         .map_err(|failure| Failure::new(failure.exit, format!("{}; {}", why.text, failure.text)))?;
     say(format_args!("tautline: {}", why.text));
@@ -243,11 +289,8 @@ fn parameters(args: &PublishArgs) -> Vec<(String, String)> {
     ] {
         pairs.extend(value.clone().map(|value| (name.to_owned(), value)));
     }
-    // The relay marks the text and warns of files, as it does for whoever asks it over HTTP.
-    for (name, value) in [("tags", args.tags.join(",")), ("attach", file_names(&args.attach))] {
-        if !value.is_empty() {
-            pairs.push((name.to_owned(), value));
-        }
+    if !args.tags.is_empty() {
+        pairs.push(("tags".to_owned(), args.tags.join(",")));
     }
     pairs
 }
@@ -265,15 +308,6 @@ fn query_of(args: &PublishArgs) -> String {
     }
 }
 
-/// Without their directories: where they lie on this box is nobody's business who reads the alert.
-fn file_names(files: &[PathBuf]) -> String {
-    let name = |file: &PathBuf| file.file_name().map(|name| name.to_string_lossy().into_owned());
-    let names: Vec<String> = files.iter().filter_map(name).collect();
-    hygiene::shortened(&names.join(", "), FILE_NAMES_CHARS_MAX).0
-}
-
-/// Characters of the names of files that the relay is shown.
-const FILE_NAMES_CHARS_MAX: usize = 256;
 /// Characters of a priority and of a time to live that the relay is shown.
 const WORD_CHARS_MAX: usize = 64;
 /// Bytes of the query at the most: it has to fit the head of a request, with room for the rest of it.

@@ -12,7 +12,7 @@
 
 use serde_json::Value;
 
-use super::form::{Form, USUAL_TEXT, text_of};
+use super::form::{Form, USUAL_TEXT, decoded, text_of};
 use super::{Draft, Parsed, Rejection, Request};
 
 /// What is said of an event with nothing in it.
@@ -56,7 +56,8 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         (false, Some(data)) => of_data(data, &mut draft),
         (false, None) => match form.value("data_base64").and_then(Value::as_str) {
             Some(base64) => {
-                draft.left_out("the data", Some(base64.len() as u64 * 3 / 4));
+                let file = decoded("", base64);
+                draft.file("", file.bytes, file.source);
                 kind
             }
             None if form.value("specversion").is_some() => kind,

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use super::Request;
+use super::file::{File, Source};
 use super::form::Form;
 use crate::alert::hygiene::{
     self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, one_line,
 };
-use crate::alert::{Alert, Priority, render};
+use crate::alert::{Alert, Attachment, Priority, render};
 
 /// Characters of a value that is quoted in a warning or a note.
 const QUOTED_CHARS_MAX: usize = 64;
+
+/// Characters of a file's name.
+const FILE_NAME_CHARS_MAX: usize = 128;
 
 /// The shortest time to live: less is no time in which anything could be sent.
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -28,6 +32,47 @@ pub struct Parsed {
     /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text of the alert
     /// says so too.
     pub warnings: Vec<String>,
+    /// Files that came with the first alert, to be [attached](Self::attach) or [left out](Self::leave_out). Its text may be empty
+    /// until then.
+    pub files: Vec<File>,
+}
+
+impl Parsed {
+    /// Gives the first alert an attachment. One that had no text gets the file's name for it.
+    pub fn attach(&mut self, attachment: Attachment) {
+        let Some(alert) = self.alerts.first_mut() else { return };
+        if alert.text.is_empty() {
+            alert.text = match attachment.name.as_str() {
+                "" => attachment.kind.to_string(),
+                name => name.to_owned(),
+            };
+        }
+        alert.attachments.push(attachment);
+    }
+
+    /// Says that a file is not sent: to the sender, and in the text to whoever would miss it.
+    pub fn leave_out(&mut self, file: &File, why: &str) {
+        self.warnings.push(file.warning(why));
+        if let Some(alert) = self.alerts.first_mut() {
+            if !alert.text.is_empty() {
+                alert.text.push('\n');
+            }
+            alert.text.push_str(&format!("[{}]", file.note()));
+        }
+    }
+
+    /// All files left out for one reason, where there is no place to keep them.
+    #[must_use]
+    pub fn without_files(mut self, why: &str) -> Self {
+        for file in std::mem::take(&mut self.files) {
+            let why = match file.source {
+                Source::Missing(why) => why,
+                _ => why,
+            };
+            self.leave_out(&file, why);
+        }
+        self
+    }
 }
 
 /// An alert that is being read: takes the fields as the sender wrote them, keeps what can be kept, and collects what is to
@@ -37,6 +82,7 @@ pub struct Draft {
     alert: Alert,
     warnings: Vec<String>,
     notes: Vec<String>,
+    files: Vec<File>,
     /// Only the start of the text was kept.
     in_part: bool,
 }
@@ -100,19 +146,11 @@ impl Draft {
         self.alert.priority = priority;
     }
 
-    /// Says that a file was left out: attachments are not kept yet.
-    pub fn left_out(&mut self, name: &str, bytes: Option<u64>) {
-        let name = match quoted(name) {
-            name if name.is_empty() => "a file".to_owned(),
-            name => name,
-        };
-        let size = bytes.map(hygiene::size);
-        let of_size = size.as_ref().map_or_else(String::new, |size| format!(" ({size})"));
-        self.warn(format!(
-            "attachments are not supported yet: {name}{of_size} was left out"
-        ));
-        let of_size = size.map_or_else(String::new, |size| format!(", {size}"));
-        self.note(format!("left out: {name}{of_size}"));
+    /// Takes a file that came with the alert; where only its length is known, `bytes` is that.
+    pub fn file(&mut self, name: &str, bytes: Option<u64>, source: Source) {
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let (name, _) = hygiene::shortened(name, FILE_NAME_CHARS_MAX);
+        self.files.push(File { name, bytes, source });
     }
 
     /// Takes the tags; empty ones and those that are too many are left out.
@@ -189,11 +227,11 @@ impl Draft {
         request: &Request<'_>,
         empty: &str,
     ) -> Parsed {
-        for file in &form.files {
-            self.left_out(&file.name, Some(file.bytes));
+        for file in form.files() {
+            self.file(&file.name, file.bytes, file.source);
         }
         if form.is_binary {
-            self.left_out("", Some(request.body_bytes));
+            self.file("", Some(request.body_bytes), Source::Body);
         }
         if form.ends_in_text {
             self.in_part();
@@ -220,6 +258,7 @@ impl Draft {
             topic: None,
             alerts: vec![self.alert],
             warnings: self.warnings,
+            files: self.files,
         }
     }
 
@@ -229,12 +268,18 @@ impl Draft {
             notes.push_str(&format!("\n[{note}]"));
         }
         if text.is_empty() && notes.is_empty() && !self.in_part {
-            return empty.to_owned();
+            return if self.files.is_empty() {
+                empty.to_owned()
+            } else {
+                String::new()
+            };
         }
+        // Each of them may yet become a note.
+        let reserved: usize = self.files.iter().map(|file| file.note().len() + "\n[]".len()).sum();
         let whole = hygiene::size(given_bytes.max(text.len() as u64));
-        let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len());
+        let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len() + reserved);
         // A note has at most as many units as bytes.
-        let units = render::room(&self.alert).saturating_sub(notes.len());
+        let units = render::room(&self.alert).saturating_sub(notes.len() + reserved);
         let mark = format!("… [cut, it was {whole} long]");
         let cut = match self.in_part {
             true => Some(hygiene::marked(&text, bytes, units, &mark)),

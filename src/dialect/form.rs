@@ -4,9 +4,14 @@
 //! What cannot be read as what it says it is, is a text: nothing is refused here.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+use super::file::{File, Source};
 use super::query;
 use super::{Body, Request};
 use crate::alert::charset;
@@ -19,14 +24,25 @@ const FIELDS_MAX: usize = 40;
 /// How deep a place in JSON may be that is cut off and still read.
 const DEPTH_MAX: usize = 64;
 
+/// Why a file is not whole.
+const CUT_OFF: &str = "it is too large for a form";
+
+/// Senders leave the padding away, or do not.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
 /// A body as named values.
 #[derive(Debug, Default)]
 pub struct Form<'r> {
     fields: Map<String, Value>,
     /// The body where it is no form: its text, clean and trimmed.
     pub plain: Option<String>,
-    /// Files that came in parts of the body.
-    pub files: Vec<File>,
+    /// Files that came in parts of the body; see [`files`](Self::files).
+    files: Vec<File>,
     /// What could not be read, each in one line for the sender.
     pub faults: Vec<String>,
     /// The body is no text, and no form.
@@ -34,15 +50,6 @@ pub struct Form<'r> {
     /// The last text that could be read ends where what was kept of the body ends.
     pub ends_in_text: bool,
     query: Option<&'r super::Fields<'r>>,
-}
-
-/// A file in a part of a form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// As the sender names it; may be empty.
-    pub name: String,
-    /// Its length in bytes; a few more where only the start of the body was kept.
-    pub bytes: u64,
 }
 
 impl<'r> Form<'r> {
@@ -141,7 +148,11 @@ impl<'r> Form<'r> {
                 Some(file) => self.files.push(File {
                     name: file.to_owned(),
                     // The rest of the body is nearly all this file's.
-                    bytes: part.body.len() as u64 + if is_cut_off { left_out } else { 0 },
+                    bytes: Some(part.body.len() as u64 + if is_cut_off { left_out } else { 0 }),
+                    source: match is_cut_off {
+                        true => Source::Missing(CUT_OFF),
+                        false => Source::Part(place(request.body, part.body)),
+                    },
                 }),
                 None => {
                     self.ends_in_text |= is_cut_off;
@@ -152,6 +163,25 @@ impl<'r> Form<'r> {
             }
         }
         self.insert(pairs);
+    }
+
+    /// The files that came: in parts of the body, or in its JSON as base64 or as links.
+    pub fn files(&self) -> Vec<File> {
+        let mut files = self.files.clone();
+        let list = self.fields.get("attachments").and_then(Value::as_array);
+        let single = ["attachment", "file"]
+            .into_iter()
+            .filter_map(|name| self.fields.get(name));
+        let objects = list
+            .into_iter()
+            .flatten()
+            .chain(single)
+            .filter(|value| value.is_object());
+        files.extend(objects.filter_map(file_of).take(PARTS_MAX));
+        if let Some(base64) = self.fields.get("attachment_base64").and_then(Value::as_str) {
+            files.push(decoded("", base64));
+        }
+        files
     }
 
     /// What is the text where a dialect has found none: the body that is no form, or one of the usual names.
@@ -345,6 +375,48 @@ fn parameter<'v>(value: &'v str, name: &str) -> Option<&'v str> {
         }
         rest = next;
     }
+}
+
+/// The file that an object in JSON is, as Apprise and its kin write it: a name, and base64 or a link.
+fn file_of(value: &Value) -> Option<File> {
+    let text = |names: &[&str]| names.iter().find_map(|name| value.get(name).and_then(Value::as_str));
+    let name = text(&["filename", "fileName", "name"]).unwrap_or_default();
+    if let Some(base64) = text(&["base64", "data"]) {
+        return Some(decoded(name, base64));
+    }
+    let link = text(&["url", "href"]).filter(|link| link.starts_with("http://") || link.starts_with("https://"))?;
+    Some(File {
+        name: name.to_owned(),
+        bytes: None,
+        source: Source::Link(link.to_owned()),
+    })
+}
+
+/// A file in base64, with or without its padding, line ends and the head of a `data:` address.
+pub(super) fn decoded(name: &str, base64: &str) -> File {
+    let digits = match base64.starts_with("data:") {
+        true => base64.split_once(',').map_or("", |(_, digits)| digits),
+        false => base64,
+    };
+    let digits: Vec<u8> = digits.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let bytes = BASE64.decode(digits.trim_ascii_end()).ok();
+    File {
+        name: name.to_owned(),
+        bytes: Some(
+            bytes
+                .as_ref()
+                .map_or(digits.len() as u64 / 4 * 3, |bytes| bytes.len() as u64),
+        ),
+        source: bytes.map_or(Source::Missing("its base64 cannot be read"), Source::Bytes),
+    }
+}
+
+/// Where `part`, a piece of `body`, lies in it.
+fn place(body: &[u8], part: &[u8]) -> Range<usize> {
+    let start = (part.as_ptr() as usize)
+        .saturating_sub(body.as_ptr() as usize)
+        .min(body.len());
+    start..(start + part.len()).min(body.len())
 }
 
 struct Part<'b> {

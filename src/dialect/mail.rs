@@ -23,6 +23,7 @@ mod reduce;
 
 pub use reduce::{REDUCED_BYTES_MAX, Reducer};
 
+use super::file::Source;
 use super::{Draft, Parsed, Rejection, Request, json};
 use crate::alert::hygiene::clean;
 use crate::alert::{Priority, charset, encoded_word};
@@ -35,6 +36,9 @@ const FILES_NAMED: usize = 10;
 
 /// How deep parts are looked into; the reducer nests none deeper.
 const DEPTH_MAX: usize = 20;
+
+/// Why a file is not there.
+const OF_A_MAIL: &str = "the files of mails are not taken";
 
 /// Addresses of one mail.
 const ADDRESSES_MAX: usize = 100;
@@ -71,11 +75,11 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     }
     draft.key(request.query.get("key").unwrap_or_default());
     for (name, bytes) in read.files.iter().take(FILES_NAMED) {
-        draft.left_out(name, Some(*bytes));
+        draft.file(name, Some(*bytes), Source::Missing(OF_A_MAIL));
     }
     match read.files.len().saturating_sub(FILES_NAMED) {
         0 => {}
-        more => draft.left_out(&format!("{more} more files"), None),
+        more => draft.file(&format!("{more} more files"), None, Source::Missing(OF_A_MAIL)),
     }
     let text = read.text();
     if read.is_cut || (request.is_in_part() && read.ends_in_text) {
@@ -371,7 +375,7 @@ mod tests {
             text_bytes_max: 1 << 20,
             ..Request::default()
         };
-        parse(&request).unwrap()
+        parse(&request).unwrap().without_files("none are kept")
     }
 
     fn text(mail: &str) -> String {

@@ -17,6 +17,7 @@ pub mod apprise;
 pub mod cloudevents;
 pub mod discord;
 mod draft;
+mod file;
 mod form;
 pub mod fuzzing;
 pub mod github;
@@ -34,6 +35,7 @@ pub mod uptime_kuma;
 pub mod waha;
 
 pub use draft::{Draft, Parsed};
+pub use file::{File, Source};
 pub use request::{Body, Fields, Rejection, RejectionKind, Request};
 
 /// One form of speaking.

@@ -13,8 +13,8 @@
 //! | time to live (ours) | `x-ttl` `ttl` | what is not sent within `90` (seconds), `10m` or `24h` expires |
 //! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
 //! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | sent at once, and the text says when it was meant for |
-//! | filename | `x-filename` `filename` `file` `f` | the body is a file: its text is sent, of anything else its name and size |
-//! | attach | `x-attach` `attach` `a` | the link is sent in the text |
+//! | filename | `x-filename` `filename` `file` `f` | the body is a file of this name: it is attached, and a text is part of the message |
+//! | attach | `x-attach` `attach` `a` | a link to a file: it is attached where the configuration allows to fetch it, else sent in the text |
 //! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
 //! | actions, icon, cache, firebase, template, sequence id | | ignored: the alert is worth more than they are |
 //!
@@ -23,9 +23,10 @@
 //! out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
 use super::draft::quoted;
+use super::file::Source;
 use super::form::Form;
 use super::{Body, Draft, Parsed, Rejection, RejectionKind, Request};
-use crate::alert::hygiene::{self, CLICK_CHARS_MAX, clean};
+use crate::alert::hygiene::{self, clean};
 
 /// What ntfy says when a message is empty.
 const TEXT_EMPTY: &str = "triggered";
@@ -128,15 +129,14 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
         // A file that can be read is part of what was said.
         (Body::Text(body), Some(name)) if !request.is_beyond_text() => {
             let name = base_name(name);
-            draft.warn(format!("attachments are not supported yet: {name:?} was sent as text"));
+            draft.warn(format!("{name:?} was sent as text"));
             if request.is_in_part() {
                 draft.in_part();
             }
             Ok(joined(message, body))
         }
         (Body::Text(_) | Body::Binary, name) => {
-            let name = name.map_or_else(String::new, base_name);
-            draft.left_out(&name, Some(request.body_bytes));
+            draft.file(name.unwrap_or_default(), Some(request.body_bytes), Source::Body);
             Ok(message)
         }
     }
@@ -155,12 +155,8 @@ fn joined(message: String, body: String) -> String {
 /// What was asked for beside the text and is not done.
 fn undone(request: &Request<'_>, draft: &mut Draft) {
     if let Some(link) = param(request, ATTACH) {
-        let (link, _) = hygiene::shortened(link, CLICK_CHARS_MAX);
-        let what = if link.contains("://") { "link" } else { "name" };
-        draft.warn(format!(
-            "attachments are not supported yet: the {what} of it was sent in the text"
-        ));
-        draft.note(format!("attachment: {link}"));
+        let name = param(request, FILENAME).unwrap_or_default();
+        draft.file(name, None, Source::Link(link.to_owned()));
     }
     if let Some(delay) = param(request, DELAY) {
         let delay = quoted(delay);

@@ -6,7 +6,7 @@
 //! | title | `title` |
 //! | priority | `priority`, -2 to 2: min to max |
 //! | link | `url`; `url_title` is written before it |
-//! | picture | `attachment`, `attachment_base64`: left out with a mark |
+//! | picture | `attachment` of a form, `attachment_base64` |
 //! | time to live | `ttl`, in seconds: what is not sent by then is not sent |
 //! | `token` | whose it is, where a token is needed |
 //! | `user`, `device`, `sound`, `retry`, `expire` | ignored |
@@ -44,9 +44,6 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let mut text = form.text(&["message"]).unwrap_or_default();
     if let Some(label) = form.text(&["url_title"]).filter(|_| !text.is_empty()) {
         text = format!("{text}\n{label}:");
-    }
-    if form.value("attachment_base64").is_some() {
-        draft.left_out("", None);
     }
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

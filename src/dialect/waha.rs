@@ -3,11 +3,12 @@
 //! | field | names |
 //! |---|---|
 //! | text | `text`, else `caption` |
-//! | file | `file.filename`: left out with a mark |
+//! | file | `file`: `filename`, and `data` in base64 or `url` |
 //! | route | `chatId`, where the address names none: see `[mail]` for what it may be |
 //!
 //! `session` means nothing here: a route has its own.
 
+use super::file::Source;
 use super::form::{Form, text_of};
 use super::{Draft, Parsed, Rejection, Request};
 
@@ -21,9 +22,9 @@ const TEXT_EMPTY: &str = "(no message)";
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
-    if form.value("file").is_some() {
-        let name = form.value("file.filename").or_else(|| form.value("file.mimetype"));
-        draft.left_out(&name.and_then(text_of).unwrap_or_default(), None);
+    if form.value("file").is_some() && form.files().is_empty() {
+        let name = form.value("file.filename").and_then(text_of).unwrap_or_default();
+        draft.file(&name, None, Source::Missing("it has neither data nor an address"));
     }
     let text = form.text(&["text", "caption"]).unwrap_or_default();
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))

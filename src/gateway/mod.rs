@@ -13,6 +13,7 @@
 
 pub mod api;
 mod feed;
+mod files;
 mod http;
 mod idle;
 mod place;

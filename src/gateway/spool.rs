@@ -417,7 +417,7 @@ impl Taker {
             ..Request::default()
         };
         let mut parsed = match (dialect.parse)(&request) {
-            Ok(parsed) => parsed,
+            Ok(parsed) => parsed.without_files("a spooled alert carries none"),
             Err(rejection) => return Outcome::Aside(rejection.to_string()),
         };
         for (index, alert) in parsed.alerts.iter_mut().enumerate() {

@@ -1,6 +1,8 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+mod view;
+
 use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -16,10 +18,12 @@ use futures_lite::future;
 use smol::Executor;
 use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
+use tautline::blobs::{Blobs, Kept};
 use tautline::config::Access;
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
+use view::view;
 
 /// A test that waits longer than this has failed.
 /// An alert that was there once.
@@ -72,6 +76,8 @@ impl Inside {
 
 pub struct FakeRelay {
     routes: Vec<RouteName>,
+    /// What alerts mention stays.
+    files: Mutex<Vec<Kept>>,
     inside: Mutex<Inside>,
     feed: Feed,
     changed: (Sender<()>, Receiver<()>),
@@ -82,6 +88,7 @@ impl FakeRelay {
     pub fn new(routes: &[&str]) -> Arc<Self> {
         Arc::new(Self {
             routes: routes.iter().map(|name| name.parse().unwrap()).collect(),
+            files: Mutex::default(),
             inside: Mutex::default(),
             feed: Feed::default(),
             changed: unbounded(),
@@ -205,32 +212,6 @@ impl FakeRelay {
     }
 }
 
-fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
-    AlertView {
-        id: format!("AAAAAAAA{number:04}"),
-        seq: number as u64,
-        route: route.into(),
-        session: "default".into(),
-        accepted_at: 1_700_000_000_123,
-        title: alert.title.clone(),
-        text: alert.text.clone(),
-        text_cut: false,
-        priority: alert.priority.into(),
-        tags: alert.tags.clone(),
-        click: alert.click.clone(),
-        state,
-        deliveries: vec![DeliveryView {
-            to: "+15550100".into(),
-            message_id: "3EB0AA".into(),
-            state,
-            since_at: 1_700_000_000_123,
-            attempts: 1,
-            note: String::new(),
-        }],
-        history: Vec::new(),
-    }
-}
-
 struct Waiting<'a>(&'a FakeRelay);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -261,6 +242,15 @@ impl Relay for FakeRelay {
 
     fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    async fn publish_with_files(
+        &self,
+        parts: Vec<(RouteName, Vec<Alert>)>,
+        files: Vec<Kept>,
+    ) -> Result<Vec<Accepted>, Refusal> {
+        self.files.lock().unwrap().extend(files);
+        self.publish_to_all(parts).await
     }
 
     async fn status(&self) -> Status {
@@ -529,7 +519,7 @@ impl Bench {
         access: Access,
         certificate: Option<Arc<Certificate>>,
     ) -> Self {
-        Self::open(relay, limits, access, certificate, SmtpLimits::default())
+        Self::open(relay, limits, access, certificate, SmtpLimits::default(), None)
     }
 
     pub fn with_mails(
@@ -538,7 +528,15 @@ impl Bench {
         certificate: Option<Arc<Certificate>>,
         limits: SmtpLimits,
     ) -> Self {
-        Self::open(relay, Limits::default(), access, certificate, limits)
+        Self::open(relay, Limits::default(), access, certificate, limits, None)
+    }
+
+    /// One that keeps the files of alerts in its state.
+    pub fn with_files() -> Self {
+        let relay = FakeRelay::new(&["family", "ops"]);
+        let limits = tautline::blobs::Limits::default();
+        let (access, smtp) = (Access::default(), SmtpLimits::default());
+        Self::open(relay, Limits::default(), access, None, smtp, Some(limits))
     }
 
     fn open(
@@ -547,6 +545,7 @@ impl Bench {
         access: Access,
         certificate: Option<Arc<Certificate>>,
         smtp_limits: SmtpLimits,
+        files: Option<tautline::blobs::Limits>,
     ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let control = state.path().join("control.sock");
@@ -562,6 +561,10 @@ impl Bench {
         let gateway = gateway.with_smtp(&[listen], smtp_limits).unwrap();
         let (address, mails) = (gateway.addresses()[0], gateway.smtp_listening().addresses()[0]);
         let refused = gateway.refused();
+        let gateway = match files {
+            Some(limits) => gateway.with_blobs(Blobs::open(state.path(), limits)),
+            None => gateway,
+        };
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let behind: Arc<dyn Relay> = relay.clone();
         let thread = std::thread::spawn(move || {

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["alert"]),
     ("dialect", &["alert"]),
     ("spool", &[]),
+    ("media", &["alert"]),
     ("blobs", &["alert"]),
     ("line", &[]),
     ("health", &["alert", "line"]),
@@ -47,7 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "access", "alert", "blobs", "dialect", "spool", "line", "outbox", "config", "store", "net",
+            "access", "alert", "blobs", "dialect", "media", "spool", "line", "outbox", "config", "store", "net",
         ],
     ),
     (

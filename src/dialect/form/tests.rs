@@ -76,11 +76,12 @@ fn parts_are_read_however_they_are_written() {
     assert_eq!(form.text(&["title"]).as_deref(), Some("Grüße"));
     assert_eq!(form.text(&["message"]).as_deref(), Some("two\nlines"));
     assert_eq!(form.text(&["msg"]).as_deref(), Some("inner"));
-    let file = File {
-        name: "a; b.jpg".into(),
-        bytes: 2,
+    let [file] = <[File; 1]>::try_from(form.files()).unwrap();
+    assert_eq!((file.name.as_str(), file.bytes), ("a; b.jpg", Some(2)));
+    let Source::Part(range) = file.source else {
+        panic!("{:?}", file.source)
     };
-    assert_eq!(form.files, [file]);
+    assert_eq!(&body.as_bytes()[range], b"\x01\x02");
 }
 
 #[test]
@@ -130,4 +131,37 @@ fn parameters_of_headers_are_found() {
     ] {
         assert_eq!(parameter(value, name), expected, "{value}");
     }
+}
+
+#[test]
+fn files_in_json_are_found_in_each_of_their_forms() {
+    let body = r#"{"attachments": [{"filename": "a.txt", "base64": "YWJj"}, {"name": "b", "data": "data:text/plain;base64,YWI"},
+        {"filename": "c", "base64": "?"}, {"url": "http://camera.lan/c.jpg"}, {"title_link": "http://x.test/"}, "d"],
+        "file": {"filename": "e", "data": "YWJj\n YWJj"}, "attachment_base64": "YQ=="}"#;
+    let request = request("application/json", body.as_bytes());
+    let files = Form::read(&request).files();
+    let found: Vec<_> = files.iter().map(|file| (file.name.as_str(), &file.source)).collect();
+    let bytes = |bytes: &[u8]| Source::Bytes(bytes.to_vec());
+    let expected = [
+        ("a.txt", bytes(b"abc")),
+        ("b", bytes(b"ab")),
+        ("c", Source::Missing("its base64 cannot be read")),
+        ("", Source::Link("http://camera.lan/c.jpg".into())),
+        ("e", bytes(b"abcabc")),
+        ("", bytes(b"a")),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(name, source)| (*name, source)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_none() {
+    let body = "--b\r\nContent-Disposition: form-data; name=f; filename=a.jpg\r\n\r\nabc";
+    let mut request = request("multipart/form-data; boundary=b", body.as_bytes());
+    request.body_bytes += 1000;
+    let [file] = <[File; 1]>::try_from(Form::read(&request).files()).unwrap();
+    assert_eq!(
+        (file.bytes, matches!(file.source, Source::Missing(_))),
+        (Some(1003), true)
+    );
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::alert::hygiene::CLICK_CHARS_MAX;
 use crate::alert::hygiene::{TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX};
 use crate::alert::{Alert, Priority, render};
 use crate::dialect::Fields;
@@ -18,7 +19,7 @@ fn request<'a>(headers: &[(&'a str, &'a str)], query: &[(&'a str, &'a str)], bod
 fn parsed(request: &Request<'_>) -> (Alert, Vec<String>) {
     let Parsed {
         mut alerts, warnings, ..
-    } = parse(request).unwrap();
+    } = parse(request).unwrap().without_files("no attachments");
     assert_eq!(alerts.len(), 1);
     (alerts.remove(0), warnings)
 }
@@ -151,7 +152,7 @@ fn control_characters_never_reach_the_text() {
 fn what_is_not_done_is_said_and_costs_nothing_else() {
     for (names, note, warning) in [
         (DELAY, "\n[meant for later: tomorrow, 10am]", "at once"),
-        (ATTACH, "\n[attachment: tomorrow, 10am]", "attachments"),
+        (ATTACH, "\n[attachment: tomorrow, 10am]", "attachment"),
         (EMAIL, "", "e-mail"),
         (CALL, "", "phone"),
     ] {

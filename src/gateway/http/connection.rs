@@ -16,6 +16,7 @@ use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, future};
 
 use super::answer::{Answer, Body, Problem, phrase};
+use super::body_file::BodyFile;
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use crate::gateway::socket::Socket;
@@ -71,6 +72,8 @@ pub(super) struct Received {
     pub kept: Vec<u8>,
     /// How long it was.
     pub bytes: u64,
+    /// All of it, where it is longer than that and was to be kept.
+    pub file: BodyFile,
 }
 
 /// Bytes that were read and not used. Taking from its front moves nothing.
@@ -295,10 +298,14 @@ impl Connection {
             }
             let here = held.len().min(usize::try_from(count).unwrap_or(usize::MAX));
             let room = self.limits.kept_bytes.saturating_sub(received.kept.len());
+            if here > room {
+                received.file.push(&received.kept, &held[..room], &held[room..here]);
+            }
             received.kept.extend_from_slice(&held[..here.min(room)]);
             received.bytes += here as u64;
             count -= here as u64;
             self.ahead.consume(here);
+            received.file.write_some().await;
         }
         Ok(())
     }
@@ -489,13 +496,20 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// Reads the whole body. `slow` gives a place to one that takes its time. A length that is too large is refused
+    /// Reads the whole body. `slow` gives a place to one that takes its time, `file` takes what is more than is held in memory. A length that is too large is refused
     /// before anything is read, and before a client that waits for `100 Continue` gets it.
     ///
     /// # Errors
     /// It is larger than [`Limits::upload_bytes`], did not come in time or whole, or there is no place for a slow one.
-    pub async fn body<S>(&mut self, slow: &(dyn Fn() -> Option<S> + Sync)) -> Result<Received, Problem> {
-        let mut received = Received::default();
+    pub async fn body<S>(
+        &mut self,
+        slow: &(dyn Fn() -> Option<S> + Sync),
+        file: BodyFile,
+    ) -> Result<Received, Problem> {
+        let mut received = Received {
+            file,
+            ..Received::default()
+        };
         if self.whole {
             return Ok(received);
         }
@@ -520,6 +534,7 @@ impl<'c> Request<'c> {
             Framing::Length(length) => self.connection.take(length, &mut received, &mut clock).await?,
             Framing::Chunked => self.connection.chunks(&mut received, &mut clock).await?,
         }
+        received.file.write_all().await;
         self.whole = true;
         Ok(received)
     }

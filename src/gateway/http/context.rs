@@ -10,12 +10,14 @@ use async_channel::{Receiver, Sender};
 use smol::lock::Mutex;
 
 use super::answer::Problem;
+use super::body_file::BodyFile;
 use super::connection::{Received, Request};
 use super::limits::Limits;
 use super::slot::Slot;
 use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
+use crate::gateway::files::Files;
 use crate::gateway::idle::Idle;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
@@ -67,6 +69,8 @@ pub(super) struct Context {
     limiter: Arc<std::sync::Mutex<Limiter>>,
     /// Which route a mail is for.
     pub mail: MailPlan,
+    /// Where files go, if they are kept.
+    pub files: Option<Files>,
     /// Closed when the relay stops: nobody waits for a further request then.
     pub stopping: Receiver<()>,
     /// Never used. Whoever holds its receiver learns that the last connection has ended.
@@ -91,7 +95,13 @@ struct Places {
 }
 
 impl Context {
-    pub fn new(relay: Arc<dyn Relay>, doors: Doors, mail: MailPlan, stopping: Receiver<()>, open: Sender<()>) -> Self {
+    pub fn new(
+        relay: Arc<dyn Relay>,
+        doors: Doors,
+        mail: MailPlan,
+        files: Option<Files>,
+        (stopping, open): (Receiver<()>, Sender<()>),
+    ) -> Self {
         let Doors {
             limits,
             access,
@@ -103,6 +113,7 @@ impl Context {
             relay,
             limits,
             mail,
+            files,
             access,
             refused,
             tls,
@@ -161,7 +172,19 @@ impl Context {
     /// # Errors
     /// As [`Request::body`] has them.
     pub async fn receive(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
-        request.body(&|| self.slow_slot(listener)).await
+        let file = BodyFile::default();
+        request.body(&|| self.slow_slot(listener), file).await
+    }
+
+    /// The same for one that may carry files: what is more than is held in memory goes into one.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn receive_files(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
+        let file = self.files.as_ref().map_or_else(BodyFile::default, |files| {
+            BodyFile::new(files.blobs.clone(), Arc::clone(&files.bodies))
+        });
+        request.body(&|| self.slow_slot(listener), file).await
     }
 
     /// Held by a connection that subscribes.

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
 use super::call::{Call, Outcome};
-use super::publish::{parse, published, receive};
+use super::publish::{attach, parse, published, receive};
 use crate::dialect::{Parsed, mail};
 use crate::gateway::api::Mailed;
 use crate::gateway::{query, recipients};
@@ -24,11 +24,13 @@ pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
     for route in &routes {
         call.route(route.as_str())?;
     }
-    let Parsed { alerts, warnings, .. } = parse(context, mail::parse, routes.first(), head, &body)?;
+    let mut parsed = parse(context, mail::parse, routes.first(), head, &body)?;
+    let held = attach(context, &mut parsed, body).await;
+    let Parsed { alerts, warnings, .. } = parsed;
     let mut all = Vec::new();
     if !alerts.is_empty() {
         let parts = routes.into_iter().map(|route| (route, alerts.clone())).collect();
-        let accepted = context.relay.publish_to_all(parts).await?;
+        let accepted = context.relay.publish_with_files(parts, held).await?;
         // For each route an answer for each alert.
         for (accepted, mine) in accepted.into_iter().zip(alerts.iter().cycle()) {
             let may_read = call.caller.may(Scope::Read, Some(&accepted.alert.route));

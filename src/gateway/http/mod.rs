@@ -11,6 +11,7 @@ mod alerts;
 mod answer;
 mod auth;
 mod backup;
+mod body_file;
 mod call;
 mod connection;
 mod context;

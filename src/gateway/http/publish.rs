@@ -2,7 +2,10 @@
 //!
 //! Which dialect a request is in is said by its address alone: senders label their bodies as they like.
 
+use smol::lock::SemaphoreGuardArc;
+
 use crate::alert::RouteName;
+use crate::blobs::Kept;
 use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, waha};
 
 use super::answer::{Answer, Problem};
@@ -12,6 +15,7 @@ use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
 use crate::gateway::api::{GotifyMessage, Mailed, Published};
+use crate::gateway::files::{FromBody, NO_FILES};
 use crate::gateway::relay::Accepted;
 use crate::gateway::{query, recipients};
 
@@ -75,6 +79,52 @@ impl From<Rejection> for Problem {
     }
 }
 
+/// JSON that is read whole for the files in it, in bytes: each of them takes several times that until it is decoded.
+const JSON_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Brings back into memory what files are taken out of. What is returned is held while it is there: one body at a time.
+pub(super) async fn read_whole(context: &Context, head: &Head, body: &mut Received) -> Option<SemaphoreGuardArc> {
+    let files = context.files.as_ref()?;
+    body.file.draft()?;
+    let headers = Fields::from_headers(head.headers());
+    let media = headers.get("content-type").unwrap_or_default().to_ascii_lowercase();
+    let is_json = matches!(body.kept.trim_ascii_start().first(), Some(b'{' | b'['));
+    let is_whole_json = is_json && body.bytes <= JSON_BYTES_MAX;
+    if !(is_whole_json || media.starts_with("multipart/form-data")) {
+        return None;
+    }
+    let place = files.whole.acquire_arc().await;
+    let mut draft = body.file.take()?.ok()?;
+    let (draft, read) = smol::unblock(move || {
+        let read = draft.read_back();
+        (draft, read)
+    })
+    .await;
+    match read {
+        Ok(bytes) => body.kept = bytes,
+        Err(error) => log::warn!("a body could not be read back: {error}"),
+    }
+    body.file.put_back(draft);
+    Some(place)
+}
+
+/// Attaches what came with the alert. What is returned has to live until the alert's record holds the files.
+pub(super) async fn attach(context: &Context, parsed: &mut Parsed, mut body: Received) -> Vec<Kept> {
+    if parsed.files.is_empty() {
+        return Vec::new();
+    }
+    let Some(files) = &context.files else {
+        *parsed = std::mem::take(parsed).without_files(NO_FILES);
+        return Vec::new();
+    };
+    let from = FromBody {
+        held: body.kept,
+        bytes: body.bytes,
+        file: body.file.take(),
+    };
+    files.attach(parsed, from).await
+}
+
 /// The dialect of this name.
 fn dialect(name: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| dialect.name == name)
@@ -84,7 +134,7 @@ fn dialect(name: &str) -> Option<&'static Dialect> {
 pub(super) async fn receive(call: &mut Call<'_, '_>) -> Result<Received, Problem> {
     match call.body.take() {
         Some(body) => Ok(body),
-        None => call.context.receive(call.listener, call.request).await,
+        None => call.context.receive_files(call.listener, call.request).await,
     }
 }
 
@@ -95,19 +145,19 @@ pub(super) async fn publish(call: Call<'_, '_>, route: RouteName) -> Outcome {
 
 /// `GET /{route}/publish` and its kin: all stands in the query.
 pub(super) async fn trigger(call: Call<'_, '_>, route: RouteName) -> Outcome {
-    take(&call, "ntfy", Some(route), &Received::default()).await
+    take(&call, "ntfy", Some(route), Received::default()).await
 }
 
 /// A request in the dialect of this name, for this route.
 pub(super) async fn speak(mut call: Call<'_, '_>, name: &str, route: RouteName) -> Outcome {
     let body = receive(&mut call).await?;
-    take(&call, name, Some(route), &body).await
+    take(&call, name, Some(route), body).await
 }
 
 /// `POST /`: ntfy's JSON, which names its topic.
 pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
     let body = receive(&mut call).await?;
-    take(&call, "ntfy-json", None, &body).await
+    take(&call, "ntfy-json", None, body).await
 }
 
 /// `POST /message`, as Gotify's senders do. The application's token says the route: it is a token for one route alone, or,
@@ -115,7 +165,7 @@ pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
 pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
     let route = gotify_route(&call)?;
     let body = receive(&mut call).await?;
-    take(&call, "gotify", Some(route), &body).await
+    take(&call, "gotify", Some(route), body).await
 }
 
 /// `POST /api/sendText` and its kin, as WAHA's senders do. Whom it is for is read as a mail's recipient is: the name of a route, or
@@ -131,7 +181,7 @@ pub(super) async fn waha(mut call: Call<'_, '_>) -> Outcome {
         return Err(Problem::new(400, "chatId names nobody").at("chatId"));
     };
     let route = call.route(route.as_str())?;
-    take(&call, "waha", Some(route), &body).await
+    take(&call, "waha", Some(route), body).await
 }
 
 fn gotify_route(call: &Call<'_, '_>) -> Result<RouteName, Problem> {
@@ -173,16 +223,13 @@ fn gotify_token(head: &Head) -> Option<String> {
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is read
 /// as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
-async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &Received) -> Outcome {
+async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut body: Received) -> Outcome {
     let context = call.context;
     let known = dialect(name);
     let read = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
-    let Parsed {
-        topic,
-        alerts,
-        mut warnings,
-    } = parse(context, read, route.as_ref(), &call.request.head, body)?;
-    let route = match (route, topic) {
+    let _whole = read_whole(context, &call.request.head, &mut body).await;
+    let mut parsed = parse(context, read, route.as_ref(), &call.request.head, &body)?;
+    let route = match (route, parsed.topic.take()) {
         (Some(route), _) => route,
         (None, Some(topic)) => call.route(&topic)?,
         (None, None) => {
@@ -190,6 +237,10 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
             return Err(Problem::new(400, error).at("topic"));
         }
     };
+    let held = attach(context, &mut parsed, body).await;
+    let Parsed {
+        alerts, mut warnings, ..
+    } = parsed;
     if known.is_none() {
         let name = crate::alert::hygiene::shortened(name, NAME_CHARS_MAX).0;
         warnings.push(format!(
@@ -206,7 +257,7 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: &
     let mine = keyed
         .filter(|_| !call.caller.may(Scope::Read, Some(route.as_str())))
         .cloned();
-    let accepted = context.relay.publish(route, alerts).await?;
+    let accepted = context.relay.publish_with_files(vec![(route, alerts)], held).await?;
     // Each dialect makes one alert of a request, and its answer is about one.
     let Some(mut accepted) = accepted.into_iter().next() else {
         return Err(Problem::new(500, "the relay says nothing about the alert"));

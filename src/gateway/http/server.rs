@@ -24,8 +24,10 @@ use super::routes;
 use super::slot::Slot;
 use crate::access::Limiter;
 use crate::alert::RouteName;
+use crate::blobs::Blobs;
 use crate::config::{Access, MailPlan, RoutePlan};
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
+use crate::gateway::files::Files;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
 use crate::gateway::smtp::{Setup, Smtp, SmtpLimits, SmtpListening};
@@ -67,6 +69,7 @@ pub struct Gateway {
     ttls: BTreeMap<RouteName, Duration>,
     mail: MailPlan,
     smtp: Smtp,
+    files: Option<Files>,
 }
 
 fn limiter_of(access: &Access) -> Arc<Mutex<Limiter>> {
@@ -124,6 +127,7 @@ impl Gateway {
             ttls: BTreeMap::new(),
             mail: MailPlan::default(),
             smtp: Smtp::default(),
+            files: None,
         })
     }
 
@@ -158,6 +162,13 @@ impl Gateway {
     #[must_use]
     pub fn with_tcp(mut self, tcp: TcpSchedule) -> Self {
         self.keepalive = tcp;
+        self
+    }
+
+    /// Where the files of alerts are kept; without this they are left out.
+    #[must_use]
+    pub fn with_blobs(mut self, blobs: Blobs) -> Self {
+        self.files = Some(Files::new(blobs));
         self
     }
 
@@ -237,7 +248,13 @@ impl Gateway {
             open: open.clone(),
         };
         let mails = self.smtp.serve(&executor, smtp);
-        let context = Arc::new(Context::new(relay, self.doors.clone(), self.mail, stopping, open));
+        let context = Arc::new(Context::new(
+            relay,
+            self.doors.clone(),
+            self.mail,
+            self.files,
+            (stopping, open),
+        ));
         let accepting = Accepting {
             executor,
             context,

@@ -20,6 +20,7 @@ use crate::access::{Asker, Grant, Presented};
 use crate::alert::RouteName;
 use crate::dialect::mail::{self, Reducer};
 use crate::dialect::{Parsed, Request};
+use crate::gateway::files::NO_FILES;
 use crate::gateway::place;
 use crate::gateway::relay::{Accepted, Refusal};
 use crate::gateway::socket::Socket;
@@ -358,7 +359,7 @@ async fn publish(shared: &Shared, transaction: Transaction, mail: &[u8]) -> Repl
         text_bytes_max: u64::MAX,
         ..Request::default()
     };
-    let Parsed { alerts, warnings, .. } = match mail::parse(&request) {
+    let Parsed { alerts, warnings, .. } = match mail::parse(&request).map(|parsed| parsed.without_files(NO_FILES)) {
         Ok(parsed) => parsed,
         Err(rejection) => return Reply::new(554, format!("5.6.0 {rejection}")),
     };

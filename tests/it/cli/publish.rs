@@ -47,23 +47,52 @@ fn a_priority_that_is_none_costs_a_warning_and_not_the_text() {
 }
 
 #[test]
-fn a_file_that_cannot_be_sent_yet_costs_a_warning_and_not_the_text() {
-    let bench = Bench::new();
+fn files_go_with_the_text_from_a_path_or_a_pipe() {
+    let bench = Bench::with_files();
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    std::fs::write(path("b c.pdf"), "%PDF-1.7 …").unwrap();
     let args = [
         "publish",
         "--to",
         "ops",
         "--attach",
-        "/tmp/a.jpg",
-        "--attach=b c.pdf",
-        "a picture",
+        &path("b c.pdf"),
+        "--attach=-",
+        "-t",
+        "NAS",
+        "a file",
     ];
+    let ran = fed(&bench, &args, b"\0\x01\x02");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let alert = bench.relay.taken().pop().unwrap().1;
+    assert_eq!((alert.title.as_str(), alert.text.as_str()), ("NAS", "a file"));
+    let files: Vec<_> = alert
+        .attachments
+        .iter()
+        .map(|file| (file.name.as_str(), file.bytes))
+        .collect();
+    assert_eq!(files, [("b c.pdf", 12), ("", 3)]);
+    assert_eq!(alert.attachments[0].mime, "application/pdf");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_costs_a_warning_and_not_the_text() {
+    let bench = Bench::with_files();
+    let args = ["publish", "--to", "ops", "--attach", "/nonexistent/a.jpg", "a picture"];
     let ran = ends(&bench, &args, 0, "");
-    assert_eq!(last_text(&bench), "a picture\n[attachment: a.jpg, b c.pdf]");
+    assert_eq!(last_text(&bench), "a picture\n[left out: a.jpg]");
     assert!(
-        ran.err.contains("warning: attachments are not supported yet"),
+        ran.err.contains("warning: /nonexistent/a.jpg was left out"),
         "{}",
         ran.err
+    );
+    ends(&bench, &["publish", "--to", "ops", "--attach=-", "-"], 2, "text");
+    ends(
+        &bench,
+        &["publish", "--to", "ops", "--attach=-", "--attach=-", "x"],
+        2,
+        "text",
     );
 }
 

@@ -1,0 +1,31 @@
+//! What the relay in the test's hand shows of an alert.
+
+use tautline::alert::Alert;
+use tautline::gateway::api::{AlertView, DeliveryView};
+use tautline::outbox::Step;
+
+pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
+    AlertView {
+        id: format!("AAAAAAAA{number:04}"),
+        seq: number as u64,
+        route: route.into(),
+        session: "default".into(),
+        accepted_at: 1_700_000_000_123,
+        title: alert.title.clone(),
+        text: alert.text.clone(),
+        text_cut: false,
+        priority: alert.priority.into(),
+        tags: alert.tags.clone(),
+        click: alert.click.clone(),
+        state,
+        deliveries: vec![DeliveryView {
+            to: "+15550100".into(),
+            message_id: "3EB0AA".into(),
+            state,
+            since_at: 1_700_000_000_123,
+            attempts: 1,
+            note: String::new(),
+        }],
+        history: Vec::new(),
+    }
+}

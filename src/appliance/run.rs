@@ -134,12 +134,16 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (started, started_at) = started();
     let mut signals = super::signals::Watch::start().map_err(RunError::Signals)?;
     let store = Store::open(&state, board.store().cache_bytes)?;
-    let blobs = Blobs::open(&state, BlobLimits::default());
+    let blob_limits = BlobLimits {
+        file_bytes: plan.attachments.max.0,
+        total_bytes: plan.attachments.total.0,
+    };
+    let blobs = Blobs::open(&state, blob_limits);
     let gateway = Gateway::bind_among(&plan.gateway.listen, &control, plan.gateway.access.clone())
         .map_err(RunError::Listen)?
         .with_tcp(board.schedule().tcp)
         .with_spools(spools, &plan.routes)
-        .with_blobs(blobs.clone())
+        .with_blobs(blobs.clone(), plan.attachments.fetch.clone(), board.schedule())
         .with_mail(plan.mail.clone());
     let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
     let gateway = match &certificate {

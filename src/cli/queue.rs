@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use crate::gateway::api::{AlertView, HistoryView};
+use crate::alert::hygiene;
+use crate::gateway::api::{AlertView, DeliveryView, HistoryView};
 use crate::outbox::{Happening, Step};
 
 use super::client::{Client, PROMPT};
@@ -139,13 +140,18 @@ fn details(alert: &AlertView) -> String {
     }
     lines.push(String::new());
     lines.extend(alert.text.lines().map(|line| format!("  {}", plain(line, 2000))));
+    for file in &alert.attachments {
+        let name = if file.name.is_empty() { &file.kind } else { &file.name };
+        let size = hygiene::size(file.bytes);
+        lines.push(format!("  [{}, {}, {size}]", plain(name, 200), file.mime));
+    }
     lines.push(String::new());
     let rows: Vec<_> = alert
         .deliveries
         .iter()
         .map(|delivery| {
             vec![
-                delivery.to.clone(),
+                to_and_part(delivery),
                 word(delivery.state).into(),
                 ago(delivery.since_at),
                 delivery.attempts.to_string(),
@@ -170,9 +176,17 @@ fn history_row(alert: &AlertView, step: &HistoryView) -> Vec<String> {
         happening_word(step.what).into(),
         match step.delivery {
             None => String::new(),
-            Some(place) => to(place).map_or_else(|| format!("delivery {place}"), |delivery| delivery.to.clone()),
+            Some(place) => to(place).map_or_else(|| format!("delivery {place}"), to_and_part),
         },
     ]
+}
+
+/// Whom it goes to, and which part it is where there are several.
+fn to_and_part(delivery: &DeliveryView) -> String {
+    match delivery.part {
+        0 => delivery.to.clone(),
+        part => format!("{} (part {})", delivery.to, part + 1),
+    }
 }
 
 fn happening_word(what: Happening) -> &'static str {

@@ -12,10 +12,12 @@ use serde_json::json;
 
 use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
-use super::parse::{At, Draft, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse};
+use super::parse::{
+    At, Draft, DraftAttachments, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse,
+};
 use super::{
-    Access, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan, Proxy, RoutePlan,
-    SessionPlan, Setting, SmtpPlan, Source, TlsFiles, Url,
+    Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan,
+    Proxy, RoutePlan, SessionPlan, Setting, SmtpPlan, Source, TlsFiles, Url,
 };
 use crate::access::Network;
 use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
@@ -252,6 +254,7 @@ impl Builder<'_> {
         let smtp = self.smtp(draft.smtp_listen);
         let mail = self.mail(draft.mail_route, draft.mail_routes);
         let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
+        let attachments = self.attachments(draft.attachments);
         Some(Plan {
             board,
             time_zone,
@@ -261,7 +264,26 @@ impl Builder<'_> {
             smtp,
             mail,
             heartbeat,
+            attachments,
         })
+    }
+
+    fn attachments(&mut self, draft: DraftAttachments) -> AttachmentsPlan {
+        let default = AttachmentsPlan::default();
+        let (max, line) = split(draft.max);
+        let max = max.map_or(default.max, |largest| largest.0);
+        let source = self.source(line);
+        self.note("attachments.max".into(), json!(max.to_string()), source);
+        let (total, line) = split(draft.total);
+        let total = total.unwrap_or(default.total);
+        let source = self.source(line);
+        self.note("attachments.total".into(), json!(total.to_string()), source);
+        let (fetch, line) = split(draft.fetch);
+        let fetch = fetch.unwrap_or(default.fetch);
+        let shown: Vec<String> = fetch.iter().map(ToString::to_string).collect();
+        let source = self.source(line);
+        self.note("attachments.fetch".into(), json!(shown), source);
+        AttachmentsPlan { max, total, fetch }
     }
 
     fn heartbeat(&mut self, draft: DraftHeartbeat) -> HeartbeatPlan {

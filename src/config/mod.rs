@@ -2,6 +2,7 @@
 
 mod access;
 mod address;
+mod attachments;
 mod env;
 mod fault;
 mod load;
@@ -12,6 +13,7 @@ mod url;
 
 pub use access::{Access, Loopback};
 pub use address::{Endpoint, Proxy, ProxyKind};
+pub use attachments::{AttachmentsPlan, Prefix, Size};
 pub use env::Env;
 pub use fault::{ConfigErrors, Fault, Place};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};

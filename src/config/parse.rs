@@ -1,6 +1,7 @@
 //! The file's text into a draft: what stands in it, value by value, each with its line. Every fault is found in one go,
 //! so that nobody has to mend a file by trying.
 
+mod attachments;
 mod gateway;
 mod heartbeat;
 mod mail;
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
+pub(super) use attachments::DraftAttachments;
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
 pub(super) use reader::At;
@@ -33,6 +35,7 @@ const KEYS_TOP: &[&str] = &[
     "mail",
     "smtp",
     "heartbeat",
+    "attachments",
 ];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
@@ -52,6 +55,7 @@ pub(super) struct Draft {
     /// Addresses and where they lead.
     pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
     pub heartbeat: Option<DraftHeartbeat>,
+    pub attachments: DraftAttachments,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -149,6 +153,10 @@ impl Reader<'_> {
             board: table.get("board").and_then(|value| self.board(value)),
             time_zone: table.get("timezone").and_then(|value| self.time_zone(value)),
             heartbeat: table.get("heartbeat").and_then(|value| self.heartbeat(value)),
+            attachments: table
+                .get("attachments")
+                .map(|value| self.attachments(value))
+                .unwrap_or_default(),
             has_sessions: has("session"),
             has_routes: has("route"),
             ..Draft::default()

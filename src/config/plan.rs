@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Access, Endpoint, Proxy, Url};
+use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
 use crate::alert::{Recipient, RouteName, SessionName};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
@@ -22,6 +22,7 @@ pub struct Plan {
     pub smtp: SmtpPlan,
     pub mail: MailPlan,
     pub heartbeat: Option<HeartbeatPlan>,
+    pub attachments: AttachmentsPlan,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What the fuzz target for mails runs: bytes that may be anything go in, and a panic is a failure. Not for other use.
+//! What the fuzz targets for mails and forms run: bytes that may be anything go in, and a panic is a failure. Not for other use.
 
 use super::mail::{self, REDUCED_BYTES_MAX, Reducer};
-use super::{Parsed, Request};
+use super::{Parsed, Request, Source};
 use crate::alert::hygiene::TEXT_BYTES_MAX;
 
 /// A mail, as it comes and once reduced. Returns how many alerts it makes.
@@ -29,4 +29,44 @@ pub fn mail(data: &[u8]) -> usize {
         alerts.len()
     });
     made[0]
+}
+
+/// A body with its content type in the first line, in each dialect. Returns how many files come with it.
+///
+/// # Panics
+/// It makes no alert, an alert is empty or too long once its files are left out, or a file lies outside of the body.
+pub fn form(data: &[u8]) -> usize {
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let (content_type, body) = (
+        String::from_utf8_lossy(&data[..end]),
+        &data[(end + 1).min(data.len())..],
+    );
+    let request = Request {
+        content_type: Some(&content_type),
+        body,
+        body_bytes: body.len() as u64,
+        text_bytes_max: u64::MAX,
+        ..Request::default()
+    };
+    let mut files = 0;
+    for dialect in super::DIALECTS.iter().filter(|dialect| dialect.name != "mail") {
+        let Ok(parsed) = (dialect.parse)(&request) else {
+            continue;
+        };
+        for file in &parsed.files {
+            if let Source::Part(range) = &file.source {
+                assert!(body.get(range.clone()).is_some());
+            }
+        }
+        files = files.max(parsed.files.len());
+        let parsed = parsed.without_files("none are kept");
+        for alert in &parsed.alerts {
+            assert!(
+                !alert.text.is_empty() && alert.text.len() <= TEXT_BYTES_MAX,
+                "{}",
+                dialect.name
+            );
+        }
+    }
+    files
 }

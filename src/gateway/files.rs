@@ -7,6 +7,7 @@ use smol::lock::Semaphore;
 use crate::alert::{Attachment, MediaKind};
 use crate::blobs::{BlobError, Blobs, Draft, Kept};
 use crate::dialect::{File, Parsed, Source};
+use crate::gateway::fetch::Fetcher;
 use crate::media;
 
 /// Attachments of one alert. Each is a message to each recipient.
@@ -28,6 +29,7 @@ pub(super) struct Files {
     pub whole: Arc<Semaphore>,
     /// Held while a picture is decoded.
     pictures: Arc<Semaphore>,
+    fetcher: Arc<Fetcher>,
 }
 
 /// What a file holds.
@@ -47,13 +49,14 @@ pub(super) struct FromBody {
 }
 
 impl Files {
-    pub fn new(blobs: Blobs) -> Self {
+    pub fn new(blobs: Blobs, fetcher: Fetcher) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
             blobs,
             bodies: places(BODIES_MAX),
             whole: places(1),
             pictures: places(1),
+            fetcher: Arc::new(fetcher),
         }
     }
 
@@ -73,7 +76,11 @@ impl Files {
                     None => Err("it did not come whole".to_owned()),
                 },
                 Source::Bytes(bytes) => Ok(Content::Bytes(bytes.clone())),
-                Source::Link(_) => Err("no address is allowed to be fetched".to_owned()),
+                Source::Link(link) => self
+                    .fetcher
+                    .fetch(link, self.blobs.limits().file_bytes)
+                    .await
+                    .map(Content::Bytes),
                 Source::Missing(why) => Err((*why).to_owned()),
             };
             let kept = match content {

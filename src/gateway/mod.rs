@@ -13,6 +13,7 @@
 
 pub mod api;
 mod feed;
+mod fetch;
 mod files;
 mod http;
 mod idle;

@@ -2,6 +2,8 @@
 //! memory than its limits say, whatever the bytes are.
 
 mod exif;
+#[doc(hidden)]
+pub mod fuzzing;
 mod jpeg;
 mod kind;
 mod pixels;

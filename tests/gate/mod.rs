@@ -1,6 +1,7 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+mod files;
 mod view;
 
 use std::io::{Read, Seek, Write};
@@ -19,7 +20,8 @@ use smol::Executor;
 use tautline::access::{Digest, Grant, Keyring, Presented, Right, Routes, Token};
 use tautline::alert::{Alert, RouteName, SessionName};
 use tautline::blobs::{Blobs, Kept};
-use tautline::config::Access;
+use tautline::board::Board;
+use tautline::config::{Access, Prefix};
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
@@ -531,21 +533,13 @@ impl Bench {
         Self::open(relay, Limits::default(), access, certificate, limits, None)
     }
 
-    /// One that keeps the files of alerts in its state.
-    pub fn with_files() -> Self {
-        let relay = FakeRelay::new(&["family", "ops"]);
-        let limits = tautline::blobs::Limits::default();
-        let (access, smtp) = (Access::default(), SmtpLimits::default());
-        Self::open(relay, Limits::default(), access, None, smtp, Some(limits))
-    }
-
     fn open(
         relay: Arc<FakeRelay>,
         limits: Limits,
         access: Access,
         certificate: Option<Arc<Certificate>>,
         smtp_limits: SmtpLimits,
-        files: Option<tautline::blobs::Limits>,
+        files: Option<Vec<Prefix>>,
     ) -> Self {
         let state = tempfile::tempdir().unwrap();
         let control = state.path().join("control.sock");
@@ -562,7 +556,10 @@ impl Bench {
         let (address, mails) = (gateway.addresses()[0], gateway.smtp_listening().addresses()[0]);
         let refused = gateway.refused();
         let gateway = match files {
-            Some(limits) => gateway.with_blobs(Blobs::open(state.path(), limits)),
+            Some(allowed) => {
+                let blobs = Blobs::open(state.path(), tautline::blobs::Limits::default());
+                gateway.with_blobs(blobs, allowed, Board::named("generic").unwrap().schedule())
+            }
             None => gateway,
         };
         let (stop, stopped) = async_channel::bounded::<()>(1);

@@ -1,7 +1,7 @@
 //! What the relay in the test's hand shows of an alert.
 
 use tautline::alert::Alert;
-use tautline::gateway::api::{AlertView, DeliveryView};
+use tautline::gateway::api::{AlertView, AttachmentView, DeliveryView};
 use tautline::outbox::Step;
 
 pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
@@ -17,9 +17,11 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
         priority: alert.priority.into(),
         tags: alert.tags.clone(),
         click: alert.click.clone(),
+        attachments: alert.attachments.iter().map(AttachmentView::from).collect(),
         state,
         deliveries: vec![DeliveryView {
             to: "+15550100".into(),
+            part: 0,
             message_id: "3EB0AA".into(),
             state,
             since_at: 1_700_000_000_123,

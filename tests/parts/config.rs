@@ -84,6 +84,11 @@ routes = { "root@nas.example.org" = "family", root = "ops" }
 [heartbeat]
 url = "https://hc-ping.com/8f1c"
 interval = "5m"
+
+[attachments]
+max = "8MB"
+total = "2GB"
+fetch = ["http://camera.lan/", "https://nas.example/snap/"]
 "#;
 
 #[test]
@@ -99,6 +104,7 @@ fn without_a_file_the_defaults_run() {
         smtp,
         mail,
         heartbeat,
+        attachments,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert_eq!(sessions.len(), 1);
@@ -112,6 +118,7 @@ fn without_a_file_the_defaults_run() {
     assert_eq!(gateway.listen, loopbacks.map(|text| text.parse().unwrap()));
     assert_eq!((&mail.route, mail.routes.len(), smtp.listen.len()), (&None, 0, 0));
     assert_eq!(heartbeat, &None);
+    assert_eq!(attachments, &tautline::config::AttachmentsPlan::default());
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
 }

@@ -103,6 +103,20 @@ fn spooled_files() {
     });
 }
 
+#[test]
+fn pictures() {
+    replay("picture", |data| {
+        tautline::media::fuzzing::picture_of(data);
+    });
+}
+
+#[test]
+fn forms() {
+    replay("form", |data| {
+        tautline::dialect::fuzzing::form(data);
+    });
+}
+
 /// What was written by hand begins with something whole, so that the fuzzers have it too.
 #[test]
 fn whole_mails_sessions_and_files_are_in_the_corpus() {
@@ -114,6 +128,8 @@ fn whole_mails_sessions_and_files_are_in_the_corpus() {
     whole("mail", |data| tautline::dialect::fuzzing::mail(data) > 0);
     whole("smtp", |data| tautline::gateway::fuzzing::smtp(data) > 0);
     whole("spool", tautline::spool::fuzzing::entry);
+    whole("picture", tautline::media::fuzzing::picture_of);
+    whole("form", |data| tautline::dialect::fuzzing::form(data) > 0);
 }
 
 #[test]

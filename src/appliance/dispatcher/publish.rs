@@ -158,6 +158,8 @@ impl Dispatcher {
             Some(handle) => handle.directory.each_once(&plan.to),
             None => plan.to.clone(),
         };
+        let mut alerts = alerts;
+        alerts.iter_mut().for_each(|alert| bound_parts(alert, to.len()));
         let named = |alert| NewAlert {
             id: ids::alert_id(),
             alert,
@@ -284,6 +286,19 @@ impl Dispatcher {
         }
         let unpaired = format!("session {session} is not paired; nothing goes out until `tautline pair` has linked it");
         (!view.paired).then_some(unpaired)
+    }
+}
+
+/// Deliveries that attachments may make of one alert: its record has to hold all of them.
+const DELIVERIES_MAX: usize = 400;
+
+/// Leaves attachments out that would make too many messages. The text says how many.
+fn bound_parts(alert: &mut Alert, recipients: usize) {
+    let most = (DELIVERIES_MAX / recipients.max(1)).max(1);
+    let over = alert.attachments.len().saturating_sub(most);
+    if over > 0 {
+        alert.attachments.truncate(most);
+        alert.text.push_str(&format!("\n[left out: {over} more files]"));
     }
 }
 

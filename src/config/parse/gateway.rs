@@ -128,7 +128,7 @@ impl Reader<'_> {
         Some(self.at(rate, &value.span()))
     }
 
-    fn list<T>(&mut self, key: &str, value: Value, expected: &str) -> Option<At<Vec<T>>>
+    pub(super) fn list<T>(&mut self, key: &str, value: Value, expected: &str) -> Option<At<Vec<T>>>
     where
         T: FromStr,
         T::Err: ToString,

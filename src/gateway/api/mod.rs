@@ -9,6 +9,7 @@ mod tokens;
 mod topic;
 pub mod words;
 
+use crate::alert::Attachment;
 pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};
@@ -359,20 +360,52 @@ pub struct AlertView {
     /// A link to open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click: Option<String>,
+    /// The files that go with it, in the order in which they are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentView>,
     /// The furthest step that every delivery has reached.
     pub state: Step,
-    /// One for each recipient.
+    /// One for each recipient; with attachments, one for each part to each of them.
     pub deliveries: Vec<DeliveryView>,
     /// How it came to that, oldest first, as far as the journal still has it. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryView>,
 }
 
-/// An alert on its way to one recipient.
+/// A file that goes with an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentView {
+    /// The file's name; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// As `image/jpeg`.
+    pub mime: String,
+    /// `image`, `video`, `audio` or `document`.
+    pub kind: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl From<&Attachment> for AttachmentView {
+    fn from(attachment: &Attachment) -> Self {
+        Self {
+            name: attachment.name.clone(),
+            mime: attachment.mime.clone(),
+            kind: attachment.kind.to_string(),
+            bytes: attachment.bytes,
+        }
+    }
+}
+
+/// An alert on its way to one recipient, or one part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeliveryView {
     /// The recipient, as the route names it.
     pub to: String,
+    /// Which part of the alert it is, from 0: the text with the first attachment, and then each of the others. A long text is a part
+    /// of its own before them.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub part: u16,
     /// The id by which WhatsApp knows the message that carries the alert; empty while the policy of its route holds it back.
     pub message_id: String,
     /// How far it is.
@@ -384,6 +417,11 @@ pub struct DeliveryView {
     /// What is to be said of it, as why it failed; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// Most alerts have one part.
+fn is_first(part: &u16) -> bool {
+    *part == 0
 }
 
 /// One step of an alert, as the journal has it.
@@ -484,12 +522,14 @@ impl AlertView {
             priority: record.alert.priority.into(),
             tags: record.alert.tags.clone(),
             click: record.alert.click.clone(),
+            attachments: record.alert.attachments.iter().map(AttachmentView::from).collect(),
             state: record.step(),
             deliveries: record
                 .deliveries
                 .iter()
                 .map(|delivery| DeliveryView {
                     to: delivery.recipient.to_string(),
+                    part: delivery.part,
                     message_id: delivery
                         .message_id
                         .as_ref()

@@ -25,8 +25,9 @@ use super::slot::Slot;
 use crate::access::Limiter;
 use crate::alert::RouteName;
 use crate::blobs::Blobs;
-use crate::config::{Access, MailPlan, RoutePlan};
+use crate::config::{Access, MailPlan, Prefix, RoutePlan};
 use crate::gateway::api::TOO_MANY_CONNECTIONS;
+use crate::gateway::fetch::Fetcher;
 use crate::gateway::files::Files;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
@@ -34,7 +35,7 @@ use crate::gateway::smtp::{Setup, Smtp, SmtpLimits, SmtpListening};
 use crate::gateway::socket::Socket;
 use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
 use crate::gateway::tls::Certificate;
-use crate::line::TcpSchedule;
+use crate::line::{Schedule, TcpSchedule};
 use crate::{net, util};
 
 /// After an error of `accept`: no file descriptors are left, and asking at once would only burn the processor.
@@ -165,10 +166,10 @@ impl Gateway {
         self
     }
 
-    /// Where the files of alerts are kept; without this they are left out.
+    /// Where the files of alerts are kept, and from which addresses they are fetched; without this they are left out.
     #[must_use]
-    pub fn with_blobs(mut self, blobs: Blobs) -> Self {
-        self.files = Some(Files::new(blobs));
+    pub fn with_blobs(mut self, blobs: Blobs, fetch: Vec<Prefix>, schedule: Schedule) -> Self {
+        self.files = Some(Files::new(blobs, Fetcher::new(fetch, schedule)));
         self
     }
 

@@ -1,6 +1,7 @@
 //! Files that come with alerts, in each of the forms in which senders give them.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 use tautline::alert::{Alert, MediaKind};
@@ -167,4 +168,84 @@ fn an_album_keeps_its_order_and_is_bounded() {
         "0.bin\n[left out: 10.bin, 2 bytes]\n[left out: 11.bin, 2 bytes]"
     );
     assert!(published.warning.unwrap().contains("at most 10"));
+}
+
+/// A camera: for each path what it answers. Gives its address.
+fn camera(answers: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let path = line.split(' ').nth(1).unwrap();
+            let answer = answers.iter().find(|(known, _)| *known == path);
+            let answer = answer.map_or(
+                &b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"[..],
+                |(_, answer)| answer,
+            );
+            let _ = stream.write_all(answer);
+        }
+    });
+    format!("http://{address}")
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+#[test]
+fn a_snapshot_is_fetched_where_that_is_allowed_and_else_its_link_is_sent() {
+    let jpeg = picture();
+    let camera = camera(vec![
+        ("/snap/1.jpg?q=1", ok(&jpeg)),
+        ("/snap/page", ok(b"<html>log in</html>")),
+        (
+            "/snap/large",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec(),
+        ),
+        (
+            "/snap/moved",
+            b"HTTP/1.1 302 Found\r\nLocation: /snap/1.jpg\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        ),
+        ("/other/1.jpg", ok(&jpeg)),
+    ]);
+    let allowed = format!("{camera}/snap/");
+    for (path, why) in [
+        ("/snap/1.jpg?q=1", None),
+        ("/snap/page", Some("no picture")),
+        ("/snap/large", Some("larger than")),
+        ("/snap/moved", Some("302")),
+        ("/snap/none", Some("404")),
+        ("/other/1.jpg", Some("allows no such")),
+        ("/snap/../other/1.jpg", Some("allows no such")),
+    ] {
+        let bench = Bench::fetching(&[&allowed]);
+        let extra = format!("Attach: {camera}{path}\r\nFilename: door.jpg\r\n");
+        let published = send(&bench, "/family", &extra, b"person");
+        let alert = only(&bench);
+        match why {
+            None => {
+                assert_eq!((published.warning, published.message.as_str()), (None, "person"));
+                assert_eq!(alert.attachments[0].name, "door.jpg");
+                assert_eq!(file(&bench, &alert, 0), jpeg);
+            }
+            Some(why) => {
+                let warning = published.warning.unwrap();
+                assert!(warning.contains(why), "{path}: {warning}");
+                assert_eq!(alert.text, format!("person\n[attachment: {camera}{path}]"));
+                assert!(alert.attachments.is_empty());
+            }
+        }
+    }
+    let bench = Bench::with_files();
+    let published = send(
+        &bench,
+        "/family",
+        &format!("Attach: {camera}/snap/1.jpg?q=1\r\n"),
+        b"person",
+    );
+    assert!(published.warning.unwrap().contains("allows no such"));
 }

@@ -271,6 +271,7 @@ fn view(route: &str, text: &str) -> AlertView {
         priority: 3,
         tags: Vec::new(),
         click: None,
+        attachments: Vec::new(),
         state: Step::Accepted,
         deliveries: Vec::new(),
         history: Vec::new(),

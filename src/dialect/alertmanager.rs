@@ -7,6 +7,9 @@
 //! | priority | the highest `severity` of what fires; default when all is resolved |
 //! | tags | a red circle while something fires, a check mark when all is resolved |
 //! | link | `dashboardURL`, `panelURL`, `generatorURL` of the only alert, else `externalURL` |
+//! | status | resolved when all is |
+//! | sequence | the `fingerprint` of the only alert |
+//! | labels | those of the only alert, else `commonLabels` |
 //! | key | receiver, group and the state of each alert, so that one that is sent again after a power cut is not a second one |
 //!
 //! Alertmanager repeats a notification on purpose, as a reminder. Since 0.33 `notification_reason` says so, and a repeat
@@ -17,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::form::{Form, at, text_of};
 use super::{Draft, Parsed, Rejection, Request};
+use crate::alert::Status;
 
 /// What is said of a notification with nothing in it.
 const TEXT_EMPTY: &str = "(no message)";
@@ -32,6 +36,7 @@ const LABELS_HIDDEN: &[&str] = &["alertname", "severity", "grafana_folder", "__a
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
+    draft.sender("Alertmanager");
     let text = notification(&form, &mut draft, None, None);
     if let Some(key) = key(&form) {
         draft.key(&key);
@@ -49,7 +54,18 @@ pub(super) fn notification(form: &Form<'_>, draft: &mut Draft, title: Option<Str
     }
     if !alerts.is_empty() {
         let any_fires = alerts.iter().any(|alert| alert.fires);
+        draft.status(if any_fires { Status::Firing } else { Status::Resolved });
         draft.tags([if any_fires { "red_circle" } else { "white_check_mark" }]);
+    }
+    let labels = match alerts.as_slice() {
+        [alert] => at(alert.fields, "labels").and_then(Value::as_object),
+        _ => form.value("commonLabels").and_then(Value::as_object),
+    };
+    for (name, value) in labels.into_iter().flatten() {
+        draft.label(name, &text_of(value).unwrap_or_default());
+    }
+    if let [alert] = alerts.as_slice() {
+        draft.sequence(&alert.get("fingerprint").unwrap_or_default());
     }
     let mut link = None;
     let (own_title, own_text) = match alerts.as_slice() {

@@ -8,13 +8,20 @@ use super::form::Form;
 use crate::alert::hygiene::{
     self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, one_line,
 };
-use crate::alert::{Alert, Attachment, Priority, render};
+use crate::alert::{Alert, Attachment, Priority, Status, render};
 
 /// Characters of a value that is quoted in a warning or a note.
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// Characters of a file's name.
 const FILE_NAME_CHARS_MAX: usize = 128;
+
+/// Labels of an alert, and characters of one's name and value. More than a monitoring program gives one; none is shown.
+const LABELS_MAX: usize = 32;
+const LABEL_CHARS_MAX: usize = 64;
+const LABEL_VALUE_CHARS_MAX: usize = 256;
+
+const SENDER_CHARS_MAX: usize = 128;
 
 /// The shortest time to live: less is no time in which anything could be sent.
 const TTL_MIN: Duration = Duration::from_secs(1);
@@ -208,6 +215,32 @@ impl Draft {
                     "the time to live {given:?} is no time of a second or more, like 90, 10m or 24h: none was taken"
                 ));
             }
+        }
+    }
+
+    /// Says whether the thing is so, or over.
+    pub fn status(&mut self, status: Status) {
+        self.alert.status = status;
+    }
+
+    /// Takes what the sender calls the thing that the alert is about, the same each time.
+    pub fn sequence(&mut self, given: &str) {
+        self.alert.sequence = Some(hygiene::key(given)).filter(|sequence| !sequence.is_empty());
+    }
+
+    /// Takes the name of the program or person that it comes from.
+    pub fn sender(&mut self, given: &str) {
+        let (sender, _) = hygiene::shortened(given, SENDER_CHARS_MAX);
+        self.alert.sender = Some(sender).filter(|sender| !sender.is_empty());
+    }
+
+    /// Takes a label by which a route can group; of long ones the beginning counts.
+    pub fn label(&mut self, name: &str, value: &str) {
+        let (name, _) = hygiene::shortened(name, LABEL_CHARS_MAX);
+        let (value, _) = hygiene::shortened(value, LABEL_VALUE_CHARS_MAX);
+        let labels = &mut self.alert.labels;
+        if !name.is_empty() && !value.is_empty() && (labels.len() < LABELS_MAX || labels.contains_key(&name)) {
+            labels.insert(name, value);
         }
     }
 

@@ -23,6 +23,7 @@ const TEXT_EMPTY: &str = "(no message)";
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
+    draft.sender("Grafana");
     let title = form.text(&["title"]).filter(|title| !is_default_title(title));
     let message = form.text(&["message"]).filter(|message| !is_default_message(message));
     let mut text = alertmanager::notification(&form, &mut draft, title, message);

@@ -8,13 +8,20 @@
 //! | tags | `tags` `tag`: a list, or separated by commas or spaces |
 //! | link | `click` `url` `link` `href` |
 //! | key | `key` `idempotency_key` `dedup_key`, or the header `Idempotency-Key` |
+//! | status | `status` `state`: `resolved` `ok` `recovered` `recovery` `up` is resolved, all else fires |
+//! | sequence | `sequence` `sequence_id` `fingerprint` |
+//! | labels | `labels`: a table |
+//! | sender | `sender` `source` `from` `host` `hostname` |
 //! | time to live | `ttl`: seconds, or `10m`, `24h` |
 //!
 //! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and what a
 //! script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
 
-use super::form::Form;
+use serde_json::Value;
+
+use super::form::{Form, text_of};
 use super::{Draft, Parsed, Rejection, Request};
+use crate::alert::Status;
 
 /// What is said of a request in which nothing is.
 const TEXT_EMPTY: &str = "triggered";
@@ -47,5 +54,14 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let header = request.headers.get("idempotency-key").map(str::to_owned);
     draft.key(&key.or(header).unwrap_or_default());
     draft.ttl(&form.text(&["ttl"]).unwrap_or_default());
+    let status = form.text(&["status", "state"]).unwrap_or_default().to_ascii_lowercase();
+    if matches!(status.trim(), "resolved" | "ok" | "recovered" | "recovery" | "up") {
+        draft.status(Status::Resolved);
+    }
+    draft.sequence(&form.text(&["sequence", "sequence_id", "fingerprint"]).unwrap_or_default());
+    draft.sender(&form.text(&["sender", "source", "from", "host", "hostname"]).unwrap_or_default());
+    for (name, value) in form.value("labels").and_then(Value::as_object).into_iter().flatten() {
+        draft.label(name, &text_of(value).unwrap_or_default());
+    }
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

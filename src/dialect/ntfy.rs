@@ -16,7 +16,8 @@
 //! | filename | `x-filename` `filename` `file` `f` | the body is a file of this name: it is attached, and a text is part of the message |
 //! | attach | `x-attach` `attach` `a` | a link to a file: it is attached where the configuration allows to fetch it, else sent in the text |
 //! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
-//! | actions, icon, cache, firebase, template, sequence id | | ignored: the alert is worth more than they are |
+//! | sequence id | `x-sequence-id` `sequence-id` `sid` | what the same thing is called each time |
+//! | actions, icon, cache, firebase, template | | ignored: the alert is worth more than they are |
 //!
 //! A message in a header and one in the body are both sent. A form in parts (`curl -F`) is read by the names of the query.
 //! Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or left
@@ -40,6 +41,7 @@ const TAGS: &[&str] = &["x-tags", "tags", "tag", "ta"];
 const CLICK: &[&str] = &["x-click", "click"];
 const KEY: &[&str] = &["idempotency-key", "x-key", "key"];
 const TTL: &[&str] = &["x-ttl", "ttl"];
+const SEQUENCE: &[&str] = &["x-sequence-id", "sequence-id", "sid"];
 const DELAY: &[&str] = &["x-delay", "delay", "x-at", "at", "x-in", "in"];
 const ATTACH: &[&str] = &["x-attach", "attach", "a"];
 const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
@@ -61,6 +63,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     draft.click(param(request, CLICK).unwrap_or_default());
     draft.key(param(request, KEY).unwrap_or_default());
     draft.ttl(param(request, TTL).unwrap_or_default());
+    draft.sequence(param(request, SEQUENCE).unwrap_or_default());
     let text = text(request, &mut draft)?;
     undone(request, &mut draft);
     Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
@@ -78,6 +81,7 @@ fn parse_parts(request: &Request<'_>) -> Parsed {
     draft.click(&field(CLICK).unwrap_or_default());
     draft.key(&field(KEY).unwrap_or_default());
     draft.ttl(&field(TTL).unwrap_or_default());
+    draft.sequence(&field(SEQUENCE).unwrap_or_default());
     undone(request, &mut draft);
     let text = field(MESSAGE).or_else(|| form.other_text());
     let text = text.unwrap_or_else(|| form.everything());

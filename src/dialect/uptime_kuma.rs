@@ -6,6 +6,9 @@
 //! | text | `heartbeat.msg`, else `msg` |
 //! | priority | `heartbeat.status`: 0 (down) is high |
 //! | tags | a red circle when it is down, a check mark when it is up again |
+//! | status | resolved when it is up again |
+//! | sequence | `monitor.id`, else its name |
+//! | labels | `monitor`: its name |
 //! | link | `monitor.url` |
 //!
 //! A test and a warning about a certificate have neither heartbeat nor monitor: `msg` is the text.
@@ -14,6 +17,7 @@ use serde_json::Value;
 
 use super::form::{Form, text_of};
 use super::{Draft, Parsed, Rejection, Request};
+use crate::alert::Status;
 
 /// What is said of a message with nothing in it.
 const TEXT_EMPTY: &str = "(no message)";
@@ -41,6 +45,15 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         draft.severity("down");
     }
     draft.tags([tag]);
+    draft.sender("Uptime Kuma");
+    let name = field("monitor.name").unwrap_or_default();
+    draft.label("monitor", &name);
+    if status.is_some() {
+        draft.sequence(&field("monitor.id").unwrap_or(name));
+    }
+    if status == Some(1) {
+        draft.status(Status::Resolved);
+    }
     draft.click(
         &field("monitor.url")
             .filter(|url| url.starts_with("http"))

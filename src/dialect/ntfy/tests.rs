@@ -236,7 +236,6 @@ fn what_only_decorates_is_ignored() {
         "cache",
         "firebase",
         "template",
-        "sid",
         "markdown",
         "x-whatever",
     ] {
@@ -247,6 +246,13 @@ fn what_only_decorates_is_ignored() {
                 ..Alert::default()
             }
         );
+    }
+}
+
+#[test]
+fn the_sequence_id_is_kept() {
+    for name in ["x-sequence-id", "sequence-id", "sid"] {
+        assert_eq!(with_header(name, "disk").sequence.as_deref(), Some("disk"));
     }
 }
 

@@ -7,6 +7,7 @@ pub mod encoded_word;
 pub mod hygiene;
 mod names;
 pub mod render;
+pub mod summary;
 
 pub use attachment::{Attachment, BlobHash, MediaKind};
 pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
@@ -92,6 +93,19 @@ pub struct Chat {
 /// What a relay that does not mark its chats leaves open.
 fn yes() -> bool {
     true
+}
+
+impl Priority {
+    /// ntfy's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Low => "low",
+            Self::Default => "default",
+            Self::High => "high",
+            Self::Max => "max",
+        }
+    }
 }
 
 impl From<Priority> for u8 {

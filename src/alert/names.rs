@@ -46,6 +46,12 @@ pub enum Recipient {
     Lid(String),
 }
 
+/// Of what stands in a name's place, as much as a name may have: behind a quotation mark that is not closed the rest of a file
+/// follows, and what is secret in it.
+fn beginning(text: &str) -> &str {
+    &text[..text.floor_char_boundary(64)]
+}
+
 fn is_name(text: &str, length_max: usize) -> bool {
     (1..=length_max).contains(&text.len())
         && text
@@ -59,7 +65,8 @@ impl FromStr for RouteName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         if !is_name(text, 64) {
             return Err(NameError(format!(
-                "a route name has 1 to 64 letters, digits, '-' or '_', not {text:?}"
+                "a route name has 1 to 64 letters, digits, '-' or '_', not {:?}",
+                beginning(text)
             )));
         }
         if ROUTE_NAMES_RESERVED.contains(&text.to_ascii_lowercase().as_str()) {
@@ -77,7 +84,8 @@ impl FromStr for SessionName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         if !is_name(text, 32) {
             return Err(NameError(format!(
-                "a session name has 1 to 32 letters, digits, '-' or '_', not {text:?}"
+                "a session name has 1 to 32 letters, digits, '-' or '_', not {:?}",
+                beginning(text)
             )));
         }
         Ok(Self(text.into()))
@@ -116,7 +124,8 @@ impl FromStr for Recipient {
         }
         Err(NameError(format!(
             "a recipient is a number like +15550100, a group like 120363000000000000@g.us, a hidden id like \
-             100000000000001@lid, or me, not {text:?}"
+             100000000000001@lid, or me, not {:?}",
+            beginning(text)
         )))
     }
 }

@@ -59,13 +59,23 @@ pub fn parts(alert: &Alert) -> u16 {
     u16::try_from(parts).unwrap_or(u16::MAX)
 }
 
-/// Everything before the text, with what separates it.
-fn head(alert: &Alert) -> String {
-    let mark = match alert.priority {
+/// What stands before an urgent alert.
+pub(super) fn mark(priority: Priority) -> Option<&'static str> {
+    match priority {
         Priority::Min | Priority::Low | Priority::Default => None,
         Priority::High => Some("❗"),
         Priority::Max => Some("‼️"),
-    };
+    }
+}
+
+/// A text that is a whole message, cut where it is too long for one.
+pub(super) fn whole(text: &str) -> String {
+    cut(text, MESSAGE_UNITS_MAX)
+}
+
+/// Everything before the text, with what separates it.
+fn head(alert: &Alert) -> String {
+    let mark = mark(alert.priority);
     let emoji = alert.tags.iter().filter_map(|tag| emoji::find(tag));
     let mut head: String = mark.into_iter().chain(emoji).flat_map(|sign| [sign, " "]).collect();
     let title = alert.title.trim();
@@ -77,7 +87,7 @@ fn head(alert: &Alert) -> String {
 }
 
 /// A title with a `*` of its own stays plain: WhatsApp has no escape, and half a title in bold reads worse than none.
-fn bold(title: &str) -> String {
+pub(super) fn bold(title: &str) -> String {
     if title.contains('*') {
         title.to_owned()
     } else {

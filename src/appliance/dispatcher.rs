@@ -32,7 +32,7 @@ use super::ids;
 use crate::alert::{Attachment, Recipient, RouteName, SessionName};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
-use crate::gateway::api::AlertView;
+use crate::gateway::api::{AlertView, BesideView, HeldBackStatus, HeldBackView};
 use crate::gateway::{Feed, Refusal};
 use crate::outbox::{
     AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, RouteRules, Rules, SendFailure,
@@ -41,6 +41,7 @@ use crate::outbox::{
 use crate::state::backup::HELD;
 use crate::store::journal::Event as Told;
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
+use crate::util::millis;
 use crate::whatsapp::{Again, Command, Notice, SessionHandle};
 
 /// Requests that wait for the dispatcher at once; whoever sends one more waits. As many as there can be connections.
@@ -48,6 +49,9 @@ const REQUESTS_MAX: usize = 256;
 
 /// Events taken in one turn. What they lead to is then done for all of them, and nobody waits longer than for so many.
 const TURN_MAX: usize = 128;
+
+/// Alerts of one message that are told of beside one of them.
+const BESIDE_MAX: usize = 1000;
 
 /// Whoever asks waits for this. One that has left is not missed.
 type Answer<T> = Sender<T>;
@@ -349,11 +353,15 @@ impl Dispatcher {
     fn on_query(&self, query: Query) {
         match query {
             Query::Alert { id, answer } => {
-                let _ = answer.try_send(self.outbox.get(&id).map(AlertView::from));
+                let _ = answer.try_send(self.outbox.get(&id).map(|record| self.seen_alone(record)));
             }
             Query::Alerts { pending, limit, answer } => {
                 let alerts = self.outbox.list(pending, limit);
-                let _ = answer.try_send(AlertView::list(alerts));
+                let mut views = AlertView::list(alerts);
+                for view in &mut views {
+                    self.say_what_holds(view);
+                }
+                let _ = answer.try_send(views);
             }
             Query::IsForgotten { id, answer } => {
                 let _ = answer.try_send(self.outbox.is_forgotten(&id));
@@ -361,6 +369,27 @@ impl Dispatcher {
             Query::Facts { answer } => {
                 let _ = answer.try_send(self.facts());
             }
+        }
+    }
+
+    /// One alert with all that is known of it here.
+    fn seen_alone(&self, record: &AlertRecord) -> AlertView {
+        let mut view = AlertView::from(record);
+        self.say_what_holds(&mut view);
+        let beside = self.outbox.beside(record.seq);
+        if beside.len() > 1 {
+            view.beside = beside.into_iter().take(BESIDE_MAX).map(BesideView::from).collect();
+        }
+        view
+    }
+
+    fn say_what_holds(&self, view: &mut AlertView) {
+        let held = self.outbox.held_back(view.seq);
+        for (delivery, held) in view.deliveries.iter_mut().zip(held) {
+            delivery.held_back = held.map(|held| HeldBackView {
+                why: held.why.to_string(),
+                until_at: held.until.map(wall_at),
+            });
         }
     }
 
@@ -374,6 +403,16 @@ impl Dispatcher {
             counts: Step::ALL.map(|step| outbox.count(step)),
             pending: outbox.pending_len(),
             full: outbox.full(),
+            held_back: outbox
+                .all_held_back()
+                .into_iter()
+                .map(|((route, why), (deliveries, until))| HeldBackStatus {
+                    route: route.to_string(),
+                    why: why.to_string(),
+                    deliveries,
+                    until_at: until.map(wall_at),
+                })
+                .collect(),
             oldest: outbox.oldest_pending(),
             oldest_note: outbox.oldest_pending_note().to_owned(),
             held,
@@ -515,11 +554,22 @@ impl Dispatcher {
     }
 }
 
+/// What the wall clock shows then, as it stands now.
+fn wall_at(at: Instant) -> u64 {
+    let now = clock::now();
+    now.wall
+        .0
+        .saturating_add(millis(at.saturating_duration_since(now.mono)))
+}
+
 fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
     let of = |plan: &RoutePlan| {
         let rules = RouteRules {
             ttl: plan.ttl,
             mark_late: plan.mark_late,
+            group: plan.group.clone(),
+            quiet: plan.quiet.clone(),
+            pace: plan.pace,
         };
         (plan.name.clone(), rules)
     };

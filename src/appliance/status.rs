@@ -93,6 +93,7 @@ impl Facts {
                 dropped: count(Step::Dropped),
                 expired: count(Step::Expired),
             },
+            held_back: outbox.held_back.clone(),
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),
             health: health.into_iter().map(entry).collect(),
             lab: cfg!(feature = "lab"),

@@ -3,8 +3,10 @@
 use clap::{Args, Subcommand};
 
 use crate::alert::hygiene;
-use crate::gateway::api::{AlertView, DeliveryView, HistoryView};
+use crate::gateway::api::{AlertView, BesideView, DeliveryView, HistoryView};
 use crate::outbox::{Happening, Step};
+
+use crate::util::wall_ms;
 
 use super::client::{Client, PROMPT};
 use super::output::{after_the_deed, ago, plain, print, print_json, say, table, utc};
@@ -156,17 +158,33 @@ fn details(alert: &AlertView) -> String {
                 ago(delivery.since_at),
                 delivery.attempts.to_string(),
                 delivery.message_id.clone(),
-                plain(&delivery.note, 200),
+                match &delivery.held_back {
+                    Some(held) => held.words(wall_ms()),
+                    None => plain(&delivery.note, 200),
+                },
             ]
         })
         .collect();
     lines.push(table(&["TO", "STATE", "SINCE", "TRIES", "MESSAGE ID", "NOTE"], &rows));
+    if !alert.beside.is_empty() {
+        let rows: Vec<_> = alert.beside.iter().map(beside_row).collect();
+        lines.push(String::new());
+        lines.push(table(&["IN ONE MESSAGE", "ALERT"], &rows));
+    }
     if !alert.history.is_empty() {
         let rows: Vec<_> = alert.history.iter().map(|step| history_row(alert, step)).collect();
         lines.push(String::new());
         lines.push(table(&["TIME (UTC)", "WHAT", "TO"], &rows));
     }
     lines.join("\n")
+}
+
+fn beside_row(beside: &BesideView) -> Vec<String> {
+    let said = match beside.title.as_str() {
+        "" => beside.text.clone(),
+        title => format!("{title}: {}", beside.text),
+    };
+    vec![beside.id.clone(), plain(&said, TEXT_CHARS_MAX)]
 }
 
 fn history_row(alert: &AlertView, step: &HistoryView) -> Vec<String> {
@@ -191,13 +209,13 @@ fn to_and_part(delivery: &DeliveryView) -> String {
 
 fn happening_word(what: Happening) -> &'static str {
     match what {
-        Happening::Dropped => "dropped by hand",
         Happening::Retried => "sent again by hand",
         Happening::Accepted
         | Happening::Sent
         | Happening::Delivered
         | Happening::Read
         | Happening::Failed
+        | Happening::Dropped
         | Happening::Expired
         | Happening::Forgotten => what.name(),
     }

@@ -6,7 +6,9 @@ use async_io::Timer;
 use clap::Args;
 
 use crate::alert::SessionName;
-use crate::gateway::api::{HistoryEntry, SessionState, SessionStatus, Status, utc};
+use crate::gateway::api::{HeldBackView, HistoryEntry, SessionState, SessionStatus, Status, utc};
+
+use crate::util::wall_ms;
 
 use super::client::{Client, PROMPT};
 use super::output::{Tone, ago, cleaned, is_fancy, plain, print, print_json, print_styled, say, span, tinted};
@@ -183,6 +185,14 @@ fn describe(status: &Status, fancy: bool) -> String {
         outbox = format!("{outbox}, {} dropped", counts.dropped);
     }
     lines.push(outbox);
+    for held in &status.held_back {
+        let view = HeldBackView {
+            why: held.why.clone(),
+            until_at: held.until_at,
+        };
+        let words = view.words(wall_ms());
+        lines.push(format!("         {} held on {}: {words}", held.deliveries, held.route));
+    }
     for session in &status.sessions {
         lines.push(String::new());
         describe_session(session, fancy, &mut lines);

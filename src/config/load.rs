@@ -21,6 +21,7 @@ use super::{
 };
 use crate::access::Network;
 use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
+use crate::outbox::{Group, Quiet, Then};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -452,12 +453,25 @@ impl Builder<'_> {
             json!(mark_late.map_or("off".to_owned(), written)),
             source,
         );
+        let (group, line) = split(draft.group);
+        let source = self.source(line);
+        self.note(key("group"), json!(group.as_ref().map(group_shown)), source);
+        let (quiet, line) = split(draft.quiet);
+        let source = self.source(line);
+        self.note(key("quiet"), json!(quiet.as_ref().map(quiet_shown)), source);
+        let (pace, line) = split(draft.pace);
+        let source = self.source(line);
+        let shown = pace.map(|pace| json!({"per_minute": pace.per_minute, "burst": pace.burst}));
+        self.note(key("pace"), json!(shown), source);
         RoutePlan {
             name: draft.name.value,
             session,
             to: draft.to.value,
             ttl,
             mark_late,
+            group,
+            quiet,
+            pace,
         }
     }
 
@@ -468,12 +482,18 @@ impl Builder<'_> {
         self.note("route[0].to".into(), json!(["me"]), Source::Default);
         self.note("route[0].ttl".into(), serde_json::Value::Null, Source::Default);
         self.note("route[0].mark_late".into(), json!(written(LATE_AFTER)), Source::Default);
+        for name in ["group", "quiet", "pace"] {
+            self.note(format!("route[0].{name}"), serde_json::Value::Null, Source::Default);
+        }
         Some(RoutePlan {
             name: ROUTE_DEFAULT.parse().ok()?,
             session: session.clone(),
             to: vec![Recipient::Me],
             ttl: None,
             mark_late: Some(LATE_AFTER),
+            group: None,
+            quiet: None,
+            pace: None,
         })
     }
 
@@ -521,6 +541,20 @@ impl Builder<'_> {
         }
         found
     }
+}
+
+fn group_shown(group: &Group) -> serde_json::Value {
+    let (wait, interval) = (written(group.wait), written(group.interval));
+    json!({"by": group.by, "wait": wait, "interval": interval, "max": group.max})
+}
+
+fn quiet_shown(quiet: &Quiet) -> serde_json::Value {
+    let time = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
+    let then = match quiet.then {
+        Then::Digest => "digest",
+        Then::Drop => "drop",
+    };
+    json!({"from": time(quiet.from), "to": time(quiet.to), "below": quiet.below.word(), "then": then})
 }
 
 /// As it may stand in a file.

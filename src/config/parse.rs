@@ -5,6 +5,7 @@ mod attachments;
 mod gateway;
 mod heartbeat;
 mod mail;
+mod policy;
 mod reader;
 mod route;
 
@@ -20,6 +21,7 @@ use toml::de::DeTable;
 use super::{Endpoint, Fault, Place, Proxy};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
+use crate::outbox::{Group, Pace, Quiet};
 pub(super) use attachments::DraftAttachments;
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
@@ -78,6 +80,9 @@ pub(super) struct DraftRoute {
     pub ttl: Option<At<Duration>>,
     /// `None` inside is `off`.
     pub mark_late: Option<At<Option<Duration>>>,
+    pub group: Option<At<Group>>,
+    pub quiet: Option<At<Quiet>>,
+    pub pace: Option<At<Pace>>,
 }
 
 pub(super) struct Parsed {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
 use crate::alert::{Recipient, RouteName, SessionName};
+use crate::outbox::{Group, Pace, Quiet};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,12 @@ pub struct RoutePlan {
     pub ttl: Option<Duration>,
     /// What goes out later than this says when it was accepted. `None` is `off`.
     pub mark_late: Option<Duration>,
+    /// What goes into one message together. `None`: each alert is its own.
+    pub group: Option<Group>,
+    /// When it is quiet.
+    pub quiet: Option<Quiet>,
+    /// How fast its messages may follow each other.
+    pub pace: Option<Pace>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub enum Source {
 pub struct Setting {
     /// The key path, as `session[0].endpoint`.
     pub key: String,
-    /// A string, a boolean, a number, a list or a table of strings, or null for what is not set. A password is `***`.
+    /// A string, a boolean, a number, a list or a table of such, or null for what is not set. A password is `***`.
     pub value: Value,
     pub from: Source,
 }
@@ -69,29 +69,34 @@ pub fn to_toml(settings: &[Setting]) -> String {
 
 fn line_of(setting: &Setting) -> String {
     let (_, name) = parts(&setting.key);
-    match &setting.value {
-        Value::String(text) => format!("{name} = {}", toml::Value::from(text.as_str())),
+    match toml_of(&setting.value) {
+        Some(value) => format!("{name} = {value}"),
+        // Null is what nobody has set.
+        None => format!("# {name} is not set"),
+    }
+}
+
+/// A value of the plan as TOML has it.
+fn toml_of(value: &Value) -> Option<String> {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    Some(match value {
+        Value::String(text) => quoted(text),
+        Value::Bool(given) => given.to_string(),
+        Value::Number(given) => given.to_string(),
         Value::Array(items) => {
-            let items = items.iter().filter_map(Value::as_str);
-            let items: Vec<_> = items.map(|text| toml::Value::from(text).to_string()).collect();
-            format!("{name} = [{}]", items.join(", "))
+            let items: Vec<_> = items.iter().filter_map(toml_of).collect();
+            format!("[{}]", items.join(", "))
         }
-        Value::Bool(given) => format!("{name} = {given}"),
-        Value::Number(given) => format!("{name} = {given}"),
         Value::Object(items) => {
-            let items = items.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
-            let quoted = |text: &str| toml::Value::from(text).to_string();
-            let items: Vec<_> = items
-                .map(|(key, value)| format!("{} = {}", quoted(key), quoted(value)))
-                .collect();
+            let items = items.iter().filter_map(|(key, value)| Some((key, toml_of(value)?)));
+            let items: Vec<_> = items.map(|(key, value)| format!("{} = {value}", quoted(key))).collect();
             match items.is_empty() {
-                true => format!("{name} = {{}}"),
-                false => format!("{name} = {{ {} }}", items.join(", ")),
+                true => "{}".to_owned(),
+                false => format!("{{ {} }}", items.join(", ")),
             }
         }
-        // Only strings, booleans, numbers, and lists and tables of strings are configured so far; null is what nobody has set.
-        _ => format!("# {name} is not set"),
-    }
+        Value::Null => return None,
+    })
 }
 
 /// `session[0].endpoint` is `endpoint` of the section `session[0]`.

@@ -58,8 +58,16 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     if matches!(status.trim(), "resolved" | "ok" | "recovered" | "recovery" | "up") {
         draft.status(Status::Resolved);
     }
-    draft.sequence(&form.text(&["sequence", "sequence_id", "fingerprint"]).unwrap_or_default());
-    draft.sender(&form.text(&["sender", "source", "from", "host", "hostname"]).unwrap_or_default());
+    draft.sequence(
+        &form
+            .text(&["sequence", "sequence_id", "fingerprint"])
+            .unwrap_or_default(),
+    );
+    draft.sender(
+        &form
+            .text(&["sender", "source", "from", "host", "hostname"])
+            .unwrap_or_default(),
+    );
     for (name, value) in form.value("labels").and_then(Value::as_object).into_iter().flatten() {
         draft.label(name, &text_of(value).unwrap_or_default());
     }

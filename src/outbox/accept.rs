@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::keep::Entry;
 use super::keys::{Fingerprint, KeyRecord};
 use super::policy::Arrival;
-use super::record::{AlertRecord, Delivery, Step};
+use super::record::{AlertRecord, Delivery, Form, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName, render};
 
@@ -113,6 +113,8 @@ impl Outbox {
                 recipient: recipient.clone(),
                 part,
                 message_id: None,
+                made_at: None,
+                form: Form::Whole,
                 step: Step::Accepted,
                 since: now.wall,
                 attempts: 0,
@@ -169,7 +171,7 @@ impl Outbox {
             self.remove(now, record.seq);
             self.insert(now, record, true);
         }
-        self.make_messages();
+        self.make_messages(now);
         self.expire(now);
     }
 
@@ -209,7 +211,7 @@ impl Outbox {
             self.insert(now, record, durable);
             self.dirty.insert(seq, dirty);
         }
-        self.make_messages();
+        self.make_messages(now);
     }
 
     /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that could

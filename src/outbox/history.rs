@@ -16,7 +16,7 @@ pub enum Happening {
     Read,
     /// The server refused it for good, or it is held since the state was restored.
     Failed,
-    /// A person gave it up.
+    /// A person gave it up, or the quiet hours of its route did.
     Dropped,
     /// A person has it sent again after it failed.
     Retried,

@@ -110,7 +110,7 @@ impl Outbox {
             .collect();
         let bytes = size_of(&record);
         let expires = self.watch_expiry(now, &record);
-        let mark_late = self.rules.of(&record.route).mark_late;
+        let mark_late = self.rules.mark_late(&record.route);
         let late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, span));
         let entry = Entry {
             record,
@@ -134,9 +134,10 @@ impl Outbox {
                         self.place(now, carried.seq);
                     }
                 }
-                None if step == Step::Accepted && durable => self.wait(now, leg),
+                None if step == Step::Accepted && durable => self.wait(now, leg, false),
                 None => {}
             }
+            self.tell_of_earlier(now, leg);
         }
         self.place(now, seq);
     }

@@ -22,14 +22,19 @@ pub(super) struct Leg {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     /// 0 is the most urgent.
-    rank: u8,
-    leg: Leg,
+    pub rank: u8,
+    pub leg: Leg,
 }
 
 impl Turn {
     pub fn new(priority: Priority, leg: Leg) -> Self {
         let rank = Priority::Max as u8 - priority as u8;
         Self { rank, leg }
+    }
+
+    /// Whether it is less urgent than `priority`.
+    pub fn is_below(self, priority: Priority) -> bool {
+        self.rank > Priority::Max as u8 - priority as u8
     }
 }
 
@@ -293,6 +298,13 @@ impl Line {
             Some((of, Fresh::Tried)) if of == leg => {}
             Some(_) | None => lane.fresh = Some((leg, Fresh::Wanted)),
         }
+    }
+
+    /// Whether a message with this turn would be the next to go to the recipient.
+    pub fn takes(&self, recipient: &Recipient, turn: Turn) -> bool {
+        let lane = self.lanes.get(recipient);
+        let first = lane.and_then(|lane| lane.queue.first_key_value());
+        self.up && first.is_none_or(|(first, _)| turn < *first)
     }
 
     /// A fresh line: pauses that the old one caused are over.

@@ -5,13 +5,16 @@
 //! carries what stands in the records of the alerts, by the message's id; nothing else is written of a message.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
+use super::history::Happening;
 use super::keep::Entry;
 use super::line::{Leg, Place, Turn};
 use super::policy::{self, Decision, Part, Policy};
-use super::record::{MessageId, Step};
+use super::policy::{HeldBack, Why};
+use super::record::{AlertRecord, Form, MessageId, Step};
 use super::{Now, Outbox, Rules};
-use crate::alert::{Attachment, Recipient};
+use crate::alert::{Attachment, Recipient, RouteName, SessionName};
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,17 +81,38 @@ impl Carried {
 
 impl Outbox {
     /// Makes the messages that the policy has decided on.
-    pub(super) fn make_messages(&mut self) {
-        while let Some(decision) = self.policy.poll_decision() {
-            match decision {
-                Decision::Message(deliveries) => self.make_message(deliveries),
+    pub(super) fn make_messages(&mut self, now: Now) {
+        loop {
+            // A recipient whose next message is not on disk yet takes no other.
+            let making: BTreeSet<(SessionName, Recipient)> = self
+                .unwritten
+                .keys()
+                .filter_map(|id| {
+                    let first = self.first_of(id)?;
+                    let session = self.entries.get(&first.seq)?.record.session.clone();
+                    Some((session, self.recipient_of(first)?.clone()))
+                })
+                .collect();
+            let lines = &self.lines;
+            let takes = |session: &SessionName, recipient: &Recipient, turn: Turn| {
+                let line = lines.get(session);
+                line.is_some_and(|line| line.takes(recipient, turn))
+                    && !making.contains(&(session.clone(), recipient.clone()))
+            };
+            match self.policy.poll_decision(now, &takes) {
+                Some(Decision::Message { deliveries, form }) => self.make_message(now, deliveries, form),
+                Some(Decision::Drop { delivery, note }) => {
+                    self.give_up(now, delivery, Happening::Dropped, |_, _| note.clone());
+                    self.settle(now, delivery.seq);
+                }
+                None => return,
             }
         }
     }
 
     /// A message out of deliveries that are on disk without one. It is sent once the records say so on disk too: after a crash
     /// in between another id would be drawn.
-    fn make_message(&mut self, mut deliveries: Vec<Leg>) {
+    fn make_message(&mut self, now: Now, mut deliveries: Vec<Leg>, form: Form) {
         // One that a person gave up meanwhile is not in it.
         deliveries.retain(|leg| self.step_of(*leg) == Some(Step::Accepted) && self.message_of(*leg).is_none());
         let Some(&first) = deliveries.first() else { return };
@@ -104,6 +128,8 @@ impl Outbox {
                 continue;
             };
             delivery.message_id = Some(id.clone());
+            delivery.made_at = Some(now.wall);
+            delivery.form = form;
             self.dirty.entry(leg.seq).or_default().made.push(id.clone());
             self.attach(&id, leg);
         }
@@ -186,14 +212,76 @@ impl Outbox {
     }
 
     /// The delivery has no message and is on disk: the policy decides about it.
-    pub(super) fn wait(&mut self, now: Now, leg: Leg) {
+    pub(super) fn wait(&mut self, now: Now, leg: Leg, by_hand: bool) {
         if let Some(entry) = self.entries.get(&leg.seq) {
             let input = policy::Input::Waits {
                 delivery: leg,
                 of: &entry.record,
+                by_hand,
             };
             self.policy.handle(now, input);
         }
+    }
+
+    /// The delivery is in a message that was made by a decision before this start.
+    pub(super) fn tell_of_earlier(&mut self, now: Now, leg: Leg) {
+        let Some(entry) = self.entries.get(&leg.seq) else {
+            return;
+        };
+        let made_at = entry
+            .record
+            .deliveries
+            .get(leg.index)
+            .and_then(|delivery| delivery.made_at);
+        let is_first = self.message_of(leg).and_then(|id| self.first_of(id)) == Some(leg);
+        if made_at.is_some() {
+            let input = policy::Input::Went {
+                delivery: leg,
+                of: &entry.record,
+                is_first,
+            };
+            self.policy.handle(now, input);
+        }
+    }
+
+    /// What each delivery of the alert waits for that has no message yet.
+    pub fn held_back(&self, seq: u64) -> Vec<Option<HeldBack>> {
+        let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
+        let places = (0..deliveries.len()).map(|index| Leg { seq, index });
+        places.map(|leg| self.policy.held(leg)).collect()
+    }
+
+    /// What waits without a message, by route and by what it waits for: how many deliveries, and until when the first does.
+    pub fn all_held_back(&self) -> BTreeMap<(&RouteName, Why), (usize, Option<Instant>)> {
+        let mut found: BTreeMap<_, (usize, Option<Instant>)> = BTreeMap::new();
+        for entry in self.pending.iter().filter_map(|seq| self.entries.get(seq)) {
+            let record = &entry.record;
+            for held in self.held_back(record.seq).into_iter().flatten() {
+                let (count, until) = found.entry((&record.route, held.why)).or_default();
+                *count += 1;
+                *until = until.iter().copied().chain(held.until).min();
+            }
+        }
+        found
+    }
+
+    /// The alerts that are in one message with this one, or would be if it went out now: itself among them, in the order of
+    /// acceptance.
+    pub fn beside(&self, seq: u64) -> Vec<&AlertRecord> {
+        let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
+        let legs = deliveries
+            .iter()
+            .enumerate()
+            .flat_map(|(index, delivery)| match &delivery.message_id {
+                Some(id) => self.legs_of(id),
+                None => self.policy.beside(Leg { seq, index }),
+            });
+        let seqs: BTreeSet<u64> = legs.map(|leg| leg.seq).collect();
+        let entries = seqs.into_iter().filter_map(|seq| self.entries.get(&seq));
+        entries
+            .filter(|entry| entry.durable)
+            .map(|entry| &entry.record)
+            .collect()
     }
 
     /// The deliveries of a message that is known.
@@ -225,8 +313,13 @@ pub(super) fn content(
         let record = &entries.get(&leg.seq)?.record;
         let delivery = record.deliveries.get(leg.index)?;
         let raised = delivery.late.then(|| rules.raised(record.accepted_at));
-        let number = delivery.part;
-        Some(Part { record, number, raised })
+        let (number, form) = (delivery.part, delivery.form);
+        Some(Part {
+            record,
+            number,
+            raised,
+            form,
+        })
     };
     let parts: Vec<Part<'_>> = carried.all().filter_map(part).collect();
     policy.content(&parts)

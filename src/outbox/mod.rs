@@ -27,6 +27,7 @@ mod accept;
 mod age;
 mod expiry;
 mod failures;
+mod group;
 mod history;
 mod io;
 mod keep;
@@ -34,9 +35,12 @@ mod keys;
 mod limits;
 mod line;
 mod message;
+mod pace;
 mod policy;
+mod quiet;
 mod record;
 mod refusal;
+mod routed;
 mod rules;
 mod steps;
 #[cfg(test)]
@@ -46,12 +50,16 @@ mod timers;
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::{CLOCK_UNSET_BEFORE, Start};
 pub use failures::Failures;
+pub use group::Group;
 pub use history::{Happened, Happening};
 pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
 pub use message::{Content, Message};
-pub use record::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+pub use pace::Pace;
+pub use policy::{HeldBack, Why};
+pub use quiet::{Quiet, Then};
+pub use record::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
 pub use refusal::Hold;
 pub use rules::{RouteRules, Rules};
 
@@ -65,7 +73,8 @@ use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
 use message::Carried;
-use policy::{AtOnce, Policy};
+use policy::Policy;
+use routed::Routed;
 
 /// What has come about with an alert since its record was last handed out to be written.
 #[derive(Debug, Default)]
@@ -138,7 +147,7 @@ impl Outbox {
             by_id: BTreeMap::new(),
             messages: BTreeMap::new(),
             unwritten: BTreeMap::new(),
-            policy: Box::new(AtOnce::default()),
+            policy: Box::new(Routed::new(Rules::default())),
             rules: Rules::default(),
             by_key: BTreeMap::new(),
             pending: BTreeSet::new(),
@@ -157,6 +166,7 @@ impl Outbox {
 
     /// Sets what the owner wants done with the alerts of each route, and how people are told the time. Once, before anything else.
     pub fn set_rules(&mut self, rules: Rules) {
+        self.policy = Box::new(Routed::new(rules.clone()));
         self.rules = rules;
     }
 
@@ -213,16 +223,28 @@ impl Outbox {
         self.counts[step as usize]
     }
 
-    /// When the alert was accepted that has waited longest to be sent.
+    /// The alert that has waited longest to be sent, but for those that the rules of their routes hold back.
+    fn first_pending(&self) -> Option<&AlertRecord> {
+        let held = |record: &AlertRecord| {
+            let waiting = self.legs_at(record.seq, Step::Accepted).into_iter();
+            let mut waiting = waiting.map(|leg| self.policy.held(leg).map(|held| held.why));
+            waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
+        };
+        let records = self
+            .pending
+            .iter()
+            .filter_map(|seq| Some(&self.entries.get(seq)?.record));
+        records.into_iter().find(|record| !held(record))
+    }
+
+    /// When it was accepted.
     pub fn oldest_pending(&self) -> Option<Timestamp> {
-        let first = self.entries.get(self.pending.first()?)?;
-        Some(first.record.accepted_at)
+        Some(self.first_pending()?.accepted_at)
     }
 
     /// Why that alert was not sent when it was last tried; empty when it was not, or nobody said.
     pub fn oldest_pending_note(&self) -> &str {
-        let first = self.pending.first().and_then(|seq| self.entries.get(seq));
-        let deliveries = first.map_or(&[][..], |entry| &entry.record.deliveries);
+        let deliveries = self.first_pending().map_or(&[][..], |record| &record.deliveries);
         let mut waiting = deliveries.iter().filter(|delivery| delivery.step == Step::Accepted);
         waiting
             .find(|delivery| !delivery.note.is_empty())

@@ -10,20 +10,26 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::line::Leg;
+use super::line::{Leg, Turn};
 use super::message::Content;
-use super::record::AlertRecord;
+use super::record::{AlertRecord, Form};
 use super::{Now, Reason};
-use crate::alert::{Attachment, render};
+use crate::alert::{Attachment, Recipient, SessionName, render};
 
 /// What the policy is told.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Input<'a> {
-    /// This delivery is on disk and has no message yet.
+    /// This delivery is on disk and has no message yet. `by_hand`: a person wants it sent, whatever holds it back.
     Waits {
         delivery: Leg,
-        #[cfg_attr(not(test), expect(dead_code, reason = "for policies that wait"))]
         of: &'a AlertRecord,
+        by_hand: bool,
+    },
+    /// A message that carries this delivery was made before this start, by a decision; and it is the first that it carries.
+    Went {
+        delivery: Leg,
+        of: &'a AlertRecord,
+        is_first: bool,
     },
     /// It waits no more: a person gave it up, or its alert is gone.
     Gone { delivery: Leg },
@@ -36,7 +42,9 @@ pub(super) enum Input<'a> {
 pub(super) enum Decision {
     /// Make one message of these deliveries: all to one recipient of one session, each of another alert, in the order of
     /// acceptance.
-    Message(Vec<Leg>),
+    Message { deliveries: Vec<Leg>, form: Form },
+    /// This one is not sent, and why.
+    Drop { delivery: Leg, note: String },
 }
 
 /// When an alert that arrives gets its message.
@@ -45,8 +53,39 @@ pub(super) enum Arrival {
     /// Now: a message that carries this alert alone.
     AtOnce,
     /// By a decision.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for policies that wait"))]
     Later,
+}
+
+/// What a delivery waits for that has no message yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldBack {
+    pub why: Why,
+    /// Until then, where a time is known.
+    pub until: Option<Instant>,
+}
+
+/// Why a delivery has no message yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The quiet hours of its route.
+    Quiet,
+    /// Others of its group may come.
+    Group,
+    /// The pace of its route.
+    Pace,
+    /// The session is not up, or something goes to its recipient before.
+    Turn,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Quiet => "quiet hours",
+            Self::Group => "waits for others of its group",
+            Self::Pace => "the pace of its route",
+            Self::Turn => "waits for its turn",
+        })
+    }
 }
 
 /// An alert, or one part of it, in a message.
@@ -57,6 +96,8 @@ pub(super) struct Part<'a> {
     pub number: u16,
     /// When it was accepted, in words, where it goes out late.
     pub raised: Option<String>,
+    /// The same for all parts of a message.
+    pub form: Form,
 }
 
 impl Part<'_> {
@@ -70,6 +111,8 @@ impl Part<'_> {
         self.record.attachment(self.number)
     }
 }
+/// Whether a message with this turn would be the next to go to a recipient.
+pub(super) type Takes<'a> = dyn Fn(&SessionName, &Recipient, Turn) -> bool + 'a;
 
 pub(super) trait Policy: fmt::Debug + Send {
     /// An alert is about to be accepted. It may still be refused, and nothing may be remembered of it: one that has to wait
@@ -80,60 +123,20 @@ pub(super) trait Policy: fmt::Debug + Send {
     /// Takes one input in. What it leads to is fetched with [`poll_decision`](Self::poll_decision).
     fn handle(&mut self, now: Now, input: Input<'_>);
 
-    /// Carries out every deadline that has passed. Early and repeated calls do nothing.
-    fn handle_timeout(&mut self, now: Now);
-
-    fn poll_decision(&mut self) -> Option<Decision>;
+    /// What is to be done now, deadlines that have passed included. It is asked after everything that happens until there is
+    /// nothing.
+    fn poll_decision(&mut self, now: Now, takes: &Takes<'_>) -> Option<Decision>;
 
     /// The next deadline and why it stands.
     fn poll_timeout(&self) -> Option<(Instant, Reason)>;
 
+    /// What a delivery without a message waits for.
+    fn held(&self, delivery: Leg) -> Option<HeldBack>;
+
+    /// The deliveries that would go out with this one if it went now, itself among them.
+    fn beside(&self, delivery: Leg) -> Vec<Leg>;
+
     /// What a message says that carries these alerts, in the order of acceptance; there is at least one. It is asked each time
     /// that the message goes out, so it must follow from the parts alone and not from the time: under one id there is one content.
     fn content(&self, parts: &[Part<'_>]) -> Content;
-}
-
-/// One alert is one message to each recipient, at once.
-#[derive(Debug, Default)]
-pub(super) struct AtOnce {
-    /// Deliveries that have come without a message: a person has them sent again.
-    waiting: std::collections::VecDeque<Leg>,
-}
-
-impl Policy for AtOnce {
-    fn arrive(&self, _now: Now, _alert: &AlertRecord, _delivery: usize) -> Arrival {
-        Arrival::AtOnce
-    }
-
-    fn handle(&mut self, _now: Now, input: Input<'_>) {
-        match input {
-            Input::Waits { delivery, of: _ } => self.waiting.push_back(delivery),
-            Input::Gone { delivery } => self.waiting.retain(|waiting| *waiting != delivery),
-            Input::ClockStepped => {}
-        }
-    }
-
-    fn handle_timeout(&mut self, _now: Now) {}
-
-    fn poll_decision(&mut self) -> Option<Decision> {
-        let delivery = self.waiting.pop_front()?;
-        Some(Decision::Message(vec![delivery]))
-    }
-
-    fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        None
-    }
-
-    fn content(&self, parts: &[Part<'_>]) -> Content {
-        // It makes no message of several. One that another policy has made, before the configuration was changed, is not lost.
-        let texts: Vec<String> = parts.iter().filter_map(Part::text).collect();
-        let text = texts.join("\n\n");
-        match parts.iter().find_map(Part::attachment) {
-            Some(attachment) => Content::Media {
-                attachment: attachment.clone(),
-                caption: text,
-            },
-            None => Content::Text(text),
-        }
-    }
 }

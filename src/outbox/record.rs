@@ -38,7 +38,7 @@ pub enum Step {
     Delivered,
     /// The recipient has read it.
     Read,
-    /// A person gave it up before it was sent.
+    /// A person gave it up before it was sent, or the quiet hours of its route did.
     Dropped,
     /// It was not sent within its [time to live](AlertRecord::ttl).
     Expired,
@@ -81,6 +81,18 @@ impl fmt::Display for Step {
     }
 }
 
+/// How a message says the alerts that it carries. It is chosen when the message is made, and stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// Each as it is.
+    #[default]
+    Whole,
+    /// A heading that counts them, and up to so many lines.
+    Summary { lines: u16 },
+    /// The same of what quiet hours have held.
+    Digest { lines: u16 },
+}
+
 /// One alert on its way to one recipient, or one part of it: each of its attachments goes in a message of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -89,6 +101,9 @@ pub struct Delivery {
     pub part: u16,
     /// Of the message that makes it; it never changes. `None` while the policy of the route holds the alert back.
     pub message_id: Option<MessageId>,
+    /// When that was made, where it was later than the alert was accepted.
+    pub made_at: Option<Timestamp>,
+    pub form: Form,
     pub step: Step,
     /// When `step` was reached.
     pub since: Timestamp,

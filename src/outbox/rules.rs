@@ -7,6 +7,9 @@ use jiff::Timestamp as Moment;
 use jiff::tz::TimeZone;
 
 use super::age::CLOCK_UNSET_BEFORE;
+use super::group::Group;
+use super::pace::Pace;
+use super::quiet::Quiet;
 use super::record::Timestamp;
 use crate::alert::{LATE_AFTER, RouteName};
 
@@ -17,6 +20,9 @@ pub struct RouteRules {
     pub ttl: Option<Duration>,
     /// What is older than this when it goes out says when it was accepted. `None`: it never does.
     pub mark_late: Option<Duration>,
+    pub group: Option<Group>,
+    pub quiet: Option<Quiet>,
+    pub pace: Option<Pace>,
 }
 
 impl Default for RouteRules {
@@ -24,6 +30,9 @@ impl Default for RouteRules {
         Self {
             ttl: None,
             mark_late: Some(LATE_AFTER),
+            group: None,
+            quiet: None,
+            pace: None,
         }
     }
 }
@@ -47,8 +56,9 @@ impl Default for Rules {
 }
 
 impl Rules {
-    pub(super) fn of(&self, route: &RouteName) -> RouteRules {
-        self.routes.get(route).cloned().unwrap_or_default()
+    /// After how long an alert on `route` is late.
+    pub(super) fn mark_late(&self, route: &RouteName) -> Option<Duration> {
+        self.routes.get(route).map_or(Some(LATE_AFTER), |rules| rules.mark_late)
     }
 
     /// How long an alert on `route` may wait whose sender gave it `own`.

@@ -67,7 +67,6 @@ impl Outbox {
             } => self.on_asked_again(&session, &message_id, &from, by),
             Input::ClockStepped => self.policy.handle(now, policy::Input::ClockStepped),
         }
-        self.make_messages();
         self.fill(now);
     }
 
@@ -167,7 +166,7 @@ impl Outbox {
                 None => {
                     self.set_step(now, leg, Happening::Retried, "");
                     self.settle(now, seq);
-                    self.wait(now, leg);
+                    self.wait(now, leg, true);
                 }
             }
         }
@@ -176,7 +175,6 @@ impl Outbox {
                 self.on_line(first, |line, recipient| line.hurry(recipient, first));
             }
         }
-        self.make_messages();
         self.fill(now);
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
@@ -199,7 +197,6 @@ impl Outbox {
             });
         }
         self.settle(now, seq);
-        self.make_messages();
         self.fill(now);
         // It was settled just now at the earliest, so only the byte limit could have forgotten it already.
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
@@ -243,7 +240,7 @@ impl Outbox {
         for leg in self.legs_at(seq, Step::Accepted) {
             match self.message_of(leg).cloned() {
                 Some(message_id) => self.enqueue(&message_id, Place::InTurn),
-                None => self.wait(now, leg),
+                None => self.wait(now, leg, false),
             }
         }
     }
@@ -453,6 +450,7 @@ impl Outbox {
     /// Leases what may go now.
     pub(super) fn fill(&mut self, now: Now) {
         self.expire_waiting(now);
+        self.make_messages(now);
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
         for (session, line) in &mut self.lines {
             while let Some((recipient, first, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {

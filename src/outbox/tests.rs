@@ -13,6 +13,7 @@ mod names;
 mod parts;
 mod receipts;
 mod refusals;
+mod routed;
 mod sim;
 mod uploads;
 mod urgent;

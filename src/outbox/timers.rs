@@ -55,8 +55,6 @@ impl Outbox {
                 }
             }
         }
-        self.policy.handle_timeout(now);
-        self.make_messages();
         self.expire(now);
         self.fill(now);
     }

@@ -391,6 +391,8 @@ mod tests {
                 since: Timestamp(1),
                 attempts: 1,
                 late: false,
+                made_at: None,
+                form: crate::outbox::Form::Whole,
                 note: String::new(),
             }],
         };

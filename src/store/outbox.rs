@@ -19,8 +19,8 @@ const KEY_VERSION: u8 = 2;
 /// five, the time of its step from one (a clock that was not set) to ten.
 const GROWTH_BYTES: usize = 13;
 
-/// What the id of a message takes, where one is made later.
-const MESSAGE_ID_BYTES: usize = 32;
+/// What the id of a message takes, and when and how it was made, where that is later.
+const MESSAGE_ID_BYTES: usize = 48;
 
 /// Adds the write of `alert` to `batch`, without the notes of its deliveries where there is no room for them.
 ///
@@ -226,7 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
-    use crate::outbox::{Delivery, MessageId, Step, Timestamp};
+    use crate::outbox::{Delivery, Form, MessageId, Step, Timestamp};
 
     /// With a text that makes the record `bytes` long.
     fn long(bytes: usize, deliveries: usize) -> AlertRecord {
@@ -238,6 +238,8 @@ mod tests {
             since: Timestamp(0),
             attempts: 0,
             late: false,
+            made_at: None,
+            form: Form::Whole,
             note: String::new(),
         };
         let mut alert = AlertRecord {
@@ -280,6 +282,8 @@ mod tests {
             since: Timestamp(1_767_225_600_000 + index as u64),
             attempts: index as u32 * 100,
             late: false,
+            made_at: None,
+            form: Form::Whole,
             note: if step == Step::Failed {
                 "refused by the server with code 403".into()
             } else {
@@ -352,6 +356,11 @@ mod tests {
         last.alert.labels = [("alertname", "DiskFull"), ("instance", "nas:9100")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into();
+        let forms = [Form::Summary { lines: 20 }, Form::Digest { lines: 300 }];
+        for (delivery, form) in last.deliveries.iter_mut().zip(forms) {
+            delivery.made_at = Some(Timestamp(1_767_225_600_009));
+            delivery.form = form;
+        }
         alerts.push(last);
         let mut last = alerts[0].clone();
         last.seq = 14;

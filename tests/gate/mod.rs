@@ -305,6 +305,7 @@ impl Relay for FakeRelay {
                 dropped: 0,
                 expired: 0,
             },
+            held_back: Vec::new(),
             healthy: health.is_empty(),
             health,
             lab: true,

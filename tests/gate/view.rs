@@ -27,7 +27,9 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
             since_at: 1_700_000_000_123,
             attempts: 1,
             note: String::new(),
+            held_back: None,
         }],
+        beside: Vec::new(),
         history: Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("health", &["alert", "line"]),
     ("outbox", &["alert"]),
     ("board", &["line"]),
-    ("config", &["access", "alert", "board"]),
+    ("config", &["access", "alert", "outbox", "board"]),
     ("store/engine", &[]),
     ("store", &["access", "alert", "line", "outbox", "store/engine"]),
     ("credentials", &["alert", "store"]),

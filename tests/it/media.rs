@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 use tautline::alert::render::parts;
 use tautline::alert::{Alert, Attachment, BlobHash, MediaKind};
-use tautline::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use tautline::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
 use tautline::store::{Batch, Store, Tree, outbox};
 
 use crate::lab::{GroupKind, Lab, MediaFaults, MediaSeen, Phone, Received};
@@ -169,6 +169,8 @@ impl Bench {
             recipient: to.parse().expect("a recipient"),
             part,
             message_id: Some(MessageId(format!("3EB0{seq:08}{place:04}{part:04}"))),
+            made_at: None,
+            form: Form::Whole,
             step: Step::Accepted,
             since: at,
             attempts: 0,

@@ -102,3 +102,87 @@ fn in_a_backlog_the_urgent_goes_first() {
     let wanted = ["‼️ urgent", "first", "second", "whenever"];
     bench.assert_each_once_in_order(&wanted.map(str::to_owned));
 }
+
+/// The texts that the friend's phone shows once everything has gone out.
+fn shown(bench: &Bench, relay: &Relay) -> Vec<String> {
+    relay.wait_status("an empty queue", |status| status["outbox"]["accepted"] == 0);
+    let received = bench.friend.wait_received(1, SOON);
+    received.into_iter().map(|message| message.text).collect()
+}
+
+#[test]
+fn a_storm_is_few_messages_and_the_urgent_goes_first() {
+    let bench = with_rules("group = { by = [\"title\"], interval = \"1m\", max = 3 }");
+    let relay = bench.site.start();
+    let mut last = String::new();
+    for number in 0..300 {
+        let title = format!("kind {}", number % 20);
+        let priority = if number == 217 { "5" } else { "3" };
+        let headers = [("Title", title.as_str()), ("Priority", priority)];
+        let answer = relay.http("POST", "/friend", &headers, format!("text {}", number / 100).as_bytes());
+        assert_eq!(answer.status, 200);
+        last = answer.json()["id"].as_str().unwrap().to_owned();
+    }
+    let status = relay.wait_status("what is held", |status| status["held_back"] != Value::Null);
+    assert_eq!(status["held_back"][0]["route"], "friend");
+    let show = |relay: &Relay| relay.http("GET", &format!("/v1/alerts/{last}"), &[], b"").json();
+    assert_eq!(show(&relay)["beside"].as_array().unwrap().len(), 15);
+    let words = bench.site.run(&["queue", "show", &last]);
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(
+        words.contains("IN ONE MESSAGE") && words.contains("waits for its turn"),
+        "{words}"
+    );
+    // It is on disk, and is told to the policy again.
+    relay.kill();
+    let relay = bench.site.start();
+    bench.pair();
+    relay.wait_online();
+    relay.wait_step(&last, "sent");
+    let texts = shown(&bench, &relay);
+    assert_eq!(texts[0], "‼️ *kind 17*\ntext 2");
+    assert!(
+        texts[1].starts_with("*299 alerts*\n- 5 × kind 0: text 0\n"),
+        "{texts:?}"
+    );
+    assert!(texts[1].ends_with("\n- and 284 more"), "{texts:?}");
+    assert_eq!(texts.len(), 2);
+    assert_eq!(show(&relay)["beside"].as_array().unwrap().len(), 299);
+}
+
+#[test]
+fn quiet_hours_hold_what_is_not_urgent_and_say_until_when() {
+    // All of the day but for a minute that is twelve hours away.
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let end = now.checked_add(jiff::Span::new().hours(12)).unwrap();
+    let start = end.checked_add(jiff::Span::new().minutes(1)).unwrap();
+    let (start, end) = (start.strftime("%H:%M"), end.strftime("%H:%M"));
+    let bench = with_rules(&format!("quiet = {{ from = \"{start}\", to = \"{end}\" }}"));
+    let config = std::fs::read_to_string(bench.site.config()).unwrap();
+    std::fs::write(bench.site.config(), format!("timezone = \"UTC\"\n{config}")).unwrap();
+    let (bench, relay) = bench.go_online();
+    let held = relay.publish("friend", "good night");
+    let urgent = relay.http("POST", "/friend", &[("Priority", "4")], b"fire");
+    relay.wait_step(urgent.json()["id"].as_str().unwrap(), "delivered");
+    let shown = relay.http("GET", &format!("/v1/alerts/{held}"), &[], b"").json();
+    assert_eq!(shown["state"], "accepted");
+    let held_back = &shown["deliveries"][0]["held_back"];
+    assert_eq!(held_back["why"], "quiet hours");
+    let until = held_back["until_at"].as_u64().unwrap();
+    let expected = now.timestamp().as_millisecond() as u64 + 12 * 3_600_000;
+    assert!(until.abs_diff(expected) <= 60_000, "{until} {expected}");
+    let words = bench.site.run(&["status"]);
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(
+        words.contains("1 held on friend: quiet hours, for another 11h"),
+        "{words}"
+    );
+    // A person may want it all the same, and nothing is lost when the rule is gone.
+    relay.kill();
+    let config = std::fs::read_to_string(bench.site.config()).unwrap();
+    let rule = config.lines().find(|line| line.starts_with("quiet")).unwrap();
+    std::fs::write(bench.site.config(), config.replace(rule, "")).unwrap();
+    let relay = bench.site.start();
+    relay.wait_step(&held, "delivered");
+    bench.assert_each_once_in_order(&["❗ fire".to_owned(), "good night".to_owned()]);
+}

@@ -1,6 +1,7 @@
 //! The configuration as a user meets it: files that are right, files that are wrong, and what is said about them.
 
 mod mail;
+mod policies;
 mod second_path;
 
 use std::ffi::OsStr;
@@ -68,6 +69,9 @@ session = "default"
 to = ["+1 (555) 010-0123", "120363000000000000@g.us"]
 ttl = "24h"
 mark_late = "off"
+group = { by = ["alertname", "title"], wait = "10s", interval = "5m", max = 7 }
+quiet = { from = "22:30", to = "06:30", below = "max", then = "drop" }
+pace = { per_minute = 20, burst = 3 }
 
 [[route]]
 name = "ops"

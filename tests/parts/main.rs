@@ -13,4 +13,5 @@ mod credentials;
 mod dialects;
 mod line;
 mod net;
+mod outbox;
 mod store;

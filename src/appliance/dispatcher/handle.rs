@@ -11,7 +11,7 @@ use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::appliance::clock;
 use crate::blobs::Kept;
 use crate::config::RoutePlan;
-use crate::gateway::api::AlertView;
+use crate::gateway::api::{AlertView, HeldBackStatus};
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{Hold, OutboxFull, Step, Timestamp};
 use crate::store::{Store, StoreError};
@@ -34,6 +34,8 @@ pub(in crate::appliance) struct OutboxFacts {
     /// Alerts that still have something to send.
     pub pending: usize,
     pub full: Option<OutboxFull>,
+    /// What the rules of routes hold back.
+    pub held_back: Vec<HeldBackStatus>,
     /// When the one was accepted that has waited longest, and why it was not sent when it was last tried.
     pub oldest: Option<Timestamp>,
     pub oldest_note: String,

@@ -54,6 +54,9 @@ impl Bench {
             to: vec!["+15550100002".parse().unwrap(), "me".parse().unwrap()],
             ttl: None,
             mark_late: None,
+            group: None,
+            quiet: None,
+            pace: None,
         };
         let (notices, heard) = async_channel::unbounded();
         let blobs = crate::blobs::Blobs::open(directory, crate::blobs::Limits::default());

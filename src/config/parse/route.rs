@@ -1,7 +1,7 @@
 //! The sections `[[route]]`.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -10,10 +10,10 @@ use super::reader::{At, Reader, Value};
 use super::{DraftRoute, sorted};
 use crate::alert::{Recipient, SessionName};
 
-const KEYS_ROUTE: &[&str] = &["name", "session", "to", "ttl", "mark_late"];
+const KEYS_ROUTE: &[&str] = &["name", "session", "to", "ttl", "mark_late", "group", "quiet", "pace"];
 
 /// More than anybody waits, and no time that a clock cannot count to.
-const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+pub(super) const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 impl Reader<'_> {
     pub(super) fn route(
@@ -49,12 +49,24 @@ impl Reader<'_> {
         let mark_late = table
             .get("mark_late")
             .and_then(|value| self.mark_late(&format!("{key}.mark_late"), value));
+        let group = table
+            .get("group")
+            .and_then(|value| self.group(&format!("{key}.group"), value));
+        let quiet = table
+            .get("quiet")
+            .and_then(|value| self.quiet(&format!("{key}.quiet"), value));
+        let pace = table
+            .get("pace")
+            .and_then(|value| self.pace(&format!("{key}.pace"), value));
         Some(DraftRoute {
             name: name?,
             session,
             to: to?,
             ttl,
             mark_late,
+            group,
+            quiet,
+            pace,
         })
     }
 
@@ -119,15 +131,22 @@ impl Reader<'_> {
 
     /// A time from a second to a year.
     pub(super) fn span(&mut self, key: &str, value: Value) -> Option<At<Duration>> {
+        let span = self.span_in(key, value, Duration::from_secs(1)..=SPAN_MAX)?;
+        Some(self.at(span, &value.span()))
+    }
+
+    /// A time within bounds, of which the upper one is a year.
+    pub(super) fn span_in(&mut self, key: &str, value: Value, within: RangeInclusive<Duration>) -> Option<Duration> {
         let expected = "a time like \"90s\", \"10m\", \"24h\" or \"7d\"";
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, expected);
             return None;
         };
         match humantime::parse_duration(text) {
-            Ok(span) if (Duration::from_secs(1)..=SPAN_MAX).contains(&span) => Some(self.at(span, &value.span())),
+            Ok(span) if within.contains(&span) => Some(span),
             Ok(_) => {
-                let text = format!("{text:?} is too short or too long; expected a second to a year, as {expected}");
+                let least = if within.start().is_zero() { "none" } else { "a second" };
+                let text = format!("{text:?} is too short or too long; expected {least} to a year, as {expected}");
                 self.fault(key, value.span(), text);
                 None
             }

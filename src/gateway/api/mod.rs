@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 mod lines;
+mod policies;
 mod tokens;
 mod topic;
 pub mod words;
@@ -15,9 +16,10 @@ pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
 pub use lines::{EndView, HistoryEntry, StartView};
+pub use policies::{BesideView, HeldBackStatus, HeldBackView};
 pub use tokens::{IssuedToken, NewToken, TokenView};
 pub use topic::TopicEvent;
-pub use words::utc;
+pub use words::{span, utc};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Status {
     pub sessions: Vec<SessionStatus>,
     /// How many deliveries are how far.
     pub outbox: OutboxCounts,
+    /// What the rules of routes hold back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_back: Vec<HeldBackStatus>,
     /// False while anything in `health` is of severity `error`.
     pub healthy: bool,
     /// What is wrong or worth knowing.
@@ -367,6 +372,10 @@ pub struct AlertView {
     pub state: Step,
     /// One for each recipient; with attachments, one for each part to each of them.
     pub deliveries: Vec<DeliveryView>,
+    /// The alerts that are in one message with it, or would be if that were made now, itself among them; at most 1000, and empty
+    /// where it is alone. Only of one alert by its id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<BesideView>,
     /// How it came to that, oldest first, as far as the journal still has it. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryView>,
@@ -417,6 +426,9 @@ pub struct DeliveryView {
     /// What is to be said of it, as why it failed; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What holds it back, while it waits without a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBackView>,
 }
 
 /// Most alerts have one part.
@@ -538,8 +550,10 @@ impl AlertView {
                     since_at: delivery.since.0,
                     attempts: delivery.attempts,
                     note: delivery.note.clone(),
+                    held_back: None,
                 })
                 .collect(),
+            beside: Vec::new(),
             history: Vec::new(),
         }
     }

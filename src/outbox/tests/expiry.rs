@@ -6,7 +6,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn rules(ttl: Option<Duration>, mark_late: Option<Duration>) -> Rules {
     Rules {
-        routes: BTreeMap::from([("family".parse().unwrap(), RouteRules { ttl, mark_late })]),
+        routes: BTreeMap::from([(
+            "family".parse().unwrap(),
+            RouteRules {
+                ttl,
+                mark_late,
+                ..RouteRules::default()
+            },
+        )]),
         ..Rules::default()
     }
 }

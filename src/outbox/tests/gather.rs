@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::keep::ends;
-use super::super::policy::{Arrival, Decision, Input, Part, Policy};
+use super::super::policy::{Arrival, Decision, Input, Part, Policy, Takes};
 use super::super::*;
 use super::SECOND;
 use crate::alert::{Priority, Recipient, SessionName};
@@ -45,7 +45,10 @@ impl Gather {
         self.held.retain(|_, held| {
             let due = due(held);
             if due {
-                decisions.push_back(Decision::Message(held.deliveries.iter().copied().collect()));
+                decisions.push_back(Decision::Message {
+                    deliveries: held.deliveries.iter().copied().collect(),
+                    form: Form::Whole,
+                });
             }
             !due
         });
@@ -62,7 +65,7 @@ impl Policy for Gather {
 
     fn handle(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Waits { delivery, of } => {
+            Input::Waits { delivery, of, .. } => {
                 let by_day = of.alert.priority == Priority::Min;
                 let recipient = of.deliveries[delivery.index].recipient.clone();
                 let key = (of.session.clone(), recipient, of.alert.priority);
@@ -81,6 +84,7 @@ impl Policy for Gather {
                 held.deliveries.remove(&delivery);
                 !held.deliveries.is_empty()
             }),
+            Input::Went { .. } => {}
             Input::ClockStepped => {
                 for held in self.held.values_mut() {
                     if let Some(wall) = &mut held.until_wall {
@@ -93,12 +97,17 @@ impl Policy for Gather {
         }
     }
 
-    fn handle_timeout(&mut self, now: Now) {
+    fn poll_decision(&mut self, now: Now, _takes: &Takes<'_>) -> Option<Decision> {
         self.decide(|held| held.until <= now.mono);
+        self.decisions.pop_front()
     }
 
-    fn poll_decision(&mut self) -> Option<Decision> {
-        self.decisions.pop_front()
+    fn held(&self, _delivery: Leg) -> Option<HeldBack> {
+        None
+    }
+
+    fn beside(&self, _delivery: Leg) -> Vec<Leg> {
+        Vec::new()
     }
 
     fn poll_timeout(&self) -> Option<(Instant, Reason)> {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::alert::{Alert, NameError, Priority};
-use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -115,6 +115,8 @@ impl TryFrom<DeliveryV1<'_>> for Delivery {
         Ok(Self {
             recipient: stored.recipient.parse()?,
             part: 0,
+            made_at: None,
+            form: Form::Whole,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: match Step::from(stored.step) {
                 Step::Failed if stored.note.starts_with(DROPPED) => Step::Dropped,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, NameError, Priority};
-use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -119,6 +119,8 @@ impl TryFrom<DeliveryV2<'_>> for Delivery {
         Ok(Self {
             recipient: stored.recipient.parse()?,
             part: 0,
+            made_at: None,
+            form: Form::Whole,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
             step: stored.step.into(),
             since: Timestamp(stored.since),

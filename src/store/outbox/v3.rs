@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Attachment, BlobHash, MediaKind, NameError, Priority, Status};
-use crate::outbox::{AlertRecord, Delivery, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
 use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
@@ -80,12 +80,23 @@ struct DeliveryV3<'a> {
     part: u16,
     /// Empty while no message has been made.
     message_id: Text<'a>,
+    /// Unix milliseconds.
+    made_at: Option<u64>,
+    form: FormV3,
     step: StepV3,
     /// Unix milliseconds.
     since: u64,
     attempts: u32,
     late: bool,
     note: Text<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum FormV3 {
+    Whole,
+    /// How many lines it may have.
+    Summary(u16),
+    Digest(u16),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -242,6 +253,8 @@ impl<'a> DeliveryV3<'a> {
             recipient: delivery.recipient.to_string(),
             part: delivery.part,
             message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
+            made_at: delivery.made_at.map(|at| at.0),
+            form: delivery.form.into(),
             step: delivery.step.into(),
             since: delivery.since.0,
             attempts: delivery.attempts,
@@ -259,6 +272,8 @@ impl TryFrom<DeliveryV3<'_>> for Delivery {
             recipient: stored.recipient.parse()?,
             part: stored.part,
             message_id: (!stored.message_id.is_empty()).then(|| MessageId(stored.message_id.into_owned())),
+            made_at: stored.made_at.map(Timestamp),
+            form: stored.form.into(),
             step: stored.step.into(),
             since: Timestamp(stored.since),
             attempts: stored.attempts,
@@ -292,6 +307,26 @@ impl From<StepV3> for Step {
             StepV3::Failed => Self::Failed,
             StepV3::Dropped => Self::Dropped,
             StepV3::Expired => Self::Expired,
+        }
+    }
+}
+
+impl From<Form> for FormV3 {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Whole => Self::Whole,
+            Form::Summary { lines } => Self::Summary(lines),
+            Form::Digest { lines } => Self::Digest(lines),
+        }
+    }
+}
+
+impl From<FormV3> for Form {
+    fn from(stored: FormV3) -> Self {
+        match stored {
+            FormV3::Whole => Self::Whole,
+            FormV3::Summary(lines) => Self::Summary { lines },
+            FormV3::Digest(lines) => Self::Digest { lines },
         }
     }
 }

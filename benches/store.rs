@@ -238,7 +238,7 @@ impl Way {
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }
                 Output::ForgetKey { seq } => outbox::forget_key(&mut batch, seq),
-                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
+                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } | Output::HandOver(_) => {}
             }
         }
         smol::block_on(journal::commit(&self.store, batch, told)).expect("a commit");

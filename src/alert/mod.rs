@@ -10,7 +10,7 @@ pub mod render;
 pub mod summary;
 
 pub use attachment::{Attachment, BlobHash, MediaKind};
-pub use names::{NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
+pub use names::{FallbackName, NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

@@ -29,6 +29,11 @@ pub struct RouteName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct SessionName(Arc<str>);
 
+/// The name of a second path in the config. Same alphabet as [`RouteName`], 1 to 32.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FallbackName(Arc<str>);
+
 /// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden.
 ///
 /// On disk it is the string that a route names: a new variant leaves old records readable, and an older program says of a
@@ -86,6 +91,19 @@ impl FromStr for SessionName {
             return Err(NameError(format!(
                 "a session name has 1 to 32 letters, digits, '-' or '_', not {:?}",
                 beginning(text)
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl FromStr for FallbackName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if !is_name(text, 32) {
+            return Err(NameError(format!(
+                "a fallback's name has 1 to 32 letters, digits, '-' or '_', not {text:?}"
             )));
         }
         Ok(Self(text.into()))
@@ -170,6 +188,7 @@ macro_rules! string_name {
 
 string_name!(RouteName);
 string_name!(SessionName);
+string_name!(FallbackName);
 
 impl From<Recipient> for String {
     fn from(recipient: Recipient) -> String {

@@ -32,11 +32,12 @@ use super::ids;
 use crate::alert::{Attachment, Recipient, RouteName, SessionName};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
+use crate::fallback::Courier;
 use crate::gateway::api::{AlertView, BesideView, HeldBackStatus, HeldBackView};
 use crate::gateway::{Feed, Refusal};
 use crate::outbox::{
-    AlertRecord, CommandError, Happened, Happening, Input, Limits, Now, Outbox, Output, RouteRules, Rules, SendFailure,
-    Start, Step,
+    AlertRecord, CommandError, FallbackRules, Happened, Happening, Input, Limits, Now, Outbox, Output, Parcel,
+    RouteRules, Rules, SendFailure, Start, Step,
 };
 use crate::state::backup::HELD;
 use crate::store::journal::Event as Told;
@@ -70,6 +71,8 @@ pub(super) enum Event {
         taken: Taken,
         result: Result<(), StoreError>,
     },
+    /// How a fallback has answered.
+    HandedOver(Box<Input>),
     /// A session's word.
     Notice(SessionName, Notice),
     /// Somebody wants to know when an alert has come so far.
@@ -134,6 +137,7 @@ pub(super) struct Dispatcher {
     waiting: Waiting,
     put_off: PutOff,
     rounds: Rounds,
+    courier: Arc<Courier>,
 }
 
 /// Where events come from, in the order in which they are taken.
@@ -244,6 +248,7 @@ pub(super) struct Parts {
     /// In which texts say the time.
     pub time_zone: TimeZone,
     pub notices: Receiver<(SessionName, Notice)>,
+    pub courier: Courier,
 }
 
 impl Dispatcher {
@@ -263,6 +268,7 @@ impl Dispatcher {
             routes,
             time_zone,
             notices,
+            courier,
         } = parts;
         let loaded = outbox_store::load(store.view())?;
         loaded.alerts.iter().for_each(|record| hold_files(&blobs, record));
@@ -304,6 +310,7 @@ impl Dispatcher {
             waiting: Waiting::default(),
             put_off: PutOff::default(),
             rounds: Rounds::new(collect),
+            courier: Arc::new(courier),
         };
         let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
         Ok((dispatcher, handle, damaged))
@@ -330,6 +337,7 @@ impl Dispatcher {
             Event::Publish(publish) => self.publish(publish),
             Event::Written { write, result } => self.on_written(write, result),
             Event::Persisted { taken, result } => self.on_persisted(taken, result),
+            Event::HandedOver(input) => self.outbox.handle(clock::now(), *input),
             Event::Notice(session, notice) => self.on_notice(session, notice),
             Event::Wait(wait) => self.waiting.add(&self.outbox, wait),
             Event::Query(query) => self.on_query(query),
@@ -418,6 +426,7 @@ impl Dispatcher {
             held,
             orphaned: self.orphaned(),
             failed: self.failed(),
+            fallbacks: outbox.fallback_troubles(),
         }
     }
 
@@ -459,6 +468,30 @@ impl Dispatcher {
         failed.collect()
     }
 
+    /// Gives alerts to a fallback. It is told how that went whatever happens: the courier has a deadline for all that it does.
+    fn hand_over(&self, parcel: Parcel) {
+        let (courier, ended) = (Arc::clone(&self.courier), self.ended.clone());
+        let handed = async move {
+            let (to, key) = (parcel.to.clone(), parcel.key.clone());
+            let input = match courier.deliver(&parcel).await {
+                Ok(()) => {
+                    log::info!(
+                        "fallback {to}: {} alert(s) of route {} handed over",
+                        parcel.alerts.len(),
+                        parcel.route
+                    );
+                    Input::HandedOver { to, key }
+                }
+                Err(failure) => {
+                    log::warn!("fallback {to}: {}", failure.words);
+                    Input::HandoverFailed { to, key, failure }
+                }
+            };
+            let _ = ended.send(Event::HandedOver(Box::new(input))).await;
+        };
+        self.executor.spawn(handed).detach();
+    }
+
     /// Fetches what the outbox wants done and does it, until it wants nothing more.
     fn execute(&mut self) {
         while let Some(output) = self.outbox.poll_output() {
@@ -494,6 +527,7 @@ impl Dispatcher {
                 }
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),
                 Output::Changed { id, step } => self.waiting.changed(&self.outbox, &id, step),
+                Output::HandOver(parcel) => self.hand_over(parcel),
                 Output::Suspect { session } => {
                     log::info!("session {session}: alerts go out and no acks come back; recycling the line");
                     if let Some(handle) = self.sessions.get(&session) {
@@ -564,12 +598,18 @@ fn wall_at(at: Instant) -> u64 {
 
 fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
     let of = |plan: &RoutePlan| {
+        let fallback = plan.fallback.as_ref().map(|fallback| FallbackRules {
+            after: fallback.after,
+            to: fallback.to.clone(),
+            both: fallback.both,
+        });
         let rules = RouteRules {
             ttl: plan.ttl,
             mark_late: plan.mark_late,
             group: plan.group.clone(),
             quiet: plan.quiet.clone(),
             pace: plan.pace,
+            fallback,
         };
         (plan.name.clone(), rules)
     };

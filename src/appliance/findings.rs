@@ -8,7 +8,7 @@ use super::status::{COMING_IN, Facts, UNDRAINED};
 use crate::alert::{Recipient, SessionName};
 use crate::health::{Code, Finding, Severity};
 use crate::line::{Cause, State, Stop};
-use crate::outbox::Hold;
+use crate::outbox::{FallbackTrouble, Hold};
 use crate::store::StoreError;
 use crate::whatsapp::{SessionHandle, SessionView};
 
@@ -48,6 +48,7 @@ impl Facts {
         all(Code::OutboxDamaged, self.damaged.clone());
         all(Code::OutboxOrphaned, outbox.orphaned.clone());
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
+        all(Code::FallbackFailing, self.secrets_unreadable.clone());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
         all(Code::ListenPartial, self.smtp.missing());
@@ -229,6 +230,17 @@ fn outbox_findings(outbox: &OutboxFacts, found: &mut Vec<Finding>) {
         };
         let text = format!("session {session}: alerts to {count} recipient(s) wait: {words}; see `tautline queue`");
         found.push(Finding::new(code, text).of(session));
+    }
+    for FallbackTrouble {
+        name,
+        since,
+        why,
+        waiting,
+    } in &outbox.fallbacks
+    {
+        let lasts = Duration::from_millis(clock::wall_ms().saturating_sub(since.0));
+        let text = format!("fallback {name} does not take what it is given ({why}); {waiting} alert(s) wait for it");
+        found.push(Finding::new(Code::FallbackFailing, text).lasting(lasts));
     }
     for failed in &outbox.failed {
         let text = format!(

@@ -23,6 +23,7 @@ use crate::alert::SessionName;
 use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
+use crate::fallback::Courier;
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace};
 use crate::outbox::Limits;
@@ -53,6 +54,8 @@ pub struct RunOptions {
     pub plan: Plan,
     /// Unknown keys, one line each, for health.
     pub config_warnings: Vec<String>,
+    /// Files with secrets that cannot be read, likewise.
+    pub unreadable: Vec<String>,
     /// What of the environment was left aside, likewise.
     pub environment: Vec<String>,
     pub board: &'static Board,
@@ -123,6 +126,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let RunOptions {
         plan,
         config_warnings,
+        unreadable: secrets_unreadable,
         environment,
         board,
         board_why,
@@ -173,6 +177,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         routes: plan.routes,
         time_zone: time_zone(plan.time_zone.as_deref()),
         notices,
+        courier: Courier::new(plan.fallbacks, board.schedule()),
     })?;
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
@@ -199,6 +204,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         store: store.clone(),
         host_monitor: Arc::clone(&host_monitor),
         config_warnings,
+        secrets_unreadable,
         environment,
         damaged,
         withheld: withheld.clone(),

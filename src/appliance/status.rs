@@ -45,6 +45,8 @@ pub(super) struct Facts {
     pub(super) host_monitor: Arc<HostMonitor>,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
+    /// Files with secrets of fallbacks that could not be read at the start, one line each.
+    pub(super) secrets_unreadable: Vec<String>,
     /// Variables of the environment that were left aside, one line each.
     pub(super) environment: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
@@ -92,6 +94,7 @@ impl Facts {
                 failed: count(Step::Failed),
                 dropped: count(Step::Dropped),
                 expired: count(Step::Expired),
+                fallback: count(Step::Fallback),
             },
             held_back: outbox.held_back.clone(),
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),

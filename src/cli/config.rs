@@ -27,7 +27,8 @@ pub fn check(config: Option<&Path>, env: &Env, json: bool, out: &mut dyn Write, 
     let (file, faults, environment, serves_nobody) = match load(config, env) {
         Ok(loaded) => {
             let serves_nobody = loaded.plan.gateway.listen.is_empty();
-            (loaded.file, loaded.warnings, loaded.environment, serves_nobody)
+            let faults = loaded.warnings.into_iter().chain(loaded.unreadable).collect();
+            (loaded.file, faults, loaded.environment, serves_nobody)
         }
         Err(ConfigErrors(faults)) => (None, faults, Vec::new(), false),
     };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::alert::hygiene;
 use crate::gateway::api::{AlertView, Published};
 use crate::gateway::query;
-use crate::outbox::Step;
+use crate::outbox::{HandoverState, Step};
 use crate::spool::{Entry, Name};
 use crate::util::wall_ms;
 
@@ -462,6 +462,15 @@ fn judge(alert: &AlertView, wait: Wait, timeout: Duration) -> Result<(), Failure
             Exit::Failed,
             format!("the delivery to {to} failed: {note}"),
         ));
+    }
+    if alert.state == Step::Fallback && wait != Wait::Sent {
+        let to = alert
+            .fallbacks
+            .iter()
+            .find(|fallback| fallback.state == HandoverState::Done);
+        let to = to.map_or("a fallback", |fallback| fallback.to.as_str());
+        let text = format!("not {}: WhatsApp did not take it, and {to} has it instead", wait.word());
+        return Err(Failure::new(Exit::Failed, text));
     }
     if alert.state >= wait.step() {
         return Ok(());

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use crate::alert::hygiene;
-use crate::gateway::api::{AlertView, BesideView, DeliveryView, HistoryView};
-use crate::outbox::{Happening, Step};
+use crate::gateway::api::{AlertView, BesideView, DeliveryView, HandoverView, HistoryView};
+use crate::outbox::{HandoverState, Happening, Step};
 
 use crate::util::wall_ms;
 
@@ -120,6 +120,7 @@ pub(super) fn word(step: Step) -> &'static str {
         Step::Sent => "sent",
         Step::Delivered => "delivered",
         Step::Read => "read",
+        Step::Fallback => "fallback",
         Step::Dropped => "dropped",
         Step::Expired => "expired",
         Step::Failed => "failed",
@@ -171,6 +172,20 @@ fn details(alert: &AlertView) -> String {
         lines.push(String::new());
         lines.push(table(&["IN ONE MESSAGE", "ALERT"], &rows));
     }
+    if !alert.fallbacks.is_empty() {
+        let row = |handover: &HandoverView| {
+            let state = handover_word(handover.state);
+            vec![
+                handover.to.clone(),
+                state.into(),
+                ago(handover.since_at),
+                plain(&handover.note, 200),
+            ]
+        };
+        let rows: Vec<_> = alert.fallbacks.iter().map(row).collect();
+        lines.push(String::new());
+        lines.push(table(&["FALLBACK", "STATE", "SINCE", "NOTE"], &rows));
+    }
     if !alert.history.is_empty() {
         let rows: Vec<_> = alert.history.iter().map(|step| history_row(alert, step)).collect();
         lines.push(String::new());
@@ -185,6 +200,15 @@ fn beside_row(beside: &BesideView) -> Vec<String> {
         title => format!("{title}: {}", beside.text),
     };
     vec![beside.id.clone(), plain(&said, TEXT_CHARS_MAX)]
+}
+
+fn handover_word(state: HandoverState) -> &'static str {
+    match state {
+        HandoverState::Wanted => "waiting",
+        HandoverState::Begun => "under way",
+        HandoverState::Done => "handed over",
+        HandoverState::GivenUp => "given up",
+    }
 }
 
 fn history_row(alert: &AlertView, step: &HistoryView) -> Vec<String> {
@@ -210,6 +234,8 @@ fn to_and_part(delivery: &DeliveryView) -> String {
 fn happening_word(what: Happening) -> &'static str {
     match what {
         Happening::Retried => "sent again by hand",
+        Happening::Handover => "on its way to a fallback",
+        Happening::Fallback => "handed to a fallback",
         Happening::Accepted
         | Happening::Sent
         | Happening::Delivered

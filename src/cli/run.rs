@@ -45,7 +45,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    for warning in &loaded.environment {
+    for warning in loaded.environment.iter().chain(&loaded.unreadable) {
         log::warn!("{warning}");
     }
     let state = absolute(paths::state_directory(global)?);
@@ -54,6 +54,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     Ok(RunOptions {
         plan: loaded.plan,
         config_warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        unreadable: loaded.unreadable.iter().map(ToString::to_string).collect(),
         environment: loaded.environment.iter().map(ToString::to_string).collect(),
         board,
         board_why,

@@ -181,6 +181,9 @@ fn describe(status: &Status, fancy: bool) -> String {
         let expired = format!("{} expired", counts.expired);
         outbox = format!("{outbox}, {}", tinted(&expired, Tone::Bad, fancy));
     }
+    if counts.fallback > 0 {
+        outbox = format!("{outbox}, {} by a fallback", counts.fallback);
+    }
     if counts.dropped > 0 {
         outbox = format!("{outbox}, {} dropped", counts.dropped);
     }

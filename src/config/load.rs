@@ -13,14 +13,16 @@ use serde_json::json;
 use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{
-    At, Draft, DraftAttachments, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse,
+    At, Draft, DraftAttachments, DraftFallback, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Kind, Parsed,
+    parse,
 };
 use super::{
-    Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan,
-    Proxy, RoutePlan, SessionPlan, Setting, SmtpPlan, Source, TlsFiles, Url,
+    Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, FallbackKind, FallbackPlan, Fault, GatewayPlan,
+    HeartbeatPlan, MailPlan, Place, Plan, Proxy, RouteFallback, RoutePlan, Secret, SessionPlan, Setting, SmtpPlan,
+    Source, TlsFiles, Url,
 };
 use crate::access::Network;
-use crate::alert::{LATE_AFTER, Recipient, RouteName, SessionName};
+use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
 use crate::outbox::{Group, Quiet, Then};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
@@ -45,6 +47,9 @@ pub struct Loaded {
     /// Unknown keys. `config check` fails on them; a run warns and goes on, so that no upgrade or downgrade leaves a box
     /// dark.
     pub warnings: Vec<Fault>,
+    /// Files with secrets that cannot be read. `config check` fails on them; a run goes on, because what they are for is needed
+    /// only when WhatsApp does not work, and they may be there by then.
+    pub unreadable: Vec<Fault>,
     /// Variables of the environment that cannot be used and were left aside. Nobody need have written them for Tautline,
     /// so they are no fault of the configuration.
     pub environment: Vec<Fault>,
@@ -63,7 +68,7 @@ pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> 
     let found = find(explicit, env).map_err(|fault| ConfigErrors(vec![fault]))?;
     let (file, parsed) = match found {
         Some((path, text)) => {
-            let parsed = parse(&path, &text);
+            let parsed = parse(&path, &text, env);
             (Some(path), parsed)
         }
         None => (
@@ -72,6 +77,7 @@ pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> 
                 draft: Draft::default(),
                 faults: Vec::new(),
                 unknown: Vec::new(),
+                unreadable: Vec::new(),
             },
         ),
     };
@@ -93,12 +99,14 @@ pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> 
             plan,
             file,
             warnings: parsed.unknown,
+            unreadable: parsed.unreadable,
             environment,
             provenance,
         }),
         _ => {
             // The check wants to see everything that has to be mended, so the unknown keys too.
             faults.extend(parsed.unknown);
+            faults.extend(parsed.unreadable);
             Err(ConfigErrors(faults))
         }
     }
@@ -256,6 +264,8 @@ impl Builder<'_> {
         let mail = self.mail(draft.mail_route, draft.mail_routes);
         let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
         let attachments = self.attachments(draft.attachments);
+        let fallbacks = draft.fallbacks.into_iter().enumerate();
+        let fallbacks = fallbacks.map(|(index, draft)| self.fallback(index, draft)).collect();
         Some(Plan {
             board,
             time_zone,
@@ -266,6 +276,7 @@ impl Builder<'_> {
             mail,
             heartbeat,
             attachments,
+            fallbacks,
         })
     }
 
@@ -300,6 +311,49 @@ impl Builder<'_> {
             interval,
             proxy,
         }
+    }
+
+    fn fallback(&mut self, index: usize, draft: DraftFallback) -> FallbackPlan {
+        let key = |name: &str| format!("fallback[{index}].{name}");
+        let source = self.source(Some(draft.name.line));
+        self.note(key("name"), json!(draft.name.value.as_str()), source);
+        let secret = self.secret(key("secret"), draft.secret);
+        let kind = match draft.kind.value {
+            Kind::Ntfy => FallbackKind::Ntfy,
+            Kind::Webhook => FallbackKind::Webhook { secret },
+        };
+        let source = self.source(Some(draft.kind.line));
+        self.note(key("kind"), json!(kind.name()), source);
+        let source = self.source(Some(draft.url.line));
+        self.note(key("url"), json!(draft.url.value.to_string()), source);
+        let token = self.secret(key("token"), draft.token);
+        let proxy = self.proxy_for(&draft.url.value);
+        FallbackPlan {
+            name: draft.name.value,
+            kind,
+            url: draft.url.value,
+            proxy,
+            token,
+        }
+    }
+
+    fn secret(&mut self, key: String, draft: Option<At<Secret>>) -> Option<Secret> {
+        let At { value, line } = draft?;
+        let source = self.source(Some(line));
+        match &value {
+            Secret::Given(_) => self.note(key, json!("***"), source),
+            Secret::File(path) => self.note(format!("{key}_file"), json!(path.display().to_string()), source),
+        }
+        Some(value)
+    }
+
+    fn route_fallback(&mut self, key: &str, draft: At<RouteFallback>) -> RouteFallback {
+        let At { value, line } = draft;
+        let to: Vec<_> = value.to.iter().map(FallbackName::as_str).collect();
+        let shown = json!({"after": written(value.after), "to": to, "both": value.both});
+        let source = self.source(Some(line));
+        self.note(format!("{key}.fallback"), shown, source);
+        value
     }
 
     /// The proxy that the environment names for an address; none where it goes unencrypted, as that stays in the house.
@@ -463,6 +517,9 @@ impl Builder<'_> {
         let source = self.source(line);
         let shown = pace.map(|pace| json!({"per_minute": pace.per_minute, "burst": pace.burst}));
         self.note(key("pace"), json!(shown), source);
+        let fallback = draft
+            .fallback
+            .map(|draft| self.route_fallback(&format!("route[{index}]"), draft));
         RoutePlan {
             name: draft.name.value,
             session,
@@ -472,6 +529,7 @@ impl Builder<'_> {
             group,
             quiet,
             pace,
+            fallback,
         }
     }
 
@@ -494,6 +552,7 @@ impl Builder<'_> {
             group: None,
             quiet: None,
             pace: None,
+            fallback: None,
         })
     }
 

@@ -2,6 +2,7 @@
 //! so that nobody has to mend a file by trying.
 
 mod attachments;
+mod fallback;
 mod gateway;
 mod heartbeat;
 mod mail;
@@ -18,15 +19,16 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{Endpoint, Fault, Place, Proxy};
+use super::{Endpoint, Env, Fault, Place, Proxy, RouteFallback};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
 use crate::outbox::{Group, Pace, Quiet};
 pub(super) use attachments::DraftAttachments;
+pub(super) use fallback::{DraftFallback, Kind};
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
 pub(super) use reader::At;
-use reader::{FAULTS_MAX, Reader, Value};
+use reader::{FAULTS_MAX, Reader, Value, sorted};
 
 const KEYS_TOP: &[&str] = &[
     "board",
@@ -38,6 +40,7 @@ const KEYS_TOP: &[&str] = &[
     "smtp",
     "heartbeat",
     "attachments",
+    "fallback",
 ];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
@@ -58,6 +61,7 @@ pub(super) struct Draft {
     pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
     pub heartbeat: Option<DraftHeartbeat>,
     pub attachments: DraftAttachments,
+    pub fallbacks: Vec<DraftFallback>,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -83,6 +87,7 @@ pub(super) struct DraftRoute {
     pub group: Option<At<Group>>,
     pub quiet: Option<At<Quiet>>,
     pub pace: Option<At<Pace>>,
+    pub fallback: Option<At<RouteFallback>>,
 }
 
 pub(super) struct Parsed {
@@ -90,13 +95,15 @@ pub(super) struct Parsed {
     pub faults: Vec<Fault>,
     /// Keys that mean nothing here: fatal to a check, a warning to a run.
     pub unknown: Vec<Fault>,
+    /// Files that are named and cannot be read: likewise.
+    pub unreadable: Vec<Fault>,
 }
 
-/// Reads a file's text. The draft is whole only if there are no faults.
-pub(super) fn parse(path: &Path, text: &str) -> Parsed {
+/// Reads a file's text. The draft is whole only if there are no faults. `env` says where systemd's credentials are.
+pub(super) fn parse(path: &Path, text: &str, env: &Env) -> Parsed {
     // A byte order mark is no character of the first line.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader::new(path, text);
+    let mut reader = Reader::new(path, text, env);
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut lines_broken = HashSet::new();
     let mut header_broken = false;
@@ -130,6 +137,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Parsed {
         draft,
         faults: reader.faults,
         unknown: reader.unknown,
+        unreadable: reader.unreadable,
     }
 }
 
@@ -149,6 +157,7 @@ impl Reader<'_> {
         self.look_for_unknown("", table, KEYS_TOP);
         let sessions = table.get("session").map(|value| self.tables("session", value));
         let routes = table.get("route").map(|value| self.tables("route", value));
+        let fallbacks = table.get("fallback").map(|value| self.tables("fallback", value));
         // `session = []` is none at all; a broken one is one.
         let has = |key: &str| {
             let value = table.get(key).map(Spanned::get_ref);
@@ -180,6 +189,15 @@ impl Reader<'_> {
             session_names.insert("default".to_owned());
         }
         let mut taken = HashSet::new();
+        let mut fallback_names = HashSet::new();
+        for (index, (span, table)) in fallbacks.into_iter().flatten().enumerate() {
+            let key = format!("fallback[{index}]");
+            if let Some(name) = table.get("name").and_then(|value| value.get_ref().as_str()) {
+                fallback_names.insert(name.to_owned());
+            }
+            draft.fallbacks.extend(self.fallback(&key, span, table, &mut taken));
+        }
+        let mut taken = HashSet::new();
         let mut route_names = HashSet::new();
         if !draft.has_routes {
             route_names.insert("me".to_owned());
@@ -191,7 +209,7 @@ impl Reader<'_> {
             }
             draft
                 .routes
-                .extend(self.route(&key, span, table, &session_names, &mut taken));
+                .extend(self.route(&key, span, table, (&session_names, &fallback_names), &mut taken));
         }
         if let Some(value) = table.get("gateway") {
             match value.get_ref().as_table() {
@@ -294,10 +312,4 @@ impl Reader<'_> {
             line: proxy.line,
         })
     }
-}
-
-fn sorted(names: &HashSet<String>) -> String {
-    let mut names: Vec<_> = names.iter().map(|name| name.escape_debug().to_string()).collect();
-    names.sort();
-    names.join(", ")
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fallback::{FallbackPlan, RouteFallback};
 use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
 use crate::alert::{Recipient, RouteName, SessionName};
 use crate::outbox::{Group, Pace, Quiet};
@@ -24,6 +25,8 @@ pub struct Plan {
     pub mail: MailPlan,
     pub heartbeat: Option<HeartbeatPlan>,
     pub attachments: AttachmentsPlan,
+    /// Names are unique.
+    pub fallbacks: Vec<FallbackPlan>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub struct RoutePlan {
     pub quiet: Option<Quiet>,
     /// How fast its messages may follow each other.
     pub pace: Option<Pace>,
+    /// `None`: its alerts wait for WhatsApp alone.
+    pub fallback: Option<RouteFallback>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

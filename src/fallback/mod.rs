@@ -1,5 +1,13 @@
 //! The second path: what tells people, and those who watch, when WhatsApp does not.
+//!
+//! The outbox decides what goes where and when ([`Parcel`](crate::outbox::Parcel)); a [`Courier`] carries it there.
 
+mod courier;
+mod letter;
+mod ntfy;
+mod secret;
 mod web;
+mod webhook;
 
+pub use courier::Courier;
 pub use web::{Answer, Request, WebError, ask};

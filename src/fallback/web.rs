@@ -27,6 +27,8 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
+    /// How many seconds the server wants not to be asked again, where it says so.
+    pub retry_after: Option<u64>,
     pub body: Vec<u8>,
 }
 
@@ -71,8 +73,10 @@ pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request:
         }
     })?;
     link.trial.worked();
+    let retry_after = answer.headers.iter().find(|(name, _)| name == "retry-after");
     Ok(Answer {
         status: answer.status,
+        retry_after: retry_after.and_then(|(_, value)| value.parse().ok()),
         body: answer.body,
     })
 }

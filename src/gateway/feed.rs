@@ -79,6 +79,7 @@ mod tests {
             attachments: Vec::new(),
             state: Step::Accepted,
             deliveries: Vec::new(),
+            fallbacks: Vec::new(),
             beside: Vec::new(),
             history: Vec::new(),
         }

@@ -25,8 +25,9 @@ pub enum Code {
     ConfigUnknownKey,
     ControlSocket,
     EnvironmentIgnored,
-    HeartbeatFailing,
     EverybodyTrusted,
+    FallbackFailing,
+    HeartbeatFailing,
     LabBuild,
     Limited,
     ListenPartial,
@@ -86,7 +87,7 @@ pub struct Condition {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 34] = [
+pub const CONDITIONS: [Condition; 35] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -146,6 +147,25 @@ pub const CONDITIONS: [Condition; 34] = [
         advice: "give the session a `proxy` of its own (\"none\" for no proxy), or unset the variable",
     },
     Condition {
+        code: Code::EverybodyTrusted,
+        name: "everybody-trusted",
+        title: "whoever reaches the relay may publish, from anywhere",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "write the networks of the house into `trusted`, as 192.168.1.0/24",
+    },
+    Condition {
+        code: Code::FallbackFailing,
+        name: "fallback-failing",
+        title: "a fallback does not take the alerts that it is given",
+        // It is asked only while WhatsApp does not work: then there is no way left.
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "do what the reason says; it is asked again by itself",
+    },
+    Condition {
         code: Code::HeartbeatFailing,
         name: "heartbeat-failing",
         title: "the address of the heartbeat cannot be fetched",
@@ -154,15 +174,6 @@ pub const CONDITIONS: [Condition; 34] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "see whether `url` of `[heartbeat]` is right and its server answers",
-    },
-    Condition {
-        code: Code::EverybodyTrusted,
-        name: "everybody-trusted",
-        title: "whoever reaches the relay may publish, from anywhere",
-        grade: Warning,
-        follows_from: &[],
-        shows_after: AT_ONCE,
-        advice: "write the networks of the house into `trusted`, as 192.168.1.0/24",
     },
     Condition {
         code: Code::LabBuild,

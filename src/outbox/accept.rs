@@ -132,6 +132,7 @@ impl Outbox {
                 ttl: self.rules.ttl(&route, alert.ttl),
                 alert,
                 deliveries,
+                handovers: Vec::new(),
             };
             for index in 0..record.deliveries.len() {
                 match self.policy.arrive(now, &record, index) {

@@ -64,7 +64,7 @@ impl Outbox {
         under_way
     }
 
-    fn is_under_way(&self, leg: Leg) -> bool {
+    pub(super) fn is_under_way(&self, leg: Leg) -> bool {
         let message = self.message_of(leg).and_then(|id| self.first_of(id));
         let Some(first) = message else { return false };
         let line = self

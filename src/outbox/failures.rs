@@ -31,9 +31,10 @@ impl Outbox {
         {
             let failed = |delivery: &&Delivery| match delivery.step {
                 Step::Failed | Step::Expired => !told_of(session, delivery),
-                Step::Accepted | Step::Sent | Step::Delivered | Step::Read | Step::Dropped => false,
+                Step::Accepted | Step::Sent | Step::Delivered | Step::Read | Step::Fallback | Step::Dropped => false,
             };
-            if deliveries.iter().all(|delivery| !delivery.step.is_given_up()) {
+            // What a fallback has was told there, and says nothing of whether the route works.
+            if deliveries.iter().all(|delivery| delivery.step < Step::Fallback) {
                 routes.remove(route);
             } else if let Some(last) = deliveries.iter().rfind(failed) {
                 let failures = routes.entry(route).or_insert(Failures {

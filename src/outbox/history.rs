@@ -24,6 +24,10 @@ pub enum Happening {
     Forgotten,
     /// It was not sent within its time to live.
     Expired,
+    /// It is about to go to a fallback.
+    Handover,
+    /// A fallback has it.
+    Fallback,
 }
 
 impl Happening {
@@ -39,6 +43,8 @@ impl Happening {
             Self::Retried => "retried",
             Self::Forgotten => "forgotten",
             Self::Expired => "expired",
+            Self::Handover => "handover",
+            Self::Fallback => "fallback",
         }
     }
 
@@ -52,7 +58,8 @@ impl Happening {
             Self::Failed => Some(Step::Failed),
             Self::Dropped => Some(Step::Dropped),
             Self::Expired => Some(Step::Expired),
-            Self::Forgotten => None,
+            Self::Fallback => Some(Step::Fallback),
+            Self::Forgotten | Self::Handover => None,
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::history::Happened;
 use super::keys::KeyRecord;
 use super::message::Message;
+use super::parcel::Parcel;
 use super::record::{AlertRecord, MessageId, Step, Timestamp};
-use crate::alert::{Recipient, SessionName};
+use crate::alert::{FallbackName, Recipient, SessionName};
 
 /// The shell's two clocks at one moment. Deadlines use `mono` alone; `wall` is for records and people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,17 @@ pub enum Input {
     Durable { seq: u64 },
     /// The record of this alert has reached the disk with the id of a message that was [made](Output::Persist::made) later.
     MessageDurable { message_id: MessageId, seq: u64 },
+    /// The record of this alert has reached the disk, and says that a request to this fallback is
+    /// [begun](super::HandoverState::Begun). To be told where [`Happening::Handover`](super::Happening::Handover) came with it.
+    IntentDurable { seq: u64, to: FallbackName },
+    /// The fallback has taken the [`Parcel`] of this key.
+    HandedOver { to: FallbackName, key: String },
+    /// It has not, as far as anybody knows.
+    HandoverFailed {
+        to: FallbackName,
+        key: String,
+        failure: HandoverFailure,
+    },
     /// The disk refused the record: forget the alert wholly; its number is not used again.
     NotDurable { seq: u64 },
     /// Logged in: messages can be sent.
@@ -94,6 +106,19 @@ pub enum SendFailure {
     Refused { code: u16, backoff: Option<Duration> },
 }
 
+/// Why a fallback has not taken what it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandoverFailure {
+    /// For people.
+    pub words: String,
+    /// The request went out, and there is no answer: it may have been taken.
+    pub unclear: bool,
+    /// The fallback does not take it as it is, and never will.
+    pub refused: bool,
+    /// How long the fallback wants not to be asked again, where it says so.
+    pub pause: Option<Duration>,
+}
+
 /// How far a receipt says that the message has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiptKind {
@@ -134,6 +159,8 @@ pub enum Output {
     },
     /// For those who wait on an alert. Intermediate steps may be skipped.
     Changed { id: String, step: Step },
+    /// Give this to the fallback, and say [`Input::HandedOver`] or [`Input::HandoverFailed`]. One at a time to each.
+    HandOver(Parcel),
     /// Sends go out and no ack comes back: the line looks alive and is not. Recycle it.
     Suspect { session: SessionName },
     /// The record may be deleted, with the next write that is worth one: it comes back, and is forgotten again, if that
@@ -160,6 +187,10 @@ pub enum Reason {
     Expires { seq: u64 },
     /// The policy of its route has held this alert back, and perhaps others, for long enough.
     HeldEnds { seq: u64 },
+    /// This alert is not sent, and a fallback is to have it.
+    FallbackDue { seq: u64 },
+    /// The pause after a request to a fallback ends, or WhatsApp waits no longer for the answer to one.
+    FallbackPause { seq: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -169,6 +200,8 @@ impl fmt::Display for Reason {
             Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
             Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
             Self::Expires { seq } => write!(f, "the time to live of alert {seq} is over"),
+            Self::FallbackDue { seq } => write!(f, "alert {seq} goes to a fallback"),
+            Self::FallbackPause { seq } => write!(f, "a fallback is asked again, for alert {seq}"),
             Self::HeldEnds { seq } => write!(f, "alert {seq} is held back no longer"),
         }
     }

@@ -124,6 +124,8 @@ impl Outbox {
         self.pending.insert(seq);
         self.pending_bytes += bytes;
         self.entries.insert(seq, Box::new(entry));
+        // Before its messages get in line: a fallback may have it.
+        self.watch_fallback(now, seq);
         for (leg, step, message_id) in deliveries {
             self.counts[step as usize] += 1;
             match message_id {
@@ -134,7 +136,7 @@ impl Outbox {
                         self.place(now, carried.seq);
                     }
                 }
-                None if step == Step::Accepted && durable => self.wait(now, leg, false),
+                None if step == Step::Accepted && durable && !self.handovers.holds(seq) => self.wait(now, leg, false),
                 None => {}
             }
             self.tell_of_earlier(now, leg);
@@ -165,7 +167,7 @@ impl Outbox {
         record.deliveries.iter().any(|delivery| {
             let message = delivery.message_id.as_ref();
             delivery.step == Step::Accepted || message.is_some_and(|id| self.waiting_leg(id).is_some())
-        })
+        }) || self.waits_for_fallback(record)
     }
 
     fn place(&mut self, now: Now, seq: u64) {
@@ -194,6 +196,7 @@ impl Outbox {
                 self.kept.bytes += entry.bytes;
                 self.pending_bytes -= entry.bytes;
                 self.pending.remove(&seq);
+                self.handovers.forget(seq);
             }
             (true, None) | (false, Some(_)) => {}
         }
@@ -263,6 +266,7 @@ impl Outbox {
                 None => self.policy.handle(now, policy::Input::Gone { delivery }),
             }
         }
+        self.handovers.forget(seq);
         let Some(entry) = self.entries.remove(&seq) else { return };
         if let Some(at) = entry.expires {
             self.expiries.remove(&(at, seq));

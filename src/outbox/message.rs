@@ -194,7 +194,8 @@ impl Outbox {
             return;
         };
         let waits = carried.all().any(|leg| self.step_of(leg) == Some(Step::Accepted));
-        if !waits || self.unwritten.contains_key(message_id) {
+        let held = carried.all().any(|leg| self.handovers.holds(leg.seq));
+        if !waits || held || self.unwritten.contains_key(message_id) {
             return;
         }
         let durable = |leg: Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);

@@ -15,6 +15,8 @@
 //! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of acceptance; the
 //!   next one only after the server has acknowledged (or for good refused) the one before. Recipients do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
+//! - What goes to a fallback is on the disk as going there before it does; WhatsApp does not get it while it may be there, and
+//!   never once it is, unless its route wants both.
 //! - A step is never taken back. Two things lift one that [gave up](Step::is_given_up): a person's retry, and proof that it
 //!   arrived after all.
 //! - What can be retried is retried until its time to live is over, and for ever where it has none; else only a refusal that
@@ -27,7 +29,9 @@ mod accept;
 mod age;
 mod expiry;
 mod failures;
+mod fallback;
 mod group;
+mod handover;
 mod history;
 mod io;
 mod keep;
@@ -36,6 +40,7 @@ mod limits;
 mod line;
 mod message;
 mod pace;
+mod parcel;
 mod policy;
 mod quiet;
 mod record;
@@ -50,18 +55,20 @@ mod timers;
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::{CLOCK_UNSET_BEFORE, Start};
 pub use failures::Failures;
+pub use fallback::FallbackTrouble;
 pub use group::Group;
 pub use history::{Happened, Happening};
-pub use io::{CommandError, Input, Now, Output, Reason, ReceiptKind, SendFailure};
+pub use io::{CommandError, HandoverFailure, Input, Now, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
 pub use message::{Content, Message};
 pub use pace::Pace;
+pub use parcel::{Handed, Parcel};
 pub use policy::{HeldBack, Why};
 pub use quiet::{Quiet, Then};
-pub use record::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
+pub use record::{AlertRecord, Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
 pub use refusal::Hold;
-pub use rules::{RouteRules, Rules};
+pub use rules::{FallbackRules, RouteRules, Rules};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -69,6 +76,7 @@ use std::time::Instant;
 
 use crate::alert::{Recipient, RouteName, SessionName};
 use age::Ages;
+use handover::Handovers;
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
@@ -114,6 +122,7 @@ pub struct Outbox {
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
     policy: Box<dyn Policy>,
     rules: Rules,
+    handovers: Handovers,
     by_key: BTreeMap<(RouteName, String), u64>,
     /// Alerts with a delivery still to be sent, those not yet durable included.
     pending: BTreeSet<u64>,
@@ -149,6 +158,7 @@ impl Outbox {
             unwritten: BTreeMap::new(),
             policy: Box::new(Routed::new(Rules::default())),
             rules: Rules::default(),
+            handovers: Handovers::default(),
             by_key: BTreeMap::new(),
             pending: BTreeSet::new(),
             pending_bytes: 0,
@@ -174,6 +184,7 @@ impl Outbox {
     /// to be known at the next: without it a key whose alert was accepted while the clock was not set counts anew at every start.
     pub fn begin(&mut self, now: Now, earlier: Vec<Start>, this: Start) -> Vec<Start> {
         self.ages = Ages::new(now, earlier, this);
+        self.handovers.start(now.mono, now.wall);
         self.ages.starts().to_vec()
     }
 

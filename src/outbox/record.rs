@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, Attachment, Recipient, RouteName, SessionName};
+use crate::alert::{Alert, Attachment, FallbackName, Recipient, RouteName, SessionName};
 
 /// A note is one line for people.
 pub(super) const NOTE_CHARS_MAX: usize = 200;
@@ -38,6 +38,8 @@ pub enum Step {
     Delivered,
     /// The recipient has read it.
     Read,
+    /// WhatsApp has not taken it, and a fallback of its route has.
+    Fallback,
     /// A person gave it up before it was sent, or the quiet hours of its route did.
     Dropped,
     /// It was not sent within its [time to live](AlertRecord::ttl).
@@ -48,11 +50,12 @@ pub enum Step {
 
 impl Step {
     /// All, in their order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Sent,
         Self::Delivered,
         Self::Read,
+        Self::Fallback,
         Self::Dropped,
         Self::Expired,
         Self::Failed,
@@ -62,7 +65,7 @@ impl Step {
     pub fn is_given_up(self) -> bool {
         match self {
             Self::Dropped | Self::Expired | Self::Failed => true,
-            Self::Accepted | Self::Sent | Self::Delivered | Self::Read => false,
+            Self::Accepted | Self::Sent | Self::Delivered | Self::Read | Self::Fallback => false,
         }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Display for Step {
             Self::Sent => "sent",
             Self::Delivered => "delivered",
             Self::Read => "read",
+            Self::Fallback => "fallback",
             Self::Dropped => "dropped",
             Self::Expired => "expired",
             Self::Failed => "failed",
@@ -115,6 +119,34 @@ pub struct Delivery {
     pub note: String,
 }
 
+/// A fallback that is to have an alert, or has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handover {
+    pub to: FallbackName,
+    pub state: HandoverState,
+    /// When that was reached.
+    pub since: Timestamp,
+    /// Names the request that carries the alert there: the same at every attempt, so that a fallback can know it again. Empty
+    /// while it is [wanted](HandoverState::Wanted).
+    pub key: String,
+    /// Why the last attempt came to nothing, in words.
+    pub note: String,
+}
+
+/// How far a handover has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HandoverState {
+    /// WhatsApp will not have it, so the fallback is to; nothing was tried yet.
+    Wanted,
+    /// A request may have gone out.
+    Begun,
+    /// The fallback has said that it has it.
+    Done,
+    /// It was not to be had there.
+    GivenUp,
+}
+
 /// One accepted alert: what was asked, and where each of its deliveries stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertRecord {
@@ -130,6 +162,8 @@ pub struct AlertRecord {
     pub ttl: Option<Duration>,
     pub alert: Alert,
     pub deliveries: Vec<Delivery>,
+    /// Where else it goes, or went. Mostly empty.
+    pub handovers: Vec<Handover>,
 }
 
 impl AlertRecord {
@@ -143,11 +177,14 @@ impl AlertRecord {
     }
 
     /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one that
-    /// was given up decides, whatever became of the others: whoever asks wants to know that somebody did not get it.
+    /// was given up decides, or went another way, whatever became of the others: whoever asks wants to know that somebody did not
+    /// get it.
     pub fn step(&self) -> Step {
         let steps = || self.deliveries.iter().map(|delivery| delivery.step);
         match steps().min() {
-            Some(least) if least > Step::Accepted => steps().filter(|step| step.is_given_up()).max().unwrap_or(least),
+            Some(least) if least > Step::Accepted => {
+                steps().filter(|step| *step >= Step::Fallback).max().unwrap_or(least)
+            }
             Some(least) => least,
             None => Step::Failed,
         }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp as Moment;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp as Moment, Zoned};
 
 use super::age::CLOCK_UNSET_BEFORE;
 use super::group::Group;
 use super::pace::Pace;
 use super::quiet::Quiet;
 use super::record::Timestamp;
-use crate::alert::{LATE_AFTER, RouteName};
+use crate::alert::{FallbackName, LATE_AFTER, RouteName};
 
 /// Of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub struct RouteRules {
     pub group: Option<Group>,
     pub quiet: Option<Quiet>,
     pub pace: Option<Pace>,
+    /// `None`: it has no second path.
+    pub fallback: Option<FallbackRules>,
+}
+
+/// The second path of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FallbackRules {
+    /// What is older than this and not sent goes there, and so does what comes while its session has been down for so long.
+    pub after: Duration,
+    /// All of them get it.
+    pub to: Vec<FallbackName>,
+    /// WhatsApp gets it all the same.
+    pub both: bool,
 }
 
 impl Default for RouteRules {
@@ -33,6 +46,7 @@ impl Default for RouteRules {
             group: None,
             quiet: None,
             pace: None,
+            fallback: None,
         }
     }
 }
@@ -56,6 +70,10 @@ impl Default for Rules {
 }
 
 impl Rules {
+    pub(super) fn fallback_of(&self, route: &RouteName) -> Option<FallbackRules> {
+        self.routes.get(route)?.fallback.clone()
+    }
+
     /// After how long an alert on `route` is late.
     pub(super) fn mark_late(&self, route: &RouteName) -> Option<Duration> {
         self.routes.get(route).map_or(Some(LATE_AFTER), |rules| rules.mark_late)
@@ -69,15 +87,27 @@ impl Rules {
 
     /// The line for an alert that is late.
     pub(super) fn raised(&self, accepted_at: Timestamp) -> String {
-        let moment = i64::try_from(accepted_at.0)
-            .ok()
-            .and_then(|ms| Moment::from_millisecond(ms).ok());
-        match moment.filter(|_| accepted_at >= CLOCK_UNSET_BEFORE) {
-            Some(moment) => {
-                let local = moment.to_zoned(self.time_zone.clone());
-                format!("raised {}", local.strftime("%-d %b %H:%M"))
-            }
+        match self.local(accepted_at) {
+            Some(local) => format!("raised {}", local.strftime("%-d %b %H:%M")),
             None => "raised earlier, before the clock was set".to_owned(),
         }
+    }
+
+    /// A moment within a sentence; with its day where that is not today's.
+    pub(super) fn moment(&self, at: Timestamp, now: Timestamp) -> String {
+        match (self.local(at), self.local(now)) {
+            (Some(at), Some(now)) if at.date() == now.date() => at.strftime("%H:%M").to_string(),
+            (Some(at), _) => at.strftime("%-d %b %H:%M").to_string(),
+            (None, _) => "a time before the clock was set".to_owned(),
+        }
+    }
+
+    /// `None`: the clock was not set then.
+    fn local(&self, at: Timestamp) -> Option<Zoned> {
+        let moment = i64::try_from(at.0)
+            .ok()
+            .and_then(|ms| Moment::from_millisecond(ms).ok());
+        let moment = moment.filter(|_| at >= CLOCK_UNSET_BEFORE)?;
+        Some(moment.to_zoned(self.time_zone.clone()))
     }
 }

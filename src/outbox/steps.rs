@@ -30,8 +30,18 @@ impl Outbox {
             Input::Durable { seq } => self.on_durable(now, seq),
             Input::NotDurable { seq } => self.on_not_durable(now, seq),
             Input::MessageDurable { message_id, seq } => self.on_message_durable(&message_id, seq),
-            Input::SessionUp(session) => self.lines.entry(session).or_default().up(),
-            Input::SessionDown(session) => self.on_down(&session),
+            Input::IntentDurable { seq, to } => self.on_intent_durable(seq, &to),
+            Input::HandedOver { to, key } => self.on_handed_over(now, &to, &key),
+            Input::HandoverFailed { to, key, failure } => self.on_handover_failed(now, &to, &key, failure),
+            Input::SessionUp(session) => {
+                self.handovers.start(now.mono, now.wall);
+                self.handovers.session_up(session.clone());
+                self.lines.entry(session).or_default().up();
+            }
+            Input::SessionDown(session) => {
+                self.on_down(&session);
+                self.handovers.session_down(session, now.mono, now.wall);
+            }
             // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and gets
             // answers, has more of it.
             Input::Asking { message_id } => self.on_asking(now, &message_id),
@@ -100,7 +110,7 @@ impl Outbox {
         };
         let has_gone_out = carried.all().any(|leg| match self.step_of(leg) {
             Some(Step::Sent | Step::Delivered | Step::Read) => true,
-            Some(Step::Accepted | Step::Dropped | Step::Expired | Step::Failed) | None => false,
+            Some(Step::Accepted | Step::Fallback | Step::Dropped | Step::Expired | Step::Failed) | None => false,
         });
         let Some(recipient) = self.recipient_of(carried.first()).filter(|_| has_gone_out) else {
             return;
@@ -350,6 +360,10 @@ impl Outbox {
         let Some(leg) = self.waiting_leg(message_id) else {
             return;
         };
+        // A fallback may have it: what the server thought of an earlier attempt decides nothing now.
+        if self.legs_of(message_id).iter().any(|leg| self.handovers.holds(leg.seq)) {
+            return self.note_waiting(message_id, &refusal.note);
+        }
         let Refusal {
             note,
             judgement,
@@ -395,7 +409,7 @@ impl Outbox {
         self.settle_message(now, message_id);
     }
 
-    fn settle_message(&mut self, now: Now, message_id: &MessageId) {
+    pub(super) fn settle_message(&mut self, now: Now, message_id: &MessageId) {
         for leg in self.legs_of(message_id) {
             self.settle(now, leg.seq);
         }
@@ -450,6 +464,7 @@ impl Outbox {
     /// Leases what may go now.
     pub(super) fn fill(&mut self, now: Now) {
         self.expire_waiting(now);
+        self.hand_over(now);
         self.make_messages(now);
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
         for (session, line) in &mut self.lines {
@@ -489,7 +504,7 @@ impl Outbox {
 
     /// The one place where a step changes. The caller puts the message in line or takes it out, and settles the alert
     /// afterwards.
-    fn set_step(&mut self, now: Now, leg: Leg, what: Happening, note: &str) {
+    pub(super) fn set_step(&mut self, now: Now, leg: Leg, what: Happening, note: &str) {
         let Some(step) = what.step() else { return };
         let Some(entry) = self.entries.get_mut(&leg.seq) else {
             return;
@@ -503,12 +518,16 @@ impl Outbox {
         let keeps_note = note.is_empty() && matches!(delivery.step, Step::Sent | Step::Delivered);
         delivery.step = step;
         delivery.since = now.wall;
+        let is_text = delivery.part == 0;
         if !keeps_note {
             delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
         }
         let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
         self.dirty.entry(leg.seq).or_default().happened.push(happened);
         self.changed.insert(leg.seq);
+        if is_text && matches!(step, Step::Failed | Step::Expired) {
+            self.want_fallback(now, leg.seq);
+        }
     }
 
     /// [`note`](Self::note) for all that the message carries and that waits.

@@ -5,6 +5,7 @@ mod batches;
 mod bench;
 mod expiry;
 mod failures;
+mod fallback;
 mod gather;
 mod gathered;
 mod history;
@@ -15,6 +16,7 @@ mod receipts;
 mod refusals;
 mod routed;
 mod sim;
+mod sim_fallback;
 mod uploads;
 mod urgent;
 

@@ -28,7 +28,16 @@ impl Outbox {
         let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
         let expiry = self.expiries.first();
         let expiry = expiry.map(|&(at, seq)| (at, Reason::Expires { seq }));
-        lines.chain(kept).chain(expiry).chain(self.policy.poll_timeout()).min()
+        let handover = self.handovers.next_deadline().map(|(at, seq, due)| match due {
+            true => (at, Reason::FallbackDue { seq }),
+            false => (at, Reason::FallbackPause { seq }),
+        });
+        lines
+            .chain(handover)
+            .chain(kept)
+            .chain(expiry)
+            .chain(self.policy.poll_timeout())
+            .min()
     }
 
     /// Carries out every deadline that has passed. Early and repeated calls do nothing.

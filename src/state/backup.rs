@@ -20,7 +20,7 @@ use rustix::fs::MemfdFlags;
 
 use super::check;
 use crate::credentials::{self, Leap};
-use crate::outbox::{AlertRecord, Happened, Happening, KeyRecord, Step, Timestamp};
+use crate::outbox::{AlertRecord, HandoverState, Happened, Happening, KeyRecord, Step, Timestamp};
 use crate::store::engine::{Lock, closed, create_private};
 use crate::store::journal::Event;
 use crate::store::log::{Disk, ExportFault, Exporter, RealDisk, State, import, inspect};
@@ -356,6 +356,8 @@ fn waits(alert: &AlertRecord) -> bool {
 /// What may have gone out must not go out again by itself. Returns what the journal is told of it.
 fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Happened> {
     let mut held = Vec::new();
+    // What a fallback has stays said; nothing goes there by itself either.
+    alert.handovers.retain(|handover| handover.state == HandoverState::Done);
     for index in 0..alert.deliveries.len() {
         let delivery = &mut alert.deliveries[index];
         if delivery.step == Step::Accepted {
@@ -395,6 +397,7 @@ mod tests {
                 form: crate::outbox::Form::Whole,
                 note: String::new(),
             }],
+            handovers: Vec::new(),
         };
         let value = outbox::encode(&record).unwrap();
         (Tree::Outbox.raw_key(&seq.to_be_bytes()), value)

@@ -9,11 +9,11 @@ use crate::alert::NameError;
 use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
 use v1::{AlertKeyV1, AlertRecordV1};
 use v2::{AlertKeyV2, AlertRecordV2};
-use v3::{AlertRecordV3, Notes};
+use v3::{AlertKeyV3, AlertRecordV3, Notes};
 
 const VERSION: u8 = 3;
 
-const KEY_VERSION: u8 = 2;
+const KEY_VERSION: u8 = 3;
 
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
 /// five, the time of its step from one (a clock that was not set) to ten.
@@ -21,6 +21,9 @@ const GROWTH_BYTES: usize = 13;
 
 /// What the id of a message takes, and when and how it was made, where that is later.
 const MESSAGE_ID_BYTES: usize = 48;
+
+/// What the names of fallbacks and of requests to them take, beside their notes: of four, where hardly anybody has two.
+const HANDOVER_BYTES: usize = 4 * 80;
 
 /// Adds the write of `alert` to `batch`, without the notes of its deliveries where there is no room for them.
 ///
@@ -89,7 +92,7 @@ pub fn forget_key(batch: &mut Batch, seq: u64) {
 
 /// The value that stands under the number of a forgotten alert.
 pub(crate) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
-    let kept = AlertKeyV2 {
+    let kept = AlertKeyV3 {
         fingerprint: key.fingerprint.0,
         id: key.id.clone(),
         accepted_at: key.accepted_at.0,
@@ -109,8 +112,12 @@ pub(crate) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreErr
             let kept: AlertKeyV1 = record::decode(Tree::AlertKey, 1, value)?;
             (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
         }
+        (2, _) => {
+            let kept: AlertKeyV2 = record::decode(Tree::AlertKey, 2, value)?;
+            (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
+        }
         _ => {
-            let kept: AlertKeyV2 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
+            let kept: AlertKeyV3 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
             (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
         }
     };
@@ -151,7 +158,7 @@ impl New {
     pub fn add(&mut self, alert: &AlertRecord) -> Result<(), StoreError> {
         let value = encode(alert)?;
         let without_id = alert.deliveries.iter().filter(|delivery| delivery.message_id.is_none());
-        let growth = GROWTH_BYTES * alert.deliveries.len() + MESSAGE_ID_BYTES * without_id.count();
+        let growth = GROWTH_BYTES * alert.deliveries.len() + MESSAGE_ID_BYTES * without_id.count() + HANDOVER_BYTES;
         let size = value.len();
         if size + growth > VALUE_BYTES_MAX {
             return Err(StoreError::TooLarge {
@@ -226,7 +233,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
-    use crate::outbox::{Delivery, Form, MessageId, Step, Timestamp};
+    use crate::outbox::{Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
 
     /// With a text that makes the record `bytes` long.
     fn long(bytes: usize, deliveries: usize) -> AlertRecord {
@@ -254,6 +261,7 @@ mod tests {
                 ..Alert::default()
             },
             deliveries: (0..deliveries).map(delivery).collect(),
+            handovers: Vec::new(),
         };
         let more = bytes - encode(&alert).unwrap().len();
         alert.alert.text += &"x".repeat(more);
@@ -307,6 +315,7 @@ mod tests {
                 ..Alert::default()
             },
             deliveries: steps.into_iter().enumerate().map(delivery).collect(),
+            handovers: Vec::new(),
         };
         let scales = [Priority::Min, Priority::Low, Priority::Default, Priority::Max];
         let mut alerts = vec![full.clone()];
@@ -361,6 +370,27 @@ mod tests {
             delivery.made_at = Some(Timestamp(1_767_225_600_009));
             delivery.form = form;
         }
+        last.deliveries[3].step = Step::Fallback;
+        let handover = |(to, state): (&str, HandoverState)| Handover {
+            to: to.parse().unwrap(),
+            state,
+            since: Timestamp(1_767_225_900_000),
+            key: match state {
+                HandoverState::Wanted => String::new(),
+                HandoverState::Begun | HandoverState::Done | HandoverState::GivenUp => last.id.clone(),
+            },
+            note: match state {
+                HandoverState::GivenUp => "https://nas.example answered 413".into(),
+                HandoverState::Wanted | HandoverState::Begun | HandoverState::Done => String::new(),
+            },
+        };
+        let states = [
+            ("ntfy", HandoverState::Done),
+            ("hook", HandoverState::GivenUp),
+            ("mail", HandoverState::Begun),
+            ("other", HandoverState::Wanted),
+        ];
+        last.handovers = states.into_iter().map(handover).collect();
         alerts.push(last);
         let mut last = alerts[0].clone();
         last.seq = 14;
@@ -413,7 +443,7 @@ mod tests {
     fn what_is_accepted_can_be_written_with_every_later_step() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();
-        let most = VALUE_BYTES_MAX - 200 * GROWTH_BYTES;
+        let most = VALUE_BYTES_MAX - 200 * GROWTH_BYTES - HANDOVER_BYTES;
         let mut new = New::default();
         let refused = new.add(&long(most + 1, 200));
         assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
@@ -426,11 +456,21 @@ mod tests {
             delivery.attempts = u32::MAX;
             delivery.note = "the server refused it".repeat(9);
         }
+        alert.handovers = ["a", "b", "c", "d"]
+            .map(|name| Handover {
+                to: name.repeat(32).parse().unwrap(),
+                state: HandoverState::GivenUp,
+                since: Timestamp(u64::MAX),
+                key: "AAAAAAAAAAAA".into(),
+                note: "it refused it".repeat(9),
+            })
+            .into();
         let mut batch = Batch::new();
         put(&mut batch, &alert).unwrap();
         smol::block_on(store.commit(batch)).unwrap();
         let [found] = <[AlertRecord; 1]>::try_from(load(store.view()).unwrap().alerts).unwrap();
         assert!(found.deliveries.iter().all(|delivery| delivery.note.is_empty()));
+        assert!(found.handovers.iter().all(|handover| handover.note.is_empty()));
         assert_eq!(found.step(), Step::Failed);
         // Where there is room, the words are kept.
         alert.alert.text.truncate(1000);
@@ -439,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_on_disk_is_read_as_version_1_wrote_it_and_written_as_version_2_does() {
+    fn a_key_on_disk_is_read_as_every_version_wrote_it() {
         let key = KeyRecord {
             seq: 7,
             fingerprint: Fingerprint::of(&"family".parse().unwrap(), "backup-2026-01-01"),
@@ -448,8 +488,8 @@ mod tests {
             step: Step::Delivered,
         };
         let body = "3c544e5459ecb618fa450c948caa18770c41414141414141414141414180d0eab6b73302";
-        assert_eq!(record::hex(&encode_key(&key).unwrap()), format!("02{body}"));
-        for version in ["01", "02"] {
+        assert_eq!(record::hex(&encode_key(&key).unwrap()), format!("03{body}"));
+        for version in ["01", "02", "03"] {
             let written = record::from_hex(&format!("{version}{body}"));
             assert_eq!(decode_key(&7u64.to_be_bytes(), &written).unwrap(), key);
         }

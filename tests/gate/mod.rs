@@ -304,6 +304,7 @@ impl Relay for FakeRelay {
                 failed: 5,
                 dropped: 0,
                 expired: 0,
+                fallback: 0,
             },
             held_back: Vec::new(),
             healthy: health.is_empty(),

@@ -29,6 +29,7 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
             note: String::new(),
             held_back: None,
         }],
+        fallbacks: Vec::new(),
         beside: Vec::new(),
         history: Vec::new(),
     }

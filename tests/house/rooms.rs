@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["alert", "blobs", "outbox", "store", "store/engine", "credentials"],
     ),
     ("net", &["line", "config"]),
-    ("fallback", &["line", "config", "net"]),
+    ("fallback", &["alert", "line", "outbox", "config", "net"]),
     (
         "whatsapp",
         &[

@@ -14,6 +14,7 @@ mod check;
 mod cli;
 mod clock;
 mod disk_trouble;
+mod fallback;
 mod faults;
 mod field;
 mod footprint;

@@ -189,6 +189,7 @@ impl Bench {
             ttl: None,
             deliveries: deliveries.collect(),
             alert: alert.clone(),
+            handovers: Vec::new(),
         };
         let mut batch = Batch::new();
         outbox::put(&mut batch, &record).expect("it fits");

@@ -109,8 +109,10 @@ fn without_a_file_the_defaults_run() {
         mail,
         heartbeat,
         attachments,
+        fallbacks,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
+    assert!(fallbacks.is_empty());
     assert_eq!(sessions.len(), 1);
     assert_eq!(sessions[0].name.as_str(), "default");
     assert_eq!(sessions[0].endpoint.to_string(), "wss://web.whatsapp.com/ws/chat");

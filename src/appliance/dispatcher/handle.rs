@@ -13,7 +13,7 @@ use crate::blobs::Kept;
 use crate::config::RoutePlan;
 use crate::gateway::api::{AlertView, HeldBackStatus};
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{Hold, OutboxFull, Step, Timestamp};
+use crate::outbox::{FallbackTrouble, Hold, OutboxFull, Step, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::util::within;
 use crate::whatsapp::SessionHandle;
@@ -45,6 +45,8 @@ pub(in crate::appliance) struct OutboxFacts {
     pub orphaned: Vec<String>,
     /// The routes on which alerts fail for good.
     pub failed: Vec<FailedRoute>,
+    /// The fallbacks that do not take what they are given.
+    pub fallbacks: Vec<FallbackTrouble>,
 }
 
 /// A route whose last alerts have failed.

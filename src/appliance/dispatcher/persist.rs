@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, Dispatcher};
 use crate::appliance::clock;
-use crate::outbox::{AlertRecord, Happened, Input, KeyRecord, MessageId};
+use crate::outbox::{AlertRecord, HandoverState, Happened, Happening, Input, KeyRecord, MessageId};
 use crate::store::journal::{self, Entry, Event};
 use crate::store::{Batch, StoreError, outbox as outbox_store};
 
@@ -327,6 +327,14 @@ impl Dispatcher {
             self.put_off.sessions_written = Some(Instant::now());
         }
         for (seq, change) in taken.changed {
+            if change.happened.iter().any(|(_, it)| it.what == Happening::Handover) {
+                for handover in change.record.handovers {
+                    if handover.state == HandoverState::Begun {
+                        let to = handover.to;
+                        self.outbox.handle(clock::now(), Input::IntentDurable { seq, to });
+                    }
+                }
+            }
             for message_id in change.made {
                 let durable = Input::MessageDurable { message_id, seq };
                 self.outbox.handle(clock::now(), durable);

@@ -314,6 +314,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         ttl: None,
         alert,
         deliveries: Vec::new(),
+        handovers: Vec::new(),
     };
     AlertView {
         state: first.step,

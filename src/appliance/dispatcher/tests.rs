@@ -6,6 +6,7 @@ use smol::Task;
 
 use super::*;
 use crate::alert::Alert;
+use crate::board::Board;
 use crate::gateway::Accepted;
 use crate::outbox::{MessageId, ReceiptKind};
 use crate::store::log::{Limits as LogLimits, RealDisk};
@@ -57,6 +58,7 @@ impl Bench {
             group: None,
             quiet: None,
             pace: None,
+            fallback: None,
         };
         let (notices, heard) = async_channel::unbounded();
         let blobs = crate::blobs::Blobs::open(directory, crate::blobs::Limits::default());
@@ -77,6 +79,7 @@ impl Bench {
             ],
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
+            courier: Courier::new(Vec::new(), Board::generic().schedule()),
         });
         let (dispatcher, handle, _) = opened.unwrap();
         let running = executor.spawn(dispatcher.run());

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::appliance::dispatcher::{Dispatcher, Parts};
+use crate::board::Board;
+use crate::fallback::Courier;
 use crate::store::Tree;
 use crate::store::log::{Disk, DiskFile, Limits, RealDisk};
 
@@ -105,6 +107,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         routes: Vec::new(),
         time_zone: jiff::tz::TimeZone::UTC,
         notices,
+        courier: Courier::new(Vec::new(), Board::generic().schedule()),
     };
     let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();
     (dispatcher, handle)

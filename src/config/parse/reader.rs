@@ -8,7 +8,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::{Fault, Place};
+use crate::config::{Env, Fault, Place};
 
 /// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
 /// place takes time.
@@ -25,25 +25,29 @@ pub(in crate::config) struct At<T> {
 }
 
 pub(super) struct Reader<'a> {
+    pub env: &'a Env,
     pub path: &'a Path,
     pub text: &'a str,
     /// The byte offset each line starts at.
     pub lines: Vec<usize>,
     pub faults: Vec<Fault>,
     pub unknown: Vec<Fault>,
+    pub unreadable: Vec<Fault>,
 }
 
 pub(super) type Value<'t, 'i> = &'t Spanned<DeValue<'i>>;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(path: &'a Path, text: &'a str) -> Self {
+    pub(super) fn new(path: &'a Path, text: &'a str, env: &'a Env) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
+            env,
             path,
             text,
             lines: std::iter::once(0).chain(starts).collect(),
             faults: Vec::new(),
             unknown: Vec::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -61,7 +65,7 @@ impl<'a> Reader<'a> {
         At { value, line }
     }
 
-    fn made(&self, key: &str, span: Range<usize>, text: String) -> Fault {
+    pub(super) fn made(&self, key: &str, span: Range<usize>, text: String) -> Fault {
         Fault {
             place: Place::File {
                 path: self.path.to_owned(),
@@ -201,4 +205,11 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Names for people.
+pub(super) fn sorted(names: &HashSet<String>) -> String {
+    let mut names: Vec<_> = names.iter().map(|name| name.escape_debug().to_string()).collect();
+    names.sort();
+    names.join(", ")
 }

@@ -10,7 +10,17 @@ use super::reader::{At, Reader, Value};
 use super::{DraftRoute, sorted};
 use crate::alert::{Recipient, SessionName};
 
-const KEYS_ROUTE: &[&str] = &["name", "session", "to", "ttl", "mark_late", "group", "quiet", "pace"];
+const KEYS_ROUTE: &[&str] = &[
+    "name",
+    "session",
+    "to",
+    "ttl",
+    "mark_late",
+    "group",
+    "quiet",
+    "pace",
+    "fallback",
+];
 
 /// More than anybody waits, and no time that a clock cannot count to.
 pub(super) const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -21,7 +31,7 @@ impl Reader<'_> {
         key: &str,
         span: Range<usize>,
         table: &DeTable,
-        sessions: &HashSet<String>,
+        (sessions, fallbacks): (&HashSet<String>, &HashSet<String>),
         taken: &mut HashSet<String>,
     ) -> Option<DraftRoute> {
         self.look_for_unknown(key, table, KEYS_ROUTE);
@@ -58,6 +68,9 @@ impl Reader<'_> {
         let pace = table
             .get("pace")
             .and_then(|value| self.pace(&format!("{key}.pace"), value));
+        let fallback = table
+            .get("fallback")
+            .and_then(|value| self.route_fallback(&format!("{key}.fallback"), value, fallbacks));
         Some(DraftRoute {
             name: name?,
             session,
@@ -67,6 +80,7 @@ impl Reader<'_> {
             group,
             quiet,
             pace,
+            fallback,
         })
     }
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod handover;
 mod lines;
 mod policies;
 mod tokens;
@@ -15,6 +16,7 @@ pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
+pub use handover::HandoverView;
 pub use lines::{EndView, HistoryEntry, StartView};
 pub use policies::{BesideView, HeldBackStatus, HeldBackView};
 pub use tokens::{IssuedToken, NewToken, TokenView};
@@ -207,6 +209,9 @@ pub struct OutboxCounts {
     /// Not sent within its time to live.
     #[serde(default)]
     pub expired: u64,
+    /// Handed to a fallback, because WhatsApp had not taken them.
+    #[serde(default)]
+    pub fallback: u64,
 }
 
 /// One finding of health.
@@ -376,6 +381,9 @@ pub struct AlertView {
     /// where it is alone. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<BesideView>,
+    /// One for each fallback that it goes to, or went to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<HandoverView>,
     /// How it came to that, oldest first, as far as the journal still has it. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryView>,
@@ -457,7 +465,7 @@ pub struct EventView {
     pub number: u64,
     /// When, in Unix milliseconds.
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `retried`, `forgotten` of an alert; `recorded`
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded`
     /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.
@@ -554,6 +562,7 @@ impl AlertView {
                 })
                 .collect(),
             beside: Vec::new(),
+            fallbacks: record.handovers.iter().map(HandoverView::from).collect(),
             history: Vec::new(),
         }
     }
@@ -628,6 +637,7 @@ mod tests {
                 ..Alert::default()
             },
             deliveries: Vec::new(),
+            handovers: Vec::new(),
         }
     }
 

@@ -201,6 +201,9 @@ fn outbox(out: &mut String, counts: &OutboxCounts) -> fmt::Result {
     if counts.expired > 0 {
         write!(out, " · <span class=bad>{} expired</span>", counts.expired)?;
     }
+    if counts.fallback > 0 {
+        write!(out, " · <span class=wait>{} by a fallback</span>", counts.fallback)?;
+    }
     if counts.dropped > 0 {
         write!(out, " · <span class=dim>{} dropped</span>", counts.dropped)?;
     }
@@ -221,6 +224,7 @@ fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
             Step::Sent => ("good", "sent"),
             Step::Delivered => ("good", "delivered"),
             Step::Read => ("good", "read"),
+            Step::Fallback => ("wait", "fallback"),
             Step::Dropped => ("dim", "dropped"),
             Step::Expired => ("bad", "expired"),
             Step::Failed => ("bad", "failed"),

@@ -1,6 +1,7 @@
 //! The fixture: an outbox that a test drives.
 
 use super::*;
+use crate::alert::FallbackName;
 
 /// An outbox with a clock that moves when told, and everything it put out.
 pub(super) struct Bench {
@@ -22,6 +23,10 @@ pub(super) struct Bench {
     /// What is on the disk of forgotten alerts.
     pub(super) keys: BTreeMap<u64, KeyRecord>,
     pub(super) happened: Vec<Happened>,
+    /// What fallbacks are to be given.
+    pub(super) parcels: Vec<Parcel>,
+    /// Alerts whose intent to go to a fallback is to be written.
+    pub(super) intents: Vec<(u64, FallbackName)>,
 }
 
 /// What becomes of a request of one alert.
@@ -82,6 +87,8 @@ impl Bench {
             forgotten: Vec::new(),
             keys: BTreeMap::new(),
             happened: Vec::new(),
+            parcels: Vec::new(),
+            intents: Vec::new(),
         }
     }
 
@@ -107,10 +114,16 @@ impl Bench {
                 Output::Persist { record, happened, made } => {
                     let seq = record.seq;
                     self.made.extend(made.into_iter().map(|id| (id.0, seq)));
+                    if happened.iter().any(|it| it.what == Happening::Handover) {
+                        let begun = |handover: &&Handover| handover.state == HandoverState::Begun;
+                        let begun = record.handovers.iter().filter(begun);
+                        self.intents.extend(begun.map(|handover| (seq, handover.to.clone())));
+                    }
                     self.persisted.push(*record);
                     self.happened.extend(happened);
                 }
                 Output::Changed { id, step } => self.changes.push((id, step)),
+                Output::HandOver(parcel) => self.parcels.push(parcel),
                 Output::Suspect { .. } => self.suspects += 1,
                 Output::SendAgain { message, by, .. } => {
                     let text = said(&message.content);
@@ -176,6 +189,7 @@ impl Bench {
                     ttl: None,
                     alert: *alert,
                     deliveries: Vec::new(),
+                    handovers: Vec::new(),
                 },
                 duplicate: true,
                 durable: true,

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
 use super::gather::Gather;
+use super::sim_fallback::Fallbacks;
 use super::{SECOND, WALL, recipient, said, session};
-use crate::alert::{Alert, Priority, Recipient};
+use crate::alert::{Alert, FallbackName, Priority, Recipient};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,6 +40,12 @@ struct Phone {
     texts: BTreeMap<MessageId, String>,
 }
 
+/// A record on its way to the disk, with the messages that were made in it, and whether it tells of a handover.
+type Unwritten = (AlertRecord, Vec<MessageId>, bool);
+
+/// What the outbox is told when one is written: the alert, the messages that were made in it, and the fallbacks that it goes to.
+type Written = (u64, Vec<MessageId>, Vec<FallbackName>);
+
 /// Ids that never come twice, whatever numbers a restart gives out again.
 fn draw_id(drawn: &Arc<AtomicU64>) -> impl FnMut(u64, &Recipient) -> MessageId + Send + 'static {
     let drawn = Arc::clone(drawn);
@@ -54,7 +61,8 @@ struct World {
     phone: Phone,
     /// Records on the disk. Changes reach it late or, with a restart in between, never.
     disk: BTreeMap<u64, AlertRecord>,
-    unwritten: VecDeque<(AlertRecord, Vec<MessageId>)>,
+    unwritten: VecDeque<Unwritten>,
+    fallbacks: Fallbacks,
     /// What stands there of forgotten alerts, and what is to be forgotten there: late, and with a restart in between never.
     disk_keys: BTreeMap<u64, KeyRecord>,
     forgets: VecDeque<(u64, Option<KeyRecord>)>,
@@ -90,9 +98,11 @@ impl World {
             ..Limits::default()
         };
         let drawn = Arc::default();
+        let fallbacks = Fallbacks::of_seed(seed);
         Self {
+            outbox: outbox(&limits, seed, &drawn, &fallbacks),
+            fallbacks,
             random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
-            outbox: outbox(&limits, seed, &drawn),
             now: Now {
                 mono: Instant::now(),
                 wall: Timestamp(WALL),
@@ -135,6 +145,9 @@ impl World {
                     if fresh {
                         self.fresh.insert(message.id.clone());
                     }
+                    for seq in &seqs {
+                        self.fallbacks.on_send(self.now.mono, &self.durable[seq].id);
+                    }
                     for seq in seqs {
                         assert!(self.durable.contains_key(&seq), "sent before it was durable");
                         let mut on_disk = self.disk[&seq].deliveries.iter();
@@ -162,20 +175,23 @@ impl World {
                             let told = happened.iter().rfind(of_it).and_then(|it| it.what.step());
                             assert_eq!(told, Some(delivery.step), "the journal is told another step");
                         }
-                        assert!(before.is_none_or(|before| before <= delivery.step), "a step went back");
+                        let went_on = before.is_none_or(|before| before <= delivery.step);
+                        assert!(went_on || delivery.step == Step::Fallback, "a step went back");
                         let ended = happened
                             .iter()
                             .any(|it| it.delivery == Some(index as u32) && it.what == Happening::Failed);
                         let asked = delivery.message_id.as_ref().is_some_and(|id| self.fresh.contains(id));
                         assert!(!ended || asked, "given up before everything was asked anew");
                     }
-                    self.unwritten.push_back((*record, made));
+                    let intent = happened.iter().any(|it| it.what == Happening::Handover);
+                    self.unwritten.push_back((*record, made, intent));
                 }
                 Output::Forget { seq, key, .. } => {
-                    self.unwritten.retain(|(record, _)| record.seq != seq);
+                    self.unwritten.retain(|(record, _, _)| record.seq != seq);
                     self.forgets.push_back((seq, key));
                 }
                 Output::ForgetKey { .. } => unreachable!("no day is over here"),
+                Output::HandOver(parcel) => self.fallbacks.on_hand_over(parcel, &self.outbox, &self.disk),
                 Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }
@@ -276,7 +292,10 @@ impl World {
     }
 
     fn write_one(&mut self) {
-        if let Some((seq, made)) = self.write_record() {
+        if let Some((seq, made, intents)) = self.write_record() {
+            for to in intents {
+                self.handle(Input::IntentDurable { seq, to });
+            }
             for message_id in made {
                 self.handle(Input::MessageDurable { message_id, seq });
             }
@@ -286,11 +305,24 @@ impl World {
         }
     }
 
-    fn write_record(&mut self) -> Option<(u64, Vec<MessageId>)> {
-        let (record, made) = self.unwritten.pop_front()?;
+    /// A fallback takes what it is given, or not, and says so, or not.
+    fn courier(&mut self) {
+        let (fate, which) = (self.random.below(8), self.random.below(4));
+        if let Some(answer) = self.fallbacks.carry(if self.calm { 7 } else { fate }, which as usize) {
+            self.inward.push(answer);
+        }
+    }
+
+    fn write_record(&mut self) -> Option<Written> {
+        let (record, made, intent) = self.unwritten.pop_front()?;
         let seq = record.seq;
+        let begun = record
+            .handovers
+            .iter()
+            .filter(|it| intent && it.state == HandoverState::Begun);
+        let intents = begun.map(|it| it.to.clone()).collect();
         self.disk.insert(seq, record);
-        Some((seq, made))
+        Some((seq, made, intents))
     }
 
     /// Somebody sets the wall clock, by less than the day for which a key counts.
@@ -395,6 +427,7 @@ impl World {
         if !self.inward.is_empty() {
             let index = self.random.below(self.inward.len() as u64) as usize;
             let input = self.inward.swap_remove(index);
+            self.fallbacks.on_answer(self.now.mono, &input);
             self.handle(input);
         }
     }
@@ -434,7 +467,9 @@ impl World {
         self.steps.clear();
         self.fresh.clear();
         let seed = self.random.below(u64::MAX);
-        self.outbox = outbox(&self.limits, seed, &self.drawn);
+        let taken = self.random.below(2) == 0;
+        self.fallbacks.restart(self.now.mono, taken, &self.disk);
+        self.outbox = outbox(&self.limits, seed, &self.drawn, &self.fallbacks);
         self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
         self.outbox.restore(self.now, self.disk.values().cloned());
         self.drain();
@@ -456,7 +491,7 @@ impl World {
     }
 
     fn turn(&mut self) {
-        match self.random.below(42) {
+        match self.random.below(44) {
             0..=4 => self.accept(),
             5..=12 => self.disk_answers(),
             13..=19 => self.carry(),
@@ -471,6 +506,7 @@ impl World {
                 self.handle(Input::Heard { session, from });
             }
             37 => self.clock_steps(),
+            38 => self.courier(),
             _ => self.time_passes(SECOND * 40),
         }
     }
@@ -486,17 +522,30 @@ impl World {
             self.disk_answers();
             self.write_one();
             self.carry();
+            self.courier();
             self.answer();
-            if self.unwritten.is_empty() && self.outward.is_empty() && self.inward.is_empty() {
+            if self.unwritten.is_empty()
+                && self.fallbacks.are_idle()
+                && self.outward.is_empty()
+                && self.inward.is_empty()
+            {
                 self.time_passes(SECOND * 80);
             }
         }
-        panic!("{} alerts never got out", self.outbox.pending_len());
+        let waiting = self.outbox.list(true, 3);
+        let lanes: Vec<_> = self.outbox.handovers.lanes().collect();
+        panic!(
+            "{} alerts never got out: {waiting:#?}\n{lanes:#?}",
+            self.outbox.pending_len()
+        );
     }
 
     /// Each once, none lost, those that go out at once in order. What waits is told to the policy when the disk has it, which is
     /// in any order here.
     fn check(&self) {
+        if self.fallbacks.are_there() {
+            return self.check_with_fallbacks();
+        }
         let mut expected: BTreeMap<(Recipient, Priority), Vec<u64>> = BTreeMap::new();
         let mut priorities = BTreeMap::new();
         for (seq, accepted) in &self.durable {
@@ -535,6 +584,38 @@ impl World {
         }
         assert_eq!(shown, expected);
     }
+
+    /// Each is at the phone, or at a fallback, or the server has refused it and so have they.
+    fn check_with_fallbacks(&self) {
+        for (recipient, numbers) in &self.phone.shown {
+            let each: BTreeSet<&u64> = numbers.iter().collect();
+            assert_eq!(each.len(), numbers.len(), "{recipient} sees one twice: {numbers:?}");
+        }
+        for (seq, accepted) in &self.durable {
+            let number = number_of(&accepted.alert.text);
+            let taken = self.fallbacks.have(&accepted.id);
+            let record = self.outbox.record(*seq);
+            for (index, delivery) in accepted.deliveries.iter().enumerate() {
+                let step = record.map(|record| record.deliveries[index].step);
+                let message = self.carried.get(&(*seq, delivery.recipient.clone()));
+                let refused = message.is_some_and(|message| self.refused.contains(message));
+                let shown = self.phone.shown.get(&delivery.recipient);
+                let shown = shown.is_some_and(|shown| shown.contains(&number));
+                assert!(shown || taken || refused, "{number} is nowhere: {step:?}");
+                if step == Some(Step::Fallback) {
+                    assert!(taken, "{number} is said to be at a fallback");
+                }
+                assert!(step != Some(Step::Accepted), "{number} still waits");
+                if refused && !taken {
+                    let given_up = record.is_none_or(|record| {
+                        let mut handovers = record.handovers.iter();
+                        handovers.all(|handover| handover.state == HandoverState::GivenUp)
+                    });
+                    assert!(given_up, "{number} was refused, and no fallback was asked: {record:?}");
+                }
+            }
+        }
+    }
 }
 
 /// What stands in the text of an alert.
@@ -542,8 +623,9 @@ fn number_of(text: &str) -> u64 {
     text.strip_prefix("text ").unwrap().parse().unwrap()
 }
 
-fn outbox(limits: &Limits, seed: u64, drawn: &Arc<AtomicU64>) -> Outbox {
+fn outbox(limits: &Limits, seed: u64, drawn: &Arc<AtomicU64>, fallbacks: &Fallbacks) -> Outbox {
     let mut outbox = Outbox::new(limits.clone(), seed, draw_id(drawn));
+    outbox.set_rules(fallbacks.rules());
     outbox.policy = Box::<Gather>::default();
     outbox
 }

@@ -58,6 +58,8 @@ enum HappeningV1 {
     Retried,
     Forgotten,
     Expired,
+    Handover,
+    Fallback,
 }
 
 impl<'a> EntryV1<'a> {
@@ -170,6 +172,8 @@ impl From<Happening> for HappeningV1 {
             Happening::Retried => Self::Retried,
             Happening::Forgotten => Self::Forgotten,
             Happening::Expired => Self::Expired,
+            Happening::Handover => Self::Handover,
+            Happening::Fallback => Self::Fallback,
         }
     }
 }
@@ -186,6 +190,8 @@ impl From<HappeningV1> for Happening {
             HappeningV1::Retried => Self::Retried,
             HappeningV1::Forgotten => Self::Forgotten,
             HappeningV1::Expired => Self::Expired,
+            HappeningV1::Handover => Self::Handover,
+            HappeningV1::Fallback => Self::Fallback,
         }
     }
 }

@@ -88,6 +88,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
                 .into_iter()
                 .map(Delivery::try_from)
                 .collect::<Result<_, _>>()?,
+            handovers: Vec::new(),
         })
     }
 }

@@ -91,6 +91,7 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
                 .into_iter()
                 .map(Delivery::try_from)
                 .collect::<Result<_, _>>()?,
+            handovers: Vec::new(),
         })
     }
 }
@@ -128,20 +129,6 @@ impl TryFrom<DeliveryV2<'_>> for Delivery {
             late: stored.late,
             note: stored.note.into_owned(),
         })
-    }
-}
-
-impl From<Step> for StepV2 {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Accepted => Self::Accepted,
-            Step::Sent => Self::Sent,
-            Step::Delivered => Self::Delivered,
-            Step::Read => Self::Read,
-            Step::Failed => Self::Failed,
-            Step::Dropped => Self::Dropped,
-            Step::Expired => Self::Expired,
-        }
     }
 }
 

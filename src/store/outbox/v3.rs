@@ -1,5 +1,5 @@
 //! Format 3 of an alert's record. Beside what format 2 holds: whether it fires or is resolved, what its sender calls the same
-//! thing, who that is, the labels by which a route can group, attachments, and which of them a delivery is about.
+//! thing, who that is, the labels by which a route can group, attachments, which of them a delivery is about, and where else it goes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Attachment, BlobHash, MediaKind, NameError, Priority, Status};
-use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
 use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
@@ -24,6 +24,26 @@ pub(super) struct AlertRecordV3<'a> {
     ttl: Option<u64>,
     alert: AlertV3<'a>,
     deliveries: Vec<DeliveryV3<'a>>,
+    handovers: Vec<HandoverV3<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HandoverV3<'a> {
+    to: Text<'a>,
+    state: HandoverStateV3,
+    /// Unix milliseconds.
+    since: u64,
+    /// Of the request.
+    key: Text<'a>,
+    note: Text<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum HandoverStateV3 {
+    Wanted,
+    Begun,
+    Done,
+    GivenUp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,7 +120,7 @@ enum FormV3 {
 }
 
 #[derive(Serialize, Deserialize)]
-enum StepV3 {
+pub(super) enum StepV3 {
     Accepted,
     Sent,
     Delivered,
@@ -108,6 +128,17 @@ enum StepV3 {
     Failed,
     Dropped,
     Expired,
+    Fallback,
+}
+
+/// What stays of a forgotten alert whose key still counts: as in format 2, with the steps of this one.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AlertKeyV3 {
+    pub fingerprint: [u8; 16],
+    pub id: String,
+    /// Unix milliseconds.
+    pub accepted_at: u64,
+    pub step: StepV3,
 }
 
 /// Whether the words beside the steps are written too.
@@ -132,6 +163,11 @@ impl<'a> AlertRecordV3<'a> {
                 .iter()
                 .map(|delivery| DeliveryV3::of(delivery, notes))
                 .collect(),
+            handovers: record
+                .handovers
+                .iter()
+                .map(|handover| HandoverV3::of(handover, notes))
+                .collect(),
         }
     }
 }
@@ -152,6 +188,11 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
                 .deliveries
                 .into_iter()
                 .map(Delivery::try_from)
+                .collect::<Result<_, _>>()?,
+            handovers: stored
+                .handovers
+                .into_iter()
+                .map(Handover::try_from)
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -283,6 +324,58 @@ impl TryFrom<DeliveryV3<'_>> for Delivery {
     }
 }
 
+impl<'a> HandoverV3<'a> {
+    fn of(handover: &'a Handover, notes: Notes) -> Self {
+        let note = match notes {
+            Notes::Kept => handover.note.as_str(),
+            Notes::LeftOut => "",
+        };
+        Self {
+            to: handover.to.as_str().into(),
+            state: handover.state.into(),
+            since: handover.since.0,
+            key: handover.key.as_str().into(),
+            note: note.into(),
+        }
+    }
+}
+
+impl TryFrom<HandoverV3<'_>> for Handover {
+    type Error = NameError;
+
+    fn try_from(stored: HandoverV3<'_>) -> Result<Self, NameError> {
+        Ok(Self {
+            to: stored.to.parse()?,
+            state: stored.state.into(),
+            since: Timestamp(stored.since),
+            key: stored.key.into_owned(),
+            note: stored.note.into_owned(),
+        })
+    }
+}
+
+impl From<HandoverState> for HandoverStateV3 {
+    fn from(state: HandoverState) -> Self {
+        match state {
+            HandoverState::Wanted => Self::Wanted,
+            HandoverState::Begun => Self::Begun,
+            HandoverState::Done => Self::Done,
+            HandoverState::GivenUp => Self::GivenUp,
+        }
+    }
+}
+
+impl From<HandoverStateV3> for HandoverState {
+    fn from(stored: HandoverStateV3) -> Self {
+        match stored {
+            HandoverStateV3::Wanted => Self::Wanted,
+            HandoverStateV3::Begun => Self::Begun,
+            HandoverStateV3::Done => Self::Done,
+            HandoverStateV3::GivenUp => Self::GivenUp,
+        }
+    }
+}
+
 impl From<Step> for StepV3 {
     fn from(step: Step) -> Self {
         match step {
@@ -293,6 +386,7 @@ impl From<Step> for StepV3 {
             Step::Failed => Self::Failed,
             Step::Dropped => Self::Dropped,
             Step::Expired => Self::Expired,
+            Step::Fallback => Self::Fallback,
         }
     }
 }
@@ -307,6 +401,7 @@ impl From<StepV3> for Step {
             StepV3::Failed => Self::Failed,
             StepV3::Dropped => Self::Dropped,
             StepV3::Expired => Self::Expired,
+            StepV3::Fallback => Self::Fallback,
         }
     }
 }

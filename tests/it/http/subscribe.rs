@@ -274,6 +274,7 @@ fn view(route: &str, text: &str) -> AlertView {
         attachments: Vec::new(),
         state: Step::Accepted,
         deliveries: Vec::new(),
+        fallbacks: Vec::new(),
         beside: Vec::new(),
         history: Vec::new(),
     }

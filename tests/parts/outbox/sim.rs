@@ -219,6 +219,7 @@ impl World {
                     self.forgets.push_back(seq);
                 }
                 Output::ForgetKey { .. }
+                | Output::HandOver(_)
                 | Output::Changed { .. }
                 | Output::Suspect { .. }
                 | Output::SendAgain { .. } => {}

@@ -1,0 +1,151 @@
+//! Carries parcels to the configured fallbacks, and says what became of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::letter::one_line;
+use super::web::{Answer, Request, WebError, ask};
+use super::{ntfy, secret, webhook};
+use crate::alert::FallbackName;
+use crate::config::{FallbackKind, FallbackPlan, Secret};
+use crate::line::Schedule;
+use crate::outbox::{HandoverFailure, Parcel};
+
+/// Of an answer that says no, so much is told.
+const SAID_CHARS_MAX: usize = 100;
+
+/// Knows every fallback.
+#[derive(Debug)]
+pub struct Courier {
+    plans: BTreeMap<FallbackName, FallbackPlan>,
+    schedule: Schedule,
+}
+
+impl Courier {
+    /// For these fallbacks, dialled by the steps of `schedule`.
+    pub fn new(plans: Vec<FallbackPlan>, schedule: Schedule) -> Self {
+        let plans = plans.into_iter().map(|plan| (plan.name.clone(), plan));
+        Self {
+            plans: plans.collect(),
+            schedule,
+        }
+    }
+
+    /// Gives the parcel to its fallback. It returns within a minute or so, whatever the other side does.
+    ///
+    /// # Errors
+    /// The fallback has not said that it has it.
+    pub async fn deliver(&self, parcel: &Parcel) -> Result<(), HandoverFailure> {
+        let Some(plan) = self.plans.get(&parcel.to) else {
+            return Err(failure("is not configured"));
+        };
+        let token = read(plan.token.as_ref()).await?;
+        let mut request = match &plan.kind {
+            FallbackKind::Ntfy => ntfy::request(parcel),
+            FallbackKind::Webhook { secret } => {
+                let secret = read(secret.as_ref()).await?;
+                webhook::request(parcel, secret.as_deref())
+            }
+        };
+        if let Some(token) = token {
+            request
+                .headers
+                .push(("Authorization".to_owned(), format!("Bearer {token}")));
+        }
+        self.post(plan, request).await
+    }
+
+    async fn post(&self, plan: &FallbackPlan, mut request: Request) -> Result<(), HandoverFailure> {
+        let agent = concat!("tautline/", env!("CARGO_PKG_VERSION"));
+        request.headers.push(("User-Agent".to_owned(), agent.to_owned()));
+        match ask(&plan.url, plan.proxy.as_ref(), &self.schedule, request).await {
+            Ok(answer) => judge(&plan.url.origin(), &answer),
+            Err(WebError::Unreached(words)) => Err(failure(words)),
+            Err(WebError::Unanswered(words)) => Err(HandoverFailure {
+                unclear: true,
+                ..failure(words)
+            }),
+        }
+    }
+}
+
+async fn read(secret: Option<&Secret>) -> Result<Option<String>, HandoverFailure> {
+    match secret {
+        Some(secret) => secret::read(secret).await.map(Some).map_err(failure),
+        None => Ok(None),
+    }
+}
+
+fn failure(words: impl Into<String>) -> HandoverFailure {
+    HandoverFailure {
+        words: words.into(),
+        unclear: false,
+        refused: false,
+        pause: None,
+    }
+}
+
+/// What an answer means for the parcel.
+fn judge(origin: &str, answer: &Answer) -> Result<(), HandoverFailure> {
+    let status = answer.status;
+    if (200..300).contains(&status) {
+        return Ok(());
+    }
+    let body = String::from_utf8_lossy(&answer.body);
+    let said = one_line(&body, SAID_CHARS_MAX);
+    let hint = match status {
+        300..=399 => "; redirects are not followed: write the address that it leads to",
+        401 | 403 => "; is the token right?",
+        404 => "; is the address right?",
+        _ => "",
+    };
+    let words = match said.is_empty() {
+        true => format!("{origin} answered {status}{hint}"),
+        false => format!("{origin} answered {status}: {said}{hint}"),
+    };
+    Err(HandoverFailure {
+        // Whoever is behind a proxy may have taken it.
+        unclear: matches!(status, 502 | 504),
+        // Of what it is given, not of how.
+        refused: matches!(status, 400 | 406 | 413 | 415 | 422),
+        pause: answer.retry_after.map(Duration::from_secs),
+        words,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16) -> Result<(), (bool, bool)> {
+        let answer = Answer {
+            status,
+            retry_after: None,
+            body: b"no\r\nX".to_vec(),
+        };
+        judge("https://ntfy.example", &answer).map_err(|failure| {
+            assert!(
+                failure.words.contains(&format!("answered {status}: no  X")),
+                "{}",
+                failure.words
+            );
+            (failure.unclear, failure.refused)
+        })
+    }
+
+    #[test]
+    fn only_what_the_fallback_may_have_taken_is_unclear() {
+        for status in [200, 202, 204] {
+            assert_eq!(judged(status), Ok(()));
+        }
+        for status in [301, 307, 401, 403, 404, 429, 500, 503, 507] {
+            assert_eq!(judged(status), Err((false, false)), "{status}");
+        }
+        for status in [502, 504] {
+            assert_eq!(judged(status), Err((true, false)), "{status}");
+        }
+        for status in [400, 413, 422] {
+            assert_eq!(judged(status), Err((false, true)), "{status}");
+        }
+    }
+}

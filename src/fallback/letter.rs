@@ -1,0 +1,153 @@
+//! What all fallbacks say of a parcel: a title, a text with the mark of why it comes this way, how urgent it is.
+
+use crate::alert::{Alert, Priority};
+use crate::outbox::Parcel;
+
+/// A title is one line, and notifications show some fifty characters of it.
+const TITLE_CHARS_MAX: usize = 200;
+
+/// Of each of several alerts so much is told.
+const LINE_CHARS_MAX: usize = 200;
+
+/// The words for a parcel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    /// May be empty where the alert has none.
+    pub title: String,
+    /// Without the mark.
+    pub text: String,
+    /// Why it comes this way.
+    pub mark: String,
+    /// The most urgent one's.
+    pub priority: Priority,
+    pub tags: Vec<String>,
+    pub click: Option<String>,
+}
+
+impl Letter {
+    pub fn of(parcel: &Parcel) -> Self {
+        let mark = format!("by {}, because {}", parcel.to, parcel.why);
+        let priority = parcel.alerts.iter().map(|handed| handed.alert.priority).max();
+        let priority = priority.unwrap_or_default();
+        if let [only] = parcel.alerts.as_slice() {
+            let raised = only
+                .raised
+                .as_ref()
+                .map_or(String::new(), |raised| format!("{raised}\n"));
+            return Self {
+                title: one_line(&only.alert.title, TITLE_CHARS_MAX),
+                text: format!("{raised}{}{}", only.alert.text, beside(&only.alert)),
+                mark,
+                priority,
+                tags: only.alert.tags.clone(),
+                click: only.alert.click.clone(),
+            };
+        }
+        let lines = parcel.alerts.iter().map(|handed| {
+            let alert = &handed.alert;
+            let said = match alert.title.as_str() {
+                "" => alert.text.clone(),
+                title => format!("{title}: {}", alert.text),
+            };
+            let raised = handed
+                .raised
+                .as_ref()
+                .map_or(String::new(), |raised| format!(" ({raised})"));
+            format!("- {}{raised}", one_line(&said, LINE_CHARS_MAX))
+        });
+        Self {
+            title: format!("{} alerts on {}", parcel.alerts.len(), parcel.route),
+            text: lines.collect::<Vec<_>>().join("\n"),
+            mark,
+            priority,
+            tags: Vec::new(),
+            click: None,
+        }
+    }
+
+    /// Text and mark in at most `bytes_max`; of a long text the end is left out, and that is said.
+    pub fn body(&self, bytes_max: usize) -> String {
+        const CUT: &str = "… (cut; `tautline queue show` has all of it)";
+        let mark = format!("\n\n({})", self.mark);
+        if self.text.len() + mark.len() <= bytes_max {
+            return format!("{}{mark}", self.text);
+        }
+        let room = bytes_max.saturating_sub(mark.len() + CUT.len());
+        let start = &self.text[..self.text.floor_char_boundary(room)];
+        format!("{start}{CUT}{mark}")
+    }
+}
+
+/// What of an alert cannot be carried.
+fn beside(alert: &Alert) -> String {
+    let names: Vec<&str> = alert
+        .attachments
+        .iter()
+        .map(|attachment| attachment.name.as_str())
+        .collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("\n[not carried: {}]", one_line(&names.join(", "), LINE_CHARS_MAX)),
+    }
+}
+
+/// The first characters, in one line.
+pub(super) fn one_line(text: &str, chars_max: usize) -> String {
+    let line: String = text.trim().chars().take(chars_max).collect();
+    let cut = text.trim().chars().nth(chars_max).is_some();
+    let line = line.replace(char::is_control, " ");
+    match cut {
+        true => format!("{line}…"),
+        false => line,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::outbox::{Handed, Timestamp};
+
+    /// A parcel of alerts with these titles and texts.
+    pub fn parcel(alerts: &[(&str, &str)]) -> Parcel {
+        let handed = |(index, (title, text)): (usize, &(&str, &str))| Handed {
+            id: format!("AAAAAAAAAAA{index}"),
+            accepted_at: Timestamp(1_767_225_600_000),
+            alert: Alert {
+                title: (*title).to_owned(),
+                text: (*text).to_owned(),
+                ..Alert::default()
+            },
+            raised: None,
+        };
+        Parcel {
+            to: "ntfy".parse().unwrap(),
+            key: "AAAAAAAAAAA0".into(),
+            route: "family".parse().unwrap(),
+            session: "default".parse().unwrap(),
+            why: "WhatsApp has been down since 14:02".into(),
+            alerts: alerts.iter().enumerate().map(handed).collect(),
+        }
+    }
+
+    #[test]
+    fn one_alert_is_told_whole_and_several_by_a_line_each() {
+        let letter = Letter::of(&parcel(&[("NAS", "disk full\nsecond line")]));
+        assert_eq!(letter.title, "NAS");
+        let mark = "(by ntfy, because WhatsApp has been down since 14:02)";
+        assert_eq!(letter.body(4096), format!("disk full\nsecond line\n\n{mark}"));
+        let letter = Letter::of(&parcel(&[("NAS", "disk full\nsecond line"), ("", "two")]));
+        assert_eq!(letter.title, "2 alerts on family");
+        assert_eq!(
+            letter.body(4096),
+            format!("- NAS: disk full second line\n- two\n\n{mark}")
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_the_mark_is_kept() {
+        let letter = Letter::of(&parcel(&[("", &"ü".repeat(5000))]));
+        let body = letter.body(4000);
+        assert!(body.len() <= 4000 && body.len() > 3990, "{}", body.len());
+        assert!(body.contains("… (cut") && body.ends_with("since 14:02)"), "{body}");
+    }
+}

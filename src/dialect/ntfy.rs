@@ -113,7 +113,8 @@ fn is_transfer_priority(value: &str) -> bool {
 fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
     let message = param(request, MESSAGE).unwrap_or_default();
     let message = clean(&message.replace("\\n", "\n")).trim().to_owned();
-    let filename = param(request, FILENAME);
+    // Beside the address of a file it is that one's name.
+    let filename = param(request, FILENAME).filter(|_| param(request, ATTACH).is_none());
     match (request.read_body(), filename) {
         (Body::Empty, _) => Ok(message),
         (Body::Text(_), None) if request.is_beyond_text() => Err(Rejection {

@@ -92,7 +92,7 @@ fn a_file_that_cannot_be_read_costs_a_warning_and_not_the_text() {
         &bench,
         &["publish", "--to", "ops", "--attach=-", "--attach=-", "x"],
         2,
-        "text",
+        "once",
     );
 }
 

@@ -609,13 +609,16 @@ impl Outbox {
 
     /// With all that shares a message with one of them, and stayed for its sake.
     fn settle_all(&mut self, now: Now, seqs: impl IntoIterator<Item = u64>) {
+        let mut all = BTreeSet::new();
+        // Before the first is settled, which can make room by forgetting another of them.
         for seq in seqs {
             let legs = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
-            for index in 0..legs {
-                if let Some(id) = self.message_of(Leg { seq, index }).cloned() {
-                    self.settle_message(now, &id);
-                }
-            }
+            let messages = (0..legs).filter_map(|index| self.message_of(Leg { seq, index }));
+            let beside = messages.flat_map(|id| self.legs_of(id));
+            all.extend(beside.map(|leg| leg.seq));
+            all.insert(seq);
+        }
+        for seq in all {
             self.settle(now, seq);
         }
     }

@@ -244,26 +244,36 @@ fn a_picture_costs_no_text() {
     let mut jpeg = b"\xff\xd8\xff\xe0\x00\x10JFIF".to_vec();
     jpeg.extend((0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8));
     let before = offline.peak_kib();
-    for (lines, text) in [
+    // It is no picture that can be read, and goes as a file.
+    for (lines, text, name) in [
         (
             "X-Filename: snapshot.jpg\r\nX-Title: Door\r\nX-Message: person\r\n",
-            "person\n[left out: snapshot.jpg, 3.0 MB]",
+            "person",
+            "snapshot.jpg",
         ),
         (
             "Filename: snapshot.jpg\r\nTitle: Door\r\n",
-            "[left out: snapshot.jpg, 3.0 MB]",
+            "snapshot.jpg",
+            "snapshot.jpg",
         ),
         (
             "Title: Door\r\nMessage: person\r\nContent-Type: image/jpeg\r\n",
-            "person\n[left out: a file, 3.0 MB]",
+            "person",
+            "",
         ),
     ] {
         let answer = offline.post(lines.as_bytes(), &jpeg);
-        assert!(warning(&answer).contains("left out"), "{answer}");
+        assert!(warning(&answer).contains("as a document"), "{answer}");
         let kept = offline.kept(&answer);
         assert_eq!(
             (kept["text"].as_str(), kept["title"].as_str()),
             (Some(text), Some("Door"))
+        );
+        let file = &kept["attachments"][0];
+        assert_eq!(
+            (file["name"].as_str().unwrap_or_default(), file["bytes"].as_u64()),
+            (name, Some(jpeg.len() as u64)),
+            "{kept}"
         );
     }
     let answer = offline.post(b"X-Attach: http://cam.test/1.jpg\r\n", b"person");

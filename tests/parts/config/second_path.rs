@@ -169,7 +169,7 @@ fn faults_of_fallbacks() {
         &faults("kind = \"ntfy\"", "kind = \"pigeon\""),
         &["fallback[0].kind: \"pigeon\" is no kind"],
     );
-    has(&faults("kind = \"ntfy\"\n", ""), &["8:1: fallback[0].kind: is missing"]);
+    has(&faults("kind = \"ntfy\"\n", ""), &["7:1: fallback[0].kind: is missing"]);
     has(
         &faults("url = \"https://ntfy.example/alerts\"\n", ""),
         &["fallback[0].url: is missing"],

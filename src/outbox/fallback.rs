@@ -359,15 +359,8 @@ impl Outbox {
 
     /// That the alert goes to a fallback is on the disk.
     pub(super) fn on_intent_durable(&mut self, seq: u64, to: &FallbackName) {
-        let lane = self.handovers.lane(to);
-        if let Some(active) = &mut lane.active
-            && let Phase::Disk(missing) = &mut active.phase
-            && missing.remove(&seq)
-            && missing.is_empty()
-        {
-            // An ack may have come meanwhile, so what still has to go is looked at once more.
-            active.phase = Phase::Waits;
-            lane.not_before = None;
+        if let Some(active) = &mut self.handovers.lane(to).active {
+            active.is_on_disk(seq);
         }
     }
 

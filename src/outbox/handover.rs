@@ -33,6 +33,17 @@ pub(super) enum Phase {
 }
 
 impl Request {
+    /// The intent of this alert is on disk, or needs not be. Once that of all is, what still has to go is looked at again: an
+    /// ack may have come meanwhile.
+    pub fn is_on_disk(&mut self, seq: u64) {
+        if let Phase::Disk(missing) = &mut self.phase
+            && missing.remove(&seq)
+            && missing.is_empty()
+        {
+            self.phase = Phase::Waits;
+        }
+    }
+
     fn holds(&self, seq: u64) -> bool {
         let may_be_there = self.phase != Phase::Waits || self.unclear_until.is_some();
         self.exclusive && may_be_there && self.seqs.contains(&seq)
@@ -168,14 +179,17 @@ impl Handovers {
         self.lanes.values().any(|lane| lane.requests().any(|it| it.holds(seq)))
     }
 
-    /// The alert is gone, or needs no fallback any more. What is under way goes on.
+    /// The alert is gone, or needs no fallback any more. What is under way goes on, and nothing waits for the intent of one that
+    /// is gone: nobody will tell that it is on disk.
     pub fn forget(&mut self, seq: u64) {
         self.unwatch(seq);
         for lane in self.lanes.values_mut() {
             lane.waiting.remove(&seq);
             for request in lane.active.iter_mut().chain(&mut lane.resumed) {
-                if request.phase == Phase::Waits {
-                    request.seqs.remove(&seq);
+                match &mut request.phase {
+                    Phase::Waits => drop(request.seqs.remove(&seq)),
+                    Phase::Disk(_) => request.is_on_disk(seq),
+                    Phase::UnderWay => {}
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Proxy, Url};
+use super::{Endpoint, Proxy, Url};
 use crate::alert::FallbackName;
 
 /// Of a file with a secret so much is read: far more than a line.
@@ -15,6 +16,24 @@ pub const SECRET_BYTES_MAX: u64 = 4096;
 pub struct FallbackPlan {
     pub name: FallbackName,
     pub kind: FallbackKind,
+    /// Certificates, in PEM, that are trusted for it in place of the web's.
+    pub ca: Option<PathBuf>,
+}
+
+/// What a fallback speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FallbackKind {
+    /// The address of a topic on an ntfy server.
+    Ntfy(WebTarget),
+    /// JSON; with a secret it is signed.
+    Webhook { target: WebTarget, secret: Option<Secret> },
+    /// A mail server.
+    Smtp(MailTarget),
+}
+
+/// Something that is asked over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebTarget {
     pub url: Url,
     /// From the environment, as for sessions.
     pub proxy: Option<Proxy>,
@@ -22,21 +41,84 @@ pub struct FallbackPlan {
     pub token: Option<Secret>,
 }
 
-/// What a fallback speaks.
+/// Where and how mails go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FallbackKind {
-    /// The address of a topic on an ntfy server.
-    Ntfy,
-    /// JSON; with a secret it is signed.
-    Webhook { secret: Option<Secret> },
+pub struct MailTarget {
+    pub server: MailServer,
+    /// Name and password.
+    pub login: Option<(String, Secret)>,
+    pub from: String,
+    /// At least one.
+    pub to: Vec<String>,
 }
 
-impl FallbackKind {
-    /// As the configuration calls it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Ntfy => "ntfy",
-            Self::Webhook { .. } => "webhook",
+/// A server that takes mails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// `smtps`: encrypted from the first byte. Else it is from STARTTLS on, unless the server is on this host.
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+}
+
+impl MailServer {
+    /// True for `localhost` and loopback addresses.
+    pub fn is_loopback(&self) -> bool {
+        self.endpoint().is_loopback()
+    }
+
+    /// What is dialled: TLS begins by itself, or later.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            tls: false,
+            host: self.host.clone(),
+            port: self.port,
+            path: "/".to_owned(),
+        }
+    }
+}
+
+impl FromStr for MailServer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected smtps://host[:port] for TLS at once, or smtp://host[:port] for STARTTLS";
+        let wrong = |what: &str| format!("{what}; {EXPECTED}");
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
+        let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
+            "smtps" => (true, 465),
+            "smtp" => (false, 587),
+            _ => return Err(wrong("has another scheme")),
+        };
+        if rest.contains('@') {
+            return Err(wrong(
+                "has a user in it; `user` and `password_file` are keys of their own",
+            ));
+        }
+        let place = rest.strip_suffix('/').unwrap_or(rest);
+        let endpoint: Result<Endpoint, String> = format!("wss://{place}").parse();
+        let Ok(endpoint) = endpoint.map_err(|_| ()).and_then(|it| match it.path.as_str() {
+            "/" => Ok(it),
+            _ => Err(()),
+        }) else {
+            return Err(wrong("has a host, a port or a path that cannot be used"));
+        };
+        // The reader of endpoints takes 443 where nothing is said.
+        let said = endpoint.port != 443 || place.ends_with(":443");
+        Ok(Self {
+            tls,
+            port: if said { endpoint.port } else { usual },
+            host: endpoint.host,
+        })
+    }
+}
+
+impl fmt::Display for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "smtps" } else { "smtp" };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
+            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
         }
     }
 }

@@ -13,13 +13,13 @@ use serde_json::json;
 use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{
-    At, Draft, DraftAttachments, DraftFallback, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Kind, Parsed,
-    parse,
+    At, Draft, DraftAttachments, DraftFallback, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, DraftTarget,
+    Kind, MailAddress, Parsed, parse,
 };
 use super::{
     Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, FallbackKind, FallbackPlan, Fault, GatewayPlan,
-    HeartbeatPlan, MailPlan, Place, Plan, Proxy, RouteFallback, RoutePlan, Secret, SessionPlan, Setting, SmtpPlan,
-    Source, TlsFiles, Url,
+    HeartbeatPlan, MailPlan, MailTarget, Place, Plan, Proxy, RouteFallback, RoutePlan, Secret, SessionPlan, Setting,
+    SmtpPlan, Source, TlsFiles, Url, WebTarget,
 };
 use crate::access::Network;
 use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
@@ -317,23 +317,61 @@ impl Builder<'_> {
         let key = |name: &str| format!("fallback[{index}].{name}");
         let source = self.source(Some(draft.name.line));
         self.note(key("name"), json!(draft.name.value.as_str()), source);
-        let secret = self.secret(key("secret"), draft.secret);
-        let kind = match draft.kind.value {
-            Kind::Ntfy => FallbackKind::Ntfy,
-            Kind::Webhook => FallbackKind::Webhook { secret },
-        };
         let source = self.source(Some(draft.kind.line));
-        self.note(key("kind"), json!(kind.name()), source);
-        let source = self.source(Some(draft.url.line));
-        self.note(key("url"), json!(draft.url.value.to_string()), source);
-        let token = self.secret(key("token"), draft.token);
-        let proxy = self.proxy_for(&draft.url.value);
+        self.note(key("kind"), json!(draft.kind.value.name()), source);
+        let (ca, line) = split(draft.ca);
+        if let Some(path) = &ca {
+            let source = self.source(line);
+            self.note(key("ca_file"), json!(path.display().to_string()), source);
+        }
+        let kind = match draft.target {
+            DraftTarget::Web { url, token, secret } => {
+                let source = self.source(Some(url.line));
+                self.note(key("url"), json!(url.value.to_string()), source);
+                let target = WebTarget {
+                    proxy: self.proxy_for(&url.value),
+                    token: self.secret(key("token"), token),
+                    url: url.value,
+                };
+                let secret = self.secret(key("secret"), secret);
+                match draft.kind.value {
+                    Kind::Webhook => FallbackKind::Webhook { target, secret },
+                    Kind::Ntfy | Kind::Smtp => FallbackKind::Ntfy(target),
+                }
+            }
+            DraftTarget::Mail {
+                server,
+                user,
+                password,
+                from,
+                to,
+            } => {
+                let source = self.source(Some(server.line));
+                self.note(key("url"), json!(server.value.to_string()), source);
+                let (user, line) = split(user);
+                if let Some(user) = &user {
+                    let source = self.source(line);
+                    self.note(key("user"), json!(user), source);
+                }
+                let password = self.secret(key("password"), password);
+                let source = self.source(Some(from.line));
+                self.note(key("from"), json!(from.value.0), source);
+                let (line, to): (_, Vec<String>) =
+                    (to.line, to.value.into_iter().map(|MailAddress(text)| text).collect());
+                let source = self.source(Some(line));
+                self.note(key("to"), json!(to), source);
+                FallbackKind::Smtp(MailTarget {
+                    server: server.value,
+                    login: user.zip(password),
+                    from: from.value.0,
+                    to,
+                })
+            }
+        };
         FallbackPlan {
             name: draft.name.value,
             kind,
-            url: draft.url.value,
-            proxy,
-            token,
+            ca,
         }
     }
 

@@ -16,7 +16,9 @@ pub use access::{Access, Loopback};
 pub use address::{Endpoint, Proxy, ProxyKind};
 pub use attachments::{AttachmentsPlan, Prefix, Size};
 pub use env::Env;
-pub use fallback::{FallbackKind, FallbackPlan, RouteFallback, SECRET_BYTES_MAX, Secret};
+pub use fallback::{
+    FallbackKind, FallbackPlan, MailServer, MailTarget, RouteFallback, SECRET_BYTES_MAX, Secret, WebTarget,
+};
 pub use fault::{ConfigErrors, Fault, Place};
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan, TlsFiles};

@@ -24,7 +24,7 @@ use crate::alert::{Recipient, RouteName, SessionName};
 use crate::board::Board;
 use crate::outbox::{Group, Pace, Quiet};
 pub(super) use attachments::DraftAttachments;
-pub(super) use fallback::{DraftFallback, Kind};
+pub(super) use fallback::{DraftFallback, DraftTarget, Kind, MailAddress};
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
 pub(super) use reader::At;

@@ -1,18 +1,25 @@
 //! Carries parcels to the configured fallbacks, and says what became of them.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use super::letter::one_line;
-use super::web::{Answer, Request, WebError, ask};
-use super::{ntfy, secret, webhook};
+use super::outcome::failure;
+use super::web::{Answer, Request, WebError, ask_trusting};
+use super::{ntfy, secret, smtp, webhook};
 use crate::alert::FallbackName;
-use crate::config::{FallbackKind, FallbackPlan, Secret};
+use crate::config::{FallbackKind, FallbackPlan, Secret, WebTarget};
 use crate::line::Schedule;
+use crate::net::Trust;
 use crate::outbox::{HandoverFailure, Parcel};
 
 /// Of an answer that says no, so much is told.
 const SAID_CHARS_MAX: usize = 100;
+
+/// Of a file with certificates so much is read: some hundred of them.
+const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// Knows every fallback.
 #[derive(Debug)]
@@ -39,27 +46,49 @@ impl Courier {
         let Some(plan) = self.plans.get(&parcel.to) else {
             return Err(failure("is not configured"));
         };
-        let token = read(plan.token.as_ref()).await?;
-        let mut request = match &plan.kind {
-            FallbackKind::Ntfy => ntfy::request(parcel),
-            FallbackKind::Webhook { secret } => {
-                let secret = read(secret.as_ref()).await?;
-                webhook::request(parcel, secret.as_deref())
-            }
+        let ca = match &plan.ca {
+            Some(path) => Some(read_ca(path).await?),
+            None => None,
         };
-        if let Some(token) = token {
+        match &plan.kind {
+            FallbackKind::Ntfy(target) => self.post(target, ca, ntfy::request(parcel)).await,
+            FallbackKind::Webhook { target, secret } => {
+                let secret = read(secret.as_ref()).await?;
+                self.post(target, ca, webhook::request(parcel, secret.as_deref())).await
+            }
+            FallbackKind::Smtp(target) => {
+                let trust = Trust::new(ca.as_deref(), false).map_err(|why| failure(format!("ca_file: {why}")))?;
+                let password = match &target.login {
+                    Some((_, password)) => read(Some(password)).await?,
+                    None => None,
+                };
+                smtp::send(target, password.as_deref(), &trust, &self.schedule, parcel).await
+            }
+        }
+    }
+
+    async fn post(&self, target: &WebTarget, ca: Option<Vec<u8>>, mut request: Request) -> Result<(), HandoverFailure> {
+        let agent = concat!("tautline/", env!("CARGO_PKG_VERSION"));
+        request.headers.push(("User-Agent".to_owned(), agent.to_owned()));
+        if let Some(token) = read(target.token.as_ref()).await? {
             request
                 .headers
                 .push(("Authorization".to_owned(), format!("Bearer {token}")));
         }
-        self.post(plan, request).await
-    }
-
-    async fn post(&self, plan: &FallbackPlan, mut request: Request) -> Result<(), HandoverFailure> {
-        let agent = concat!("tautline/", env!("CARGO_PKG_VERSION"));
-        request.headers.push(("User-Agent".to_owned(), agent.to_owned()));
-        match ask(&plan.url, plan.proxy.as_ref(), &self.schedule, request).await {
-            Ok(answer) => judge(&plan.url.origin(), &answer),
+        let trust = match ca {
+            Some(pem) => Some(Trust::new(Some(&pem), true).map_err(|why| failure(format!("ca_file: {why}")))?),
+            None => None,
+        };
+        match ask_trusting(
+            trust.as_ref(),
+            &target.url,
+            target.proxy.as_ref(),
+            &self.schedule,
+            request,
+        )
+        .await
+        {
+            Ok(answer) => judge(&target.url.origin(), &answer),
             Err(WebError::Unreached(words)) => Err(failure(words)),
             Err(WebError::Unanswered(words)) => Err(HandoverFailure {
                 unclear: true,
@@ -69,19 +98,21 @@ impl Courier {
     }
 }
 
+async fn read_ca(path: &Path) -> Result<Vec<u8>, HandoverFailure> {
+    let owned = path.to_owned();
+    let read = smol::unblock(move || {
+        let mut pem = Vec::new();
+        let file = std::fs::File::open(owned)?;
+        file.take(CA_BYTES_MAX).read_to_end(&mut pem).map(|_| pem)
+    });
+    read.await
+        .map_err(|error| failure(format!("{}: {error}", path.display())))
+}
+
 async fn read(secret: Option<&Secret>) -> Result<Option<String>, HandoverFailure> {
     match secret {
         Some(secret) => secret::read(secret).await.map(Some).map_err(failure),
         None => Ok(None),
-    }
-}
-
-fn failure(words: impl Into<String>) -> HandoverFailure {
-    HandoverFailure {
-        words: words.into(),
-        unclear: false,
-        refused: false,
-        pause: None,
     }
 }
 

@@ -4,8 +4,11 @@
 
 mod courier;
 mod letter;
+mod mail;
 mod ntfy;
+mod outcome;
 mod secret;
+mod smtp;
 mod web;
 mod webhook;
 

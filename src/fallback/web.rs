@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::config::{Proxy, Url};
+use crate::config::{Endpoint, Proxy, Url};
 use crate::line::Schedule;
-use crate::net::{self, Plain, Progress, http};
+use crate::net::{self, DialError, Plain, Progress, Trust, http};
 use crate::util::within;
 
 /// From the first byte of the request to the last one of the answer. The steps before have deadlines of their own.
@@ -48,8 +48,40 @@ pub enum WebError {
 /// # Errors
 /// There is no whole answer in time. Any status is an answer.
 pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request: Request) -> Result<Answer, WebError> {
-    let link = net::open_within(Plain::Private, url.endpoint(), proxy, schedule, &Progress::default()).await;
-    let link = link.map_err(|error| WebError::Unreached(error.to_string()))?;
+    ask_trusting(None, url, proxy, schedule, request).await
+}
+
+/// [`ask`] with other certificates than the web's.
+///
+/// # Errors
+/// As for [`ask`].
+pub async fn ask_trusting(
+    trust: Option<&Trust>,
+    url: &Url,
+    proxy: Option<&Proxy>,
+    schedule: &Schedule,
+    request: Request,
+) -> Result<Answer, WebError> {
+    let unreached = |error: DialError| WebError::Unreached(error.to_string());
+    let (endpoint, progress) = (url.endpoint(), Progress::default());
+    let (stream, trial) = match trust.filter(|_| endpoint.tls) {
+        Some(trust) => {
+            let plain = Endpoint {
+                tls: false,
+                ..endpoint.clone()
+            };
+            let opened = net::open_within(Plain::UntilTls, &plain, proxy, schedule, &progress).await;
+            let link = opened.map_err(unreached)?;
+            let at = progress.place(endpoint, proxy);
+            let secured = net::start_tls(link.stream, &endpoint.host, trust, &at, schedule.steps.tls).await;
+            (secured.map_err(unreached)?, link.trial)
+        }
+        None => {
+            let opened = net::open_within(Plain::Private, endpoint, proxy, schedule, &progress).await;
+            let link = opened.map_err(unreached)?;
+            (link.stream, link.trial)
+        }
+    };
     let request = http::Request {
         method: request.method.to_owned(),
         authority: url.authority(),
@@ -57,7 +89,7 @@ pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request:
         headers: request.headers,
         body: request.body.into(),
     };
-    let answered = http::exchange(link.stream, &request, ANSWER_BYTES_MAX);
+    let answered = http::exchange(stream, &request, ANSWER_BYTES_MAX);
     let late = || {
         let text = format!("{}: no whole answer within {} s", url.origin(), EXCHANGE_MAX.as_secs());
         WebError::Unanswered(text)
@@ -72,7 +104,7 @@ pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request:
             WebError::Unanswered(format!("{}: {error}", url.origin()))
         }
     })?;
-    link.trial.worked();
+    trial.worked();
     let retry_after = answer.headers.iter().find(|(name, _)| name == "retry-after");
     Ok(Answer {
         status: answer.status,

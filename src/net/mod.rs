@@ -33,6 +33,7 @@ pub use stats::{ConnectionStats, Ended, StatsSnapshot};
 pub use stream::{Metered, Stream};
 pub(crate) use suspects::Trial;
 pub use tcp::connect;
+pub use tls::{Trust, start_tls};
 pub use tuning::{TcpSettings, TcpTuning, tune};
 pub use unstalled::Unstalled;
 pub use ws::{MESSAGE_BYTES_MAX, WsConn, dial, dial_reporting};

@@ -13,6 +13,8 @@ pub enum Plain {
     Loopback,
     /// Also to networks that the internet does not lead to.
     Private,
+    /// Anywhere, because nothing that matters is said before [TLS](super::start_tls).
+    UntilTls,
 }
 
 /// What must hold for the addresses that the names turn out to have.
@@ -31,7 +33,7 @@ struct Bounds {
 pub(super) fn judge(target: &Endpoint, proxy: Option<&Proxy>, plain: Plain) -> Result<Rule, DialError> {
     let bounds = if cfg!(feature = "lab") {
         Some((Plain::Loopback, "a lab build goes to loopback only"))
-    } else if target.tls {
+    } else if target.tls || plain == Plain::UntilTls {
         None
     } else if plain == Plain::Private && proxy.is_none() {
         Some((
@@ -74,6 +76,7 @@ impl Rule {
         let is_within = |addr: &&SocketAddr| match within {
             Plain::Loopback => addr.ip().to_canonical().is_loopback(),
             Plain::Private => is_private(addr.ip()),
+            Plain::UntilTls => true,
         };
         match addrs.iter().find(|addr| !is_within(addr)) {
             Some(addr) => Err(DialError::Forbidden {

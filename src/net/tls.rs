@@ -2,14 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
-use futures_rustls::pki_types::ServerName;
+use futures_rustls::pki_types::pem::PemObject as _;
+use futures_rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring, version::TLS13};
 
-use super::{DialError, bare_host};
+use super::stream::Stream;
+use super::{DialError, Step, bare_host, within};
 
 /// One configuration for all connections, so that sessions are resumed: a redial costs one flight and less radio time.
 fn shared() -> Arc<ClientConfig> {
@@ -20,6 +23,58 @@ fn shared() -> Arc<ClientConfig> {
         };
         Arc::new(config(roots))
     }))
+}
+
+/// Whom to trust, for those who are not WhatsApp.
+#[derive(Debug, Clone)]
+pub struct Trust(Arc<ClientConfig>);
+
+impl Trust {
+    /// The certificates in `pem` in place of the web PKI's roots, or those where it is `None`. `alpn` says that HTTP is spoken.
+    ///
+    /// # Errors
+    /// There are no certificates in it that can be used, in words.
+    pub fn new(pem: Option<&[u8]>, alpn: bool) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        match pem {
+            Some(pem) => {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
+                    let certificate = certificate.map_err(|error| format!("it is no PEM: {error:?}"))?;
+                    let added = roots.add(certificate);
+                    added.map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
+                }
+                if roots.is_empty() {
+                    return Err("there is no certificate in it".to_owned());
+                }
+            }
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
+        let mut config = config(roots);
+        if !alpn {
+            config.alpn_protocols.clear();
+        }
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// Goes on encrypted on a stream that is not, with `host`; `at` names it in errors.
+///
+/// # Errors
+/// The handshake failed or took longer than `deadline`, or the stream is encrypted already.
+pub async fn start_tls(
+    stream: Stream,
+    host: &str,
+    trust: &Trust,
+    at: &str,
+    deadline: Duration,
+) -> Result<Stream, DialError> {
+    let Stream::Plain(stream) = stream else {
+        let (at, detail) = (at.to_owned(), "it is encrypted already".to_owned());
+        return Err(DialError::Tls { at, detail });
+    };
+    let shaken = handshake_with(Arc::clone(&trust.0), stream, host, at);
+    let tls = within(Step::Tls, at, deadline, shaken).await?;
+    Ok(Stream::Tls(Box::new(tls)))
 }
 
 fn config(roots: RootCertStore) -> ClientConfig {
@@ -94,7 +149,6 @@ fn classify(err: &io::Error, at: &str) -> DialError {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
 
     use futures_rustls::TlsAcceptor;
     use futures_rustls::rustls::ServerConfig;

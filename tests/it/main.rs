@@ -15,6 +15,7 @@ mod cli;
 mod clock;
 mod disk_trouble;
 mod fallback;
+mod fallback_mail;
 mod faults;
 mod field;
 mod footprint;
@@ -29,6 +30,8 @@ mod lab_server;
 #[path = "../support/listener.rs"]
 mod listener;
 mod mail;
+#[path = "../support/mailbox.rs"]
+mod mailbox;
 mod media;
 #[path = "../support/middlebox.rs"]
 mod middlebox;

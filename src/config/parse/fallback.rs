@@ -11,9 +11,24 @@ use toml::de::DeTable;
 
 use super::reader::{At, Reader, Value, sorted};
 use crate::alert::FallbackName;
-use crate::config::{RouteFallback, Secret, Url};
+use crate::config::{MailServer, RouteFallback, Secret, Url};
 
-const KEYS_FALLBACK: &[&str] = &["name", "kind", "url", "token", "token_file", "secret", "secret_file"];
+const KEYS_FALLBACK: &[&str] = &[
+    "name",
+    "kind",
+    "url",
+    "ca_file",
+    "token",
+    "token_file",
+    "secret",
+    "secret_file",
+    "user",
+    "password",
+    "password_file",
+    "from",
+    "to",
+];
+const KINDS: &str = "\"ntfy\", \"webhook\" or \"smtp\"";
 const KEYS_ROUTE_FALLBACK: &[&str] = &["after", "to", "both"];
 
 /// What an alert may wait for WhatsApp where the route does not say.
@@ -29,9 +44,24 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 pub(in crate::config) struct DraftFallback {
     pub name: At<FallbackName>,
     pub kind: At<Kind>,
-    pub url: At<Url>,
-    pub token: Option<At<Secret>>,
-    pub secret: Option<At<Secret>>,
+    pub ca: Option<At<PathBuf>>,
+    pub target: DraftTarget,
+}
+
+#[derive(Debug)]
+pub(in crate::config) enum DraftTarget {
+    Web {
+        url: At<Url>,
+        token: Option<At<Secret>>,
+        secret: Option<At<Secret>>,
+    },
+    Mail {
+        server: At<MailServer>,
+        user: Option<At<String>>,
+        password: Option<At<Secret>>,
+        from: At<MailAddress>,
+        to: At<Vec<MailAddress>>,
+    },
 }
 
 /// What a fallback speaks, by its word.
@@ -39,6 +69,7 @@ pub(in crate::config) struct DraftFallback {
 pub(in crate::config) enum Kind {
     Ntfy,
     Webhook,
+    Smtp,
 }
 
 impl FromStr for Kind {
@@ -48,17 +79,58 @@ impl FromStr for Kind {
         match text {
             "ntfy" => Ok(Self::Ntfy),
             "webhook" => Ok(Self::Webhook),
-            other => Err(format!("{other:?} is no kind; expected \"ntfy\" or \"webhook\"")),
+            "smtp" => Ok(Self::Smtp),
+            other => Err(format!("{other:?} is no kind; expected {KINDS}")),
         }
     }
 }
 
 impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ntfy => "ntfy",
+            Self::Webhook => "webhook",
+            Self::Smtp => "smtp",
+        }
+    }
+
     /// Keys that mean nothing for it.
     fn foreign(self) -> &'static [&'static str] {
         match self {
-            Self::Ntfy => &["secret", "secret_file"],
-            Self::Webhook => &[],
+            Self::Ntfy => &[
+                "secret",
+                "secret_file",
+                "user",
+                "password",
+                "password_file",
+                "from",
+                "to",
+            ],
+            Self::Webhook => &["user", "password", "password_file", "from", "to"],
+            Self::Smtp => &["token", "token_file", "secret", "secret_file"],
+        }
+    }
+}
+
+/// An address of mail, `name@host`, in ASCII.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct MailAddress(pub String);
+
+impl FromStr for MailAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_graphic() && !b"<>()[],;:\\\"@".contains(&b))
+        };
+        match text.split_once('@') {
+            Some((name, host)) if fits(name) && fits(host) && text.len() <= 254 => Ok(Self(text.to_owned())),
+            _ => Err(format!(
+                "{text:?} is no address of mail; expected one like \"me@example.com\""
+            )),
         }
     }
 }
@@ -73,41 +145,116 @@ impl Reader<'_> {
     ) -> Option<DraftFallback> {
         self.look_for_unknown(key, table, KEYS_FALLBACK);
         let name = self.name(key, span.clone(), table, taken);
-        let kind = match table.get("kind") {
-            Some(value) => self.parsed::<Kind>(&format!("{key}.kind"), value, "\"ntfy\" or \"webhook\""),
-            None => {
-                let text = "is missing; expected \"ntfy\" or \"webhook\"";
-                self.fault(&format!("{key}.kind"), span.clone(), text);
-                None
-            }
-        };
-        let url = match table.get("url") {
-            Some(value) => self.parsed(
-                &format!("{key}.url"),
-                value,
-                "a URL like \"https://ntfy.example/alerts\"",
-            ),
-            None => {
-                let text = "is missing; expected a URL like \"https://ntfy.example/alerts\"";
-                self.fault(&format!("{key}.url"), span, text);
-                None
-            }
-        };
-        for name in kind.as_ref().map_or(&[][..], |kind| kind.value.foreign()) {
+        let ca = self.ca(key, table);
+        let kind = self.wanted::<Kind>(key, span.clone(), table, "kind", KINDS)?;
+        for name in kind.value.foreign() {
             if let Some(value) = table.get(*name) {
-                let text = "means nothing for this kind; expected it with `kind = \"webhook\"` alone";
+                let text = format!(
+                    "means nothing for kind {:?}; expected it to be left out",
+                    kind.value.name()
+                );
                 self.fault(&format!("{key}.{name}"), value.span(), text);
             }
         }
-        let token = self.secret(key, table, "token");
-        let secret = self.secret(key, table, "secret");
+        let target = match kind.value {
+            Kind::Ntfy | Kind::Webhook => {
+                let url = self.wanted(key, span, table, "url", "a URL like \"https://ntfy.example/alerts\"");
+                let token = self.secret(key, table, "token");
+                let secret = self.secret(key, table, "secret");
+                DraftTarget::Web {
+                    url: url?,
+                    token,
+                    secret,
+                }
+            }
+            Kind::Smtp => self.mail_target(key, span, table)?,
+        };
         Some(DraftFallback {
             name: name?,
-            kind: kind?,
-            url: url?,
-            token,
-            secret,
+            kind,
+            ca,
+            target,
         })
+    }
+
+    fn mail_target(&mut self, key: &str, span: Range<usize>, table: &DeTable) -> Option<DraftTarget> {
+        let server = self.wanted(key, span.clone(), table, "url", "a URL like \"smtps://mail.example\"");
+        let from = self.wanted(key, span.clone(), table, "from", "an address like \"box@example.com\"");
+        let to = match table.get("to") {
+            Some(value) => self.mail_addresses(&format!("{key}.to"), value),
+            None => {
+                let text = "is missing; expected a list like [\"me@example.com\"]";
+                self.fault(&format!("{key}.to"), span.clone(), text);
+                None
+            }
+        };
+        let user = table
+            .get("user")
+            .and_then(|value| self.parsed::<String>(&format!("{key}.user"), value, "the name to log in by"));
+        let password = self.secret(key, table, "password");
+        let has_password = table.get("password").is_some() || table.get("password_file").is_some();
+        if table.get("user").is_some() != has_password {
+            let text = "has one of user and password_file; expected both or none";
+            self.fault(key, span, text);
+            return None;
+        }
+        Some(DraftTarget::Mail {
+            server: server?,
+            user,
+            password,
+            from: from?,
+            to: to?,
+        })
+    }
+
+    fn mail_addresses(&mut self, key: &str, value: Value) -> Option<At<Vec<MailAddress>>> {
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, "a list like [\"me@example.com\"]");
+            return None;
+        };
+        if array.is_empty() {
+            self.fault(key, value.span(), "is empty; expected at least one address");
+            return None;
+        }
+        if !self.bounded(key, value) {
+            return None;
+        }
+        let mut addresses = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let address = self.parsed::<MailAddress>(&key, item, "an address like \"me@example.com\"");
+            addresses.extend(address.map(|address| address.value));
+        }
+        (addresses.len() == array.len()).then(|| self.at(addresses, &value.span()))
+    }
+
+    /// What has to be there.
+    fn wanted<T>(&mut self, key: &str, span: Range<usize>, table: &DeTable, name: &str, expected: &str) -> Option<At<T>>
+    where
+        T: FromStr,
+        T::Err: ToString,
+    {
+        let key = format!("{key}.{name}");
+        match table.get(name) {
+            Some(value) => self.parsed(&key, value, expected),
+            None => {
+                self.fault(&key, span, format!("is missing; expected {expected}"));
+                None
+            }
+        }
+    }
+
+    fn ca(&mut self, key: &str, table: &DeTable) -> Option<At<PathBuf>> {
+        let value = table.get("ca_file")?;
+        let key = format!("{key}.ca_file");
+        let path = self.parsed::<PathBuf>(&key, value, "the path of a PEM file")?;
+        let path = self.path.parent().unwrap_or(Path::new("")).join(path.value);
+        if let Err(error) = std::fs::File::open(&path) {
+            let text = format!("{}: {error}; expected a PEM file with certificates", path.display());
+            let fault = self.made(&key, value.span(), text);
+            self.unreadable.push(fault);
+        }
+        Some(self.at(path, &value.span()))
     }
 
     /// What stands under `name`, or in the file that `{name}_file` names. A file that cannot be read is told of beside the faults.

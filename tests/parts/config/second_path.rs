@@ -66,6 +66,13 @@ token = "tk_given"
 secret_file = "secrets/hook"
 "#;
 
+fn token_of(kind: &FallbackKind) -> Option<Secret> {
+    match kind {
+        FallbackKind::Ntfy(target) | FallbackKind::Webhook { target, .. } => target.token.clone(),
+        FallbackKind::Smtp(_) => None,
+    }
+}
+
 /// With its secrets beside it.
 fn site() -> Site {
     let site = Site::with(FALLBACK);
@@ -87,9 +94,12 @@ fn a_route_has_fallbacks_with_secrets_in_files() {
     assert_eq!((to, fallback.both), (vec!["ntfy", "hook"], true));
     assert_eq!(fallback.after, Duration::from_secs(600));
     let token = Secret::File(site.0.path().join("ntfy-token"));
-    assert_eq!(plan.fallbacks[0].token, Some(token));
+    assert_eq!(token_of(&plan.fallbacks[0].kind), Some(token));
     let secret = Secret::File(site.0.path().join("secrets/hook"));
-    assert_eq!(plan.fallbacks[1].kind, FallbackKind::Webhook { secret: Some(secret) });
+    let FallbackKind::Webhook { secret: found, .. } = &plan.fallbacks[1].kind else {
+        panic!("{:?}", plan.fallbacks);
+    };
+    assert_eq!(*found, Some(secret));
     // What stands in the file is shown to nobody.
     let printed = to_toml(&loaded.provenance);
     assert!(!format!("{plan:?}{printed}").contains("tk_given"), "{printed}");
@@ -105,8 +115,8 @@ fn a_bare_name_is_one_of_systemds_credentials_first() {
     let env = Env::of([("CREDENTIALS_DIRECTORY", credentials.path())]);
     let plan = load(Some(&site.file()), &env).unwrap().plan;
     let token = Secret::File(credentials.path().join("ntfy-token"));
-    assert_eq!(plan.fallbacks[0].token, Some(token));
-    let FallbackKind::Webhook { secret } = &plan.fallbacks[1].kind else {
+    assert_eq!(token_of(&plan.fallbacks[0].kind), Some(token));
+    let FallbackKind::Webhook { secret, .. } = &plan.fallbacks[1].kind else {
         panic!("{:?}", plan.fallbacks);
     };
     assert_eq!(*secret, Some(Secret::File(site.0.path().join("secrets/hook"))));
@@ -187,7 +197,84 @@ fn faults_of_fallbacks() {
     assert!(!both.join("").contains("tk_x"), "{both:?}");
     has(
         &faults("token_file = ", "secret = \"x\"\ntoken_file = "),
-        &["fallback[0].secret: means nothing for this kind"],
+        &["fallback[0].secret: means nothing for kind \"ntfy\""],
     );
     has(&faults("\"tk_given\"", "\"\""), &["fallback[1].token: is empty"]);
+}
+
+const MAIL: &str = r#"
+[[fallback]]
+name = "mail"
+kind = "smtp"
+url = "smtps://mail.example"
+user = "box"
+password = "hush"
+from = "box@example.com"
+to = ["me@example.com", "you@example.com"]
+"#;
+
+#[test]
+fn mails_go_to_a_server_with_tls() {
+    let target = |url: &str| {
+        let site = Site::with(MAIL.replace("smtps://mail.example", url));
+        let loaded = site.load().unwrap();
+        assert!(!format!("{:?}{}", loaded.plan, to_toml(&loaded.provenance)).contains("hush"));
+        match loaded.plan.fallbacks[0].kind.clone() {
+            FallbackKind::Smtp(target) => target,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (url, written) in [
+        ("smtps://mail.example", "smtps://mail.example:465"),
+        ("smtp://Mail.Example/", "smtp://mail.example:587"),
+        ("smtp://127.0.0.1:25", "smtp://127.0.0.1:25"),
+        ("smtps://[::1]:443", "smtps://[::1]:443"),
+    ] {
+        assert_eq!(target(url).server.to_string(), written);
+    }
+    let target = target("smtps://mail.example");
+    assert_eq!(target.login, Some(("box".to_owned(), Secret::Given("hush".to_owned()))));
+    assert_eq!(target.to, ["me@example.com", "you@example.com"]);
+}
+
+#[test]
+fn faults_of_mails() {
+    let faults = |from: &str, to: &str| Site::with(MAIL.replacen(from, to, 1)).faults();
+    has(
+        &faults("smtps://", "https://"),
+        &["5:7: fallback[0].url: has another scheme; expected smtps://"],
+    );
+    has(
+        &faults("mail.example\"", "me:hush@mail.example\""),
+        &["fallback[0].url: has a user in it"],
+    );
+    has(
+        &faults("mail.example\"", "mail.example/x\""),
+        &["fallback[0].url: has a host, a port or a path"],
+    );
+    has(
+        &faults("password = \"hush\"\n", ""),
+        &["2:1: fallback[0]: has one of user and password_file"],
+    );
+    has(
+        &faults("user = \"box\"\n", ""),
+        &["fallback[0]: has one of user and password_file"],
+    );
+    has(
+        &faults("from = \"box@example.com\"\n", ""),
+        &["fallback[0].from: is missing"],
+    );
+    has(
+        &faults("you@example.com", "you"),
+        &["9:25: fallback[0].to[1]: \"you\" is no address of mail"],
+    );
+    has(&faults("you@example.com", "a b@x>\\r\\nRCPT"), &["fallback[0].to[1]"]);
+    has(
+        &faults("[\"me@example.com\", \"you@example.com\"]", "[]"),
+        &["fallback[0].to: is empty"],
+    );
+    has(
+        &faults("user = ", "token = \"x\"\nuser = "),
+        &["fallback[0].token: means nothing for kind \"smtp\""],
+    );
 }

@@ -1,6 +1,7 @@
 //! What the fuzz target for pictures runs: bytes that may be anything go in, and a panic is a failure. Not for other use.
 
-use super::{EDGE_MAX, THUMBNAIL_BYTES_MAX, picture, tell};
+use super::picture::{EDGE_MAX, THUMBNAIL_BYTES_MAX};
+use super::{picture, tell};
 
 /// A file. Whether it is a picture that can be sent.
 ///

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use jpeg_decoder::{CodingProcess, Decoder, ImageInfo, PixelFormat};
 
 use super::exif::{Orientation, orientation};
+use super::picture::{BYTES_MAX, EDGE_MAX, NoPicture, Picture, THUMBNAIL_EDGE, check_edges};
 use super::pixels::Pixels;
-use super::{BYTES_MAX, EDGE_MAX, NoPicture, Picture, THUMBNAIL_EDGE, check_edges};
 
 /// Pixels that are decoded: 64 million are more than any camera of a house has, and are decoded at an eighth of their edges.
 const PIXELS_MAX: u64 = 64_000_000;

@@ -3,7 +3,7 @@
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use super::exif::Orientation;
-use super::{NoPicture, QUALITY, THUMBNAIL_BYTES_MAX, THUMBNAIL_EDGE, THUMBNAIL_QUALITIES};
+use super::picture::{NoPicture, QUALITY, THUMBNAIL_BYTES_MAX, THUMBNAIL_EDGE, THUMBNAIL_QUALITIES};
 
 /// Red, green and blue, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, Limits, Transformations};
 
+use super::picture::{BYTES_MAX, EDGE_MAX, NoPicture, Picture, check_edges};
 use super::pixels::Pixels;
-use super::{BYTES_MAX, EDGE_MAX, NoPicture, Picture, check_edges};
 
 /// Pixels that are decoded, row by row.
 const PIXELS_MAX: u64 = 64_000_000;

@@ -2,29 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rooms::ROOMS;
 use super::{is_test, rust, without_tests};
 
-/// The rooms in which no two files use each other, also not by way of others.
-const WITHOUT_CIRCLES: &[&str] = &[
-    "util",
-    "access",
-    "alert",
-    "dialect",
-    "spool",
-    "line",
-    "health",
-    "board",
-    "config",
-    "store",
-    "credentials",
-    "blobs",
-    "state",
-    "net",
-    "fallback",
-    "whatsapp",
-    "gateway",
-    "cli",
-];
+/// The rooms in which files may still use each other. In every other room no two do, also not by way of others.
+const WITH_CIRCLES: &[&str] = &["outbox"];
 
 /// The files of some rooms, by their module paths.
 pub struct Imports<'a> {
@@ -357,7 +339,7 @@ fn character(text: &str) -> usize {
 
 #[test]
 fn no_two_files_use_each_other() {
-    for &room in WITHOUT_CIRCLES {
+    for (room, _) in ROOMS {
         let mut files = rust(&format!("src/{room}/"));
         files.retain(|(name, _)| !is_test(name));
         assert!(!files.is_empty(), "no room is called {room}");
@@ -365,7 +347,9 @@ fn no_two_files_use_each_other() {
             .iter()
             .map(|(name, text)| (name.as_str(), without_tests(text)))
             .collect();
-        assert_eq!(Imports::new(&files).circles(), Vec::<Vec<&str>>::new(), "in {room}");
+        let circles = Imports::new(&files).circles();
+        let may_have = WITH_CIRCLES.contains(room);
+        assert!(circles.is_empty() != may_have, "in {room}: {circles:#?}");
     }
 }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use async_channel::Sender;
 
-use super::{Answer, Event, Publish, Query, Wait, storage_refusal};
+use super::event::{Answer, Event, Publish, Query, Wait};
+use super::facts::OutboxFacts;
 use crate::alert::{Alert, Recipient, RouteName, SessionName};
 use crate::appliance::clock;
 use crate::blobs::Kept;
 use crate::config::RoutePlan;
-use crate::gateway::api::{AlertView, HeldBackStatus};
+use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{FallbackTrouble, Hold, OutboxFull, Step, Timestamp};
+use crate::outbox::Step;
 use crate::store::{Store, StoreError};
 use crate::util::within;
 use crate::whatsapp::SessionHandle;
@@ -24,40 +25,6 @@ pub(in crate::appliance) struct DispatcherHandle {
     store: Store,
     sessions: Arc<BTreeMap<SessionName, SessionHandle>>,
     routes: Arc<BTreeMap<RouteName, RoutePlan>>,
-}
-
-/// How the outbox stands, for status and health.
-#[derive(Debug, Clone, Default)]
-pub(in crate::appliance) struct OutboxFacts {
-    /// Deliveries by [`Step`].
-    pub counts: [u64; Step::ALL.len()],
-    /// Alerts that still have something to send.
-    pub pending: usize,
-    pub full: Option<OutboxFull>,
-    /// What the rules of routes hold back.
-    pub held_back: Vec<HeldBackStatus>,
-    /// When the one was accepted that has waited longest, and why it was not sent when it was last tried.
-    pub oldest: Option<Timestamp>,
-    pub oldest_note: String,
-    /// How many recipients the server lets nothing through to for now.
-    pub held: BTreeMap<(SessionName, Hold), usize>,
-    /// A line for each session that alerts wait for and that is not configured.
-    pub orphaned: Vec<String>,
-    /// The routes on which alerts fail for good.
-    pub failed: Vec<FailedRoute>,
-    /// The fallbacks that do not take what they are given.
-    pub fallbacks: Vec<FallbackTrouble>,
-}
-
-/// A route whose last alerts have failed.
-#[derive(Debug, Clone)]
-pub(in crate::appliance) struct FailedRoute {
-    pub route: RouteName,
-    pub session: SessionName,
-    /// Those since the last that got through.
-    pub alerts: usize,
-    /// The newest one's, in words.
-    pub reason: String,
 }
 
 impl DispatcherHandle {
@@ -193,6 +160,23 @@ impl DispatcherHandle {
     /// The wall clock was set.
     pub(in crate::appliance) async fn clock_stepped(&self) {
         let _ = self.events.send(Event::ClockStepped).await;
+    }
+}
+
+/// What a sender is told. No room is the one thing that a person can mend by making some.
+pub(in crate::appliance) fn storage_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Full(_) => Refusal::Storage(error.to_string()),
+        StoreError::ReadOnly(_)
+        | StoreError::Poisoned(_)
+        | StoreError::Locked(_)
+        | StoreError::Open { .. }
+        | StoreError::Unfit { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Read(_)
+        | StoreError::Record { .. }
+        | StoreError::TooLarge { .. } => Refusal::StorageFailed(error.to_string()),
     }
 }
 

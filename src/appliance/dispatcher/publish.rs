@@ -1,10 +1,11 @@
 //! From a sender's alerts to the answer that they are on disk. The alerts of one turn are written in one transaction.
 
-use std::collections::BTreeMap;
-
-use super::{Answer, Dispatcher, Event, clock, hold_files, ids, storage_refusal};
+use super::event::{Event, Publish};
+use super::handle::storage_refusal;
+use super::state::{Dispatcher, hold_files};
+use super::writes::{Part, Taken};
 use crate::alert::{Alert, RouteName, SessionName};
-use crate::blobs::Kept;
+use crate::appliance::{clock, ids};
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
@@ -18,55 +19,6 @@ const TOGETHER_MAX: usize = 128;
 /// Likewise their records' bytes. It is what the largest alert takes: where there is room for that, none may be refused for the
 /// others' sake.
 const TOGETHER_BYTES_MAX: usize = 128 * 1024;
-
-/// The alerts of one request, by the routes that they are for.
-pub(in crate::appliance) struct Publish {
-    pub parts: Vec<(RouteName, Vec<Alert>)>,
-    /// Files that the alerts mention: they stay until the records hold them.
-    pub files: Vec<Kept>,
-    pub answer: Answer<Result<Vec<Accepted>, Refusal>>,
-}
-
-/// A request whose alerts are in the outbox.
-struct Taken {
-    parts: Vec<(SessionName, Part)>,
-    answer: Answer<Result<Vec<Accepted>, Refusal>>,
-}
-
-/// What the answer says of one alert.
-enum Part {
-    New { seq: u64 },
-    Duplicate(Box<AlertView>),
-}
-
-/// One transaction of new alerts.
-#[derive(Default)]
-struct Write {
-    seqs: Vec<u64>,
-    taken: Vec<Taken>,
-    /// Requests with a key of an alert in it: whether they are duplicates shows when it has ended.
-    undecided: Vec<Publish>,
-}
-
-/// What is on its way to the disk for the first time.
-#[derive(Default)]
-pub(super) struct Writes {
-    /// Of this turn.
-    next: Write,
-    next_rows: outbox_store::New,
-    under_way: BTreeMap<u64, Write>,
-    started: u64,
-}
-
-impl Writes {
-    /// The transaction that the alert numbered `seq` is in.
-    fn of(&mut self, seq: u64) -> &mut Write {
-        let mut under_way = self.under_way.values_mut();
-        under_way
-            .find(|write| write.seqs.contains(&seq))
-            .unwrap_or(&mut self.next)
-    }
-}
 
 impl Dispatcher {
     pub(super) fn publish(&mut self, publish: Publish) {

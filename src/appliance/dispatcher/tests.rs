@@ -1,16 +1,24 @@
 //! The dispatcher on a real store, without sessions: what the server and the phones say is said by the test.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use smol::Task;
+use async_channel::Sender;
+use smol::{Executor, Task};
 
-use super::*;
-use crate::alert::Alert;
+use super::{Dispatcher, DispatcherHandle, Parts};
+use crate::alert::{Alert, RouteName, SessionName};
 use crate::board::Board;
-use crate::gateway::Accepted;
-use crate::outbox::{MessageId, ReceiptKind};
+use crate::config::RoutePlan;
+use crate::fallback::Courier;
+use crate::gateway::api::AlertView;
+use crate::gateway::{Accepted, Refusal};
+use crate::outbox::{Limits, MessageId, ReceiptKind, SendFailure, Step};
+use crate::store::journal::Event as Told;
 use crate::store::log::{Limits as LogLimits, RealDisk};
-use crate::store::{Tree, journal};
+use crate::store::{Store, Tree, journal};
+use crate::whatsapp::Notice;
 
 const ALERTS: usize = 4000;
 const TOGETHER: usize = 50;

@@ -2,16 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Answer;
+use super::event::{Answer, Wait};
 use crate::gateway::api::AlertView;
 use crate::outbox::{Outbox, Step};
-
-/// Somebody waits until the alert `id` has come as far as `step`, or has failed. There is no answer where nobody knows it.
-pub(in crate::appliance) struct Wait {
-    pub id: String,
-    pub step: Step,
-    pub answer: Answer<AlertView>,
-}
 
 /// By the alert. Those who have left are dropped when the alert changes or another waits for it; so there are no more than
 /// alerts in the outbox and people who wait.

@@ -1,0 +1,147 @@
+//! Carries out what the outbox wants done, and tells it what the sessions say.
+
+use std::sync::Arc;
+
+use super::event::Event;
+use super::state::{Dispatcher, hold_files};
+use crate::alert::{Recipient, SessionName};
+use crate::appliance::clock;
+use crate::outbox::{AlertRecord, Happened, Happening, Input, Output, Parcel, SendFailure};
+use crate::store::journal::Event as Told;
+use crate::whatsapp::{Again, Command, Notice};
+
+impl Dispatcher {
+    /// Gives alerts to a fallback. It is told how that went whatever happens: the courier has a deadline for all that it does.
+    fn hand_over(&self, parcel: Parcel) {
+        let (courier, ended) = (Arc::clone(&self.courier), self.ended.clone());
+        let handed = async move {
+            let (to, key) = (parcel.to.clone(), parcel.key.clone());
+            let input = match courier.deliver(&parcel).await {
+                Ok(()) => {
+                    log::info!(
+                        "fallback {to}: {} alert(s) of route {} handed over",
+                        parcel.alerts.len(),
+                        parcel.route
+                    );
+                    Input::HandedOver { to, key }
+                }
+                Err(failure) => {
+                    log::warn!("fallback {to}: {}", failure.words);
+                    Input::HandoverFailed { to, key, failure }
+                }
+            };
+            let _ = ended.send(Event::HandedOver(Box::new(input))).await;
+        };
+        self.executor.spawn(handed).detach();
+    }
+
+    /// Fetches what the outbox wants done and does it, until it wants nothing more.
+    pub(super) fn execute(&mut self) {
+        while let Some(output) = self.outbox.poll_output() {
+            match output {
+                Output::Send {
+                    session,
+                    seqs: _,
+                    message,
+                    fresh,
+                } => {
+                    let message_id = message.id.clone();
+                    let handle = self.sessions.get(&session);
+                    if !handle.is_some_and(|handle| handle.try_command(Command::Send { message, fresh })) {
+                        let failure = SendFailure::Path("the session takes no commands".to_owned());
+                        let failed = Input::SendFailed { message_id, failure };
+                        self.outbox.handle(clock::now(), failed);
+                    }
+                }
+                Output::SendAgain { session, message, by } => {
+                    if let Some(handle) = self.sessions.get(&session) {
+                        // With too many commands before it, it is not sent: the device asks again.
+                        handle.try_command(Command::SendAgain(Again { message, by }));
+                    }
+                }
+                Output::Persist { record, happened, made } => {
+                    warn_of_failures(&record, &happened);
+                    hold_files(&self.blobs, &record);
+                    self.put_off.change(*record, happened, made);
+                }
+                Output::Forget { seq, key, happened } => {
+                    self.blobs.release(seq);
+                    self.put_off.forget(seq, key, happened);
+                }
+                Output::ForgetKey { seq } => self.put_off.forget_key(seq),
+                Output::Changed { id, step } => self.waiting.changed(&self.outbox, &id, step),
+                Output::HandOver(parcel) => self.hand_over(parcel),
+                Output::Suspect { session } => {
+                    log::info!("session {session}: alerts go out and no acks come back; recycling the line");
+                    if let Some(handle) = self.sessions.get(&session) {
+                        handle.try_command(Command::Suspect);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_notice(&mut self, session: SessionName, notice: Notice) {
+        let input = match notice {
+            Notice::Up => {
+                self.tell(Told::Online {
+                    session: session.clone(),
+                });
+                if let Some(handle) = self.sessions.get(&session) {
+                    let one_name = |recipient: &Recipient| handle.directory.one_name(recipient);
+                    self.outbox.unify(clock::now(), &session, one_name);
+                }
+                Input::SessionUp(session)
+            }
+            Notice::Down => Input::SessionDown(session),
+            Notice::Offline { cause } => {
+                let cause = cause.to_owned();
+                return self.tell(Told::Offline { session, cause });
+            }
+            Notice::NeedsPerson { cause } => {
+                let cause = cause.to_owned();
+                return self.tell(Told::NeedsPerson { session, cause });
+            }
+            Notice::Paired => return self.tell(Told::Paired { session }),
+            Notice::Asking { message_id } => Input::Asking { message_id },
+            Notice::Incomplete { message_id, words } => Input::Incomplete { message_id, words },
+            Notice::Written { message_id } => Input::Written { message_id },
+            Notice::SendFailed { message_id, failure } => Input::SendFailed { message_id, failure },
+            Notice::Uploaded { message_id } => Input::Uploaded { message_id },
+            Notice::Heard { from } => Input::Heard { session, from },
+            Notice::Ack { message_id, error } => Input::ServerAck {
+                session,
+                message_id,
+                error,
+            },
+            Notice::AskedAgain { message_id, from, by } => Input::AskedAgain {
+                session,
+                message_id,
+                from,
+                by,
+            },
+            Notice::Receipt { message_id, kind, from } => Input::Receipt {
+                session,
+                message_id,
+                kind,
+                from,
+            },
+        };
+        self.outbox.handle(clock::now(), input);
+    }
+}
+
+/// The sender of an alert has had its answer long before it fails or expires: the log is one of the places that tell a person.
+fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
+    let is_lost = |happened: &&Happened| matches!(happened.what, Happening::Failed | Happening::Expired);
+    for failed in happened.iter().filter(is_lost) {
+        let delivery = failed.delivery.and_then(|index| record.deliveries.get(index as usize));
+        log::warn!(
+            "alert {} on route {} {} for a recipient: {}",
+            record.id,
+            record.route,
+            failed.what.name(),
+            delivery.map_or("", |delivery| &delivery.note)
+        );
+    }
+}

@@ -102,7 +102,7 @@ impl Outbox {
         if let Some(key) = key {
             self.index_key(now, (record.route.clone(), key), seq);
         }
-        self.by_id.insert(record.id.clone(), seq);
+        self.by_id.insert(&record.id, seq);
         self.lines.entry(record.session.clone()).or_default();
         let deliveries = record.deliveries.iter().enumerate();
         let deliveries: Vec<(super::Leg, Step, Option<MessageId>)> = deliveries
@@ -279,9 +279,7 @@ impl Outbox {
             self.pending.remove(&seq);
             self.pending_bytes -= entry.bytes;
         }
-        if self.by_id.get(&record.id) == Some(&seq) {
-            self.by_id.remove(&record.id);
-        }
+        self.by_id.remove(&record.id, seq);
         if let Some(key) = &record.alert.key {
             let key = (record.route.clone(), key.clone());
             if self.by_key.get(&key) == Some(&seq) {

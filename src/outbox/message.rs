@@ -10,6 +10,7 @@ use std::time::Instant;
 use super::history::Happening;
 use super::keep::Entry;
 use super::line::{Leg, Place, Turn};
+use super::lookup::Lookup;
 use super::policy::{self, Decision, Part, Policy};
 use super::policy::{HeldBack, Why};
 use super::record::{AlertRecord, Form, MessageId, Step};
@@ -31,52 +32,6 @@ pub struct Message {
     pub id: MessageId,
     pub recipient: Recipient,
     pub content: Content,
-}
-
-/// The deliveries that one message makes, each of another alert, in the order of acceptance.
-#[derive(Debug)]
-pub(super) struct Carried {
-    first: Leg,
-    // Mostly empty, and then it takes no memory of its own.
-    others: Vec<Leg>,
-}
-
-impl Carried {
-    fn new(first: Leg) -> Self {
-        Self {
-            first,
-            others: Vec::new(),
-        }
-    }
-
-    /// The first delivery. It stands for the message in the queue.
-    pub fn first(&self) -> Leg {
-        self.first
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = Leg> + '_ {
-        std::iter::once(self.first).chain(self.others.iter().copied())
-    }
-
-    fn add(&mut self, leg: Leg) {
-        let mut all: BTreeSet<Leg> = self.all().collect();
-        all.insert(leg);
-        self.set(all);
-    }
-
-    /// False when nothing is left.
-    fn remove(&mut self, leg: Leg) -> bool {
-        let mut all: BTreeSet<Leg> = self.all().collect();
-        all.remove(&leg);
-        self.set(all)
-    }
-
-    fn set(&mut self, mut all: BTreeSet<Leg>) -> bool {
-        let Some(first) = all.pop_first() else { return false };
-        self.first = first;
-        self.others = all.into_iter().collect();
-        true
-    }
 }
 
 impl Outbox {
@@ -147,31 +102,21 @@ impl Outbox {
         }
     }
 
-    /// Notes that a message carries this delivery.
+    /// Notes that a message carries this delivery, whose record says so.
     pub(super) fn attach(&mut self, message_id: &MessageId, leg: Leg) {
-        let before = match self.messages.get_mut(message_id) {
-            Some(carried) => {
-                let before = carried.first();
-                carried.add(leg);
-                Some(before)
-            }
-            None => {
-                self.messages.insert(message_id.clone(), Carried::new(leg));
-                None
-            }
-        };
+        let before = self.first_of(message_id);
+        self.messages.insert(&message_id.0, leg);
         self.enqueue(message_id, Place::InTurn);
         self.leave_old_place(message_id, before, leg);
     }
 
     /// The alert of this delivery is gone.
     pub(super) fn detach(&mut self, message_id: &MessageId, leg: Leg) {
-        let Some(carried) = self.messages.get_mut(message_id) else {
+        let Some(before) = self.first_of(message_id) else {
             return;
         };
-        let before = carried.first();
-        if !carried.remove(leg) {
-            self.messages.remove(message_id);
+        self.messages.remove(&message_id.0, leg);
+        if self.first_of(message_id).is_none() {
             self.unwritten.remove(message_id);
             self.on_line(leg, |line, recipient| line.give_up(recipient, leg));
             return;
@@ -182,7 +127,7 @@ impl Outbox {
     }
 
     fn leave_old_place(&mut self, message_id: &MessageId, before: Option<Leg>, of: Leg) {
-        let first = self.messages.get(message_id).map(Carried::first);
+        let first = self.first_of(message_id);
         if let Some(before) = before.filter(|before| Some(*before) != first) {
             self.on_line(of, |line, recipient| line.give_up(recipient, before));
         }
@@ -190,18 +135,17 @@ impl Outbox {
 
     /// Puts a message that still has to go out in line, if it may be.
     pub(super) fn enqueue(&mut self, message_id: &MessageId, place: Place) {
-        let Some(carried) = self.messages.get(message_id) else {
-            return;
-        };
-        let waits = carried.all().any(|leg| self.step_of(leg) == Some(Step::Accepted));
-        let held = carried.all().any(|leg| self.handovers.holds(leg.seq));
+        let carried = self.legs_of(message_id);
+        let Some(&first) = carried.first() else { return };
+        let waits = carried.iter().any(|leg| self.step_of(*leg) == Some(Step::Accepted));
+        let held = carried.iter().any(|leg| self.handovers.holds(leg.seq));
         if !waits || held || self.unwritten.contains_key(message_id) {
             return;
         }
-        let durable = |leg: Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);
-        let (first, durable) = (carried.first(), carried.all().all(durable));
-        let priority = |leg: Leg| Some(self.entries.get(&leg.seq)?.record.alert.priority);
-        let priority = carried.all().filter_map(priority).max().unwrap_or_default();
+        let durable = |leg: &Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);
+        let durable = carried.iter().all(durable);
+        let priority = |leg: &Leg| Some(self.entries.get(&leg.seq)?.record.alert.priority);
+        let priority = carried.iter().filter_map(priority).max().unwrap_or_default();
         let Some(entry) = self.entries.get(&first.seq) else {
             return;
         };
@@ -285,10 +229,9 @@ impl Outbox {
             .collect()
     }
 
-    /// The deliveries of a message that is known.
+    /// The deliveries of a message, in the order of acceptance. None where it is not known.
     pub(super) fn legs_of(&self, message_id: &MessageId) -> Vec<Leg> {
-        let carried = self.messages.get(message_id);
-        carried.map_or_else(Vec::new, |carried| carried.all().collect())
+        carried(&self.entries, &self.messages, message_id).collect()
     }
 
     /// The message that makes this delivery, once there is one.
@@ -303,14 +246,28 @@ impl Outbox {
     }
 }
 
+/// The deliveries that one message makes, each of another alert, in the order of acceptance. The first stands for it in the queue.
+pub(super) fn carried<'a>(
+    entries: &'a BTreeMap<u64, Box<Entry>>,
+    messages: &'a Lookup<Leg>,
+    message_id: &'a MessageId,
+) -> impl Iterator<Item = Leg> + 'a {
+    let is_in = move |leg: &Leg| {
+        let delivery = entries.get(&leg.seq)?.record.deliveries.get(leg.index)?;
+        Some(delivery.message_id.as_ref()? == message_id)
+    };
+    let found = messages.find(&message_id.0, Leg { seq: 0, index: 0 });
+    found.filter(move |leg| is_in(leg) == Some(true))
+}
+
 /// What a message is to say. It is always the same, because what the message carries is; but for what becomes late before it is sent.
 pub(super) fn content(
     entries: &BTreeMap<u64, Box<Entry>>,
     policy: &dyn Policy,
     rules: &Rules,
-    carried: &Carried,
+    carried: &[Leg],
 ) -> Content {
-    let part = |leg: Leg| {
+    let part = |leg: &Leg| {
         let record = &entries.get(&leg.seq)?.record;
         let delivery = record.deliveries.get(leg.index)?;
         let raised = delivery.late.then(|| rules.raised(record.accepted_at));
@@ -322,6 +279,6 @@ pub(super) fn content(
             form,
         })
     };
-    let parts: Vec<Part<'_>> = carried.all().filter_map(part).collect();
+    let parts: Vec<Part<'_>> = carried.iter().filter_map(part).collect();
     policy.content(&parts)
 }

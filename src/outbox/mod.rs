@@ -38,6 +38,7 @@ mod keep;
 mod keys;
 mod limits;
 mod line;
+mod lookup;
 mod message;
 mod pace;
 mod parcel;
@@ -80,7 +81,7 @@ use handover::Handovers;
 use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
-use message::Carried;
+use lookup::Lookup;
 use policy::Policy;
 use routed::Routed;
 
@@ -116,8 +117,9 @@ pub struct Outbox {
     seq_next: u64,
     /// In boxes: a map that grows at its end leaves half of each of its nodes free.
     entries: BTreeMap<u64, Box<Entry>>,
-    by_id: BTreeMap<String, u64>,
-    messages: BTreeMap<MessageId, Carried>,
+    by_id: Lookup<u64>,
+    /// The deliveries that each message makes.
+    messages: Lookup<Leg>,
     /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on disk yet.
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
     policy: Box<dyn Policy>,
@@ -153,8 +155,8 @@ impl Outbox {
             draw_id: DrawId(Box::new(draw_id)),
             seq_next: 1,
             entries: BTreeMap::new(),
-            by_id: BTreeMap::new(),
-            messages: BTreeMap::new(),
+            by_id: Lookup::default(),
+            messages: Lookup::default(),
             unwritten: BTreeMap::new(),
             policy: Box::new(Routed::new(Rules::default())),
             rules: Rules::default(),
@@ -210,7 +212,8 @@ impl Outbox {
 
     /// The alert that senders know as `id`. One that is not durable yet is not shown to anybody.
     pub fn get(&self, id: &str) -> Option<&AlertRecord> {
-        let entry = self.entries.get(self.by_id.get(id)?)?;
+        let entries = self.by_id.find(id, 0).filter_map(|seq| self.entries.get(&seq));
+        let entry = entries.filter(|entry| entry.record.id == id).last()?;
         entry.durable.then_some(&entry.record)
     }
 

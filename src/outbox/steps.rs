@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::line::{Leg, Pause, Place};
-use super::message::{self, Carried, Message};
+use super::message::{self, Message};
 use super::record::{AlertRecord, NOTE_CHARS_MAX, Step};
 use super::refusal::{self, Hold, Judgement, Refused};
 use super::{MessageId, Now, Outbox, policy};
@@ -105,20 +105,19 @@ impl Outbox {
         if !may_ask || self.leg_of(session, message_id).is_none() {
             return;
         }
-        let Some(carried) = self.messages.get(message_id) else {
-            return;
-        };
-        let has_gone_out = carried.all().any(|leg| match self.step_of(leg) {
+        let carried = self.legs_of(message_id);
+        let has_gone_out = carried.iter().any(|leg| match self.step_of(*leg) {
             Some(Step::Sent | Step::Delivered | Step::Read) => true,
             Some(Step::Accepted | Step::Fallback | Step::Dropped | Step::Expired | Step::Failed) | None => false,
         });
-        let Some(recipient) = self.recipient_of(carried.first()).filter(|_| has_gone_out) else {
+        let recipient = carried.first().and_then(|first| self.recipient_of(*first));
+        let Some(recipient) = recipient.filter(|_| has_gone_out) else {
             return;
         };
         let message = Message {
             id: message_id.clone(),
             recipient: recipient.clone(),
-            content: message::content(&self.entries, &*self.policy, &self.rules, carried),
+            content: message::content(&self.entries, &*self.policy, &self.rules, &carried),
         };
         self.outputs.push_back(Output::SendAgain {
             session: session.clone(),
@@ -474,10 +473,8 @@ impl Outbox {
                 let Some(id) = delivery.and_then(|delivery| delivery.message_id.clone()) else {
                     continue;
                 };
-                let Some(carried) = self.messages.get(&id) else {
-                    continue;
-                };
-                for leg in carried.all() {
+                let carried: Vec<Leg> = message::carried(&self.entries, &self.messages, &id).collect();
+                for leg in &carried {
                     let Some(entry) = self.entries.get_mut(&leg.seq) else {
                         continue;
                     };
@@ -490,9 +487,9 @@ impl Outbox {
                 }
                 self.outputs.push_back(Output::Send {
                     session: session.clone(),
-                    seqs: carried.all().map(|leg| leg.seq).collect(),
+                    seqs: carried.iter().map(|leg| leg.seq).collect(),
                     message: Message {
-                        content: message::content(&self.entries, &*self.policy, &self.rules, carried),
+                        content: message::content(&self.entries, &*self.policy, &self.rules, &carried),
                         id,
                         recipient,
                     },
@@ -586,14 +583,14 @@ impl Outbox {
 
     /// The first delivery of this message, which stands for it in the queue.
     pub(super) fn first_of(&self, message_id: &MessageId) -> Option<Leg> {
-        self.messages.get(message_id).map(Carried::first)
+        message::carried(&self.entries, &self.messages, message_id).next()
     }
 
     /// The first delivery of this message, while it still has to be sent.
     pub(super) fn waiting_leg(&self, message_id: &MessageId) -> Option<Leg> {
-        let carried = self.messages.get(message_id)?;
-        let waits = carried.all().any(|leg| self.step_of(leg) == Some(Step::Accepted));
-        waits.then_some(carried.first())
+        let carried = self.legs_of(message_id);
+        let waits = carried.iter().any(|leg| self.step_of(*leg) == Some(Step::Accepted));
+        carried.first().copied().filter(|_| waits)
     }
 
     /// The first delivery of this message, if it belongs to this session: two accounts must not ack for each other.

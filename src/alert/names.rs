@@ -34,7 +34,8 @@ pub struct SessionName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct FallbackName(Arc<str>);
 
-/// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden.
+/// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden. The name is shared by all
+/// that waits for one recipient.
 ///
 /// On disk it is the string that a route names: a new variant leaves old records readable, and an older program says of a
 /// newer one that it cannot read it.
@@ -42,13 +43,13 @@ pub struct FallbackName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub enum Recipient {
     /// `+` and 7 to 15 digits (E.164); held without the `+`.
-    Number(String),
+    Number(Arc<str>),
     /// The part before `@g.us`.
-    Group(String),
+    Group(Arc<str>),
     /// `me`: the linked account's own chat. A message there makes no sound on the owner's phone.
     Me,
     /// The part before `@lid`: the hidden id by which WhatsApp names an account without its number.
-    Lid(String),
+    Lid(Arc<str>),
 }
 
 /// Of what stands in a name's place, as much as a name may have: behind a quotation mark that is not closed the rest of a file
@@ -126,19 +127,19 @@ impl FromStr for Recipient {
                 .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'))
                 .collect();
             if digits(&number, 7, 15) && !number.starts_with('0') {
-                return Ok(Self::Number(number));
+                return Ok(Self::Number(number.into()));
             }
         } else if let Some(group) = text.strip_suffix("@g.us") {
             // Old groups are `creator-timestamp`, new ones one long number.
             let mut parts = group.split('-');
             let valid = parts.clone().count() <= 2 && parts.all(|part| digits(part, 1, 25));
             if valid {
-                return Ok(Self::Group(group.to_owned()));
+                return Ok(Self::Group(group.into()));
             }
         } else if let Some(lid) = text.strip_suffix("@lid")
             && digits(lid, 1, 20)
         {
-            return Ok(Self::Lid(lid.to_owned()));
+            return Ok(Self::Lid(lid.into()));
         }
         Err(NameError(format!(
             "a recipient is a number like +15550100, a group like 120363000000000000@g.us, a hidden id like \

@@ -32,7 +32,7 @@ pub(super) struct PairArgs {
 /// The digits of a number.
 fn parse_number(text: &str) -> Result<String, String> {
     match text.parse() {
-        Ok(Recipient::Number(digits)) => Ok(digits),
+        Ok(Recipient::Number(digits)) => Ok(digits.to_string()),
         Ok(Recipient::Group(_) | Recipient::Me | Recipient::Lid(_)) | Err(_) => {
             Err("a number starts with + and the country code, like +15550100".into())
         }

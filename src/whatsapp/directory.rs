@@ -104,15 +104,18 @@ impl Directory {
         match recipient {
             Recipient::Me | Recipient::Group(_) => recipient.clone(),
             Recipient::Number(written) => {
-                let named = self.numbers.named(written).unwrap_or_else(|| written.clone());
-                match own.number.is_some_and(|own| own == named || own == *written) {
+                let named = self
+                    .numbers
+                    .named(written)
+                    .map_or_else(|| Arc::clone(written), Arc::from);
+                match own.number.is_some_and(|own| *own == *named || *own == **written) {
                     true => Recipient::Me,
                     false => Recipient::Number(named),
                 }
             }
-            Recipient::Lid(lid) if own.lid.as_ref() == Some(lid) => Recipient::Me,
+            Recipient::Lid(lid) if own.lid.as_deref() == Some(&**lid) => Recipient::Me,
             Recipient::Lid(lid) => match self.credentials.number_of(lid) {
-                Some(number) => self.one_name(&Recipient::Number(number)),
+                Some(number) => self.one_name(&Recipient::Number(number.into())),
                 None => recipient.clone(),
             },
         }
@@ -136,7 +139,7 @@ impl Directory {
     /// write into a route (a channel, a broadcast list) gives none.
     pub(super) async fn names_of(&self, client: &Client, jid: &Jid) -> Vec<Recipient> {
         if jid.is_group() {
-            return vec![Recipient::Group(jid.user.to_string())];
+            return vec![Recipient::Group(jid.user.as_str().into())];
         }
         let (number, lid) = if jid.server.is_pn_family() {
             let number = jid.user.to_string();
@@ -156,9 +159,10 @@ impl Directory {
             (number, lid)
         };
         let written = number.iter().flat_map(|number| self.numbers.written_for(number));
-        let mut names: Vec<Recipient> = written.map(Recipient::Number).collect();
-        names.extend(number.map(Recipient::Number).filter(|named| !names.contains(named)));
-        names.extend(lid.map(Recipient::Lid));
+        let number_of = |number: String| Recipient::Number(number.into());
+        let mut names: Vec<Recipient> = written.map(number_of).collect();
+        names.extend(number.map(number_of).filter(|named| !names.contains(named)));
+        names.extend(lid.map(|lid| Recipient::Lid(lid.into())));
         names.extend(is_own.then_some(Recipient::Me));
         names
     }
@@ -186,12 +190,12 @@ impl Directory {
                 }
             }
             // WhatsApp itself has named this number with the hidden id.
-            (Recipient::Number(number), _) => Ok(Jid::pn(number.as_str())),
-            (Recipient::Group(group), _) => Ok(Jid::group(group.as_str())),
+            (Recipient::Number(number), _) => Ok(Jid::pn(&*number)),
+            (Recipient::Group(group), _) => Ok(Jid::group(&*group)),
             // What was learned in this run may not be on disk yet.
             (Recipient::Lid(lid), _) => match number_of(client, &lid).await {
                 Some(number) => Ok(Jid::pn(number.as_str())),
-                None => Ok(Jid::lid(lid.as_str())),
+                None => Ok(Jid::lid(&*lid)),
             },
             (Recipient::Me, _) => client.pn().as_ref().map(Jid::to_non_ad).ok_or(NoWay::AccountUnknown),
         }
@@ -200,7 +204,7 @@ impl Directory {
     /// Asks about the numbers that the routes name, in one question, so that a wrong one is said before an alert needs it.
     pub(super) async fn ask_about_routes(&self, client: &Client) {
         let numbers = self.recipients.iter().filter_map(|recipient| match recipient {
-            Recipient::Number(written) if self.one_name(recipient) != Recipient::Me => Some(written.clone()),
+            Recipient::Number(written) if self.one_name(recipient) != Recipient::Me => Some(written.to_string()),
             Recipient::Number(_) | Recipient::Group(_) | Recipient::Me | Recipient::Lid(_) => None,
         });
         self.numbers.ask_all(client, numbers).await;
@@ -220,7 +224,11 @@ impl Directory {
 
     /// Numbers, as routes write them, of which the server says that they are not on WhatsApp.
     pub fn not_on_whatsapp(&self) -> Vec<Recipient> {
-        self.numbers.not_there().into_iter().map(Recipient::Number).collect()
+        self.numbers
+            .not_there()
+            .into_iter()
+            .map(|number| Recipient::Number(number.into()))
+            .collect()
     }
 
     fn note_on_its_way(&self, message_id: &MessageId, written: &str) {

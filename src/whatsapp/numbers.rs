@@ -371,7 +371,7 @@ impl Numbers {
 }
 
 fn redacted(number: &str) -> String {
-    crate::alert::Recipient::Number(number.to_owned()).redacted()
+    crate::alert::Recipient::Number(number.into()).redacted()
 }
 
 /// Which answer is about which number. The server repeats the number that it was asked about; where it does not, the one

@@ -36,7 +36,7 @@ impl Session {
             let names = directory.names_of(&client, &chat).await;
             if let Some(Recipient::Number(number)) = names.first() {
                 let sid = format!("lid-{number}");
-                if let Err(error) = afresh::ask_for_lid(&client, &Jid::pn(number.as_str()), sid).await {
+                if let Err(error) = afresh::ask_for_lid(&client, &Jid::pn(&**number), sid).await {
                     log::debug!("a LID that is out of date could not be asked for anew: {error}");
                 }
             }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use super::oem;
+
 /// How files begin that are sent as a body and are no text (pictures, archives, documents). Most others have a NUL.
 const SIGNATURES: &[&[u8]] = &[
     b"\xff\xd8\xff",
@@ -38,6 +40,12 @@ pub fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
         // What calls itself ASCII and has other bytes is something else.
         !label.eq_ignore_ascii_case("us-ascii") && !label.eq_ignore_ascii_case("ascii")
     });
+    if let Some(text) = named
+        .and_then(|label| oem::text(bytes, label))
+        .or_else(|| utf32(bytes, named))
+    {
+        return Cow::Owned(text);
+    }
     let named = named.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
     match named.filter(|encoding| *encoding != UTF_8) {
         None => guessed(bytes),
@@ -49,6 +57,12 @@ pub fn text<'a>(bytes: &'a [u8], charset: Option<&str>) -> Cow<'a, str> {
             }
         }
     }
+}
+
+/// Whether a charset of this name is one in which texts have NULs.
+pub fn is_wide(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    ["utf-16", "utf-32"].iter().any(|wide| label.contains(wide))
 }
 
 /// Is a body no text, whatever its encoding?
@@ -74,7 +88,7 @@ pub fn is_binary(bytes: &[u8]) -> bool {
     {
         return true;
     }
-    if utf16(bytes).is_some() {
+    if utf16(bytes).is_some() || utf32(bytes, None).is_some() {
         return false;
     }
     let percent = odd * 100 / bytes.len().max(1);
@@ -120,6 +134,39 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
+/// UTF-32: by the name of its charset, by its mark, or where every four bytes are a character and most of them plain. Browsers do not
+/// know it, and so neither does `encoding_rs`.
+fn utf32(bytes: &[u8], label: Option<&str>) -> Option<String> {
+    let label = label.map(str::to_ascii_lowercase);
+    let named = label.as_deref().is_some_and(|label| label.starts_with("utf-32"));
+    let marked = match bytes {
+        [0xff, 0xfe, 0, 0, ..] => Some(false),
+        [0, 0, 0xfe, 0xff, ..] => Some(true),
+        _ => None,
+    };
+    let (units, rest) = bytes.as_chunks::<4>();
+    let all = |is_plain: fn(&[u8; 4]) -> bool| units.len() >= 2 && rest.is_empty() && units.iter().all(is_plain);
+    let is_big = match marked {
+        Some(is_big) => is_big,
+        None if named => !label.is_some_and(|label| label.ends_with("le")) && !all(|unit| unit[2..] == [0, 0]),
+        None if all(|unit| unit[0] != 0 && unit[1..] == [0, 0, 0]) => false,
+        None if all(|unit| unit[..3] == [0, 0, 0] && unit[3] != 0) => true,
+        None => return None,
+    };
+    let character = |unit: &[u8; 4]| {
+        let number = match is_big {
+            true => u32::from_be_bytes(*unit),
+            false => u32::from_le_bytes(*unit),
+        };
+        char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+    let text: String = units.iter().map(character).collect();
+    let wrong = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
+    // What only calls itself so is read as what it looks like.
+    let fits = wrong * 2 <= units.len() && (rest.is_empty() || wrong == 0);
+    (fits && !units.is_empty()).then(|| text.trim_start_matches('\u{feff}').to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +190,14 @@ mod tests {
             let mark = mark.then_some(0xfeff).into_iter();
             mark.chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
         };
+        let utf32 = |text: &str, big: Option<bool>| -> Vec<u8> {
+            let characters = big.map(|_| '\u{feff}').into_iter().chain(text.chars());
+            let bytes = |c: char| match big {
+                Some(true) => u32::from(c).to_be_bytes(),
+                Some(false) | None => u32::from(c).to_le_bytes(),
+            };
+            characters.flat_map(bytes).collect()
+        };
         let swapped: Vec<u8> = "disk".encode_utf16().flat_map(u16::to_be_bytes).collect();
         for (bytes, charset, expected) in [
             (&b"Gr\xfc\xdfe"[..], Some("iso-8859-1"), "Grüße"),
@@ -164,6 +219,16 @@ mod tests {
             (&swapped, None, "disk"),
             (&utf16("日本", false), Some("utf-16le"), "日本"),
             (b"", Some("utf-16"), ""),
+            (b"Gr\x81\xe1e", Some("ibm850"), "Grüße"),
+            (&utf32("Grüße 🔥", Some(false)), Some("utf-32"), "Grüße 🔥"),
+            (&utf32("Grüße 🔥", Some(true)), None, "Grüße 🔥"),
+            (&utf32("Grüße 🔥", None), Some("UTF-32LE"), "Grüße 🔥"),
+            (&utf32("disk full", None), None, "disk full"),
+            (&utf32("disk full", None), Some("no-such-charset"), "disk full"),
+            (b"\0\0\0d\0\0\0k", Some("utf-32"), "dk"),
+            (b"\0\0\0d\0\0\0k", None, "dk"),
+            (b"disk full", Some("utf-32"), "disk full"),
+            ("Grüße!".as_bytes(), Some("utf-32be"), "Grüße!"),
         ] {
             assert_eq!(text(bytes, charset), expected, "{bytes:?} {charset:?}");
             assert!(!is_binary(bytes) || charset.is_some(), "{bytes:?}");

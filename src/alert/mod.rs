@@ -6,6 +6,7 @@ mod emoji;
 pub mod encoded_word;
 pub mod hygiene;
 mod names;
+mod oem;
 pub mod render;
 pub mod summary;
 

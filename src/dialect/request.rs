@@ -66,8 +66,7 @@ impl Request<'_> {
             return Body::Empty;
         }
         let charset = self.content_type.and_then(charset_of);
-        let unicode = charset.is_some_and(|charset| charset.to_ascii_lowercase().contains("utf-16"));
-        if !unicode && charset::is_binary(self.body) {
+        if !charset.is_some_and(charset::is_wide) && charset::is_binary(self.body) {
             return Body::Binary;
         }
         Body::Text(clean(&charset::text(self.body, charset)).trim().to_owned())

@@ -26,7 +26,7 @@
 use super::draft::quoted;
 use super::file::Source;
 use super::form::Form;
-use super::{Body, Draft, Parsed, Rejection, RejectionKind, Request};
+use super::{Body, Draft, Fields, Parsed, Rejection, RejectionKind, Request};
 use crate::alert::hygiene::{self, clean};
 
 /// What ntfy says when a message is empty.
@@ -59,7 +59,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let mut draft = Draft::default();
     draft.title(param(request, TITLE).unwrap_or_default());
     draft.priority(priority(request).unwrap_or_default());
-    draft.tags(param(request, TAGS).unwrap_or_default().split(','));
+    draft.tags(tags(request).split(','));
     draft.click(param(request, CLICK).unwrap_or_default());
     draft.key(param(request, KEY).unwrap_or_default());
     draft.ttl(param(request, TTL).unwrap_or_default());
@@ -77,7 +77,8 @@ fn parse_parts(request: &Request<'_>) -> Parsed {
     let field = |names: &[&str]| param(request, names).map(str::to_owned).or_else(|| form.text(names));
     draft.title(&field(TITLE).unwrap_or_default());
     draft.priority(&field(PRIORITY).unwrap_or_default());
-    draft.tags(field(TAGS).unwrap_or_default().split(','));
+    let tags = Some(tags(request)).filter(|tags| !tags.is_empty());
+    draft.tags(tags.or_else(|| form.text(TAGS)).unwrap_or_default().split(','));
     draft.click(&field(CLICK).unwrap_or_default());
     draft.key(&field(KEY).unwrap_or_default());
     draft.ttl(&field(TTL).unwrap_or_default());
@@ -92,6 +93,22 @@ fn parse_parts(request: &Request<'_>) -> Parsed {
 fn param<'r>(request: &'r Request<'_>, names: &[&str]) -> Option<&'r str> {
     let header = request.headers.first(names);
     header.or_else(|| request.query.first(names))
+}
+
+/// The tags, with commas between: of every such header, since one that is a list may be there several times, else of the query.
+fn tags(request: &Request<'_>) -> String {
+    let all = |fields: &Fields<'_>| {
+        let is_one = |name: &str| TAGS.iter().any(|tags| name.eq_ignore_ascii_case(tags));
+        let values = fields
+            .iter()
+            .filter(|(name, value)| is_one(name) && !value.trim().is_empty());
+        values.map(|(_, value)| value).collect::<Vec<_>>().join(",")
+    };
+    let headers = all(&request.headers);
+    match headers.is_empty() {
+        true => all(&request.query),
+        false => headers,
+    }
 }
 
 /// The priority of the alert. RFC 9218's `Priority: u=1, i` is about the transfer, and browsers and proxies add it.

@@ -128,6 +128,14 @@ fn priorities() {
 fn tags_are_split_and_trimmed() {
     let alert = with_header("tags", " warning, , backup host,ü ");
     assert_eq!(alert.tags, ["warning", "backup host", "ü"]);
+    // A list may be in several headers, and in several parameters of the query.
+    let twice = [("Tags", "warning"), ("tags", " "), ("X-Tags", "backup, host")];
+    let query = [("tags", "a"), ("ta", "b,c")];
+    assert_eq!(
+        warned(&request(&twice, &query, b"x")).0.tags,
+        ["warning", "backup", "host"]
+    );
+    assert_eq!(warned(&request(&[], &query, b"x")).0.tags, ["a", "b", "c"]);
 }
 
 #[test]

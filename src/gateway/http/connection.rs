@@ -31,6 +31,8 @@ const CHUNK_LINE_MAX_BYTES: usize = 1024;
 /// The answer goes out in pieces of this size, each with its deadline: a reader that takes a byte now and then gains
 /// nothing. A piece may be put together of many writes; what a stream pauses between them does not count.
 const ANSWER_PIECE_BYTES: usize = 64 * 1024;
+/// For the first byte of a body whose end is that of the connection. A request without one waits for its answer meanwhile.
+const BODY_BEGINS: Duration = Duration::from_secs(1);
 /// Reads of one body between two turns of everybody else.
 const READS_PER_TURN: u32 = 16;
 /// Reading off what a client still sends after its last answer, so that a reset does not eat the answer: until
@@ -262,19 +264,26 @@ impl Connection {
 
     /// Reads more of a body.
     async fn fill_body<S>(&mut self, clock: &mut BodyClock<'_, S>) -> Result<(), Problem> {
-        let broken = |why: &str| Problem::new(400, format!("the message did not come whole: {why}"));
+        match self.fill_some(clock).await? {
+            true => Ok(()),
+            false => Err(not_whole("the connection ended")),
+        }
+    }
+
+    /// Reads more of a body; false when the client writes no more.
+    async fn fill_some<S>(&mut self, clock: &mut BodyClock<'_, S>) -> Result<bool, Problem> {
         clock.reads += 1;
         if clock.reads.is_multiple_of(READS_PER_TURN) {
             future::yield_now().await;
         }
         loop {
             match self.fill_until(clock.deadline()).await {
-                Some(Ok(0)) => return Err(broken("the connection ended")),
+                Some(Ok(0)) => return Ok(false),
                 Some(Ok(_)) => {
                     clock.last = Instant::now();
-                    return Ok(());
+                    return Ok(true);
                 }
-                Some(Err(error)) => return Err(broken(&error.to_string())),
+                Some(Err(error)) => return Err(not_whole(&error.to_string())),
                 None => clock.late()?,
             }
         }
@@ -308,6 +317,19 @@ impl Connection {
             received.file.write_some().await;
         }
         Ok(())
+    }
+
+    /// All that comes until the client writes no more. One that has no body at all may just wait for its answer.
+    async fn rest<S>(&mut self, received: &mut Received, clock: &mut BodyClock<'_, S>) -> Result<(), Problem> {
+        if self.ahead.held().is_empty() && self.fill_until(Instant::now() + BODY_BEGINS).await.is_none() {
+            return Ok(());
+        }
+        loop {
+            self.take(self.ahead.held().len() as u64, received, clock).await?;
+            if !self.fill_some(clock).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// The next line of a chunked body's framing, without its end, at most `max` bytes.
@@ -533,6 +555,7 @@ impl<'c> Request<'c> {
         match self.head.framing {
             Framing::Length(length) => self.connection.take(length, &mut received, &mut clock).await?,
             Framing::Chunked => self.connection.chunks(&mut received, &mut clock).await?,
+            Framing::ToTheEnd => self.connection.rest(&mut received, &mut clock).await?,
         }
         received.file.write_all().await;
         self.whole = true;
@@ -554,7 +577,11 @@ fn too_large(max: u64) -> Problem {
 }
 
 fn bad_chunks() -> Problem {
-    Problem::new(400, "the message did not come whole: its chunks cannot be read")
+    not_whole("its chunks cannot be read")
+}
+
+fn not_whole(why: &str) -> Problem {
+    Problem::new(400, format!("the message did not come whole: {why}"))
 }
 
 /// `None` when one of `ends` is closed before `work` is done.

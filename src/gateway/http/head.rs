@@ -26,6 +26,8 @@ pub(super) enum Framing {
     /// This many bytes follow.
     Length(u64),
     Chunked,
+    /// All that comes until the client is done: scripts of HTTP/1.0 write a text so. A request of HTTP/1.1 never ends like that.
+    ToTheEnd,
 }
 
 /// One request without its body.
@@ -95,7 +97,7 @@ impl Head {
     }
 
     /// All values of a header that is a list of words, in lower case. `None`: they are not UTF-8.
-    fn words(&self, name: &str) -> Option<Vec<String>> {
+    pub fn words(&self, name: &str) -> Option<Vec<String>> {
         let mut words = Vec::new();
         for (_, value) in self.headers().filter(|(given, _)| *given == name) {
             let list = std::str::from_utf8(value).ok()?.split(',');
@@ -166,11 +168,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Head, BadHead> {
         close: old,
     };
     check_host(&head, authority)?;
-    head.framing = framing(&head)?;
-    head.expects_continue = expects_continue(&head)?;
     let connection = head.words("connection").unwrap_or_default();
     let asks = |word: &str| connection.iter().any(|given| given == word);
     head.close = asks("close") || (old && !asks("keep-alive"));
+    head.framing = framing(&head)?;
+    head.expects_continue = expects_continue(&head)?;
     Ok(head)
 }
 
@@ -302,6 +304,7 @@ fn framing(head: &Head) -> Result<Framing, BadHead> {
     let wrong = || BadHead::new(400, "the Content-Length is no number, or there are several");
     match lengths.as_deref() {
         None => Err(wrong()),
+        Some([]) if head.old && head.close && matches!(&*head.method, "POST" | "PUT") => Ok(Framing::ToTheEnd),
         Some([]) => Ok(Framing::Length(0)),
         Some([first, others @ ..]) => {
             let digits = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
@@ -429,6 +432,19 @@ mod tests {
             with("Transfer-Encoding: Chunked\r\n").unwrap().framing,
             Framing::Chunked
         );
+        for (request, framing) in [
+            ("POST /a HTTP/1.0\r\n\r\n", Framing::ToTheEnd),
+            ("PUT /a HTTP/1.0\r\nConnection: close\r\n\r\n", Framing::ToTheEnd),
+            ("POST /a HTTP/1.0\r\nContent-Length: 0\r\n\r\n", Framing::Length(0)),
+            ("POST /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", Framing::Length(0)),
+            ("GET /a HTTP/1.0\r\n\r\n", Framing::Length(0)),
+            (
+                "POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                Framing::Length(0),
+            ),
+        ] {
+            assert_eq!(head(request).unwrap().framing, framing, "{request:?}");
+        }
         for (lines, http) in [
             ("Content-Length: -1\r\n", 400),
             ("Content-Length: +1\r\n", 400),

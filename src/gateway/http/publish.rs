@@ -132,10 +132,27 @@ fn dialect(name: &str) -> Option<&'static Dialect> {
 
 /// The body of a request.
 pub(super) async fn receive(call: &mut Call<'_, '_>) -> Result<Received, Problem> {
-    match call.body.take() {
-        Some(body) => Ok(body),
-        None => call.context.receive_files(call.listener, call.request).await,
+    let body = match call.body.take() {
+        Some(body) => body,
+        None => call.context.receive_files(call.listener, call.request).await?,
+    };
+    match compression(&call.request.head, &body) {
+        None => Ok(body),
+        Some(coding) => {
+            let error = format!("the body is compressed ({coding}), which is not taken: send it as it is");
+            Err(Problem::new(415, error).at("Content-Encoding"))
+        }
     }
+}
+
+/// The compression of a body that has one. Who only says so, or names a charset there, has sent a text.
+fn compression(head: &Head, body: &Received) -> Option<String> {
+    const CODINGS: &[&str] = &["gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"];
+    let mut named = head.words("content-encoding").unwrap_or_default().into_iter();
+    let coding = named.find(|coding| CODINGS.contains(&coding.as_str()))?;
+    // The end of one that is kept in part may be half a character.
+    let is_text = std::str::from_utf8(&body.kept).map_or_else(|error| error.error_len().is_none(), |_| true);
+    (!is_text).then_some(coding)
 }
 
 /// `POST /{route}`: the body is the message.

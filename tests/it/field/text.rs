@@ -468,6 +468,71 @@ fn a_job_may_take_its_time() {
 }
 
 #[test]
+fn a_body_without_a_length_ends_with_the_connection() {
+    let offline = Offline::start();
+    let host = offline.relay.address;
+    let large = "x".repeat(20_000);
+    for (lines, body) in [("", "disk full"), ("Connection: close\r\n", &large)] {
+        let mut stream = offline.connect();
+        write!(stream, "POST /family HTTP/1.0\r\nHost: {host}\r\n{lines}\r\n").expect("written");
+        let (first, last) = body.split_at(4);
+        stream.write_all(first.as_bytes()).expect("written");
+        stream.write_all(last.as_bytes()).expect("written");
+        stream.shutdown(Shutdown::Write).expect("a half");
+        let said = Said::read(stream);
+        assert_eq!(said.statuses, [200], "{said:?}");
+        assert_eq!(offline.kept(&said.json())["text"], body);
+    }
+    // One that has none, and waits for its answer.
+    let bodyless = format!("POST /family?message=triggered%20by%20hand HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let said = offline.raw(bodyless.as_bytes());
+    assert_eq!(said.statuses, [200], "{said:?}");
+    assert_eq!(offline.kept(&said.json())["text"], "triggered by hand");
+}
+
+#[test]
+fn a_compressed_body_is_refused_in_words_and_what_only_says_so_is_taken() {
+    let offline = Offline::start();
+    // What `printf 'disk full' | gzip -n` writes.
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\xc9\x2c\xce\x56\x48\x2b\xcd\xc9\x01\0\x8a\x8d\x6b\x0b\x09\0\0\0";
+    for coding in ["gzip", "x-gzip", "Deflate", "identity, br"] {
+        let lines = format!("Content-Encoding: {coding}\r\nContent-Length: {}\r\n", gzip.len());
+        let said = offline.raw(&[offline.head(&lines).as_bytes(), gzip].concat());
+        assert_eq!(said.statuses, [415], "{coding}: {said:?}");
+        let error = said.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            error.contains("compressed") && error.contains("send it as it is"),
+            "{error}"
+        );
+    }
+    for coding in ["gzip", "utf-8", "identity", "ü"] {
+        let answer = offline.post(format!("Content-Encoding: {coding}\r\n").as_bytes(), "Grüße".as_bytes());
+        assert_eq!(offline.kept(&answer)["text"], "Grüße", "{coding}");
+    }
+}
+
+#[test]
+fn charsets_that_browsers_do_not_know_and_lists_in_two_headers_are_read() {
+    let offline = Offline::start();
+    let utf32: Vec<u8> = "Platte voll ü"
+        .chars()
+        .flat_map(|c| u32::from(c).to_le_bytes())
+        .collect();
+    for (charset, body) in [
+        ("utf-32le", &utf32[..]),
+        ("ibm850", b"Platte voll \x81"),
+        ("cp437", b"Platte voll \x81"),
+    ] {
+        let lines = format!("Content-Type: text/plain; charset={charset}\r\n");
+        let answer = offline.post(lines.as_bytes(), body);
+        assert_eq!(offline.kept(&answer)["text"], "Platte voll ü", "{charset}");
+    }
+    let answer = offline.post(b"Tags: warning,nas\r\nX-Title: T\r\nTags: disk\r\n", b"full");
+    let kept = offline.kept(&answer);
+    assert_eq!(kept["tags"], serde_json::json!(["warning", "nas", "disk"]), "{kept}");
+}
+
+#[test]
 fn what_is_no_request_is_told_so_in_words() {
     let offline = Offline::start();
     let host = offline.relay.address;

@@ -35,8 +35,8 @@ fn main() {
     }
 }
 
-/// Midnight (UTC) before the release of Rust 1.95, which this version needs: nothing can have built it earlier. A fixed date,
-/// so that a build can be repeated; to be moved with `rust-version`.
+/// Midnight (UTC) before the release of Rust 1.95, which this version needs: nothing can have built it earlier. A fixed
+/// date, so that a build can be repeated; to be moved with `rust-version`.
 const BUILT_EARLIEST: u64 = 1_776_297_600; // 2026-04-16
 
 /// The program takes a clock before this for one that is not set: `SOURCE_DATE_EPOCH`, as packagers set it, else

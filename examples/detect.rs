@@ -2,10 +2,10 @@
 //!
 //! `cargo run --features lab --example detect -- --board generic --rounds 20 --minutes 11`
 //!
-//! The relay is the built program; WhatsApp is the lab server. Before each death the line is up for longer than the board
-//! asks of a useful one, so that the pause after it is the first; every other death strikes right after the answer to a
-//! ping, which is the worst moment, the others at one that chance chooses. What needs network namespaces is left out with
-//! a word where they are not allowed. Everything runs side by side; it is mostly waiting.
+//! The relay is the built program; WhatsApp is the lab server. Before each death the line is up for longer than the
+//! board asks of a useful one, so that the pause after it is the first; every other death strikes right after the
+//! answer to a ping, which is the worst moment, the others at one that chance chooses. What needs network namespaces is
+//! left out with a word where they are not allowed. Everything runs side by side; it is mostly waiting.
 
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/support/bench.rs"]

@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release --features lab --example footprint -- --alerts 10000 --floods 3`
 //!
-//! The relay is the built program on the board `generic`; WhatsApp and the phones are the lab server, in this process. What is
-//! printed is what the kernel says of the relay's process: all that is resident, and of it the part that is the heap (anonymous
-//! memory) and the part that is the program's own file, which the kernel can drop; then the most that was resident since the
-//! line before. MB are 10^6 bytes.
+//! The relay is the built program on the board `generic`; WhatsApp and the phones are the lab server, in this process.
+//! What is printed is what the kernel says of the relay's process: all that is resident, and of it the part that is the
+//! heap (anonymous memory) and the part that is the program's own file, which the kernel can drop; then the most that
+//! was resident since the line before. MB are 10^6 bytes.
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;

@@ -1,6 +1,7 @@
-//! How fast a built program accepts alerts over HTTP from many publishers at once: `cargo run --features lab --example publishers --
-//! PROGRAM…`. With several programs, such as one of before a change and one of after it, it takes them in turn, so that the
-//! machine is the same for all. Each round begins with an empty state; nothing is sent, because no session is paired.
+//! How fast a built program accepts alerts over HTTP from many publishers at once:
+//! `cargo run --features lab --example publishers -- PROGRAM…`. With several programs, such as one of before a change
+//! and one of after it, it takes them in turn, so that the machine is the same for all. Each round begins with an empty
+//! state; nothing is sent, because no session is paired.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! The whole story without a phone, in under a minute: a relay is started, paired by QR and given alerts; its line is cut,
-//! an alert waits, the line comes back and the alert arrives.
+//! The whole story without a phone, in under a minute: a relay is started, paired by QR and given alerts; its line is
+//! cut, an alert waits, the line comes back and the alert arrives.
 //!
 //! `cargo run --features lab --example rehearsal`
 //!

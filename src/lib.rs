@@ -26,7 +26,8 @@
 //! - [`state`]: all that survives, looked at as a whole: [`check`](state::check), [`backup`](state::backup).
 //! - [`net`]: sockets with a deadline on every step, up to [`net::dial`].
 //! - [`fallback`]: the second path, for when WhatsApp is down.
-//! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an account.
+//! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an
+//!   account.
 //! - [`gateway`]: HTTP on loopback and on the control socket, in front of whatever is a [`Relay`](gateway::Relay).
 //! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
 //! - [`cli`]: the commands.
@@ -37,13 +38,13 @@
 //!
 //! # Where to begin reading
 //!
-//! With a sender's alert: `gateway::http::publish` → `appliance::dispatcher` → [`outbox`] → `whatsapp::session` and back. With a
-//! line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
+//! With a sender's alert: `gateway::http::publish` → `appliance::dispatcher` → [`outbox`] → `whatsapp::session` and
+//! back. With a line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
 //!
 //! # Features
 //!
-//! `lab` is for tests: the library then accepts any chain of certificates within Noise, and in return such a build dials
-//! loopback endpoints alone and says what it is. A normal build has no way to switch the check off.
+//! `lab` is for tests: the library then accepts any chain of certificates within Noise, and in return such a build
+//! dials loopback endpoints alone and says what it is. A normal build has no way to switch the check off.
 #![forbid(unsafe_code)]
 
 pub mod access;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::token::TokenName;
 
-/// Askers that are told apart at once. When there are more, those that have not asked for longest are forgotten, which gives
-/// them a full bucket.
+/// Askers that are told apart at once. When there are more, those that have not asked for longest are forgotten, which
+/// gives them a full bucket.
 const ASKERS_MAX: usize = 1024;
 
 /// How often one asker may ask.

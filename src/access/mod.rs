@@ -1,13 +1,13 @@
 //! Who may: tokens and what they are good for.
 //!
-//! - [`Token`] is what is kept of a token: its name, what it may ([`Grant`]), and a digest of its secret. The secret itself is
-//!   shown once and kept nowhere.
+//! - [`Token`] is what is kept of a token: its name, what it may ([`Grant`]), and a digest of its secret. The secret
+//!   itself is shown once and kept nowhere.
 //! - [`Limiter`] says whether somebody asks too often.
 //! - [`Network`] is a block of addresses that is treated alike.
 //! - [`Keyring`] has them all and says whose a secret is.
 //!
-//! A secret has 149 random bits, so a plain SHA-256 of it is as good as a slow hash: there is nothing to guess. Digests are
-//! compared in constant time. Pure: time and random bytes come in.
+//! A secret has 149 random bits, so a plain SHA-256 of it is as good as a slow hash: there is nothing to guess. Digests
+//! are compared in constant time. Pure: time and random bytes come in.
 #![warn(missing_docs)]
 
 mod keyring;

@@ -16,22 +16,22 @@ use super::{Alert, Priority, emoji};
 /// Longest text of one WhatsApp message, counted in UTF-16 units as the apps do.
 pub const MESSAGE_UNITS_MAX: usize = 65_536;
 
-/// Longest text that goes as the caption of a picture or file, in the same units. The apps let people write 1 024; the rest is for
-/// the line that tells when a late alert was raised.
+/// Longest text that goes as the caption of a picture or file, in the same units. The apps let people write 1 024; the
+/// rest is for the line that tells when a late alert was raised.
 pub const CAPTION_UNITS_MAX: usize = 960;
 
 /// Stands for what was cut.
 const ELLIPSIS: &str = "…";
 
-/// The whole message for `alert`, which was `raised` at a time that has to be said: at most [`MESSAGE_UNITS_MAX`] long. What is too long loses the end of its text;
-/// link and tags stay.
+/// The whole message for `alert`, which was `raised` at a time that has to be said: at most [`MESSAGE_UNITS_MAX`] long.
+/// What is too long loses the end of its text; link and tags stay.
 pub fn text(alert: &Alert, raised: Option<&str>) -> String {
     let (mut head, tail) = (head(alert), tail(alert));
     if let Some(raised) = raised {
         head.push_str(&format!("_{raised}_\n"));
     }
-    // Dialects leave room for all but that line, and say what they cut for it; this is for it, and for alerts that an earlier
-    // version has kept.
+    // Dialects leave room for all but that line, and say what they cut for it; this is for it, and for alerts that an
+    // earlier version has kept.
     let text = cut(
         &alert.text,
         MESSAGE_UNITS_MAX.saturating_sub(units(&head) + units(&tail)),
@@ -45,9 +45,9 @@ pub fn room(alert: &Alert) -> usize {
     MESSAGE_UNITS_MAX.saturating_sub(units(&head(alert)) + units(&tail(alert)))
 }
 
-/// How many messages `alert` takes to each recipient, in their order: the first attachment with the text as its caption, then the
-/// others. The text goes before them in a message of its own where it is [too long](CAPTION_UNITS_MAX) for a caption, or the
-/// first attachment is one that can have none.
+/// How many messages `alert` takes to each recipient, in their order: the first attachment with the text as its
+/// caption, then the others. The text goes before them in a message of its own where it is
+/// [too long](CAPTION_UNITS_MAX) for a caption, or the first attachment is one that can have none.
 pub fn parts(alert: &Alert) -> u16 {
     let parts = match alert.attachments.first() {
         None => 1,

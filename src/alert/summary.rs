@@ -25,8 +25,8 @@ pub enum Kind {
     Digest,
 }
 
-/// The message for `alerts`, of which at most `lines_max` have a line of their own; those that read the same share one. The
-/// first of those that are late was `raised` then.
+/// The message for `alerts`, of which at most `lines_max` have a line of their own; those that read the same share one.
+/// The first of those that are late was `raised` then.
 pub fn text<'a>(alerts: impl Iterator<Item = &'a Alert>, kind: Kind, lines_max: usize, raised: Option<&str>) -> String {
     let mut alerts: Vec<&Alert> = alerts.collect();
     alerts.sort_by_key(|alert| std::cmp::Reverse(alert.priority));

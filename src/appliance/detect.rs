@@ -63,8 +63,9 @@ fn raspberry(root: &Path) -> Option<(&'static str, String)> {
     Some((board, format!("the model is {model}")))
 }
 
-/// SMBIOS chassis types (DSP0134 7.4.1) of machines that stand on a desk or a shelf and stay plugged in: desktops, towers,
-/// all-in-ones, space-saving, lunch box, sealed-case, mini and stick PCs. Laptops and servers are not among them.
+/// SMBIOS chassis types (DSP0134 7.4.1) of machines that stand on a desk or a shelf and stay plugged in: desktops,
+/// towers, all-in-ones, space-saving, lunch box, sealed-case, mini and stick PCs. Laptops and servers are not among
+/// them.
 const CHASSIS_DESK: &[&str] = &["3", "4", "5", "6", "7", "13", "15", "16", "24", "35", "36"];
 
 /// Makers and products of virtual machines, which often claim to be desktops.
@@ -95,8 +96,8 @@ fn mini_pc(root: &Path, arch: &str) -> Option<String> {
     Some(format!("the machine is {vendor} {product}, chassis type {chassis}"))
 }
 
-/// The first line of a small file of the system, without the NUL that ends a device tree's strings and with nothing in it
-/// that could upset a terminal.
+/// The first line of a small file of the system, without the NUL that ends a device tree's strings and with nothing in
+/// it that could upset a terminal.
 fn line(root: &Path, path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(root.join(path))

@@ -1,9 +1,9 @@
-//! The dead man's switch: an address is fetched for as long as an alert would go out, and somebody else raises the alarm when
-//! that ends.
+//! The dead man's switch: an address is fetched for as long as an alert would go out, and somebody else raises the
+//! alarm when that ends.
 //!
-//! What counts is what no watchdog of ours can fake: an answer of WhatsApp's server above the ping on the line of every session, a
-//! turn of the dispatcher, and a disk that takes writes. Whatever is missing withholds the fetch. A fetch that fails is said and
-//! tried again at its next turn.
+//! What counts is what no watchdog of ours can fake: an answer of WhatsApp's server above the ping on the line of every
+//! session, a turn of the dispatcher, and a disk that takes writes. Whatever is missing withholds the fetch. A fetch
+//! that fails is said and tried again at its next turn.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

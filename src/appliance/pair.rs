@@ -1,4 +1,5 @@
-//! Pairing without a relay: the state is opened, one session runs until it is linked and logged in once, and all is closed.
+//! Pairing without a relay: the state is opened, one session runs until it is linked and logged in once, and all is
+//! closed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The last rung of the ladder: drives the pure [`line::Watchdog`](crate::line::Watchdog), which is fed by answers alone.
+//! The last rung of the ladder: drives the pure [`line::Watchdog`](crate::line::Watchdog), which is fed by answers
+//! alone.
 //!
 //! The store answers when an empty transaction has been through its thread. That costs no sync, so an idle box does not
 //! write to its card for it; but it waits behind whatever the thread is doing, and a write that hangs holds it up. The

@@ -1,12 +1,13 @@
 //! The files that alerts carry, in a folder of the state, each under the hash of its content.
 //!
-//! A file is there whole and synced before the record of an alert says so, and goes when no record mentions it. Between the two
-//! a [`Kept`] holds it: whoever has one may write a record that names the file.
+//! A file is there whole and synced before the record of an alert says so, and goes when no record mentions it. Between
+//! the two a [`Kept`] holds it: whoever has one may write a record that names the file.
 //!
-//! Everything here may wait for the disk; none of it belongs on the executor, but for [`Blobs::hold`] and [`Blobs::release`].
+//! Everything here may wait for the disk; none of it belongs on the executor, but for [`Blobs::hold`] and
+//! [`Blobs::release`].
 //!
-//! Text goes first: files are bounded each and in all, leave room on the disk for the log, and those of alerts that are through
-//! give way to new ones. Deliberately absent: what a file is. The room `media` reads pictures.
+//! Text goes first: files are bounded each and in all, leave room on the disk for the log, and those of alerts that are
+//! through give way to new ones. Deliberately absent: what a file is. The room `media` reads pictures.
 
 mod draft;
 mod state;
@@ -133,8 +134,9 @@ impl fmt::Debug for Blobs {
 }
 
 impl Blobs {
-    /// The files in the state directory `state`. What was being written when the last run ended goes; until [`sweep`](Self::sweep)
-    /// nothing else does. A folder that cannot be read costs files, and no text: that is said in the log.
+    /// The files in the state directory `state`. What was being written when the last run ended goes; until
+    /// [`sweep`](Self::sweep) nothing else does. A folder that cannot be read costs files, and no text: that is said in
+    /// the log.
     pub fn open(state: &Path, limits: Limits) -> Self {
         let folder = state.join(FOLDER);
         let known = match look(&folder) {
@@ -170,8 +172,8 @@ impl Blobs {
         File::open(self.path(hash))
     }
 
-    /// The record of alert `seq` mentions these files, or is about to. `waits`: something of it is still to be sent; the files of
-    /// one that is through may give way.
+    /// The record of alert `seq` mentions these files, or is about to. `waits`: something of it is still to be sent;
+    /// the files of one that is through may give way.
     pub fn hold(&self, seq: u64, files: impl IntoIterator<Item = BlobHash>, waits: bool) {
         lock(&self.0.state).hold(seq, files, waits);
     }
@@ -217,8 +219,8 @@ impl Blobs {
         smol::unblock(move || files.into_iter().for_each(|hash| blobs.remove(hash))).detach();
     }
 
-    /// Removes a file unless somebody has come to need it. Under the lock, so that one that is put again at the same time is
-    /// written after this or found before.
+    /// Removes a file unless somebody has come to need it. Under the lock, so that one that is put again at the same
+    /// time is written after this or found before.
     fn remove(&self, hash: BlobHash) {
         let mut state = lock(&self.0.state);
         if !state.may_go(hash) {

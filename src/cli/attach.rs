@@ -21,8 +21,8 @@ pub(super) struct Attached {
     bytes: Vec<u8>,
 }
 
-/// Reads the files, `-` from standard input. One that cannot be read is left out, said so, and named to whoever reads the alert:
-/// its text is worth more.
+/// Reads the files, `-` from standard input. One that cannot be read is left out, said so, and named to whoever reads
+/// the alert: its text is worth more.
 pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Attached>, Vec<String>), Failure> {
     if paths.iter().filter(|path| is_stdin(path)).count() > 1 {
         return Err(Failure::new(Exit::Usage, "standard input can be attached once"));

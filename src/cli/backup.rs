@@ -145,8 +145,8 @@ fn check_target(args: &BackupArgs) -> Result<(), Failure> {
     }
 }
 
-/// The file before it has its name: nameless, so that nothing is left of one that is not finished, or under a temporary name
-/// where the file system knows no nameless ones.
+/// The file before it has its name: nameless, so that nothing is left of one that is not finished, or under a temporary
+/// name where the file system knows no nameless ones.
 struct Half {
     file: File,
     name: Option<PathBuf>,
@@ -174,8 +174,8 @@ impl Half {
         Ok(bytes)
     }
 
-    /// Gives it its name. `replace` what is there; without that nothing is replaced even if it has come meanwhile, where
-    /// there are nameless files.
+    /// Gives it its name. `replace` what is there; without that nothing is replaced even if it has come meanwhile,
+    /// where there are nameless files.
     fn name(mut self, target: &Path, replace: bool) -> io::Result<()> {
         if self.name.is_none() {
             let name = if replace {

@@ -16,8 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// No relay answers on the control socket.
     Unreachable = 3,
-    /// The relay answers, and will not: unknown route, outbox full, message too large. And a relay that does not start on
-    /// a damaged state; systemd does not restart that (`RestartPreventExitStatus=4 78`).
+    /// The relay answers, and will not: unknown route, outbox full, message too large. And a relay that does not start
+    /// on a damaged state; systemd does not restart that (`RestartPreventExitStatus=4 78`).
     Refused = 4,
     /// Nothing goes out until a person acts: pair the session.
     NotPaired = 5,
@@ -50,8 +50,8 @@ impl Failure {
         }
     }
 
-    /// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that systemd
-    /// stops trying.)
+    /// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that
+    /// systemd stops trying.)
     pub(super) fn of_store(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::Locked(_) => Exit::StateInUse,

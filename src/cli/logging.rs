@@ -14,8 +14,9 @@ use super::outlet::Outlet;
 use super::terminal::{allows_colours, harmless};
 use brake::Brake;
 
-/// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a routine
-/// disconnect an error, and announce reconnects that it does not make. What matters of it is said by the session.
+/// Our own words from INFO on. The protocol library stays silent: its lines name people by their numbers, call a
+/// routine disconnect an error, and announce reconnects that it does not make. What matters of it is said by the
+/// session.
 const DEFAULT: &str = "off,tautline=info";
 /// The other commands say in their own words what goes on.
 const COMMAND: &str = "off,tautline=warn";

@@ -25,7 +25,8 @@ pub(super) fn print(text: impl Display) -> Result<(), Failure> {
     print_styled(harmless(&text.to_string()))
 }
 
-/// [`print`] for what has colours of ours in it: every foreign part of it must have been made [`harmless`] or [`plain`].
+/// [`print`] for what has colours of ours in it: every foreign part of it must have been made [`harmless`] or
+/// [`plain`].
 ///
 /// # Errors
 /// As there.

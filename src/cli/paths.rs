@@ -133,8 +133,8 @@ pub(super) fn is_state(directory: &Path) -> bool {
     directory.join("lock").is_file() && (has_log() || directory.join("db").is_dir())
 }
 
-/// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory; where neither can hold a
-/// socket, in a directory of this user's alone.
+/// Where the relay makes its control socket: in `$RUNTIME_DIRECTORY`, else in the state directory; where neither can
+/// hold a socket, in a directory of this user's alone.
 ///
 /// # Errors
 /// As for [`state_directory`].
@@ -178,8 +178,8 @@ fn pointed_to(state: &Path) -> Option<PathBuf> {
     path.is_absolute().then_some(path)
 }
 
-/// Whether the socket at `path` is the relay's, as far as its owner tells: ours, root's, or that of the directory's owner.
-/// Who may write into somebody's directory could put a socket of his own there, and take the alerts.
+/// Whether the socket at `path` is the relay's, as far as its owner tells: ours, root's, or that of the directory's
+/// owner. Who may write into somebody's directory could put a socket of his own there, and take the alerts.
 ///
 /// # Errors
 /// Whose it is, in words.
@@ -196,7 +196,8 @@ pub(super) fn check_owner(path: &Path) -> Result<(), String> {
     ))
 }
 
-/// The spools that the relay takes from: one in its state, and that of the unit. Whoever names a state means that one alone.
+/// The spools that the relay takes from: one in its state, and that of the unit. Whoever names a state means that one
+/// alone.
 ///
 /// # Errors
 /// As for [`state_directory`].
@@ -213,8 +214,8 @@ pub(super) fn spool_places(global: &Global) -> Result<Vec<SpoolPlace>, Failure> 
     Ok(places)
 }
 
-/// Where a command leaves an alert for a relay that does not answer, in order: as with the control socket, that of the unit
-/// comes first.
+/// Where a command leaves an alert for a relay that does not answer, in order: as with the control socket, that of the
+/// unit comes first.
 ///
 /// # Errors
 /// None of them is known, not even a home directory.

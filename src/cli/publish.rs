@@ -40,7 +40,8 @@ pub(super) struct PublishArgs {
     /// A title, shown above the text
     #[arg(short, long, value_parser = words::text())]
     title: Option<String>,
-    /// 1 to 5, or min, low, default, high, max, urgent; another one is said to be none, and the alert goes out as default
+    /// 1 to 5, or min, low, default, high, max, urgent; another one is said to be none, and the alert goes out as
+    /// default
     #[arg(short, long, value_parser = words::text())]
     priority: Option<String>,
     /// A tag; known emoji names become emoji. May be given several times
@@ -313,8 +314,8 @@ const WORD_CHARS_MAX: usize = 64;
 /// Bytes of the query at the most: it has to fit the head of a request, with room for the rest of it.
 const QUERY_MAX_BYTES: usize = 12 * 1024;
 
-/// Cuts what is beside the text to what a request can carry, and says so: an alert without its whole title is better than
-/// none. A key and a title are cut as the relay cuts them.
+/// Cuts what is beside the text to what a request can carry, and says so: an alert without its whole title is better
+/// than none. A key and a title are cut as the relay cuts them.
 fn fitting(mut args: PublishArgs) -> PublishArgs {
     let warn = |what: &str| say(format_args!("tautline: warning: {what}"));
     args.key = args.key.map(|key| hygiene::key(&key));

@@ -1,7 +1,8 @@
-//! `tautline sendmail`, and the program called as `sendmail`: takes a mail on standard input, as cron and others call it.
+//! `tautline sendmail`, and the program called as `sendmail`: takes a mail on standard input, as cron and others call
+//! it.
 //!
-//! They ask once, and hardly any of them looks at the answer. So a mail that the relay cannot take now, for whatever reason
-//! that may pass, is kept in the spool.
+//! They ask once, and hardly any of them looks at the answer. So a mail that the relay cannot take now, for whatever
+//! reason that may pass, is kept in the spool.
 
 mod flags;
 

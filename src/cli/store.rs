@@ -42,7 +42,8 @@ struct Report {
     torn_bytes: u64,
     /// Transaction at which the generation before ends.
     before: Option<u64>,
-    /// `absent`, `as the log`, `behind`, `unreadable` or `not looked at`, none of them a fault; or `ahead`, which is one.
+    /// `absent`, `as the log`, `behind`, `unreadable` or `not looked at`, none of them a fault; or `ahead`, which is
+    /// one.
     index: &'static str,
     index_detail: String,
     /// The process that has the state; 0 when it has not said which it is.

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// `text` without what could drive a terminal; lines and tabs stay. Whatever a server or a sender has given passes here on
-/// its way to a person.
+/// `text` without what could drive a terminal; lines and tabs stay. Whatever a server or a sender has given passes here
+/// on its way to a person.
 pub(super) fn harmless(text: &str) -> String {
     let drives = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_bidi(c);
     text.chars().map(|c| if drives(c) { ' ' } else { c }).collect()

@@ -1,8 +1,8 @@
 //! Arguments as scripts bring them: a text that begins with a dash, and bytes that are not UTF-8.
 //!
-//! clap takes every argument with a dash in front for an option. In front of `publish` a text is told from one: options of
-//! that command are letters in known places, and what has a space or a digit in it, or no letter behind its dash, is what
-//! somebody wants to say. A misspelt `--tilte` is still refused. After `--` everything is text.
+//! clap takes every argument with a dash in front for an option. In front of `publish` a text is told from one: options
+//! of that command are letters in known places, and what has a space or a digit in it, or no letter behind its dash, is
+//! what somebody wants to say. A misspelt `--tilte` is still refused. After `--` everything is text.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -54,8 +54,8 @@ pub(super) fn marked<C: CommandFactory>(arguments: impl IntoIterator<Item = OsSt
     arguments
 }
 
-/// The arguments where the command is `sendmail`, or the program is called so, with everything behind that kept from clap:
-/// sendmail's flags are its own.
+/// The arguments where the command is `sendmail`, or the program is called so, with everything behind that kept from
+/// clap: sendmail's flags are its own.
 pub(super) fn as_sendmail<C: CommandFactory>(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let called = arguments.first().map(Path::new).and_then(Path::file_name);

@@ -285,8 +285,8 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// Whether `no_proxy` names the endpoint: `*`, a domain with or without leading dot (its subdomains too), an address, a
-/// CIDR block; each but `*` and the block optionally with a port. Entries are separated as one tool or the other does it;
-/// a scheme, quotes and a slash or dot at the end mean nothing.
+/// CIDR block; each but `*` and the block optionally with a port. Entries are separated as one tool or the other does
+/// it; a scheme, quotes and a slash or dot at the end mean nothing.
 pub(super) fn no_proxy_names(no_proxy: &str, endpoint: &Endpoint) -> bool {
     let host = endpoint.host.strip_suffix('.').unwrap_or(&endpoint.host);
     no_proxy

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::Url;
 
-/// The largest file, and all of them, where nothing else is said. WhatsApp's apps take 16 MB of pictures, video and audio.
+/// The largest file, and all of them, where nothing else is said. WhatsApp's apps take 16 MB of pictures, video and
+/// audio.
 const MAX_DEFAULT: Size = Size(16_000_000);
 const TOTAL_DEFAULT: Size = Size(512_000_000);
 

@@ -17,8 +17,8 @@ pub(super) struct Candidate {
 }
 
 impl Env {
-    /// The process's own environment, as it is now. Where `HOME` says nothing that could be a directory, as in a unit of
-    /// systemd's without `User=`, it is what the list of users says.
+    /// The process's own environment, as it is now. Where `HOME` says nothing that could be a directory, as in a unit
+    /// of systemd's without `User=`, it is what the list of users says.
     pub fn process() -> Self {
         let mut vars: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
         let said = vars.get(OsStr::new("HOME"));

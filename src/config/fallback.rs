@@ -144,7 +144,8 @@ impl fmt::Debug for Secret {
 /// What a route does with a fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteFallback {
-    /// An alert that is older than this and not sent goes there, and so does one whose session has been down for so long.
+    /// An alert that is older than this and not sent goes there, and so does one whose session has been down for so
+    /// long.
     pub after: Duration,
     /// At least one, without repetition; each is configured. All of them get the alert.
     pub to: Vec<FallbackName>,

@@ -8,7 +8,8 @@ use super::Endpoint;
 
 const EXPECTED: &str = "expected https://host[:port]/path, or http:// on loopback or in a private network";
 
-/// An address that is asked over HTTP. Its path may be a secret: logs and health tell its [`origin`](Self::origin) alone.
+/// An address that is asked over HTTP. Its path may be a secret: logs and health tell its [`origin`](Self::origin)
+/// alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(Endpoint);
 

@@ -12,14 +12,15 @@ use super::transaction::Transaction;
 use crate::store::{StoreError, Tree};
 
 impl Credentials {
-    /// Writes `imported` as this session's credentials. False, and nothing is written, if the session is linked already;
-    /// what an unfinished pairing left behind is deleted.
+    /// Writes `imported` as this session's credentials. False, and nothing is written, if the session is linked
+    /// already; what an unfinished pairing left behind is deleted.
     ///
     /// # Errors
-    /// The store failed, there are no random numbers, the present device's row is not readable, or a record or all of them are too large.
+    /// The store failed, there are no random numbers, the present device's row is not readable, or a record or all of
+    /// them are too large.
     pub async fn adopt(&self, imported: Imported) -> Result<bool, StoreError> {
-        // creds.json is written apart from the keys and may be older than they are, and the file of a key that was used is
-        // gone: no count in the folder tells all numbers that were given.
+        // creds.json is written apart from the keys and may be older than they are, and the file of a key that was used
+        // is gone: no count in the folder tells all numbers that were given.
         let device = StoredDevice::of(&imported.device).leaped(Leap::draw()?);
         let this = self.clone();
         device.fits_a_row()?;

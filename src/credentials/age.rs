@@ -4,8 +4,8 @@
 //! battery may learn of a year at once, and a copy that has just been made must not be a year old then. So a message is
 //! kept at least for as long as is said, and longer on a box that is often off.
 //!
-//! The count goes on from what the newest kept message says, or from what was last written of it, whichever is more. It is
-//! written only now and then: a crash costs some of its progress, and so keeps messages a little longer.
+//! The count goes on from what the newest kept message says, or from what was last written of it, whichever is more. It
+//! is written only now and then: a crash costs some of its progress, and so keeps messages a little longer.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,8 +20,8 @@ use crate::util::lock;
 /// The row under [`Tree::Meta`]; the session's name is its second part.
 const KEY: &[u8] = b"kept-time";
 
-/// How often kept messages are looked through, and the count is written: an idle box must not write to its card every few
-/// minutes only because time passes. In seconds.
+/// How often kept messages are looked through, and the count is written: an idle box must not write to its card every
+/// few minutes only because time passes. In seconds.
 const SWEEP_EVERY_S: i64 = 6 * 3600;
 
 /// Seconds of a clock that never steps; where it begins does not matter. Tests bring their own.

@@ -80,15 +80,15 @@ impl Credentials {
         }))
     }
 
-    /// Hides `devices`, named by number and by hidden id, from the library: in a send to `group` as if they had our sender
-    /// key already, in any other send as if they were not there.
+    /// Hides `devices`, named by number and by hidden id, from the library: in a send to `group` as if they had our
+    /// sender key already, in any other send as if they were not there.
     pub fn leave_out(&self, group: Option<&Jid>, devices: Vec<Jid>) -> LeavingOut {
         self.left_out.leave(group, devices)
     }
 
     /// Makes `device` this session's, as if it had been created and paired here. Rows of another identity, or left over
-    /// from one, are deleted in the same transaction; rows of the same identity stay. So import the device first, and its
-    /// keys and sessions after it.
+    /// from one, are deleted in the same transaction; rows of the same identity stay. So import the device first, and
+    /// its keys and sessions after it.
     ///
     /// # Errors
     /// The store failed.
@@ -109,8 +109,8 @@ impl Credentials {
         .await
     }
 
-    /// Deletes everything of a session that was never linked, such as the keys of a pairing that was given up. True if it
-    /// did; a linked session stays as it is.
+    /// Deletes everything of a session that was never linked, such as the keys of a pairing that was given up. True if
+    /// it did; a linked session stays as it is.
     ///
     /// # Errors
     /// The store failed, or the device's row is not readable.

@@ -196,8 +196,8 @@ impl StoredDevice {
         self.pn.is_some()
     }
 
-    /// As it comes out of a backup. What was made since is not in it: one-time prekeys of which the server still hands out
-    /// the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number
+    /// As it comes out of a backup. What was made since is not in it: one-time prekeys of which the server still hands
+    /// out the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number
     /// stands for two keys; and the flag makes the next login upload new ones, the signed prekey with them.
     pub(super) fn restored(mut self, leap: Leap) -> Self {
         self.server_has_prekeys = false;

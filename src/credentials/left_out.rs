@@ -1,10 +1,10 @@
 //! Devices that a send under way leaves out, because nobody could get keys for them a moment ago.
 //!
 //! The library asks the server for missing keys in the middle of a send, while it holds the locks of every device that
-//! the message goes to, and does not take "none" for an answer: it asks two or three times a message, gives up the whole
-//! message when the server refuses one batch, and notes devices of a group as supplied that were not. So whoever sends
-//! asks before, without a lock, and what was not to be had is hidden from the library for this one send. Nothing of it is
-//! written: the next send asks again.
+//! the message goes to, and does not take "none" for an answer: it asks two or three times a message, gives up the
+//! whole message when the server refuses one batch, and notes devices of a group as supplied that were not. So whoever
+//! sends asks before, without a lock, and what was not to be had is hidden from the library for this one send. Nothing
+//! of it is written: the next send asks again.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -81,8 +81,8 @@ impl LeftOut {
         }
     }
 
-    /// Whether `device` is left out of what goes to `group` now: then it has not been given our sender key, whatever the
-    /// library says.
+    /// Whether `device` is left out of what goes to `group` now: then it has not been given our sender key, whatever
+    /// the library says.
     pub(super) fn lacks_sender_key(&self, group: &str, device: &str) -> bool {
         let table = self.lock();
         let mut of_group = table

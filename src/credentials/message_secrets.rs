@@ -11,8 +11,8 @@ use super::backend::Backing;
 use super::records::StoredMessageSecret;
 use crate::store::Tree;
 
-/// The library hands secrets over behind the messages' backs, all that have come while the last write was under way, and
-/// answers for them from memory until then. A write that takes this long has a whole burst of them.
+/// The library hands secrets over behind the messages' backs, all that have come while the last write was under way,
+/// and answers for them from memory until then. A write that takes this long has a whole burst of them.
 const GATHERED: Duration = Duration::from_millis(50);
 
 /// (session, chat, sender, message)

@@ -2,12 +2,12 @@
 //! [`Store`](crate::store::Store).
 //!
 //! [`Credentials`] implements the library's `Backend`. Each call that writes is one transaction, read-modify-write
-//! included, and returns once it is on the device: the library sends and acknowledges on the strength of that `Ok`. Only a sent
-//! message, kept for a retry of it, is not waited for (`sent.rs`).
+//! included, and returns once it is on the device: the library sends and acknowledges on the strength of that `Ok`.
+//! Only a sent message, kept for a retry of it, is not waited for (`sent.rs`).
 //!
-//! Rows are mirror structs of our own, never the library's types: postcard does not describe itself, so a field that the
-//! library adds, skips or reorders would make old rows unreadable. Where a type has public fields we take it apart without
-//! `..`, and such a change fails to compile.
+//! Rows are mirror structs of our own, never the library's types: postcard does not describe itself, so a field that
+//! the library adds, skips or reorders would make old rows unreadable. Where a type has public fields we take it apart
+//! without `..`, and such a change fails to compile.
 //!
 //! Every key begins with the session's name as a part of its own, so that sessions never see each other's rows.
 //!

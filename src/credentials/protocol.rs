@@ -29,7 +29,8 @@ impl Credentials {
         self.key(&[chat.as_bytes(), sender.as_bytes(), id.as_bytes()])
     }
 
-    /// The number behind a hidden id, where it is known. Reads one row, without waiting; an unreadable one is not known.
+    /// The number behind a hidden id, where it is known. Reads one row, without waiting; an unreadable one is not
+    /// known.
     pub fn number_of(&self, lid: &str) -> Option<String> {
         let row = self.store.view().get(Tree::LidMapping, &self.key(&[lid.as_bytes()]));
         let row = record::decode::<StoredLidMapping>(Tree::LidMapping, VERSION, &row.ok()??);

@@ -1,4 +1,5 @@
-//! Credentials that WhatsApp ended are set aside, not thrown away: a person may want to see what happened. Never loaded.
+//! Credentials that WhatsApp ended are set aside, not thrown away: a person may want to see what happened. Never
+//! loaded.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +32,9 @@ pub(super) struct StoredQuarantine {
 }
 
 impl Credentials {
-    /// Moves all credentials of this session aside in one transaction: afterwards the session has no device, and a client
-    /// that is still ending cannot save its own again. The newest three of a session are kept. Does nothing for a session
-    /// that has no rows.
+    /// Moves all credentials of this session aside in one transaction: afterwards the session has no device, and a
+    /// client that is still ending cannot save its own again. The newest three of a session are kept. Does nothing for
+    /// a session that has no rows.
     ///
     /// `reason` is one line for a person, without numbers or keys; `now_ms` is Unix milliseconds.
     ///

@@ -260,8 +260,8 @@ pub(super) const PENDING_KEY_PARTS: usize = 4;
 /// A sent message kept for retries, or an inbound one that its owner has not taken yet.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredMessage {
-    /// Seconds of the count in `age.rs`. An earlier version wrote Unix seconds by the wall clock, from which the count goes
-    /// on then.
+    /// Seconds of the count in `age.rs`. An earlier version wrote Unix seconds by the wall clock, from which the count
+    /// goes on then.
     pub(super) stored_at: i64,
     pub(super) message: Blob,
 }

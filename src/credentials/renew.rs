@@ -1,9 +1,9 @@
 //! New ratchets for a session whose old ones somebody else has used: a copy of this state was logged in with them.
 //!
-//! The server says so when it replaces a line by that of the copy. From then on the ratchets here are those of the past:
-//! using them again would use message keys twice, and no phone could read what they encrypt. So it is noted at once, and
-//! before the next login they are thrown away, as a restored backup has none. Their phones get messages that open a session
-//! anew.
+//! The server says so when it replaces a line by that of the copy. From then on the ratchets here are those of the
+//! past: using them again would use message keys twice, and no phone could read what they encrypt. So it is noted at
+//! once, and before the next login they are thrown away, as a restored backup has none. Their phones get messages that
+//! open a session anew.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,8 @@ impl Credentials {
         join(&[KEY, self.session.as_str().as_bytes()])
     }
 
-    /// Notes that a copy of these credentials is logged in. Returns once that is on the device. Without credentials there
-    /// is nothing to note.
+    /// Notes that a copy of these credentials is logged in. Returns once that is on the device. Without credentials
+    /// there is nothing to note.
     ///
     /// # Errors
     /// The store failed, or the device's row is not readable.
@@ -56,8 +56,8 @@ impl Credentials {
         .await
     }
 
-    /// Throws away what a copy has used, if one was noted, and the note with it, in one transaction. To be called before
-    /// each login. True if it did.
+    /// Throws away what a copy has used, if one was noted, and the note with it, in one transaction. To be called
+    /// before each login. True if it did.
     ///
     /// # Errors
     /// The store failed, the device's row is not readable, or the system gives no random numbers. Do not log in then.

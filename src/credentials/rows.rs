@@ -26,7 +26,8 @@ fn parts_of(tree: Tree) -> usize {
     }
 }
 
-/// Reads one row of a session's credentials as its type. `row` finds the others of its tree: a large record lies in pieces.
+/// Reads one row of a session's credentials as its type. `row` finds the others of its tree: a large record lies in
+/// pieces.
 ///
 /// # Errors
 /// It is damaged, or of a later version.

@@ -16,8 +16,8 @@ use crate::store::{StoreError, Tree, split};
 pub(super) const SENT_KEPT_S: i64 = 14 * 24 * 3600;
 
 impl Credentials {
-    /// Does not wait until it is on the device: the library sends only after this, and a message that a crash takes from
-    /// here costs the answer to a retry, if one comes. [`sent_message`](Self::sent_message) finds it all the same.
+    /// Does not wait until it is on the device: the library sends only after this, and a message that a crash takes
+    /// from here costs the answer to a retry, if one comes. [`sent_message`](Self::sent_message) finds it all the same.
     pub(super) async fn keep_sent(&self, chat: &str, message: &str, payload: &[u8]) -> Result<(), StoreError> {
         // What lies in the queue must not keep the store open.
         let (all, age) = (self.key(&[]), Arc::clone(&self.age));

@@ -11,8 +11,9 @@ use super::transaction::SWEEP_ROWS_MAX;
 use crate::store::{StoreError, Tree};
 
 impl Credentials {
-    /// Deletes messages of `tree`, whose keys have `parts` parts, once they are older than `kept_s` seconds. The library
-    /// asks every few minutes, and names a time by a clock of its own that may have stepped: it is not looked at.
+    /// Deletes messages of `tree`, whose keys have `parts` parts, once they are older than `kept_s` seconds. The
+    /// library asks every few minutes, and names a time by a clock of its own that may have stepped: it is not looked
+    /// at.
     pub(super) async fn sweep_kept(&self, tree: Tree, parts: usize, kept_s: i64) -> Backing<u32> {
         if !self.age.sweep_is_due(tree) {
             return Ok(0);

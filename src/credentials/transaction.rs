@@ -1,8 +1,8 @@
 //! Rows in, one batch out: reads that see the transaction's own writes, and records larger than a row.
 //!
-//! A ratchet that skipped thousands of messages, or a long message, is larger than the store takes in one value. Refusing
-//! it would stop the session for good: the library retries the same flush for ever. So a large record is laid down as a
-//! head under its own key and pieces under that key and a number.
+//! A ratchet that skipped thousands of messages, or a long message, is larger than the store takes in one value.
+//! Refusing it would stop the session for good: the library retries the same flush for ever. So a large record is laid
+//! down as a head under its own key and pieces under that key and a number.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! Alertmanager's webhook, version 4: one request is one notification about a group of alerts, and becomes one alert here.
+//! Alertmanager's webhook, version 4: one request is one notification about a group of alerts, and becomes one alert
+//! here.
 //!
 //! | field | from |
 //! |---|---|
@@ -12,9 +13,9 @@
 //! | labels | those of the only alert, else `commonLabels` |
 //! | key | receiver, group and the state of each alert, so that one that is sent again after a power cut is not a second one |
 //!
-//! Alertmanager repeats a notification on purpose, as a reminder. Since 0.33 `notification_reason` says so, and a repeat
-//! has no key. Before it repeats cannot be told apart from what was sent twice: then nothing has a key, because a
-//! reminder that is lost is worse than one that comes twice.
+//! Alertmanager repeats a notification on purpose, as a reminder. Since 0.33 `notification_reason` says so, and a
+//! repeat has no key. Before it repeats cannot be told apart from what was sent twice: then nothing has a key, because
+//! a reminder that is lost is worse than one that comes twice.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! CloudEvents 1.0 by HTTP, in either form: the attributes in the JSON beside `data`, or as headers `ce-…` beside the data itself.
+//! CloudEvents 1.0 by HTTP, in either form: the attributes in the JSON beside `data`, or as headers `ce-…` beside the
+//! data itself.
 //!
 //! | field | from |
 //! |---|---|

@@ -36,11 +36,11 @@ pub struct Parsed {
     pub topic: Option<String>,
     /// In the order in which the sender gave them; all of them are kept, or none is.
     pub alerts: Vec<Alert>,
-    /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text of the alert
-    /// says so too.
+    /// What could not be kept or done, each in one line for the sender. Where a person would miss it, the text of the
+    /// alert says so too.
     pub warnings: Vec<String>,
-    /// Files that came with the first alert, to be [attached](Self::attach) or [left out](Self::leave_out). Its text may be empty
-    /// until then.
+    /// Files that came with the first alert, to be [attached](Self::attach) or [left out](Self::leave_out). Its text
+    /// may be empty until then.
     pub files: Vec<File>,
 }
 
@@ -82,8 +82,8 @@ impl Parsed {
     }
 }
 
-/// An alert that is being read: takes the fields as the sender wrote them, keeps what can be kept, and collects what is to
-/// be said about the rest.
+/// An alert that is being read: takes the fields as the sender wrote them, keeps what can be kept, and collects what is
+/// to be said about the rest.
 #[derive(Debug, Default)]
 pub struct Draft {
     alert: Alert,
@@ -244,15 +244,15 @@ impl Draft {
         }
     }
 
-    /// Tells that the text is only the start of what came. It gets the mark of one that is cut even if it would fit: of a text
-    /// in UTF-16 half as many bytes are left once it is read.
+    /// Tells that the text is only the start of what came. It gets the mark of one that is cut even if it would fit: of
+    /// a text in UTF-16 half as many bytes are left once it is read.
     pub fn in_part(&mut self) {
         self.in_part = true;
     }
 
-    /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out. Where
-    /// the dialect has found no text, one under another name counts, as a later version of the sender may have it; then whatever
-    /// else there is, and then the title is the text.
+    /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out.
+    /// Where the dialect has found no text, one under another name counts, as a later version of the sender may have
+    /// it; then whatever else there is, and then the title is the text.
     pub(super) fn finish_form(
         mut self,
         form: &Form<'_>,
@@ -283,8 +283,8 @@ impl Draft {
         self.finish(text, bytes, empty)
     }
 
-    /// The alert with this text and the notes behind it, cut so that the whole message fits. `given_bytes` is how long the
-    /// text was when it came, `empty` what an alert says that has neither text nor notes.
+    /// The alert with this text and the notes behind it, cut so that the whole message fits. `given_bytes` is how long
+    /// the text was when it came, `empty` what an alert says that has neither text nor notes.
     pub fn finish(mut self, text: String, given_bytes: u64, empty: &str) -> Parsed {
         self.alert.text = self.text(text, given_bytes, empty);
         Parsed {

@@ -1,7 +1,8 @@
-//! The fields of a body, in whatever form they came: JSON, a form, or a form of several parts; and behind them the query.
+//! The fields of a body, in whatever form they came: JSON, a form, or a form of several parts; and behind them the
+//! query.
 //!
-//! Senders label bodies as they like (`curl -d '{…}'` says that JSON is a form), so JSON is known by its first character.
-//! What cannot be read as what it says it is, is a text: nothing is refused here.
+//! Senders label bodies as they like (`curl -d '{…}'` says that JSON is a form), so JSON is known by its first
+//! character. What cannot be read as what it says it is, is a text: nothing is refused here.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -199,8 +200,8 @@ impl<'r> Form<'r> {
         at(&self.fields, path)
     }
 
-    /// All fields, one a line, for a request in which no name is known; what lies deeper is written as JSON. Left out are tokens of
-    /// ours, and what stands under a name of `SAYS_NO_TEXT`.
+    /// All fields, one a line, for a request in which no name is known; what lies deeper is written as JSON. Left out
+    /// are tokens of ours, and what stands under a name of `SAYS_NO_TEXT`.
     pub fn everything(&self) -> String {
         let asked = self.query.into_iter().flat_map(|query| query.iter());
         let asked = asked.filter(|(name, _)| !self.fields.contains_key(*name));

@@ -1,4 +1,5 @@
-//! What the fuzz targets for mails and forms run: bytes that may be anything go in, and a panic is a failure. Not for other use.
+//! What the fuzz targets for mails and forms run: bytes that may be anything go in, and a panic is a failure. Not for
+//! other use.
 
 use super::mail::{self, REDUCED_BYTES_MAX, Reducer};
 use super::{Parsed, Request, Source};

@@ -8,7 +8,8 @@
 //! | link | to what it is about: `html_url`, of a push `compare` |
 //! | key | `X-GitHub-Delivery` (`X-Gitea-Delivery`, …), which stays the same when a delivery is made again |
 //!
-//! An event that is not known is told by its name, its `action` and who caused it. The JSON also comes in a form's field `payload`.
+//! An event that is not known is told by its name, its `action` and who caused it. The JSON also comes in a form's
+//! field `payload`.
 
 use serde_json::Value;
 

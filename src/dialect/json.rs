@@ -14,8 +14,8 @@
 //! | sender | `sender` `source` `from` `host` `hostname` |
 //! | time to live | `ttl`: seconds, or `10m`, `24h` |
 //!
-//! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and what a
-//! script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
+//! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and
+//! what a script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
 
 use serde_json::Value;
 

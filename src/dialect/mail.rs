@@ -10,9 +10,9 @@
 //!
 //! Two alerts may have one `Message-ID`: a script that sends the same file at every alarm. So that is no key.
 //!
-//! Dropped are bounces and what a program answers by itself (`Auto-Submitted: auto-replied`): an alert that answers an alert
-//! has no end. `auto-generated` is what cron and mdadm say of themselves, and an empty sender is what a device has that nobody
-//! gave one: both arrive.
+//! Dropped are bounces and what a program answers by itself (`Auto-Submitted: auto-replied`): an alert that answers an
+//! alert has no end. `auto-generated` is what cron and mdadm say of themselves, and an empty sender is what a device
+//! has that nobody gave one: both arrive.
 
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::{Address, Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType};
@@ -243,7 +243,8 @@ impl Read {
         }
     }
 
-    /// Of several forms of the same the one that is a plain text, if there is something in it. Files of all of them count.
+    /// Of several forms of the same the one that is a plain text, if there is something in it. Files of all of them
+    /// count.
     fn best(&mut self, mail: &Message<'_>, raw: &[u8], parts: &[u32], place: Place) {
         let mut forms: Vec<(bool, Self)> = Vec::new();
         for index in parts {
@@ -331,8 +332,8 @@ fn text_of(part: &MessagePart<'_>, raw: &[u8]) -> (String, u64) {
     (text.trim().to_owned(), bytes.len() as u64)
 }
 
-/// What stands in quoted-printable. An escape that is none stands for itself: a decoder that gives up would show the whole text
-/// undecoded for the sake of one sign.
+/// What stands in quoted-printable. An escape that is none stands for itself: a decoder that gives up would show the
+/// whole text undecoded for the sake of one sign.
 fn quoted_printable(body: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(body.len());
     for line in body.split_inclusive(|byte| *byte == b'\n') {

@@ -1,15 +1,15 @@
 //! Dialects: the forms in which senders speak, each a pure function from a [`Request`] to alerts.
 //!
-//! A dialect picks the fields out of what it was given and hands them to a [`Draft`], which does to all of them what every
-//! alert needs: no unseen characters, nothing too long, a warning for what was left out. So the rules about text stand
-//! once (in [`alert`](crate::alert)), and a new dialect cannot forget them.
+//! A dialect picks the fields out of what it was given and hands them to a [`Draft`], which does to all of them what
+//! every alert needs: no unseen characters, nothing too long, a warning for what was left out. So the rules about text
+//! stand once (in [`alert`](crate::alert)), and a new dialect cannot forget them.
 //!
-//! A fault beside the text never costs the text: the alert goes out with what could be kept, and the sender is warned. A
-//! [`Rejection`] is for what cannot be an alert at all. Deliberately absent: HTTP. Which status a rejection becomes, and at
-//! which address a dialect is spoken, is the gateway's.
+//! A fault beside the text never costs the text: the alert goes out with what could be kept, and the sender is warned.
+//! A [`Rejection`] is for what cannot be an alert at all. Deliberately absent: HTTP. Which status a rejection becomes,
+//! and at which address a dialect is spoken, is the gateway's.
 //!
-//! To add one: its file beside this one, its line in [`DIALECTS`], and a folder `tests/fixtures/dialects/NAME` with captured
-//! requests and the alerts that they must give. A test holds the three together.
+//! To add one: its file beside this one, its line in [`DIALECTS`], and a folder `tests/fixtures/dialects/NAME` with
+//! captured requests and the alerts that they must give. A test holds the three together.
 #![warn(missing_docs)]
 
 pub mod alertmanager;

@@ -5,8 +5,8 @@
 //! | topic | `topic` | the route |
 //! | everything else | `message` `title` `priority` `tags` `click` `attach` `delay` `email` `call` `key` `ttl` `sequence_id` | as in ntfy's plain form |
 //!
-//! It comes with any content type: curl says that it is a form. Apprise puts the text into JSON and the rest into headers,
-//! so headers count where the JSON is silent. Home Assistant sends every field, unused ones as `null`.
+//! It comes with any content type: curl says that it is a form. Apprise puts the text into JSON and the rest into
+//! headers, so headers count where the JSON is silent. Home Assistant sends every field, unused ones as `null`.
 
 use super::form::Form;
 use super::{Parsed, Rejection, Request, ntfy};

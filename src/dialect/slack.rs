@@ -7,8 +7,8 @@
 //! | priority | `attachments[].color`: `danger` is high |
 //! | link | `title_link` of the first attachment that has one |
 //!
-//! Slack's marks are written out: `<https://a|b>` becomes `b (https://a)`, `&amp;` becomes `&`. The JSON also comes in a
-//! form's field `payload`.
+//! Slack's marks are written out: `<https://a|b>` becomes `b (https://a)`, `&amp;` becomes `&`. The JSON also comes in
+//! a form's field `payload`.
 
 use serde_json::Value;
 

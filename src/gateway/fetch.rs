@@ -1,7 +1,7 @@
 //! Files that a sender names by an address: fetched when the alert comes, because a snapshot ages.
 //!
-//! Only from addresses that the configuration allows: whoever may publish must not make this box ask what it likes. No redirect is
-//! followed, for the same reason.
+//! Only from addresses that the configuration allows: whoever may publish must not make this box ask what it likes. No
+//! redirect is followed, for the same reason.
 
 use std::time::Duration;
 

@@ -60,8 +60,8 @@ impl Files {
         }
     }
 
-    /// Attaches the files of `parsed` to its alert, and says of each that cannot be kept why. What is returned has to live until
-    /// the alert's record holds the files.
+    /// Attaches the files of `parsed` to its alert, and says of each that cannot be kept why. What is returned has to
+    /// live until the alert's record holds the files.
     pub async fn attach(&self, parsed: &mut Parsed, mut body: FromBody) -> Vec<Kept> {
         let mut held = Vec::new();
         for (index, file) in std::mem::take(&mut parsed.files).into_iter().enumerate() {

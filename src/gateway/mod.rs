@@ -1,6 +1,7 @@
 //! The ways in: HTTP over TCP and on the control socket, the same code for both, mails by SMTP, and files in a spool.
 //!
-//! - [`Relay`] is what stands behind them: a trait, so that the gateway knows nothing of sessions, the store or the outbox.
+//! - [`Relay`] is what stands behind them: a trait, so that the gateway knows nothing of sessions, the store or the
+//!   outbox.
 //! - [`api`] has the JSON of both sides: the server writes it, the commands read it.
 //! - `http` serves. Its table [`ENDPOINTS`] says at which address what is done, and what right it takes.
 //! - `smtp` takes mails.
@@ -8,7 +9,8 @@
 //!
 //! `place`, `socket`, `tls`, `idle` and `refused` are what the ways over TCP share.
 //!
-//! Deliberately absent: CORS, cookies, and an answer over the network to whoever has no token, unless their network is trusted.
+//! Deliberately absent: CORS, cookies, and an answer over the network to whoever has no token, unless their network is
+//! trusted.
 #![warn(missing_docs)]
 
 pub mod api;

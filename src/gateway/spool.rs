@@ -1,8 +1,8 @@
-//! The spool as a way in: takes what senders have left as files while no relay answered, or because they may not open the
-//! control socket.
+//! The spool as a way in: takes what senders have left as files while no relay answered, or because they may not open
+//! the control socket.
 //!
-//! A file's name is the key of its alert, unless the sender gave one. So an alert is taken once, also when a crash comes
-//! between its acceptance and the removal of its file.
+//! A file's name is the key of its alert, unless the sender gave one. So an alert is taken once, also when a crash
+//! comes between its acceptance and the removal of its file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -36,7 +36,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// What is left of a time to live that is over: the alert is accepted, expires, and is told as that.
 const TTL_MIN: Duration = Duration::from_secs(1);
 
-/// Files that stay where they are and are remembered. What is held beyond stays as well, is counted, and is looked at again.
+/// Files that stay where they are and are remembered. What is held beyond stays as well, is counted, and is looked at
+/// again.
 const HELD_MAX: usize = 1000;
 
 /// The longer pause before the next look, for each file that is looked at again: reading them is not all that is done.
@@ -536,8 +537,8 @@ impl Taker {
     }
 }
 
-/// Says when an alert was written that has lain for long, where the clock tells and there is room; and takes from its time to
-/// live what is over.
+/// Says when an alert was written that has lain for long, where the clock tells and there is room; and takes from its
+/// time to live what is over.
 fn mark_late(alert: &mut Alert, at_ms: u64, now_ms: u64) {
     if at_ms < CLOCK_UNSET_BEFORE.0 || now_ms < at_ms.saturating_add(millis(LATE_AFTER)) {
         return;
@@ -550,8 +551,8 @@ fn mark_late(alert: &mut Alert, at_ms: u64, now_ms: u64) {
     }
 }
 
-/// Tells when a file has come into one of the spools, a spool that is missing was made, or one was removed. A folder that is
-/// open does not tell its own removal, so the directory above it is watched as well.
+/// Tells when a file has come into one of the spools, a spool that is missing was made, or one was removed. A folder
+/// that is open does not tell its own removal, so the directory above it is watched as well.
 ///
 /// With `also_going` also that one has gone: what a person is told of may be what he has removed.
 fn watch(places: &[SpoolPlace], also_going: bool) -> io::Result<Async<OwnedFd>> {

@@ -1,5 +1,5 @@
-//! Acks that we owe the server. A stanza that is never acked makes it end the line on a metronome of 50 minutes, although
-//! every ping is answered; so a debt is found and named long before that.
+//! Acks that we owe the server. A stanza that is never acked makes it end the line on a metronome of 50 minutes,
+//! although every ping is answered; so a debt is found and named long before that.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -7,8 +7,8 @@ use crate::util::Random;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Attempts after a change of the path that get the shortest pause: a link that is up is often half a second ahead of its
-/// address, its route and its resolver, and not all of these are announced.
+/// Attempts after a change of the path that get the shortest pause: a link that is up is often half a second ahead of
+/// its address, its route and its resolver, and not all of these are announced.
 const EAGER_ATTEMPTS: u32 = 5;
 
 /// Doubles from `first` to `max` with ±20 % of jitter. Only [`proved_useful`](Self::proved_useful) starts it over: a

@@ -7,8 +7,8 @@ use super::Schedule;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What is sent on a schedule of its own, and is never refused as long as it keeps that, also from one line to the next:
-/// detection stands on it.
+/// What is sent on a schedule of its own, and is never refused as long as it keeps that, also from one line to the
+/// next: detection stands on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Planned {
     spacing: Duration,
@@ -77,7 +77,8 @@ impl Budget {
         }
     }
 
-    /// An application ping that a doubt asks for: it does not wait for its turn as long as something is left for others.
+    /// An application ping that a doubt asks for: it does not wait for its turn as long as something is left for
+    /// others.
     ///
     /// # Errors
     /// As for [`presence`](Self::presence).

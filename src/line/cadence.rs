@@ -1,5 +1,5 @@
-//! Lines that keep ending after the same time have a cause that the single end does not show. The periods are known from
-//! the field: each names its culprit.
+//! Lines that keep ending after the same time have a cause that the single end does not show. The periods are known
+//! from the field: each names its culprit.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,12 +1,12 @@
-//! Why a line ended, and what to do about it. The table of reactions is [`Cause::verdict`]; it has no wildcard arm, so a
-//! new cause must be given a reaction.
+//! Why a line ended, and what to do about it. The table of reactions is [`Cause::verdict`]; it has no wildcard arm, so
+//! a new cause must be given a reaction.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A ban is waited out for as long as the server says, but a number from the network is not trusted with more: after this
-/// one try asks again.
+/// A ban is waited out for as long as the server says, but a number from the network is not trusted with more: after
+/// this one try asks again.
 pub const BAN_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Who ended it. Kept apart from the cause because the cure differs: a server's word is obeyed, a path is retried, and
@@ -356,8 +356,8 @@ impl Cause {
 /// Characters of the server's own words that are kept.
 const WORDS_CHARS_MAX: usize = 200;
 
-/// A server's words as a part of one line: what could drive a terminal, begin another line or turn the text around is left
-/// out. They go into logs, status and records.
+/// A server's words as a part of one line: what could drive a terminal, begin another line or turn the text around is
+/// left out. They go into logs, status and records.
 pub fn printable(words: &str) -> String {
     let drives = |c: char| {
         c.is_control()

@@ -1,5 +1,5 @@
-//! What three clocks show when they are read together now and then: that the host slept, that the wall clock was set, and
-//! whether it can be right at all.
+//! What three clocks show when they are read together now and then: that the host slept, that the wall clock was set,
+//! and whether it can be right at all.
 //!
 //! `CLOCK_MONOTONIC` stands still while the host sleeps and `CLOCK_BOOTTIME` does not: what one gains on the other is
 //! sleep. A clock that NTP slews takes all three along, so what the wall clock gains on `CLOCK_BOOTTIME` is a step.
@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use super::HostEvent;
 
-/// A shorter sleep was called off by a driver, and what was open outlives it; the pings find the rest. A reading is exact
-/// to well under this.
+/// A shorter sleep was called off by a driver, and what was open outlives it; the pings find the rest. A reading is
+/// exact to well under this.
 const SLEPT_MIN: Duration = Duration::from_secs(2);
 
 /// Nothing here is decided by less, and a leap second is no news.
 const STEP_MIN_MS: i64 = 1500;
 
-/// So far a clock may be behind the last time on disk and still do: a board without a battery starts at the last time that
-/// somebody saved, which may be hours old, and a clock that ran fast is put back. No certificate is that young for long.
+/// So far a clock may be behind the last time on disk and still do: a board without a battery starts at the last time
+/// that somebody saved, which may be hours old, and a clock that ran fast is put back. No certificate is that young for
+/// long.
 const BEHIND_DISK_MAX_MS: i64 = 24 * 3600 * 1000;
 
 /// So long the last time on disk is believed over the clock. It may be the wrong one: a clock that once stood in 2038
@@ -116,8 +117,8 @@ impl ClockMonitor {
     }
 
     /// The time to be written to disk now, if it is time for that. Call it after [`look`](Self::look), and
-    /// [`kept`](Self::kept) when it is there. A clock that is not set leaves no trace; one that was put back replaces what
-    /// stood there at once.
+    /// [`kept`](Self::kept) when it is there. A clock that is not set leaves no trace; one that was put back replaces
+    /// what stood there at once.
     pub fn to_keep(&self) -> Option<i64> {
         let now = self.last;
         let due = match self.kept {

@@ -31,15 +31,15 @@ pub enum Input {
     PairRequested,
     /// The credentials of a fresh pairing are on disk.
     Paired,
-    /// The WebSocket stands: from here the server has a step's time to answer the login. May be told late, with the instant
-    /// at which it came.
+    /// The WebSocket stands: from here the server has a step's time to answer the login. May be told late, with the
+    /// instant at which it came.
     Upgraded,
     /// The server's `success`.
     LoggedIn,
     /// `<ib><offline>`: what had waited at the server has been delivered.
     Drained,
-    /// Something came in that proves this layer and those below. May be told late, with the instant at which it came, and
-    /// more than once.
+    /// Something came in that proves this layer and those below. May be told late, with the instant at which it came,
+    /// and more than once.
     Proof(Layer),
     /// Something that wants an answer was handed to the line.
     Sent,
@@ -95,7 +95,8 @@ pub enum Question {
 pub enum Output {
     /// Open a line. Exactly one at a time: the next one comes only after [`Input::Ended`].
     Dial { pairing: bool },
-    /// Break the line now; `Ended` follows. One that is only being dialled cannot be broken: its client is given up at once.
+    /// Break the line now; `Ended` follows. One that is only being dialled cannot be broken: its client is given up at
+    /// once.
     Close,
     /// Throw the library's client away and use a new one for the next line. When a line is open it did not let go:
     /// [`Input::Ended`] follows.
@@ -104,8 +105,8 @@ pub enum Output {
     Ask(Question),
     /// A stanza has waited this long for its ack: for the log and health.
     AckOverdue { id: u64, waited: Duration },
-    /// The end of the offline queue did not come, for the second line in a row. This one is kept all the same, and alerts go
-    /// out on it: say so. [`Input::Drained`] ends it, or the end of the line.
+    /// The end of the offline queue did not come, for the second line in a row. This one is kept all the same, and
+    /// alerts go out on it: say so. [`Input::Drained`] ends it, or the end of the line.
     Undrained,
     /// The clock was not set: look again, and tell.
     LookAtClock,

@@ -1,6 +1,6 @@
-//! Is the line that is up still alive? Questions go out on schedule, each layer's own; a deadline is anchored on the first
-//! question that has not been answered, when it was decided and not when it left, so that neither sending more nor a
-//! write that blocks postpones it. Silence alone is never held against a line: only an unanswered question is.
+//! Is the line that is up still alive? Questions go out on schedule, each layer's own; a deadline is anchored on the
+//! first question that has not been answered, when it was decided and not when it left, so that neither sending more
+//! nor a write that blocks postpones it. Silence alone is never held against a line: only an unanswered question is.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ const ASK_AFTER: Duration = Duration::from_secs(2);
 /// Times in a row that a standstill of this program may excuse an unanswered question.
 const EXCUSES_MAX: u32 = 3;
 
-/// Before a verdict, one turn of the loop to read what may be waiting. A standstill that ends just after a deadline looks
-/// like no standstill at all, and the answer lies unread.
+/// Before a verdict, one turn of the loop to read what may be waiting. A standstill that ends just after a deadline
+/// looks like no standstill at all, and the answer lies unread.
 pub(super) const LAST_LOOK: Duration = Duration::from_millis(300);
 
 /// A kind of question to the other side, which is open or not.
@@ -133,11 +133,11 @@ pub(super) struct Known {
     /// A content probe has been answered. As long as none has, a missing answer proves nothing: the server may have
     /// stopped to answer this kind. A line killed for it spends the knowledge, so that a wrong guess costs one line.
     pub(super) probes_answered: bool,
-    /// The line is asked right after its login: nothing is known yet, or the last one ended in a way after which zombies
-    /// were seen.
+    /// The line is asked right after its login: nothing is known yet, or the last one ended in a way after which
+    /// zombies were seen.
     pub(super) distrust: bool,
-    /// The last line was given up because the end of its offline queue never came. A second line would fare no better, so
-    /// none is given up for it until one has come to that end again.
+    /// The last line was given up because the end of its offline queue never came. A second line would fare no better,
+    /// so none is given up for it until one has come to that end again.
     pub(super) undrained: bool,
 }
 
@@ -171,7 +171,8 @@ pub(super) struct Liveness {
     websocket: Asked,
     /// Not before; the budget's word.
     websocket_free: Instant,
-    /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves nothing.
+    /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves
+    /// nothing.
     peer_pongs: bool,
     next_presence: Instant,
     next_probe: Instant,
@@ -297,7 +298,8 @@ impl Liveness {
         }
     }
 
-    /// Asks now whether the line lives, also while a question is open: its answer may be older than what made the doubt.
+    /// Asks now whether the line lives, also while a question is open: its answer may be older than what made the
+    /// doubt.
     pub(super) fn check(&mut self, now: Instant) {
         self.doubted = Some(now);
         self.next_ping = self.next_ping.min(now);

@@ -1,6 +1,6 @@
 //! One connection's life: schedule, causes and verdicts, backoff, liveness, supervision, watchdog. Pure: instants and a
-//! seed come in, decisions come out. No deadline in this room knows the wall clock, so none can hide a dead line or kill a live
-//! one; [`ClockMonitor`] alone looks at its numbers, and judges the clock by them.
+//! seed come in, decisions come out. No deadline in this room knows the wall clock, so none can hide a dead line or
+//! kill a live one; [`ClockMonitor`] alone looks at its numbers, and judges the clock by them.
 
 mod acks;
 mod backoff;

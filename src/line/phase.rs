@@ -155,8 +155,8 @@ impl Phase {
         }
     }
 
-    /// The deadline that a person waits for: as [`timeout`](Self::timeout), but in a pause its end, whatever is looked at
-    /// before.
+    /// The deadline that a person waits for: as [`timeout`](Self::timeout), but in a pause its end, whatever is looked
+    /// at before.
     pub(super) fn shown_timeout(&self) -> Option<Deadline> {
         match self {
             Self::Waiting(waiting) => Some(waiting.end()),

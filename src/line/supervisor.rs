@@ -38,8 +38,8 @@ const CLOCK_LOOK: Duration = Duration::from_secs(30);
 /// How long the library may take to give up a line that we broke, before its client is given up too.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
-/// How often a hold of an earlier run is compared with the wall clock: a board without a battery learns the time minutes
-/// after the start.
+/// How often a hold of an earlier run is compared with the wall clock: a board without a battery learns the time
+/// minutes after the start.
 const HOLD_CHECK: Duration = Duration::from_secs(600);
 
 /// An attempt that has not come up after this hangs on the path that it began with; a younger one may be about to.
@@ -140,7 +140,8 @@ impl Supervisor {
         self.phase.timeout()
     }
 
-    /// What a person waits for next, and why: the deadline of [`poll_timeout`](Self::poll_timeout), but in a pause its end.
+    /// What a person waits for next, and why: the deadline of [`poll_timeout`](Self::poll_timeout), but in a pause its
+    /// end.
     pub fn shown_timeout(&self) -> Option<(Instant, Reason)> {
         self.phase.shown_timeout()
     }

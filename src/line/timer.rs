@@ -9,7 +9,8 @@ pub enum Reason {
     Redial,
     /// The time that the server named, or the longest pause, ends: to come sooner would be a fight.
     Hold,
-    /// A hold of an earlier run is compared with the wall clock, which a board without a battery learns after the start.
+    /// A hold of an earlier run is compared with the wall clock, which a board without a battery learns after the
+    /// start.
     HoldCheck,
     /// The hourly cap on attempts allows the next one: whatever fails, it must not become a storm.
     StormBrake,

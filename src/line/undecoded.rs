@@ -1,5 +1,5 @@
-//! Frames that came and have not become stanzas. The library logs what it cannot read and goes on; if its cipher has lost
-//! count, it reads nothing from then on.
+//! Frames that came and have not become stanzas. The library logs what it cannot read and goes on; if its cipher has
+//! lost count, it reads nothing from then on.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 const DECODED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A line is given up for what cannot be read once in this time. A stanza that the library never understands would
-/// otherwise come again at every login and keep the session from working; whether the line lives is the pings' to judge.
+/// otherwise come again at every login and keep the session from working; whether the line lives is the pings' to
+/// judge.
 pub(super) const GIVEN_UP_EVERY: Duration = Duration::from_secs(3600);
 
 /// The undecoded frames of one line.
@@ -22,8 +23,8 @@ pub(super) struct Undecoded {
 }
 
 impl Undecoded {
-    /// `frames` are missing now. A frame is counted as it is split off and becomes a stanza on a task of its own, so that
-    /// one may be missing at any moment.
+    /// `frames` are missing now. A frame is counted as it is split off and becomes a stanza on a task of its own, so
+    /// that one may be missing at any moment.
     pub(super) fn count(&mut self, now: Instant, frames: u64) {
         self.frames = frames;
         if frames <= self.lost {

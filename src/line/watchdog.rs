@@ -1,13 +1,13 @@
 //! Whether systemd's watchdog is fed: from progress, never by a timer of its own.
 //!
-//! The timer here only asks. Whoever makes progress answers, and when all have answered since the last feed the watchdog
-//! is fed again. Asked are the store (an empty transaction, which goes through its thread and behind all writes that wait
-//! there, and itself writes nothing), the task that owns the outbox and each session's task (a turn of their loop). The loop that runs them all is not asked:
-//! without it nobody calls this. Deliberately absent: anything about the network. An internet that is down cannot withhold
-//! the feed, because nobody here could be told of it.
+//! The timer here only asks. Whoever makes progress answers, and when all have answered since the last feed the
+//! watchdog is fed again. Asked are the store (an empty transaction, which goes through its thread and behind all
+//! writes that wait there, and itself writes nothing), the task that owns the outbox and each session's task (a turn of
+//! their loop). The loop that runs them all is not asked: without it nobody calls this. Deliberately absent: anything
+//! about the network. An internet that is down cannot withhold the feed, because nobody here could be told of it.
 //!
-//! The rungs below are the supervisor's: an unanswered ping costs the line, lines that fail as only our own state explains
-//! cost the client ([`Output::FreshClient`](super::Output::FreshClient)).
+//! The rungs below are the supervisor's: an unanswered ping costs the line, lines that fail as only our own state
+//! explains cost the client ([`Output::FreshClient`](super::Output::FreshClient)).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! What the fuzz target for pictures runs: bytes that may be anything go in, and a panic is a failure. Not for other use.
+//! What the fuzz target for pictures runs: bytes that may be anything go in, and a panic is a failure. Not for other
+//! use.
 
 use super::picture::{EDGE_MAX, THUMBNAIL_BYTES_MAX};
 use super::{picture, tell};

@@ -8,7 +8,8 @@ use super::exif::{Orientation, orientation};
 use super::picture::{BYTES_MAX, EDGE_MAX, NoPicture, Picture, THUMBNAIL_EDGE, check_edges};
 use super::pixels::Pixels;
 
-/// Pixels that are decoded: 64 million are more than any camera of a house has, and are decoded at an eighth of their edges.
+/// Pixels that are decoded: 64 million are more than any camera of a house has, and are decoded at an eighth of their
+/// edges.
 const PIXELS_MAX: u64 = 64_000_000;
 
 /// Of the progressive kind, which is held whole before it is made smaller.
@@ -89,8 +90,8 @@ fn rgb(info: &ImageInfo, decoded: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// The same picture without the segments that tell of it: EXIF and XMP, which have the place, and comments. What the colours mean
-/// (JFIF, Adobe's and the ICC profile) stays.
+/// The same picture without the segments that tell of it: EXIF and XMP, which have the place, and comments. What the
+/// colours mean (JFIF, Adobe's and the ICC profile) stays.
 fn without_metadata(bytes: &[u8]) -> Result<Vec<u8>, NoPicture> {
     const ICC: &[u8] = b"ICC_PROFILE\0";
     let broken = || NoPicture::new("its segments cannot be read");

@@ -1,5 +1,5 @@
-//! What a file is, told from its content, and pictures as WhatsApp's apps take them. Pure: bytes in, bytes out, and no more
-//! memory than its limits say, whatever the bytes are.
+//! What a file is, told from its content, and pictures as WhatsApp's apps take them. Pure: bytes in, bytes out, and no
+//! more memory than its limits say, whatever the bytes are.
 
 mod exif;
 #[doc(hidden)]
@@ -13,8 +13,8 @@ mod png;
 pub use kind::{Told, tell};
 pub use picture::{NoPicture, Picture};
 
-/// Reads a JPEG or PNG: turned as its camera was held, made smaller where it is too large, and without what tells where and by whom
-/// it was taken. The time that it takes grows with the picture; it must not hold up anybody.
+/// Reads a JPEG or PNG: turned as its camera was held, made smaller where it is too large, and without what tells where
+/// and by whom it was taken. The time that it takes grows with the picture; it must not hold up anybody.
 ///
 /// # Errors
 /// It is of another kind, is damaged, or has more pixels than are decoded.

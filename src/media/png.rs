@@ -58,7 +58,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Picture, NoPicture> {
                 .collect(),
         }
     } else {
-        // By how much its edges are divided while it is read, so that what is held is no more than four times what is wanted.
+        // By how much its edges are divided while it is read, so that what is held is no more than four times what is
+        // wanted.
         let by = (width.max(height) / EDGE_MAX).max(1);
         let mut rows = Rows::new(width, height, by);
         while let Some(row) = reader.next_row()? {

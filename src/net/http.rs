@@ -1,8 +1,8 @@
 //! A small HTTP/1.1 client over a stream that somebody else opened: one request, one answer, then the stream is closed.
 //!
 //! Used for the control socket and for the few files that WhatsApp serves over HTTPS. Deliberately absent: keep-alive,
-//! redirects, compression, TLS and deadlines. The caller opens the stream and bounds the time. A body is never copied: it is
-//! written as it stands in memory, or piece by piece by whoever has it elsewhere.
+//! redirects, compression, TLS and deadlines. The caller opens the stream and bounds the time. A body is never copied:
+//! it is written as it stands in memory, or piece by piece by whoever has it elsewhere.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::pin::pin;
@@ -75,7 +75,8 @@ where
     })
 }
 
-/// Sends `request` and reads the answer's head; the body is then read from what comes back. The caller sets the deadline.
+/// Sends `request` and reads the answer's head; the body is then read from what comes back. The caller sets the
+/// deadline.
 ///
 /// # Errors
 /// The stream failed, or what came is no HTTP/1.1 head of at most 64 KiB.
@@ -101,9 +102,9 @@ where
     }
 }
 
-/// Sends `request` with `length` bytes of `body` in place of its own, and reads the whole answer, at most `answer_max` bytes of
-/// it. A server that answers before it has all of the body is heard, and not sent the rest: such an answer is a refusal. The
-/// caller sets the deadlines.
+/// Sends `request` with `length` bytes of `body` in place of its own, and reads the whole answer, at most `answer_max`
+/// bytes of it. A server that answers before it has all of the body is heard, and not sent the rest: such an answer is
+/// a refusal. The caller sets the deadlines.
 ///
 /// # Errors
 /// As for [`exchange`]; and `body` could not be read, or was too short.

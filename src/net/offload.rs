@@ -15,10 +15,11 @@ const THREADS_MAX: usize = 8;
 
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(THREADS_MAX)));
 
-/// Runs `work` on a thread of its own and returns what it returned; `None` if it panicked or no thread could be started.
+/// Runs `work` on a thread of its own and returns what it returned; `None` if it panicked or no thread could be
+/// started.
 ///
-/// It starts when the future is first polled and a place is free. From then on it runs to its end, whether anybody waits
-/// or not.
+/// It starts when the future is first polled and a place is free. From then on it runs to its end, whether anybody
+/// waits or not.
 pub async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let place = PLACES.acquire_arc().await;
     let (done, finished) = async_channel::bounded(1);

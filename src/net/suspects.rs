@@ -1,8 +1,8 @@
 //! Addresses that took a connection and then said nothing, so that the next dial tries the others first.
 //!
-//! The race between the addresses of a name ends with TCP. A broken IPv6 tunnel, or a path that drops large packets, lets
-//! TCP connect and answers nothing after it, and it would win every race. What is known here is kept for the process, because
-//! it is a property of this machine's paths and not of a session.
+//! The race between the addresses of a name ends with TCP. A broken IPv6 tunnel, or a path that drops large packets,
+//! lets TCP connect and answers nothing after it, and it would win every race. What is known here is kept for the
+//! process, because it is a property of this machine's paths and not of a session.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -30,7 +30,8 @@ fn shared() -> Arc<ClientConfig> {
 pub struct Trust(Arc<ClientConfig>);
 
 impl Trust {
-    /// The certificates in `pem` in place of the web PKI's roots, or those where it is `None`. `alpn` says that HTTP is spoken.
+    /// The certificates in `pem` in place of the web PKI's roots, or those where it is `None`. `alpn` says that HTTP is
+    /// spoken.
     ///
     /// # Errors
     /// There are no certificates in it that can be used, in words.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt as _};
 
-/// A stream whose reads and writes fail with [`ErrorKind::TimedOut`] when for `after` nothing has passed in either direction
-/// although somebody waited for it.
+/// A stream whose reads and writes fail with [`ErrorKind::TimedOut`] when for `after` nothing has passed in either
+/// direction although somebody waited for it.
 #[derive(Debug)]
 pub struct Unstalled<S> {
     stream: S,

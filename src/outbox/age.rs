@@ -1,9 +1,9 @@
 //! How old an alert or a key is, on a board whose wall clock may not be set.
 //!
-//! The wall clock dates an alert, where it can be believed. A board without a battery starts in 1970, or at a time that its
-//! system was built with, until the network tells it: then an alert seems to be of this moment, or of the future, at every start.
-//! What bounds its age is the order of starts. Numbers of alerts only grow, so the number that was next at a start tells what
-//! was accepted before it, and the time since boot tells how long ago that was.
+//! The wall clock dates an alert, where it can be believed. A board without a battery starts in 1970, or at a time that
+//! its system was built with, until the network tells it: then an alert seems to be of this moment, or of the future,
+//! at every start. What bounds its age is the order of starts. Numbers of alerts only grow, so the number that was next
+//! at a start tells what was accepted before it, and the time since boot tells how long ago that was.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use crate::util::millis;
 /// Before this a clock was not set yet (a Pi has no battery for it): the age of what it stamped is not known.
 pub const CLOCK_UNSET_BEFORE: Timestamp = Timestamp(1_704_067_200_000); // 2024-01-01
 
-/// Starts of one boot that are closer together count as one, so that a relay that starts again and again keeps a short list.
-/// A key may last longer by so much.
+/// Starts of one boot that are closer together count as one, so that a relay that starts again and again keeps a short
+/// list. A key may last longer by so much.
 const APART: Duration = Duration::from_secs(30 * 60);
 
 /// Starts of this boot are kept for so long: more than any key counts.
@@ -41,7 +41,8 @@ pub(super) struct Ages {
     starts: Vec<Start>,
     /// The moment of this one.
     begun: Option<Instant>,
-    /// The wall clock shows a time that cannot be: earlier than the start before this boot, and this boot is longer ago.
+    /// The wall clock shows a time that cannot be: earlier than the start before this boot, and this boot is longer
+    /// ago.
     clock_is_wrong: bool,
 }
 
@@ -67,14 +68,14 @@ impl Ages {
         &self.starts
     }
 
-    /// When `span` is over for the alert numbered `seq`, on the monotonic clock, so that a wall clock that is set later does not
-    /// move it.
+    /// When `span` is over for the alert numbered `seq`, on the monotonic clock, so that a wall clock that is set later
+    /// does not move it.
     pub(super) fn ends(&self, now: Now, seq: u64, accepted_at: Timestamp, span: Duration) -> Instant {
         now.mono + span.saturating_sub(self.age(now, seq, accepted_at).unwrap_or(span))
     }
 
-    /// The same for an alert that waits to be sent. One whose age nobody knows has all of its time before it: sent late is better
-    /// than given up for nothing.
+    /// The same for an alert that waits to be sent. One whose age nobody knows has all of its time before it: sent late
+    /// is better than given up for nothing.
     pub(super) fn expires(&self, now: Now, seq: u64, accepted_at: Timestamp, span: Duration) -> Instant {
         let age = self.age(now, seq, accepted_at).unwrap_or_default();
         now.mono + span.saturating_sub(age)
@@ -107,7 +108,8 @@ impl Ages {
     }
 }
 
-/// Of the boot before this one the first and the last start, of this one the first and as many as are needed to tell ages.
+/// Of the boot before this one the first and the last start, of this one the first and as many as are needed to tell
+/// ages.
 fn thinned(earlier: Vec<Start>, this: Start) -> Vec<Start> {
     let before = earlier.iter().rfind(|start| start.boot != this.boot);
     let before: Vec<&Start> = match before {

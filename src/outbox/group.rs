@@ -10,8 +10,8 @@ use crate::alert::{Alert, Priority};
 /// How a route groups its alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Labels, or `title`, `tags`, `sender`, `priority`: alerts that agree in all of them are one group. Without any all alerts of
-    /// the route are.
+    /// Labels, or `title`, `tags`, `sender`, `priority`: alerts that agree in all of them are one group. Without any
+    /// all alerts of the route are.
     pub by: Vec<String>,
     /// How long the first alert of a group waits for others.
     pub wait: Duration,

@@ -43,8 +43,8 @@ pub struct KeyRecord {
     pub step: Step,
 }
 
-/// The keys that still count, by the order of acceptance. That is the order in which they end too, but for a clock that was
-/// set in between; a key that has ended is not asked for its place.
+/// The keys that still count, by the order of acceptance. That is the order in which they end too, but for a clock that
+/// was set in between; a key that has ended is not asked for its place.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     by_seq: BTreeMap<u64, Held>,

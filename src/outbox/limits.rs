@@ -11,28 +11,29 @@ pub struct Limits {
     /// Beside those, recipients whose sends still ask the server whom to encrypt for: a large group takes a minute for
     /// that, and others shall not wait. Bounded, because each holds a message and asks questions.
     pub asking_max: usize,
-    /// From handing a message to the session to the server's ack, or from the last sign that a send which asks is alive.
-    /// The server answers within a second or two when it answers; a slow board needs some for encryption.
+    /// From handing a message to the session to the server's ack, or from the last sign that a send which asks is
+    /// alive. The server answers within a second or two when it answers; a slow board needs some for encryption.
     pub ack: Duration,
     /// Acks missed in a row before the line is called suspect.
     pub ack_strikes: u32,
-    /// A message that waits for an upload is handed to the session again after this, in case that nobody says that it is done.
+    /// A message that waits for an upload is handed to the session again after this, in case that nobody says that it
+    /// is done.
     pub upload_look: Duration,
     /// First pause after a failed send; it doubles.
     pub retry_first: Duration,
     /// Longest pause. An alert a minute late is still an alert.
     pub retry_max: Duration,
-    /// First pause after the server has answered a question with "too much"; it doubles. Ten seconds leave five questions
-    /// in the first three minutes.
+    /// First pause after the server has answered a question with "too much"; it doubles. Ten seconds leave five
+    /// questions in the first three minutes.
     pub limited_first: Duration,
     /// Longest pause of that kind. The limits that are known end after minutes or hours; more than this would only make
     /// alerts late when they do.
     pub limited_max: Duration,
-    /// Longest pause while the recipient would have to write first. Nothing but that, or a day, is known to help, and what
-    /// helps ends the pause.
+    /// Longest pause while the recipient would have to write first. Nothing but that, or a day, is known to help, and
+    /// what helps ends the pause.
     pub closed_max: Duration,
-    /// After the recipient has written, refusals count as trouble that passes for so long: what opens the chat may reach
-    /// the server and us a moment later than their message.
+    /// After the recipient has written, refusals count as trouble that passes for so long: what opens the chat may
+    /// reach the server and us a moment later than their message.
     pub opened: Duration,
     /// Alerts waiting to be sent.
     pub pending_max: usize,
@@ -44,8 +45,8 @@ pub struct Limits {
     pub settled_max: usize,
     /// How long a key makes a second alert a duplicate of the first.
     pub dedup: Duration,
-    /// Keys kept of alerts that are forgotten: more than one a second, for their whole day. Each takes some 160 bytes of
-    /// memory and 50 on the disk.
+    /// Keys kept of alerts that are forgotten: more than one a second, for their whole day. Each takes some 160 bytes
+    /// of memory and 50 on the disk.
     pub keys_max: usize,
     /// Settled alerts in bytes; stronger than their count, because memory is what runs out.
     pub settled_bytes_max: usize,

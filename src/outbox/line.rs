@@ -17,8 +17,8 @@ pub(super) struct Leg {
     pub index: usize,
 }
 
-/// Where a leg stands in its lane, and its lane among the others that may send: the more urgent first, those of one priority in
-/// the order of acceptance.
+/// Where a leg stands in its lane, and its lane among the others that may send: the more urgent first, those of one
+/// priority in the order of acceptance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
     /// 0 is the most urgent.
@@ -47,8 +47,8 @@ pub(super) enum Pause {
     Upload,
     /// The server asked us, in its way, to go slower. A new line changes nothing about that.
     Server,
-    /// It lets nothing through for long. A new line or a dropped alert does not end that; time does, and for some kinds that the
-    /// recipient writes.
+    /// It lets nothing through for long. A new line or a dropped alert does not end that; time does, and for some kinds
+    /// that the recipient writes.
     Hold(Hold),
 }
 
@@ -269,8 +269,8 @@ impl Line {
         }
     }
 
-    /// A refusal that looks final. True when it answers an attempt for which everything was asked anew; if not, the next
-    /// attempt is one.
+    /// A refusal that looks final. True when it answers an attempt for which everything was asked anew; if not, the
+    /// next attempt is one.
     pub fn is_final(&mut self, recipient: &Recipient, leg: Leg) -> bool {
         let flying = self.is_flying(recipient, leg);
         let Some(lane) = self.lanes.get_mut(recipient) else {
@@ -349,8 +349,8 @@ impl Line {
         Some((recipient, leg, fresh))
     }
 
-    /// The send of this leg asks the server first, and gets answers: it has until `ack_by`, and its slot goes to another
-    /// recipient meanwhile, if not too many ask already.
+    /// The send of this leg asks the server first, and gets answers: it has until `ack_by`, and its slot goes to
+    /// another recipient meanwhile, if not too many ask already.
     pub fn asking(&mut self, recipient: &Recipient, leg: Leg, ack_by: Instant, asking_max: usize) {
         if let Some((leased_at, asks)) = self.lease_of(recipient, leg) {
             let asks = asks || self.asking < asking_max;
@@ -495,8 +495,8 @@ impl Line {
             // One can come before it, by its priority or by hand: the one under way is finished first.
             Phase::Flying { leg, .. } => lane.turn(leg).is_some(),
             Phase::Ready(turn) => first == Some((turn, true)),
-            // The pause is the lane's; one that comes before it waits it out too, and may yet be refused by the disk. But an
-            // upload is the leg's alone.
+            // The pause is the lane's; one that comes before it waits it out too, and may yet be refused by the disk.
+            // But an upload is the leg's alone.
             Phase::Paused { leg, .. } => match first {
                 Some((turn, true)) => turn.leg == leg,
                 Some((_, false)) => lane.turn(leg).is_some(),

@@ -36,8 +36,9 @@ pub(super) struct Night {
 }
 
 impl Quiet {
-    /// The quiet hours that `at` lies in. Each day has them once, also one on which the clocks are changed. While the clock is not
-    /// set nobody knows whether it is night, and there are none: an alert at night is better than one that is held for ever.
+    /// The quiet hours that `at` lies in. Each day has them once, also one on which the clocks are changed. While the
+    /// clock is not set nobody knows whether it is night, and there are none: an alert at night is better than one that
+    /// is held for ever.
     pub(super) fn night(&self, at: Timestamp, zone: &TimeZone) -> Option<Night> {
         if at < CLOCK_UNSET_BEFORE {
             return None;

@@ -72,8 +72,8 @@ const LIMITED: Judgement = Judgement::Hold(Hold::RateLimited);
 
 /// In the order of the codes.
 const ROWS: &[Row] = &[
-    // Malformed, by what the server now expects: a number whose LID has changed is addressed wrongly until it is asked anew
-    // (`refresh_lid`). A question without the right form is our library's fault, and another version may mend it.
+    // Malformed, by what the server now expects: a number whose LID has changed is addressed wrongly until it is asked
+    // anew (`refresh_lid`). A question without the right form is our library's fault, and another version may mend it.
     row(
         400,
         Final,
@@ -127,8 +127,8 @@ const ROWS: &[Row] = &[
         "that number or group is gone; take it out of the route",
     ),
     row(413, Final, Passing, "too large for WhatsApp; shorten the text"),
-    // A group where only admins write, or a community's parent, in which nobody does. Rights may have been given since the
-    // group was last asked about.
+    // A group where only admins write, or a community's parent, in which nobody does. Rights may have been given since
+    // the group was last asked about.
     row(
         420,
         Final,
@@ -162,7 +162,8 @@ const ROWS: &[Row] = &[
         Passing,
         "WhatsApp lets this account begin no more new chats for now; it goes out when they write to you, or the cap ends",
     ),
-    // `SmaxInvalid`: some field has a wrong form, such as an address of the wrong kind. Which kind is right is asked anew.
+    // `SmaxInvalid`: some field has a wrong form, such as an address of the wrong kind. Which kind is right is asked
+    // anew.
     row(
         479,
         Final,

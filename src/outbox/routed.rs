@@ -1,7 +1,8 @@
 //! The policy that the owner's rules make: quiet hours first, then groups, then the pace.
 //!
-//! What may go out becomes a message only when its recipient can take one: the session is up, and nothing as urgent is before it.
-//! So what comes together while a line is down or the pace holds it goes out in few messages, the most urgent first.
+//! What may go out becomes a message only when its recipient can take one: the session is up, and nothing as urgent is
+//! before it. So what comes together while a line is down or the pace holds it goes out in few messages, the most
+//! urgent first.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};

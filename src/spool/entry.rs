@@ -8,8 +8,8 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What this program writes, and the newest that it reads.
 const VERSION: u32 = 1;
 
-/// An alert as it came, before its dialect has read it: which routes there are, and what they are called, only the relay
-/// knows.
+/// An alert as it came, before its dialect has read it: which routes there are, and what they are called, only the
+/// relay knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Entry {
     /// The version of the form; [`new`](Self::new) sets it.

@@ -1,5 +1,5 @@
-//! The relay's side of a spool. Whatever lies there was put there by anybody: nothing is followed, nothing is waited for,
-//! nothing is read without a bound, and what is no alert is moved aside once.
+//! The relay's side of a spool. Whatever lies there was put there by anybody: nothing is followed, nothing is waited
+//! for, nothing is read without a bound, and what is no alert is moved aside once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -23,8 +23,8 @@ const ASIDE: &str = "aside";
 /// Files that are kept there. Anybody may write into the spool, so what comes beyond is removed.
 const ASIDE_MAX: usize = 64;
 
-/// A file that nobody has finished writing for so long is left from a writer that was killed. Its sender was not told that
-/// it is kept.
+/// A file that nobody has finished writing for so long is left from a writer that was killed. Its sender was not told
+/// that it is kept.
 const UNFINISHED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Names that one look takes; the next look takes the next.
@@ -181,9 +181,9 @@ impl Folder {
         std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.identity)
     }
 
-    /// What lies in it behind the name `after`, without the names in `known`: the first in the order of names, so that each
-    /// look goes on behind the last, whatever became of what that found. Files that nobody has finished are removed when
-    /// they are old.
+    /// What lies in it behind the name `after`, without the names in `known`: the first in the order of names, so that
+    /// each look goes on behind the last, whatever became of what that found. Files that nobody has finished are
+    /// removed when they are old.
     ///
     /// # Errors
     /// It cannot be listed.

@@ -1,4 +1,5 @@
-//! What the fuzz target for spooled files runs: bytes that may be anything go in, and a panic is a failure. Not for other use.
+//! What the fuzz target for spooled files runs: bytes that may be anything go in, and a panic is a failure. Not for
+//! other use.
 
 use super::Entry;
 

@@ -1,8 +1,9 @@
 //! The spool: a folder in which alerts lie as files until a relay takes them.
 //!
-//! Anybody on the host may write into it, and only the relay reads: its mode is 1733, so nobody else can list it, and the
-//! names of its files cannot be guessed. [`put`] writes a file whole and synced, or not at all. A [`Folder`] is the side of
-//! the relay, which expects anything there: links, pipes, files without an end. [`Entry`] is what stands in a file.
+//! Anybody on the host may write into it, and only the relay reads: its mode is 1733, so nobody else can list it, and
+//! the names of its files cannot be guessed. [`put`] writes a file whole and synced, or not at all. A [`Folder`] is the
+//! side of the relay, which expects anything there: links, pipes, files without an end. [`Entry`] is what stands in a
+//! file.
 #![warn(missing_docs)]
 
 mod entry;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// What a spool allows: its owner everything, everybody else to put files into it, and nobody to take those of others away.
+/// What a spool allows: its owner everything, everybody else to put files into it, and nobody to take those of others
+/// away.
 const FOLDER_MODE: u32 = 0o1733;
 
 /// Bytes of a name before they are written as digits.
@@ -51,8 +52,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Makes the folder `path`, where there is none, in a directory that is there. One that is there keeps its mode: its owner
-/// may have closed it to some.
+/// Makes the folder `path`, where there is none, in a directory that is there. One that is there keeps its mode: its
+/// owner may have closed it to some.
 ///
 /// # Errors
 /// It cannot be made.
@@ -65,8 +66,8 @@ pub fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes `bytes` as the file `name` of the folder. When this returns, a power cut does not take it away; where it fails,
-/// there is no such file.
+/// Writes `bytes` as the file `name` of the folder. When this returns, a power cut does not take it away; where it
+/// fails, there is no such file.
 ///
 /// # Errors
 /// The folder is not there or may not be written into, or the disk does not take it.
@@ -106,8 +107,8 @@ fn let_the_relay_read(folder: &Path, file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Makes the name of a file that has just been renamed durable. Only who may list a folder can open it to sync it; the others
-/// sync the whole file system.
+/// Makes the name of a file that has just been renamed durable. Only who may list a folder can open it to sync it; the
+/// others sync the whole file system.
 fn sync_name(folder: &Path, file: &File) -> io::Result<()> {
     match File::open(folder) {
         Ok(folder) => folder.sync_all(),

@@ -35,8 +35,8 @@ pub struct Checked {
     pub faults: Vec<String>,
 }
 
-/// Reads the log in the state directory `path`, the generation before it, every record by its type, and compares the index
-/// (a copy of it) with the log.
+/// Reads the log in the state directory `path`, the generation before it, every record by its type, and compares the
+/// index (a copy of it) with the log.
 ///
 /// # Errors
 /// There is no state there, it cannot be read at all, a later version wrote it, or the log itself is damaged.
@@ -86,8 +86,8 @@ pub fn check(path: &Path) -> Result<Checked, StoreError> {
     })
 }
 
-/// Reads every record as its type, and counts them by tree. A line for each that is not to be read; none of them tells a
-/// number, an id or a key.
+/// Reads every record as its type, and counts them by tree. A line for each that is not to be read; none of them tells
+/// a number, an id or a key.
 pub(super) fn unreadable(state: &State, records: &mut BTreeMap<&'static str, usize>) -> Vec<String> {
     let mut faults = Vec::new();
     for (raw, value) in state {

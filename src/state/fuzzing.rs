@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz/` run, and `tests/parts/corpus.rs` replays: bytes that may be anything go in, and a panic is
-//! a failure. Not for other use.
+//! What the fuzz targets in `fuzz/` run, and `tests/parts/corpus.rs` replays: bytes that may be anything go in, and a
+//! panic is a failure. Not for other use.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,8 +31,8 @@ fn again<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Ve
     record::encode(tree, 1, &record::decode::<T>(tree, 1, bytes)?)
 }
 
-/// A record: one byte that chooses its form, then the stored value. What is read and written is read again, and then says
-/// the same.
+/// A record: one byte that chooses its form, then the stored value. What is read and written is read again, and then
+/// says the same.
 ///
 /// # Panics
 /// It does not.
@@ -66,8 +66,8 @@ const PLACES: [&str; 10] = [
     "tctoken-15550100002@s.whatsapp.net.json",
 ];
 
-/// One file of another program's folder: one byte that chooses which, then its content. A last place takes the name from
-/// the bytes too, up to the first line end. `creds` is a good login to put the file beside.
+/// One file of another program's folder: one byte that chooses which, then its content. A last place takes the name
+/// from the bytes too, up to the first line end. `creds` is a good login to put the file beside.
 ///
 /// # Panics
 /// The import panics, or says something that does not fit a line.

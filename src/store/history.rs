@@ -1,8 +1,8 @@
 //! The line log: what ended each line, and how each run of the relay began. For people who ask later, and for a session
 //! that the server has told to wait until some time.
 //!
-//! The keys are a session's name and a place in the order of events, without gaps; the relay's own starts stand under the
-//! empty name, which no session has.
+//! The keys are a session's name and a place in the order of events, without gaps; the relay's own starts stand under
+//! the empty name, which no session has.
 
 mod entry;
 mod v1;
@@ -20,8 +20,9 @@ use v1::EntryV1;
 
 const VERSION: u8 = 1;
 
-/// Entries that are kept, per session and of the relay's starts. A server that recycles the line every half hour fills it
-/// in three weeks, and it comes to some 400 KB. An outage, however long, adds one entry for each cause that it shows.
+/// Entries that are kept, per session and of the relay's starts. A server that recycles the line every half hour fills
+/// it in three weeks, and it comes to some 400 KB. An outage, however long, adds one entry for each cause that it
+/// shows.
 pub const KEPT_MAX: u64 = 1000;
 
 /// Entries of one outage that are looked at for one to add to. More than there are causes.
@@ -84,7 +85,8 @@ pub async fn line_ended(
             };
             match outage.iter().position(|(_, kept)| kept.end.cause == ended.end.cause) {
                 None => append(view, &mut batch, name, &Entry::LineEnded(ended))?,
-                // It takes the newest place, and those that were newer move down: the order stays that of the last time.
+                // It takes the newest place, and those that were newer move down: the order stays that of the last
+                // time.
                 Some(found) => {
                     ended.times = outage[found].1.times.saturating_add(1);
                     ended.first_at_ms = outage[found].1.first_at_ms;
@@ -116,8 +118,8 @@ fn outage(view: &View, name: &str) -> Result<Vec<(u64, Box<LineEnded>)>, StoreEr
     Ok(entries)
 }
 
-/// Notes that a run of the program's `version` begins, and says how the last one ended. `boot` is the kernel's id of this
-/// boot of the host.
+/// Notes that a run of the program's `version` begins, and says how the last one ended. `boot` is the kernel's id of
+/// this boot of the host.
 ///
 /// # Errors
 /// The store could not be read or written.
@@ -218,8 +220,8 @@ pub fn last_end(view: &View, session: &SessionName) -> Result<Option<LineEnded>,
     })
 }
 
-/// The newest `limit` entries of `sessions` and of the relay itself (`None`), the newest last. What a later version wrote
-/// is left out.
+/// The newest `limit` entries of `sessions` and of the relay itself (`None`), the newest last. What a later version
+/// wrote is left out.
 ///
 /// # Errors
 /// The store could not be read.

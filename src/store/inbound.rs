@@ -16,12 +16,12 @@ const VERSION: u8 = 1;
 /// The newest are kept, per session.
 pub const INBOUND_KEPT_MAX: usize = 10_000;
 
-/// Their records in bytes, per session: 10 000 of 400. Beside them stands what keeps each from coming twice, at most some
-/// 150 bytes a message.
+/// Their records in bytes, per session: 10 000 of 400. Beside them stands what keeps each from coming twice, at most
+/// some 150 bytes a message.
 pub const INBOUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Messages that one transaction deletes at the most. The smallest record has 50 bytes, so that even the largest message
-/// makes room for itself in two.
+/// Messages that one transaction deletes at the most. The smallest record has 50 bytes, so that even the largest
+/// message makes room for itself in two.
 const PRUNED_MAX: usize = 1024;
 
 /// A message longer than this is cut: the record is for a person to read, the phone has the whole.

@@ -1,5 +1,5 @@
-//! Under which number the server knows those that routes name. It may be another one: Brazil's ninth digit, the old forms of
-//! Mexico and Argentina.
+//! Under which number the server knows those that routes name. It may be another one: Brazil's ninth digit, the old
+//! forms of Mexico and Argentina.
 
 use serde::{Deserialize, Serialize};
 

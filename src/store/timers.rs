@@ -1,5 +1,5 @@
-//! After how long messages disappear, by chat: the server does not tell that of a chat with one person, so what was learned
-//! from its messages must last.
+//! After how long messages disappear, by chat: the server does not tell that of a chat with one person, so what was
+//! learned from its messages must last.
 
 use serde::{Deserialize, Serialize};
 

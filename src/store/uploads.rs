@@ -1,8 +1,8 @@
 //! What was uploaded to WhatsApp's media servers, so that one upload serves all recipients, retries, lines and starts.
 //!
-//! A record is there before its upload begins, with the key to encrypt by: taken up again after a crash, the upload is of the
-//! same bytes, and the server may have some of them or all. It goes by age alone; the server keeps no upload for ever, and
-//! which alerts still need it is not known here.
+//! A record is there before its upload begins, with the key to encrypt by: taken up again after a crash, the upload is
+//! of the same bytes, and the server may have some of them or all. It goes by age alone; the server keeps no upload for
+//! ever, and which alerts still need it is not known here.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ struct UploadedV1 {
     streaming_sidecar: Option<Vec<u8>>,
 }
 
-/// What is uploaded: one file can be a picture in one message and a document in the next, and is encrypted otherwise then.
+/// What is uploaded: one file can be a picture in one message and a document in the next, and is encrypted otherwise
+/// then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UploadKey {
     pub hash: BlobHash,

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-/// What `work` gives, or `None` when it has not ended after `deadline`; it is dropped then. `work` is looked at first, so
-/// that a result that is there counts even if this program was late to look.
+/// What `work` gives, or `None` when it has not ended after `deadline`; it is dropped then. `work` is looked at first,
+/// so that a result that is there counts even if this program was late to look.
 pub(crate) async fn within<T>(deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
     let done = async { Some(work.await) };
     let late = async {

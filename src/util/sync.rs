@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Locks `mutex`, also after a thread has panicked under it. That panic is told, and ends its task, where it happened; to
-/// panic once more in every thread that looks at the same data would make the end of the process of it.
+/// Locks `mutex`, also after a thread has panicked under it. That panic is told, and ends its task, where it happened;
+/// to panic once more in every thread that looks at the same data would make the end of the process of it.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

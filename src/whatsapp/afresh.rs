@@ -1,5 +1,5 @@
-//! Asking the server anew which LID belongs to a number: the answer to a refusal that says, or may mean, that what is known
-//! of the recipient is out of date. Groups and devices are asked for anew by [`recipients`](super::recipients).
+//! Asking the server anew which LID belongs to a number: the answer to a refusal that says, or may mean, that what is
+//! known of the recipient is out of date. Groups and devices are asked for anew by [`recipients`](super::recipients).
 
 use wacore::iq::usync::LidQuerySpec;
 use wacore::types::lid_pn::LearningSource;

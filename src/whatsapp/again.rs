@@ -1,10 +1,10 @@
 //! What a phone could not read and asks for again, where the library does nothing about it.
 //!
 //! The library answers a retry receipt by itself while it finds its copy of the message and has not been asked for it
-//! four times. Otherwise it ignores the receipt, and with it the one thing that the phone has to say: that the encryption
-//! session between the two is broken, so that the next message will not be readable either. This stands around it: the session
-//! with that device is thrown away, the outbox is asked for the alert, and the alert goes to that device once more under
-//! its old id, in a session that is made anew.
+//! four times. Otherwise it ignores the receipt, and with it the one thing that the phone has to say: that the
+//! encryption session between the two is broken, so that the next message will not be readable either. This stands
+//! around it: the session with that device is thrown away, the outbox is asked for the alert, and the alert goes to
+//! that device once more under its old id, in a session that is made anew.
 //!
 //! With a library that answers from a store of the application's, at whatever count, and repairs the session also when
 //! there is nothing to send, all of this would go.
@@ -99,8 +99,8 @@ impl Repairs {
     }
 }
 
-/// Repairs the session with the device that asks, if the library does not. Says for whom the outbox should be asked: the
-/// address of the device.
+/// Repairs the session with the device that asks, if the library does not. Says for whom the outbox should be asked:
+/// the address of the device.
 pub(super) async fn repair(
     client: &Client,
     credentials: &Credentials,
@@ -138,8 +138,8 @@ pub(super) async fn repair(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Again {
     pub message: outbox::Message,
-    /// The device's address, out of [`Notice::AskedAgain`](super::Notice::AskedAgain): one of the recipient's, or of our own
-    /// account.
+    /// The device's address, out of [`Notice::AskedAgain`](super::Notice::AskedAgain): one of the recipient's, or of
+    /// our own account.
     pub by: String,
 }
 

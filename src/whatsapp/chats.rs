@@ -44,8 +44,8 @@ pub(super) async fn chats(client: &Client, store: &Store, session: &SessionName)
     Ok(chats.into_values().collect())
 }
 
-/// The chat with one person, by the address that it was received under: a number, or a hidden id whose number may not be
-/// known.
+/// The chat with one person, by the address that it was received under: a number, or a hidden id whose number may not
+/// be known.
 async fn contact(client: &Client, session: &SessionName, address: &str) -> Option<Chat> {
     let (number, lid) = if let Some(number) = address.strip_suffix("@s.whatsapp.net") {
         (Some(number.to_owned()), lid_of(client, number).await)

@@ -221,9 +221,10 @@ impl LiveClient {
 }
 
 /// Who has which device, and which of them our sender key, is read from the store at every send: what
-/// `Credentials::leave_out` hides there, a copy in memory would show. The secret of each message, which the library would keep
-/// for a month to read what refers to it (votes, reactions in communities), is kept by nobody: nothing here reads that, and a row
-/// for each alert sent would be the most that the state holds. What earlier versions kept goes at the end of its month.
+/// `Credentials::leave_out` hides there, a copy in memory would show. The secret of each message, which the library
+/// would keep for a month to read what refers to it (votes, reactions in communities), is kept by nobody: nothing here
+/// reads that, and a row for each alert sent would be the most that the state holds. What earlier versions kept goes at
+/// the end of its month.
 fn caches() -> CacheConfig {
     let mut caches = CacheConfig::default();
     caches.sender_key_devices_cache.capacity = 0;

@@ -164,7 +164,8 @@ impl EventMapper {
         *lock(&self.last_content)
     }
 
-    /// Whether a question was answered with "too much" since `began`, and what the server said of the pause that it wants.
+    /// Whether a question was answered with "too much" since `began`, and what the server said of the pause that it
+    /// wants.
     pub(super) fn limited_since(&self, began: Instant) -> Option<Option<Duration>> {
         let limited = *lock(&self.limited);
         limited.filter(|(at, _)| *at >= began).map(|(_, backoff)| backoff)
@@ -366,8 +367,8 @@ fn receipt_kind(kind: &ReceiptType) -> Option<ReceiptKind> {
     }
 }
 
-/// The person from whom this comes, if it shows that they let this account write to them: a message in a chat of two, or a
-/// token of theirs.
+/// The person from whom this comes, if it shows that they let this account write to them: a message in a chat of two,
+/// or a token of theirs.
 fn writer_of(node: &OwnedNodeRef) -> Option<(Jid, Option<Jid>)> {
     let shows_it = match node.tag() {
         "message" => attribute(node, "recipient").is_none() && attribute(node, "category").is_none(),
@@ -399,9 +400,9 @@ fn carries_content(node: &OwnedNodeRef) -> bool {
     }
 }
 
-/// Whether this is a stanza that the library drops without an answer: a message in which nothing is encrypted. Channels'
-/// messages are plain and get theirs; what is addressed device by device may have a part for us that it finds.
-/// whatsapp-rust 0.7.0, `message/receive.rs`, `classify_incoming_message`.
+/// Whether this is a stanza that the library drops without an answer: a message in which nothing is encrypted.
+/// Channels' messages are plain and get theirs; what is addressed device by device may have a part for us that it
+/// finds. whatsapp-rust 0.7.0, `message/receive.rs`, `classify_incoming_message`.
 fn nobody_acks(node: &OwnedNodeRef) -> bool {
     let readable = ["enc", "unavailable", "participants", "plaintext"];
     let newsletter = |from: String| from.ends_with("@newsletter");

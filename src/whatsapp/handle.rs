@@ -17,8 +17,8 @@ pub(super) const COMMANDS_MAX: usize = 256;
 
 /// What a session can be asked to do.
 pub enum Command {
-    /// Send `message`. Perhaps some [`Notice::Asking`], then a [`Notice::Written`] or [`Notice::SendFailed`] follows, unless
-    /// the line goes down first.
+    /// Send `message`. Perhaps some [`Notice::Asking`], then a [`Notice::Written`] or [`Notice::SendFailed`] follows,
+    /// unless the line goes down first.
     Send {
         message: Message,
         /// Ask the server anew for all that is known of the recipient before.

@@ -22,13 +22,14 @@ use crate::util::within;
 /// For one request as a whole that is no upload: the web version, and the question how far an upload has come.
 const TOTAL_MAX: Duration = Duration::from_secs(30);
 
-/// An upload has all the time that it needs while its bytes are taken. A line that takes none for so long is dead, or the server
-/// is; and so long the answer may take after the last byte.
+/// An upload has all the time that it needs while its bytes are taken. A line that takes none for so long is dead, or
+/// the server is; and so long the answer may take after the last byte.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// What an upload may have in the kernel's send buffer, which the kernel doubles for its own needs. All that lies there is ahead
-/// of the session's pings in the queue of a slow uplink: at 256 kbit/s this is 4 s of it, where the kernel's own choice of
-/// some megabytes would be minutes, and the line would be taken for dead. At 50 ms to the server it allows 20 Mbit/s.
+/// What an upload may have in the kernel's send buffer, which the kernel doubles for its own needs. All that lies there
+/// is ahead of the session's pings in the queue of a slow uplink: at 256 kbit/s this is 4 s of it, where the kernel's
+/// own choice of some megabytes would be minutes, and the line would be taken for dead. At 50 ms to the server it
+/// allows 20 Mbit/s.
 const UPLOAD_UNSENT_BYTES: usize = 64 << 10;
 
 /// Answers are a page at most.
@@ -102,7 +103,8 @@ impl SmolHttp {
         link.trial.worked();
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
         if answer.status < 400 && !is_json {
-            // Whoever has said this, a portal perhaps or a proxy, it was no media host; the library would take it for one.
+            // Whoever has said this, a portal perhaps or a proxy, it was no media host; the library would take it for
+            // one.
             bail!(
                 "http: {authority} has answered an upload with {} and a page",
                 answer.status

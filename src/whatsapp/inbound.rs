@@ -21,8 +21,8 @@ use crate::util::wall_ms;
 /// How often a message that found no room on the disk is tried again. It costs nothing while there is none.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// The library acks a message only after this has returned `Ok`. After a crash in between the server sends it again, and
-/// the record is found to exist.
+/// The library acks a message only after this has returned `Ok`. After a crash in between the server sends it again,
+/// and the record is found to exist.
 ///
 /// Until then the server is owed an ack, and this is the one place where we, and not the library, hold it back. So the
 /// session is told of each message that waits here: the server ends a line that owes it an ack after 50 minutes.
@@ -34,8 +34,8 @@ pub(super) struct InboundRecorder {
 }
 
 impl InboundRecorder {
-    /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come again only
-    /// at the next login.
+    /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come
+    /// again only at the next login.
     async fn record(&self, records: Vec<InboundRecord>) -> Result<usize, StoreError> {
         let line = self.mapper.line();
         loop {

@@ -1,5 +1,5 @@
-//! What is sent to keep a line alive: the supervisor's questions, and acks that the library forgets. Each is sent by a task
-//! of its own: a write that blocks must hold nobody up, and silence is the supervisor's to judge.
+//! What is sent to keep a line alive: the supervisor's questions, and acks that the library forgets. Each is sent by a
+//! task of its own: a write that blocks must hold nobody up, and silence is the supervisor's to judge.
 
 use std::sync::Arc;
 
@@ -55,7 +55,8 @@ fn announce_unavailable(client: &LiveClient, parts: &ClientParts) {
     parts.executor.spawn(announcing).detach();
 }
 
-/// Acks a stanza that nobody else does. Without it the server sends it again at every login and in the end gives up the line.
+/// Acks a stanza that nobody else does. Without it the server sends it again at every login and in the end gives up the
+/// line.
 pub(super) fn acknowledge(client: &LiveClient, parts: &ClientParts, stanza: Arc<OwnedNodeRef>) {
     let client = Arc::clone(&client.client);
     let acking = async move {

@@ -1,10 +1,12 @@
 //! Attachments on their way to WhatsApp's media servers, each uploaded once, however many messages need it.
 //!
 //! A message with an attachment is sent like any other once the upload is done. Until then the session answers that it
-//! is [uploading](crate::outbox::SendFailure::Uploading), and says when that is over: so an upload holds nobody else up, and what it does
-//! is no sign of a dead line. It goes on while the line is down; only the question where to upload needs one.
+//! is [uploading](crate::outbox::SendFailure::Uploading), and says when that is over: so an upload holds nobody else
+//! up, and what it does is no sign of a dead line. It goes on while the line is down; only the question where to upload
+//! needs one.
 //!
-//! An upload that fails too often, or takes too long, costs the attachment and not its text, which goes out with the reason.
+//! An upload that fails too often, or takes too long, costs the attachment and not its text, which goes out with the
+//! reason.
 
 mod source;
 mod wire;
@@ -41,7 +43,8 @@ const SMALL_BYTES_MAX: u64 = 2 << 20;
 /// The unit of the deadlines below, which tests make shorter.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many minutes an attachment may hold up its text while there is a line; what is large has more, by [`BYTES_PER_SECOND_MIN`].
+/// How many minutes an attachment may hold up its text while there is a line; what is large has more, by
+/// [`BYTES_PER_SECOND_MIN`].
 const WAIT_MAX_MINUTES: u32 = 4;
 
 /// The pauses between tries, as parts of a minute. Each try goes to every host that the server names.
@@ -50,14 +53,15 @@ const PAUSE_PARTS: [u32; 2] = [20, 4];
 /// A line that is slower than this (1 Mbit/s) is too slow for large files.
 const BYTES_PER_SECOND_MIN: u64 = 128 << 10;
 
-/// For so many minutes after an upload was given up, others get one try and one minute: while nothing can be uploaded, alerts shall
-/// not be late by several, one after the other.
+/// For so many minutes after an upload was given up, others get one try and one minute: while nothing can be uploaded,
+/// alerts shall not be late by several, one after the other.
 const TROUBLE_MINUTES: u32 = 5;
 
 /// Time with a line is told from time without one in so many parts of a minute.
 const TICK_PARTS: u32 = 60;
 
-/// Messages of which it is remembered that their attachment was given up, and uploads that are in memory beside the disk.
+/// Messages of which it is remembered that their attachment was given up, and uploads that are in memory beside the
+/// disk.
 const GIVEN_UP_MAX: usize = 1000;
 const RECENT_MAX: usize = 16;
 
@@ -498,7 +502,8 @@ impl Uploads {
     }
 }
 
-/// What the library says of an upload that failed. It has tried every host, and after 401 and 403 asked for leave once more.
+/// What the library says of an upload that failed. It has tried every host, and after 401 and 403 asked for leave once
+/// more.
 fn judge(error: &anyhow::Error) -> Failure {
     let cause: &(dyn std::error::Error + 'static) = error.as_ref();
     match cause.http_status() {

@@ -23,8 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// the next attempt goes on from there.
 const WHOLE_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Returns when a send that began now has to be given up, with the reason. Until then `alive` is called at every sign of
-/// life.
+/// Returns when a send that began now has to be given up, with the reason. Until then `alive` is called at every sign
+/// of life.
 pub(super) async fn runs_out(client: &Client, mapper: &EventMapper, alive: impl Fn()) -> String {
     let began = Instant::now();
     let mut heard = began;

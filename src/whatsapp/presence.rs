@@ -2,8 +2,8 @@
 //!
 //! The library announces it by itself: after a login whose account has a push name, and whenever the push name changes
 //! (whatsapp-rust 0.7, `client/node_io.rs`, `client/app_state.rs`, `client/accessors.rs`). An available linked device
-//! silences the notifications on the owner's phone. There is no switch, but each of these places first looks whether the
-//! push name is empty, and then sends nothing.
+//! silences the notifications on the owner's phone. There is no switch, but each of these places first looks whether
+//! the push name is empty, and then sends nothing.
 //!
 //! An empty name at login, however, makes the library start a full resynchronisation. So the name is there until the
 //! login has looked at it, and gone before the announcement does: from the first answer to something that the login

@@ -1,12 +1,12 @@
 //! Before a message goes out: who is to read it, and whether they can.
 //!
-//! The library encrypts for whomever it has a key of and sends the stanza anyway, if need be to our own phone alone; the
-//! server acks that, and nobody else has the message. So the devices are listed and the missing keys are asked for here,
-//! before the send, and without a device of the recipient that can read it nothing is sent at all.
+//! The library encrypts for whomever it has a key of and sends the stanza anyway, if need be to our own phone alone;
+//! the server acks that, and nobody else has the message. So the devices are listed and the missing keys are asked for
+//! here, before the send, and without a device of the recipient that can read it nothing is sent at all.
 //!
-//! The library also asks for the keys of a group in one question, under the locks of every device in it, our own phone's
-//! among them, so that all other sends wait for the answer. Here they are asked for in batches and without a lock, and
-//! what was answered stays when the rest was not.
+//! The library also asks for the keys of a group in one question, under the locks of every device in it, our own
+//! phone's among them, so that all other sends wait for the answer. Here they are asked for in batches and without a
+//! lock, and what was answered stays when the rest was not.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -32,8 +32,8 @@ const KEYS_AT_ONCE: usize = 50;
 /// Users whose devices one question asks for.
 const USERS_AT_ONCE: usize = 256;
 
-/// Questions under way at once: a server that takes its time over each is waited for once for a group of 800. The library
-/// asks for all of that in one question.
+/// Questions under way at once: a server that takes its time over each is waited for once for a group of 800. The
+/// library asks for all of that in one question.
 const QUESTIONS_AT_ONCE: usize = 16;
 
 /// Times that a question which got no list is asked again in halves: enough to find two devices in a batch, and an end
@@ -287,7 +287,8 @@ impl Asking {
             .filter(|(_, has)| *has)
             .map(|(device, _)| device)
             .collect();
-        // The library gives it to our own devices with every message, and to all of a user's when the phone has lost it.
+        // The library gives it to our own devices with every message, and to all of a user's when the phone has lost
+        // it.
         let lacks = |device: &&Jid| {
             own.is_account(device)
                 || !given.contains(&device.to_string())

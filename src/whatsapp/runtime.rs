@@ -64,8 +64,9 @@ impl Runtime for SmolRuntime {
     }
 }
 
-/// For how long to wait in place of `duration`. In a lab build, [`LAB_MINUTE_MS`] makes waits of exactly a minute shorter:
-/// the library waits that long for the end of the offline queue, and no test should. Any other build waits as told.
+/// For how long to wait in place of `duration`. In a lab build, [`LAB_MINUTE_MS`] makes waits of exactly a minute
+/// shorter: the library waits that long for the end of the offline queue, and no test should. Any other build waits as
+/// told.
 pub(super) fn lab_minute(duration: Duration) -> Duration {
     if !cfg!(feature = "lab") || duration != Duration::from_secs(60) {
         return duration;

@@ -113,8 +113,8 @@ async fn send(
     Ok(())
 }
 
-/// What a send that `began` then came to nothing for. The questions that it begins with are who is in the group, which devices
-/// there are, and which keys; the library does not always hand on how one was answered.
+/// What a send that `began` then came to nothing for. The questions that it begins with are who is in the group, which
+/// devices there are, and which keys; the library does not always hand on how one was answered.
 fn failure_of(error: &SendError, mapper: &EventMapper, began: Instant) -> SendFailure {
     let refused = |code, backoff| SendFailure::Refused { code, backoff };
     let seconds = |backoff: Option<u32>| backoff.map(|seconds| Duration::from_secs(seconds.into()));

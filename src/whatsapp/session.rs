@@ -1,7 +1,7 @@
 //! The task that runs one session: it feeds the supervisor with what happens and does what the supervisor decides.
 //!
-//! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back as
-//! an event.
+//! One closed set of events, one loop, one timer. What takes long (a send, a ping, a fetch) is spawned and comes back
+//! as an event.
 
 mod execute;
 mod hold;

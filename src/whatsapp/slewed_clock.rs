@@ -1,10 +1,10 @@
 //! The library's idea of the time of day: the wall clock, but without its jumps while a line is up.
 //!
-//! Its keepalive measures silence on the wall clock. A step forward would kill a live line, and a step back would hide a
-//! dead one from it. There is one such clock in the process for all sessions, as the library has one place for it. So:
-//! while no session has a line it shows the wall clock; while any has, it goes on with `CLOCK_BOOTTIME` and draws nearer
-//! to the wall clock by at most an eighth of the time that passes. That is little enough for every deadline of the
-//! library, and enough for a clock that is an hour off to be right after eight.
+//! Its keepalive measures silence on the wall clock. A step forward would kill a live line, and a step back would hide
+//! a dead one from it. There is one such clock in the process for all sessions, as the library has one place for it.
+//! So: while no session has a line it shows the wall clock; while any has, it goes on with `CLOCK_BOOTTIME` and draws
+//! nearer to the wall clock by at most an eighth of the time that passes. That is little enough for every deadline of
+//! the library, and enough for a clock that is an hour off to be right after eight.
 
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

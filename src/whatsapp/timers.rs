@@ -1,8 +1,8 @@
-//! Disappearing messages: what we send into a chat with a timer carries that timer, as the apps do it. A message without one
-//! would stay for ever where its readers expect it to go.
+//! Disappearing messages: what we send into a chat with a timer carries that timer, as the apps do it. A message
+//! without one would stay for ever where its readers expect it to go.
 //!
-//! Of a group the server tells the timer when it is asked, and each change. Of a chat with one person nobody can be asked:
-//! it is learned from what comes in, each message of such a chat carries it, and kept on disk.
+//! Of a group the server tells the timer when it is asked, and each change. Of a chat with one person nobody can be
+//! asked: it is learned from what comes in, each message of such a chat carries it, and kept on disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -28,8 +28,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// A group is asked about again after this: changes are told, and a notification can be lost all the same.
 const GROUP_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After a question without an answer, or one that the server has no time for, no group is asked about for so long: the message
-/// itself asks the server the same way.
+/// After a question without an answer, or one that the server has no time for, no group is asked about for so long: the
+/// message itself asks the server the same way.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Debug, Default)]

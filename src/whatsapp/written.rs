@@ -1,7 +1,7 @@
 //! What left for the server and waits for its ack: whom it was encrypted for, and what the ack says about that.
 //!
-//! An ack says that the server took a stanza, not that the recipient is in it. And it carries a hash of the devices that
-//! the server knows for the chat: another one than ours means that somebody has a device that we did not know of.
+//! An ack says that the server took a stanza, not that the recipient is in it. And it carries a hash of the devices
+//! that the server knows for the chat: another one than ours means that somebody has a device that we did not know of.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! A process that writes, killed at random moments, checked against what it acknowledged. `examples/crash_store.rs` runs
-//! the same for longer.
+//! A process that writes, killed at random moments, checked against what it acknowledged. `examples/crash_store.rs`
+//! runs the same for longer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

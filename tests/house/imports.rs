@@ -1,4 +1,5 @@
-//! Which file uses which, by a parse of the sources: paths in `use` and in function bodies, followed through re-exports.
+//! Which file uses which, by a parse of the sources: paths in `use` and in function bodies, followed through
+//! re-exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -93,8 +93,8 @@ fn a_session_goes_on_from_a_backup_and_no_key_is_used_twice() {
     // The ratchets move on.
     deliver(&relay, "friend", "four");
     deliver(&relay, "all", "five");
-    // Asked for twice, the second time with a prekey of which the backup knows nothing. Long, so that what is garbled is the ciphertext: what
-    // cannot even be parsed is refused and not asked for.
+    // Asked for twice, the second time with a prekey of which the backup knows nothing. Long, so that what is garbled
+    // is the ciphertext: what cannot even be parsed is refused and not asked for.
     friend.garble_next(2);
     friend.send_text(OWNER, &"and more ".repeat(40));
     relay.wait_status("the second", |status| status["sessions"][0]["inbound_recorded"] == 2);
@@ -170,8 +170,8 @@ fn all<'a>(node: &'a Node, tag: &str, found: &mut Vec<&'a Node>) {
     }
 }
 
-/// What a message key comes from, the ratchet's public key or the sender key's id, and its place in the chain: never the
-/// same twice.
+/// What a message key comes from, the ratchet's public key or the sender key's id, and its place in the chain: never
+/// the same twice.
 fn assert_each_message_key_once(sent: &[&Node]) {
     let mut seen = HashSet::new();
     let mut count = [0, 0, 0];

@@ -1,6 +1,6 @@
-//! The built program on disks that fill up, become read-only or fail: as real mounts, and with errors that `strace` puts in
-//! the place of single system calls. Where nothing may be mounted or traced these tests say so and end; the same faults on
-//! a simulated disk are in `tests/parts/store`.
+//! The built program on disks that fill up, become read-only or fail: as real mounts, and with errors that `strace`
+//! puts in the place of single system calls. Where nothing may be mounted or traced these tests say so and end; the
+//! same faults on a simulated disk are in `tests/parts/store`.
 
 mod filled;
 mod injected;
@@ -67,8 +67,8 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // At once, so that the image can be mounted anew; a process that is just ending may still hold it for a moment. Then
-        // it goes when nobody holds it any more.
+        // At once, so that the image can be mounted anew; a process that is just ending may still hold it for a moment.
+        // Then it goes when nobody holds it any more.
         let gone = |arguments: &[&str]| {
             let done = Command::new("umount").args(arguments).arg(&self.0).output();
             done.is_ok_and(|output| output.status.success())
@@ -415,8 +415,8 @@ fn an_alert_costs_the_device_little() {
     assert_eq!(relay.stop(), 0);
 }
 
-/// sled waits for ever where it finds no room, in the middle of a read too. So a start without an index must know beforehand
-/// whether the volume has room for one.
+/// sled waits for ever where it finds no room, in the middle of a read too. So a start without an index must know
+/// beforehand whether the volume has room for one.
 #[test]
 fn a_start_on_a_volume_of_any_size_does_not_hang() {
     let place = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! What the relay takes of memory, as the kernel counts it. The figures of `cargo run --release --features lab --example
-//! footprint` stand in `docs/operations.md`; here are bounds that any build and machine must keep.
+//! What the relay takes of memory, as the kernel counts it. The figures of
+//! `cargo run --release --features lab --example footprint` stand in `docs/operations.md`; here are bounds that any
+//! build and machine must keep.
 
 use crate::support::Site;
 
@@ -17,7 +18,7 @@ fn memory_stays_small_when_idle_and_while_alerts_wait() {
         relay.publish("friend", "the disk is full");
     }
     let waiting = relay.memory("RssAnon");
-    // It takes 10 in all: on a busy machine the start is not over when the first is read, so the difference says little. What
-    // sled cannot let go of during a batch would add 10.
+    // It takes 10 in all: on a busy machine the start is not over when the first is read, so the difference says
+    // little. What sled cannot let go of during a batch would add 10.
     assert!(waiting < 18 * MIB, "{} KiB with 2 000 alerts waiting", waiting / 1024);
 }

@@ -6,7 +6,8 @@ use crate::bench::Bench;
 use crate::listener::Listener;
 use crate::support::{Relay, SOON};
 
-/// Longer than the line of this board takes to be known as dead: an answer that is too old, in the worst phase, and some.
+/// Longer than the line of this board takes to be known as dead: an answer that is too old, in the worst phase, and
+/// some.
 const SILENCE: Duration = Duration::from_secs(60);
 
 fn begin(listener: &Listener) -> (Bench, Relay) {

@@ -1,5 +1,5 @@
-//! The line through a NAT that forgets, and to a server whose host has gone without a word: in network namespaces, so that
-//! nothing acks. Where they are not allowed the tests say so and pass.
+//! The line through a NAT that forgets, and to a server whose host has gone without a word: in network namespaces, so
+//! that nothing acks. Where they are not allowed the tests say so and pass.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

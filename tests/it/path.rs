@@ -1,4 +1,5 @@
-//! The network of the relay changes under it: the built program behind a link that goes, comes and gets other addresses.
+//! The network of the relay changes under it: the built program behind a link that goes, comes and gets other
+//! addresses.
 
 use std::time::{Duration, Instant};
 

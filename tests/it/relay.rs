@@ -163,8 +163,8 @@ fn a_group_that_is_not_there_fails_and_holds_nobody_up() {
     assert_eq!(friend.wait_received(1, SOON)[0].text, "both");
 }
 
-/// What the phone shows is what was accepted: nothing missing, nothing twice, in the order of acceptance. The phone shows a
-/// message id once, as the real one does; an alert that went out under two ids would show twice.
+/// What the phone shows is what was accepted: nothing missing, nothing twice, in the order of acceptance. The phone
+/// shows a message id once, as the real one does; an alert that went out under two ids would show twice.
 fn assert_each_once_in_order(relay: &Relay, friend: &crate::lab::Phone, accepted: &[String]) {
     friend.wait_received(accepted.len(), SOON);
     // Nothing is under way any more that could still arrive.

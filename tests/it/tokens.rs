@@ -1,5 +1,5 @@
-//! Tokens with the built program: made with and without a relay, used, revoked while it runs, kept over a restart and in a
-//! backup.
+//! Tokens with the built program: made with and without a relay, used, revoked while it runs, kept over a restart and
+//! in a backup.
 
 use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::process::Output;

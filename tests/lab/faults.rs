@@ -202,8 +202,8 @@ impl Faults {
         self.stand(|s| s.nack = error);
     }
 
-    /// Messages are not routed, and their ack carries this error, until the client asks about the group, or about devices,
-    /// after it got one: what it had cached was out of date.
+    /// Messages are not routed, and their ack carries this error, until the client asks about the group, or about
+    /// devices, after it got one: what it had cached was out of date.
     pub fn nack_until_asked(&self, code: u16) {
         self.stand(|s| s.nack_until_asked = Some(UntilAsked { code, given: false }));
     }

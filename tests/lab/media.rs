@@ -367,7 +367,8 @@ fn fetch<'a>(world: &'a World, path: &str) -> Option<&'a [u8]> {
     Some(blob)
 }
 
-/// The attachment of a message as a phone has it after it was fetched, decrypted and compared with what the message says of it.
+/// The attachment of a message as a phone has it after it was fetched, decrypted and compared with what the message
+/// says of it.
 pub fn seen(world: &World, message: &wa::Message) -> Option<MediaSeen> {
     /// What all four have.
     macro_rules! seen {

@@ -204,7 +204,8 @@ impl Lab {
     }
 
     /// Whether phones share their app state key at every login. A real one does so once; but a whatsapp-rust process
-    /// without a push name waits ten seconds for it at each start, which tests with many restarts may want to be spared.
+    /// without a push name waits ten seconds for it at each start, which tests with many restarts may want to be
+    /// spared.
     pub fn share_keys_at_every_login(&self, on: bool) {
         self.shared.lock().share_keys_always = on;
     }

@@ -11,8 +11,8 @@ use super::world::{Account, Companion, Device};
 use super::{Lab, Phone};
 
 impl Lab {
-    /// All accounts, phones and companions, without what is under way. Of each companion's one-time keys with the server,
-    /// those whose number `keep` wants.
+    /// All accounts, phones and companions, without what is under way. Of each companion's one-time keys with the
+    /// server, those whose number `keep` wants.
     pub fn save(&self, keep: impl Fn(u32) -> bool) -> Value {
         self.shared
             .lock_quietly(|world| world.accounts.iter().map(|account| save(account, &keep)).collect())

@@ -1,7 +1,7 @@
 //! Sockets: accept, upgrade, shake hands, then one task a line that moves frames both ways.
 //!
-//! A line's task owns its socket alone. Whatever the rest of the lab wants from it comes as an [`Out`] in order, or, when
-//! it must not wait behind a blocked write, as an [`End`] through the second channel.
+//! A line's task owns its socket alone. Whatever the rest of the lab wants from it comes as an [`Out`] in order, or,
+//! when it must not wait behind a blocked write, as an [`End`] through the second channel.
 
 use std::io;
 use std::net::SocketAddr;

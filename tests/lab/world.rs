@@ -308,7 +308,8 @@ impl World {
         }
     }
 
-    /// Puts something into a line's queue. A line whose queue is full is reset: it has not read for thousands of frames.
+    /// Puts something into a line's queue. A line whose queue is full is reset: it has not read for thousands of
+    /// frames.
     pub fn push(&mut self, line: u64, out: Out) {
         let Some(entry) = self.lines.get(&line) else { return };
         if let Out::Node(node) = &out {

@@ -1,5 +1,5 @@
-//! The fuzz targets' bodies over the committed corpus: what the fuzzers found interesting, and what was written by hand,
-//! still ends without a panic. `fuzz/README.md` says how to look for more.
+//! The fuzz targets' bodies over the committed corpus: what the fuzzers found interesting, and what was written by
+//! hand, still ends without a panic. `fuzz/README.md` says how to look for more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ fn files(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-/// Runs `body` over the target's corpus, and over each of its inputs with a piece missing, doubled or flipped, up to three
-/// times over: 16 such a file, or as many as `CORPUS_ROUNDS` says.
+/// Runs `body` over the target's corpus, and over each of its inputs with a piece missing, doubled or flipped, up to
+/// three times over: 16 such a file, or as many as `CORPUS_ROUNDS` says.
 fn replay(target: &str, body: impl Fn(&[u8])) {
     let rounds = std::env::var("CORPUS_ROUNDS")
         .ok()

@@ -109,7 +109,8 @@ fn captured_requests_give_the_alerts_that_they_must() {
     }
 }
 
-/// What a permitted sender says in any of these forms reaches the phone, also in a form that its dialect does not have yet.
+/// What a permitted sender says in any of these forms reaches the phone, also in a form that its dialect does not have
+/// yet.
 #[test]
 fn no_dialect_loses_a_text_for_its_form() {
     let parts = |boundary: &str| {

@@ -1,5 +1,5 @@
-//! The rooms of the library in one process: configuration, boards, dialects, the line in a simulated world, sockets on loopback, the
-//! store and the credentials in it.
+//! The rooms of the library in one process: configuration, boards, dialects, the line in a simulated world, sockets on
+//! loopback, the store and the credentials in it.
 //!
 //! Nothing here starts a process, because a process that is being started holds the locks of all stores that are open
 //! for a moment. What needs the built program is in `tests/it`.

@@ -1,7 +1,7 @@
 //! Requests as senders put them on the wire, and the alerts that they must give: `tests/fixtures/dialects/DIALECT/`.
 //!
-//! `NAME.http` is a request, byte for byte (a line of its head may end with a bare line feed). `NAME.json` beside it is what it
-//! must give: the alerts, and the warnings for the sender.
+//! `NAME.http` is a request, byte for byte (a line of its head may end with a bare line feed). `NAME.json` beside it is
+//! what it must give: the alerts, and the warnings for the sender.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;

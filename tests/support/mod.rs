@@ -237,8 +237,8 @@ impl Relay {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// What the kernel says of its memory, in bytes: `VmRSS` is all that is resident, `RssAnon` what is no file of it, `VmHWM`
-    /// the most that was resident.
+    /// What the kernel says of its memory, in bytes: `VmRSS` is all that is resident, `RssAnon` what is no file of it,
+    /// `VmHWM` the most that was resident.
     pub fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let status = std::fs::read_to_string(&path).expect("the process is there");

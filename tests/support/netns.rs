@@ -1,7 +1,7 @@
 //! Network namespaces: this host in one, the server in another, and between them a router whose NAT can forget.
 //!
-//! A lab build dials loopback alone. So the near namespace has an address of the loopback, [`SERVER_SEEN`], whose packets
-//! its own kernel sends on to the server: what the relay holds is one TCP connection end to end, over two NATs.
+//! A lab build dials loopback alone. So the near namespace has an address of the loopback, [`SERVER_SEEN`], whose
+//! packets its own kernel sends on to the server: what the relay holds is one TCP connection end to end, over two NATs.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::fs::File;
@@ -120,8 +120,8 @@ impl Drop for Netns {
     }
 }
 
-/// Runs the test `name`, which is `body`, where namespaces can be made: as it is, or again as the root of a user namespace.
-/// Where neither is allowed or a tool is missing it says so.
+/// Runs the test `name`, which is `body`, where namespaces can be made: as it is, or again as the root of a user
+/// namespace. Where neither is allowed or a tool is missing it says so.
 pub fn allowed(name: &str, body: impl FnOnce()) {
     let again = || {
         let mut unshare = Command::new("unshare");

@@ -88,7 +88,8 @@ pub(super) struct Publish {
     pub answer: Answer<Result<Vec<Accepted>, Refusal>>,
 }
 
-/// Somebody waits until the alert `id` has come as far as `step`, or has failed. There is no answer where nobody knows it.
+/// Somebody waits until the alert `id` has come as far as `step`, or has failed. There is no answer where nobody knows
+/// it.
 pub(super) struct Wait {
     pub id: String,
     pub step: Step,

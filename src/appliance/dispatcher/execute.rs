@@ -11,7 +11,8 @@ use crate::store::journal::Event as Told;
 use crate::whatsapp::{Again, Command, Notice};
 
 impl Dispatcher {
-    /// Gives alerts to a fallback. It is told how that went whatever happens: the courier has a deadline for all that it does.
+    /// Gives alerts to a fallback. It is told how that went whatever happens: the courier has a deadline for all that
+    /// it does.
     fn hand_over(&self, parcel: Parcel) {
         let (courier, ended) = (Arc::clone(&self.courier), self.ended.clone());
         let handed = async move {
@@ -131,7 +132,8 @@ impl Dispatcher {
     }
 }
 
-/// The sender of an alert has had its answer long before it fails or expires: the log is one of the places that tell a person.
+/// The sender of an alert has had its answer long before it fails or expires: the log is one of the places that tell a
+/// person.
 fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
     let is_lost = |happened: &&Happened| matches!(happened.what, Happening::Failed | Happening::Expired);
     for failed in happened.iter().filter(is_lost) {

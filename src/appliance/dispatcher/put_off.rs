@@ -10,8 +10,8 @@ use crate::store::{Batch, outbox as outbox_store};
 /// Records written or deleted together at the most; keeps one transaction small.
 const BATCH_MAX: usize = 128;
 
-/// Entries about sessions are written at once when there were none for this long; else they wait until this long after the
-/// last, or for another write to share. A line that flaps all day then costs 288 writes of its own, 4 MB.
+/// Entries about sessions are written at once when there were none for this long; else they wait until this long after
+/// the last, or for another write to share. A line that flaps all day then costs 288 writes of its own, 4 MB.
 const SESSION_PAUSE: Duration = Duration::from_secs(300);
 
 /// Entries about sessions that wait at the most. The oldest go: only a disk that is full for days lets so many wait.

@@ -105,8 +105,8 @@ impl Dispatcher {
         waiting.into_iter().map(line).collect()
     }
 
-    /// The routes on which alerts fail for good. A number that is not on WhatsApp is told of by itself, and what is held since
-    /// the state was restored was told to whoever restored it.
+    /// The routes on which alerts fail for good. A number that is not on WhatsApp is told of by itself, and what is
+    /// held since the state was restored was told to whoever restored it.
     fn failed(&self) -> Vec<FailedRoute> {
         let unknown = self.sessions.iter().flat_map(|(name, handle)| {
             let recipients = handle.directory.not_on_whatsapp();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::event::Answer;
 use crate::store::StoreError;
 
-/// When what is put off is written: one transaction after the other, and a round of them for all that there was at its start.
+/// When what is put off is written: one transaction after the other, and a round of them for all that there was at its
+/// start.
 pub(super) struct Rounds {
     /// How long changes are collected.
     pub(super) collect: Duration,

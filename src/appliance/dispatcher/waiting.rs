@@ -6,8 +6,8 @@ use super::event::{Answer, Wait};
 use crate::gateway::api::AlertView;
 use crate::outbox::{Outbox, Step};
 
-/// By the alert. Those who have left are dropped when the alert changes or another waits for it; so there are no more than
-/// alerts in the outbox and people who wait.
+/// By the alert. Those who have left are dropped when the alert changes or another waits for it; so there are no more
+/// than alerts in the outbox and people who wait.
 #[derive(Default)]
 pub(super) struct Waiting(BTreeMap<String, Vec<(Step, Answer<AlertView>)>>);
 

@@ -13,8 +13,8 @@ use rustix::time::{
 
 use crate::line::Reading;
 
-/// Sleep and steps of the clock wake us by themselves (a resume is a step to `TFD_TIMER_CANCEL_ON_SET`): this is for kernels
-/// that forget to, and for the hourly note on disk.
+/// Sleep and steps of the clock wake us by themselves (a resume is a step to `TFD_TIMER_CANCEL_ON_SET`): this is for
+/// kernels that forget to, and for the hourly note on disk.
 const PULSE: Duration = Duration::from_secs(60);
 
 /// Further off than any clock can be set, and within what the kernel counts in nanoseconds.

@@ -1,5 +1,5 @@
-//! The host monitor: what a session cannot see from its own socket, namely the network's changes, the host's sleep, steps
-//! of the wall clock and a clock that is not set. All sessions are told, and the outbox of the steps.
+//! The host monitor: what a session cannot see from its own socket, namely the network's changes, the host's sleep,
+//! steps of the wall clock and a clock that is not set. All sessions are told, and the outbox of the steps.
 
 mod clocks;
 mod netlink;
@@ -77,7 +77,8 @@ impl HostMonitor {
         Some((words, since.elapsed()))
     }
 
-    /// Watches the host and tells `sessions` what happens; `clock_stepped` is called after each step of the wall clock. Never ends.
+    /// Watches the host and tells `sessions` what happens; `clock_stepped` is called after each step of the wall clock.
+    /// Never ends.
     pub(super) async fn watch(&self, sessions: Vec<SessionHandle>, clock_stepped: impl Fn()) {
         let watching = future::zip(self.watch_clocks(&sessions, &clock_stepped), watch_path(&sessions));
         future::zip(watching, self.keep_time_now_and_then()).await;

@@ -46,8 +46,8 @@ const RTA_VIA: u16 = 18;
 /// A half of everything is a default route too: tunnels lay two of these over the real one.
 const DEFAULT_LEN_MAX: u8 = 1;
 
-/// Kinds of links that hosts make for containers and machines of their own. They count only if a default route leads over
-/// them, as it does inside a container.
+/// Kinds of links that hosts make for containers and machines of their own. They count only if a default route leads
+/// over them, as it does inside a container.
 const HOUSEHOLD: &[&[u8]] = &[b"veth", b"bridge", b"dummy", b"ifb", b"vxlan", b"nlmon"];
 
 /// One message.

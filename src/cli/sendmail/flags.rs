@@ -1,12 +1,13 @@
-//! The flags of sendmail, as its many callers pass them: in one word with their value or before it, several letters in one
-//! word, and most of them without a meaning here.
+//! The flags of sendmail, as its many callers pass them: in one word with their value or before it, several letters in
+//! one word, and most of them without a meaning here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::alert::charset;
 
-/// Flags that have a value, in the same word or the next: those of sendmail, Postfix, Exim and msmtp. A lone `-q` has none.
+/// Flags that have a value, in the same word or the next: those of sendmail, Postfix, Exim and msmtp. A lone `-q` has
+/// none.
 const WITH_VALUE: &str = "ABCDFLMNOQRVXbdfhopr";
 
 /// Of these a value stands in the same word or is not there.

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::{Env, Fault, Place};
 
-/// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding a
-/// place takes time.
+/// Faults that are told of one file, and unknown keys likewise. Whoever has more has named the wrong file; and finding
+/// a place takes time.
 pub(super) const FAULTS_MAX: usize = 100;
 
 /// Entries of one list, `[[session]]` and `[[route]]` included: far more than anybody means.

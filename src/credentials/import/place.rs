@@ -20,9 +20,11 @@ enum Level<'a> {
     },
 }
 
-/// The path of the value that `read`, the beginning of a JSON document, ends in or after. Empty for the document itself.
+/// The path of the value that `read`, the beginning of a JSON document, ends in or after. Empty for the document
+/// itself.
 ///
-/// A key that is not a name of letters stands as its place among the keys (`#2`): keys of maps are addresses and numbers.
+/// A key that is not a name of letters stands as its place among the keys (`#2`): keys of maps are addresses and
+/// numbers.
 pub(super) fn path(read: &[u8]) -> String {
     let mut levels = Vec::new();
     let mut at = 0;

@@ -260,8 +260,8 @@ struct SigningJson {
     private: Option<Bytes>,
 }
 
-/// A sender key of a group. `own` is the one that we write with: it needs its private half. `None` for a file without any
-/// state.
+/// A sender key of a group. `own` is the one that we write with: it needs its private half. `None` for a file without
+/// any state.
 pub(super) fn sender_key(bytes: &[u8], own: bool) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
     // JSON as bytes inside JSON.
     let inner: Bytes = json::read(bytes)?;

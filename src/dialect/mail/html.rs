@@ -53,8 +53,8 @@ const TAG_BYTES_READ: usize = 2 * 1024;
 /// The longest name of a character, as in `&CounterClockwiseContourIntegral;`.
 const ENTITY_BYTES_MAX: usize = 40;
 
-/// The text of an HTML document, or of a piece of one. Where nothing but what is never read seems to be there, as after a
-/// `<head>` that has no end, it is read all the same.
+/// The text of an HTML document, or of a piece of one. Where nothing but what is never read seems to be there, as after
+/// a `<head>` that has no end, it is read all the same.
 pub(super) fn text_of(html: &str) -> String {
     let text = read(html, UNREAD);
     match text.is_empty() {

@@ -1,5 +1,5 @@
-//! A mail without what no alert can carry, as it comes in: so that one of 30 MB never is in memory, and its text is found
-//! also behind its pictures.
+//! A mail without what no alert can carry, as it comes in: so that one of 30 MB never is in memory, and its text is
+//! found also behind its pictures.
 //!
 //! What comes out is a mail again, small and well-formed: of the headers those that mean something here, texts up to a
 //! bound, and in the place of a file its name and size. A mail that is reduced already stays as it is.

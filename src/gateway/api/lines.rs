@@ -19,8 +19,8 @@ pub enum HistoryEntry {
     RelayStarted(StartView),
 }
 
-/// The end of a line, or of several attempts in one outage that failed alike; then all but `times` and `first_at` is of the
-/// newest.
+/// The end of a line, or of several attempts in one outage that failed alike; then all but `times` and `first_at` is of
+/// the newest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndView {
     /// Whose line it was.

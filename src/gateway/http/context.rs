@@ -32,7 +32,8 @@ const SLOW_SHARE: usize = 2;
 /// Refusals being said at once; beyond that a connection is just closed.
 const REFUSALS_MAX: usize = 16;
 
-/// Wrong tokens whose answer waits at once; beyond that they are answered without a wait, and without a look at the rest.
+/// Wrong tokens whose answer waits at once; beyond that they are answered without a wait, and without a look at the
+/// rest.
 const GUESSES_MAX: usize = 16;
 
 /// Where a connection was accepted, and from whom.

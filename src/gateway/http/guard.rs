@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::answer::Problem;
 use super::head::{Head, Value};
 
-/// For every request on loopback, by TLS if it is `secure`. The control socket needs none of it: its file's mode is the check.
+/// For every request on loopback, by TLS if it is `secure`. The control socket needs none of it: its file's mode is the
+/// check.
 ///
 /// # Errors
 /// 421 for another `Host`, 403 for another origin; the text says which header was wrong.

@@ -1,5 +1,5 @@
-//! The sockets that the gateway listens on: which of them are open, what is wrong with the others, and the control socket's
-//! file, which anybody with the right to the directory can take away.
+//! The sockets that the gateway listens on: which of them are open, what is wrong with the others, and the control
+//! socket's file, which anybody with the right to the directory can take away.
 
 use std::io::{self, Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
@@ -269,7 +269,8 @@ impl ControlFile {
         Ok(listener)
     }
 
-    /// Returns when something has happened in the directory of the socket. Where the kernel does not tell, after a minute.
+    /// Returns when something has happened in the directory of the socket. Where the kernel does not tell, after a
+    /// minute.
     pub(super) async fn changed(&self) {
         const BLIND: Duration = Duration::from_secs(60);
         match self.path.parent().and_then(|parent| watch(parent).ok()) {

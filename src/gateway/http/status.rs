@@ -9,8 +9,8 @@ pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
     Answer::json(200, &theirs(call).await)
 }
 
-/// The status as the caller may see it. What health says of a case names routes and recipients: who may not read all routes is
-/// told what is wrong in general.
+/// The status as the caller may see it. What health says of a case names routes and recipients: who may not read all
+/// routes is told what is wrong in general.
 pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
     let mut status = call.context.relay.status().await;
     if !call.caller.may_everywhere(call.scope) {

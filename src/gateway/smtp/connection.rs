@@ -1,5 +1,5 @@
-//! One client's connection: whole lines and a mail's bytes come in, answers go out, and each has its deadline. What it holds is
-//! bounded: one line, one read, the answers to what was sent ahead, and of a mail what an alert can carry.
+//! One client's connection: whole lines and a mail's bytes come in, answers go out, and each has its deadline. What it
+//! holds is bounded: one line, one read, the answers to what was sent ahead, and of a mail what an alert can carry.
 
 use std::io::{Error, ErrorKind, Result as IoResult};
 use std::net::SocketAddr;

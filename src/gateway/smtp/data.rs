@@ -25,7 +25,8 @@ enum Place {
 }
 
 impl Data {
-    /// Of a client that has never sent a carriage return: a line feed ends its lines. No server that hands mails on is one.
+    /// Of a client that has never sent a carriage return: a line feed ends its lines. No server that hands mails on is
+    /// one.
     pub fn of_bare_lines() -> Self {
         Self {
             bare: true,
@@ -33,7 +34,8 @@ impl Data {
         }
     }
 
-    /// Takes the next bytes and gives what is text of them to `text`. Where the mail has ended it returns how many were used.
+    /// Takes the next bytes and gives what is text of them to `text`. Where the mail has ended it returns how many were
+    /// used.
     pub fn push(&mut self, bytes: &[u8], mut text: impl FnMut(&[u8])) -> Option<usize> {
         // What is text from here on and was not told.
         let mut from = 0;

@@ -124,7 +124,8 @@ impl Smtp {
         Ok(())
     }
 
-    /// Serves all addresses for as long as the tasks are held. What a connection is about is told its end by `stopping`.
+    /// Serves all addresses for as long as the tasks are held. What a connection is about is told its end by
+    /// `stopping`.
     pub fn serve(self, executor: &Arc<Executor<'static>>, setup: Setup) -> Vec<Task<()>> {
         let Setup {
             relay,

@@ -1,5 +1,5 @@
-//! Several addresses of one name, of which some take a connection and then say nothing. The look-up is left out, because
-//! what a name means is the machine's.
+//! Several addresses of one name, of which some take a connection and then say nothing. The look-up is left out,
+//! because what a name means is the machine's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -198,7 +198,8 @@ fn a_board_that_does_not_know_the_time_sends_what_it_says_at_each_boot() {
             board.pass(60 * SECOND);
             board.boot();
         }
-        // A key may count at the boot after its own, where its sender may not know what became of it, and at no later one.
+        // A key may count at the boot after its own, where its sender may not know what became of it, and at no later
+        // one.
         assert!((20..=40).contains(&sent), "{sent} from {boots_at}");
     }
 }

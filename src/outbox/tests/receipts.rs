@@ -1,5 +1,5 @@
-//! Whose word counts: a receipt proves something where it comes from the recipient, and a device is sent again only what was
-//! for it.
+//! Whose word counts: a receipt proves something where it comes from the recipient, and a device is sent again only
+//! what was for it.
 
 use super::*;
 

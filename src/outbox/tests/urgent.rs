@@ -116,7 +116,8 @@ fn what_is_given_up_leaves_the_turn_to_the_next() {
     assert_eq!(bench.ack_all(), ["M41", "M21", "M11"]);
 }
 
-/// Whether the disk takes it is not known yet: until then nobody else's pause is over, and afterwards it is as if it had not come.
+/// Whether the disk takes it is not known yet: until then nobody else's pause is over, and afterwards it is as if it
+/// had not come.
 #[test]
 fn what_the_disk_refuses_ends_no_pause() {
     for refused in [true, false] {

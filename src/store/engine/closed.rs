@@ -122,7 +122,8 @@ pub fn compare_index(path: &Path, found: &Inspection) -> ClosedIndex {
 /// again.
 ///
 /// # Errors
-/// [`StoreError::Damaged`]: acknowledged changes are gone. [`StoreError::Open`]: there is no copy of the index to look at.
+/// [`StoreError::Damaged`]: acknowledged changes are gone. [`StoreError::Open`]: there is no copy of the index to look
+/// at.
 pub fn refuse_a_lost_end(path: &Path, sequence: u64) -> Result<(), StoreError> {
     if !path.join("db").exists() || path.join("db.opening").exists() {
         return Ok(());

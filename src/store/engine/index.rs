@@ -1,8 +1,8 @@
 //! sled, as an index over the log: quick to ask, and thrown away when in doubt.
 //!
 //! sled 0.34 can lose, and mix up, what it has flushed when the power goes, can fail to open or panic over it, and does
-//! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the log
-//! and put right, and whatever makes it hard to open makes it go aside and be built again.
+//! not open while a `snap.*.generating` is left over. So nothing rests on it: at every start it is compared with the
+//! log and put right, and whatever makes it hard to open makes it go aside and be built again.
 
 mod error;
 mod places;
@@ -26,8 +26,8 @@ const TREE: &str = "tautline";
 /// Where a check puts the copy that it looks at.
 pub(crate) const CHECKED_COPY: &str = "db.check";
 
-/// Under no tree's number: the last transaction that the index has seen. It is applied with that transaction, so an index
-/// that has seen more than the log holds shows that the log has lost something.
+/// Under no tree's number: the last transaction that the index has seen. It is applied with that transaction, so an
+/// index that has seen more than the log holds shows that the log has lost something.
 const SEEN_KEY: [u8; 1] = [0xFF];
 
 /// Of an index whose marker has stayed.
@@ -38,8 +38,8 @@ const PANICKED: &str = "it panicked";
 /// Bytes of keys and values that it is given at the most where there is no room for a new one.
 const REPAIR_BYTES_MAX: usize = 512 * 1024;
 
-/// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8 MiB for
-/// what a relay keeps, and a flood of alerts makes it ten times that.
+/// A larger index is built again: sled uses again what a flood has made it take, and gives nothing back. It is 4 to 8
+/// MiB for what a relay keeps, and a flood of alerts makes it ten times that.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// So many times what is alive, it may take in any case.
@@ -126,7 +126,8 @@ impl Index {
             false => Err(failed("there is no room for a new one")),
         };
         match made {
-            // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the log.
+            // Not even a new one: as a rule the disk is full. A relay must start there, and all of the index is in the
+            // log.
             Err(IndexError::Failed(cause)) => {
                 log::warn!(
                     "the index finds no place on the disk; the state is kept in memory until there is some: {cause}"
@@ -158,8 +159,8 @@ impl Index {
         Ok(seen.unwrap_or(None))
     }
 
-    /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write at a
-    /// flush, and else with whatever comes next.
+    /// The index in `places`, which says what `state` says. All of that has been written: sled tells of a failed write
+    /// at a flush, and else with whatever comes next.
     fn right_in(
         places: &Places,
         cache_bytes: u64,
@@ -183,8 +184,8 @@ impl Index {
         right.map(|()| index)
     }
 
-    /// Gives back the room that it takes in `directory`. Without `room` for what sled may still write it is left alone, and
-    /// emptied under whoever still reads it: that ends the run, which is better than a line without room.
+    /// Gives back the room that it takes in `directory`. Without `room` for what sled may still write it is left alone,
+    /// and emptied under whoever still reads it: that ends the run, which is better than a line without room.
     pub(super) fn leave_disk(self, directory: &Path, room: bool) {
         let places = Places::new(directory);
         let left = if room {
@@ -207,8 +208,8 @@ impl Index {
         failed(error)
     }
 
-    /// Nothing more is written, and what sled has not written is lost: the log has it. When its last handle goes, sled flushes,
-    /// and after a write that failed that can wait for ever. So none goes, and the memory stays taken.
+    /// Nothing more is written, and what sled has not written is lost: the log has it. When its last handle goes, sled
+    /// flushes, and after a write that failed that can wait for ever. So none goes, and the memory stays taken.
     pub(super) fn leave_alone(&self) {
         if !self.left_alone.replace(true) {
             std::mem::forget((self.db.clone(), self.tree.clone()));
@@ -286,8 +287,8 @@ impl Index {
         })
     }
 
-    /// Until [`Places::has_opened`] it counts as being opened: reading all of it is a part of that, so that a damaged page
-    /// shows there and not in the middle of a run.
+    /// Until [`Places::has_opened`] it counts as being opened: reading all of it is a part of that, so that a damaged
+    /// page shows there and not in the middle of a run.
     fn open_guarded(places: &Places, cache_bytes: u64) -> Result<Self, IndexError> {
         places.begin_opening().map_err(failed)?;
         let config = sled::Config::new()
@@ -341,13 +342,13 @@ impl Index {
         Ok(())
     }
 
-    /// Writes about `bytes` of `changes`, which are durable up to transaction `sequence`, from the key after `after` on. Returns the last
-    /// key that was written; `None` when that was the last of all. Row by row, which nobody sees: readers look first where
-    /// `changes` are, until all of it is done. In one batch, sled could free nothing that the batch outdates before its end: with
-    /// 2 000 rows 25 MB, in pieces that malloc keeps.
+    /// Writes about `bytes` of `changes`, which are durable up to transaction `sequence`, from the key after `after`
+    /// on. Returns the last key that was written; `None` when that was the last of all. Row by row, which nobody sees:
+    /// readers look first where `changes` are, until all of it is done. In one batch, sled could free nothing that the
+    /// batch outdates before its end: with 2 000 rows 25 MB, in pieces that malloc keeps.
     ///
-    /// sled splits and joins its pages when they are next read, and waits for ever if that finds no room. So they are read
-    /// here, where there is room: as a rule, whoever reads afterwards does not write.
+    /// sled splits and joins its pages when they are next read, and waits for ever if that finds no room. So they are
+    /// read here, where there is room: as a rule, whoever reads afterwards does not write.
     ///
     /// # Errors
     /// sled failed, and will not recover.
@@ -414,8 +415,8 @@ impl Drop for Index {
     }
 }
 
-/// sled's own threads can hold the files of a database a moment longer than whoever has dropped it. Nobody else has them: the
-/// state directory is locked.
+/// sled's own threads can hold the files of a database a moment longer than whoever has dropped it. Nobody else has
+/// them: the state directory is locked.
 fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
     let started = Instant::now();
     loop {
@@ -439,7 +440,8 @@ fn caught<T>(attempt: impl FnOnce() -> Result<T, IndexError>) -> Result<T, Index
     catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| Err(failed(PANICKED)))
 }
 
-/// All rows of the index in `directory`/`db`, and the last transaction that it has seen. Opening it changes it: for a copy.
+/// All rows of the index in `directory`/`db`, and the last transaction that it has seen. Opening it changes it: for a
+/// copy.
 ///
 /// # Errors
 /// It cannot be opened or read, in words.

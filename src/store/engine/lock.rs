@@ -46,8 +46,8 @@ impl Lock {
         })
     }
 
-    /// [`acquire`](Self::acquire) for whoever only reads. On a file system that is mounted read-only no lock file is made or
-    /// written; one that is there is locked all the same, because it may be mounted otherwise elsewhere.
+    /// [`acquire`](Self::acquire) for whoever only reads. On a file system that is mounted read-only no lock file is
+    /// made or written; one that is there is locked all the same, because it may be mounted otherwise elsewhere.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
@@ -107,7 +107,8 @@ fn take(file: &mut File, path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens or makes the lock file of the state directory `path`. Root may look after another user's state: a file that it
-/// makes there is that user's, whose relay would not start on a lock that it cannot open; and a link there is not followed.
+/// makes there is that user's, whose relay would not start on a lock that it cannot open; and a link there is not
+/// followed.
 fn file_in(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);

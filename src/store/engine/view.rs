@@ -1,9 +1,10 @@
 //! Reading: the index, and over it what it does not have yet.
 //!
-//! Three overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal and
-//! write a buffer (13.5 KB a commit in all, where few and large batches come to 5; `cargo test --features lab --bench
-//! store -- --bench`). Below it is what sled is being given, a slice at a time. The third holds what the transactions of the group under way have decided, before the sync that
-//! they share; only they see it.
+//! Three overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal
+//! and write a buffer (13.5 KB a commit in all, where few and large batches come to 5;
+//! `cargo test --features lab --bench store -- --bench`). Below it is what sled is being given, a slice at a time. The
+//! third holds what the transactions of the group under way have decided, before the sync that they share; only they
+//! see it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,8 +37,8 @@ impl Overlay {
         );
     }
 
-    /// Adds all of `newer` at once: a reader sees all of it or nothing. Returns by how many bytes of keys and values it has grown;
-    /// what is put again takes no more room than before.
+    /// Adds all of `newer` at once: a reader sees all of it or nothing. Returns by how many bytes of keys and values it
+    /// has grown; what is put again takes no more room than before.
     pub(super) fn absorb(&self, newer: Changes) -> isize {
         let bytes = |value: &Option<sled::IVec>| value.as_ref().map_or(0, |value| value.len()) as isize;
         let mut changes = write(&self.0);

@@ -34,8 +34,8 @@ pub struct LineEnded {
 }
 
 impl LineEnded {
-    /// How much is left at `now_ms` of the time that the server named. A clock that shows a time before the end is wrong:
-    /// then all of it is.
+    /// How much is left at `now_ms` of the time that the server named. A clock that shows a time before the end is
+    /// wrong: then all of it is.
     pub fn hold_left(&self, now_ms: u64) -> Option<Duration> {
         let hold = self.hold_ms?;
         let passed = now_ms.saturating_sub(self.end.at_ms);
@@ -65,7 +65,8 @@ pub enum Before {
     Stopped { at_ms: u64 },
     /// By itself, and it could say why.
     Failed { at_ms: u64, why: String },
-    /// Without a goodbye. `host_too`: the host has started since, so it went down with it; `None` where it does not tell.
+    /// Without a goodbye. `host_too`: the host has started since, so it went down with it; `None` where it does not
+    /// tell.
     Vanished { host_too: Option<bool> },
 }
 

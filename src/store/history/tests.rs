@@ -4,8 +4,8 @@ use super::record::{from_hex, hex};
 use super::*;
 use crate::line::{Ages, Cause, Flapping, Guess, Origin};
 
-/// The rows of format 1, as they stand on people's disks: key and value in hex. Later versions must still read them: never
-/// edit the file, add one beside it.
+/// The rows of format 1, as they stand on people's disks: key and value in hex. Later versions must still read them:
+/// never edit the file, add one beside it.
 const VERSION_1: &str = include_str!("../../../tests/fixtures/store-v1/history.txt");
 
 const AT: u64 = 1_700_000_000_000;

@@ -40,8 +40,8 @@ fn numbers(store: &Store) -> Vec<u64> {
     rows.into_iter().map(|(number, _)| number).collect()
 }
 
-/// The rows of format 1, as they stand on people's disks, and what they say. Later versions must still open them: never edit
-/// one, add others.
+/// The rows of format 1, as they stand on people's disks, and what they say. Later versions must still open them: never
+/// edit one, add others.
 fn version_1() -> [(&'static str, Event); 6] {
     let session: SessionName = "default".parse().unwrap();
     [

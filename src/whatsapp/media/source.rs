@@ -1,5 +1,5 @@
-//! A file as it is uploaded: encrypted while it is read, again from the start for each try. So nothing but the file itself is
-//! on the disk, and no more than a piece of it in memory, however large it is.
+//! A file as it is uploaded: encrypted while it is read, again from the start for each try. So nothing but the file
+//! itself is on the disk, and no more than a piece of it in memory, however large it is.
 
 use std::fs::File;
 use std::io::{self, Read};

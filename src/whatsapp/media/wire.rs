@@ -18,7 +18,8 @@ pub fn media_type(kind: MediaKind) -> MediaType {
     }
 }
 
-/// The message for `attachment`, which was uploaded as a `kind`. An empty caption is none; a recording can have none, and loses it.
+/// The message for `attachment`, which was uploaded as a `kind`. An empty caption is none; a recording can have none,
+/// and loses it.
 pub fn message(
     kind: MediaKind,
     (media_key, uploaded): ([u8; 32], Uploaded),

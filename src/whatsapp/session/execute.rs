@@ -259,8 +259,8 @@ impl Session {
         self.change(|view| view.undrained = true);
     }
 
-    /// Somebody is logged in with a copy of these credentials, whose ratchets count from now on. Before anything else: a crash
-    /// must not lead to a login with the old ones.
+    /// Somebody is logged in with a copy of these credentials, whose ratchets count from now on. Before anything else:
+    /// a crash must not lead to a login with the old ones.
     pub(super) async fn note_copy(&self) {
         if let Err(error) = self.parts.credentials.note_copy().await {
             log::error!(
@@ -271,8 +271,8 @@ impl Session {
         }
     }
 
-    /// An earlier run was stopped by a copy and could not note it: it was an older version's, or the disk was full. The black
-    /// box may know. Noted twice, it costs new encryption sessions and nothing else.
+    /// An earlier run was stopped by a copy and could not note it: it was an older version's, or the disk was full. The
+    /// black box may know. Noted twice, it costs new encryption sessions and nothing else.
     pub(super) async fn remember_copy(&self) {
         let replaced = |end: &EndRecord| end.cause == Cause::Replaced.code();
         if self.look(|view| view.paired && view.last_end.as_ref().is_some_and(replaced)) {

@@ -119,7 +119,8 @@ fn drain_of_a_store(mib: usize, bytes: usize, killed: bool) -> Option<u32> {
         }
     }
     if killed {
-        // A killed process leaves the log as it is at this moment; an index that it was about to write is good for nothing.
+        // A killed process leaves the log as it is at this moment; an index that it was about to write is good for
+        // nothing.
         let left = place.path().join("left");
         std::fs::create_dir(&left).unwrap();
         copy_logs(&mount.0, &left);

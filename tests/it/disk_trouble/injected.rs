@@ -1,4 +1,5 @@
-//! Errors at the system calls of a relay that runs, on its log alone: sled's files and everything else stay as they are.
+//! Errors at the system calls of a relay that runs, on its log alone: sled's files and everything else stay as they
+//! are.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,8 +12,8 @@ use crate::support::{Relay, SOON};
 struct Injected(Child);
 
 impl Injected {
-    /// From now on every `call` of `relay` on the file `path` does nothing and says `error`. `None` where nothing can be
-    /// traced.
+    /// From now on every `call` of `relay` on the file `path` does nothing and says `error`. `None` where nothing can
+    /// be traced.
     fn try_new(relay: &Relay, path: &Path, call: &str, error: &str) -> Option<Self> {
         let pid = relay.pid().to_string();
         let strace = Command::new("strace")

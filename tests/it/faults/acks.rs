@@ -1,5 +1,5 @@
-//! Every stanza that comes in is acked, receipted or refused. One that is not makes the server end the line on a metronome
-//! of 50 minutes, although every ping is answered.
+//! Every stanza that comes in is acked, receipted or refused. One that is not makes the server end the line on a
+//! metronome of 50 minutes, although every ping is answered.
 
 use std::time::Duration;
 

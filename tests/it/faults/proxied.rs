@@ -1,5 +1,5 @@
-//! The most telling faults again, through an HTTP and a SOCKS5 proxy: the TCP that the relay holds ends at the proxy, so
-//! what happens beyond it shows in the upper layers alone.
+//! The most telling faults again, through an HTTP and a SOCKS5 proxy: the TCP that the relay holds ends at the proxy,
+//! so what happens beyond it shows in the upper layers alone.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Who is behind a name in a route, and what a chat is like: numbers that WhatsApp does not know or writes otherwise, the
-//! account's own number, hidden ids, groups that nobody or only some may write to, disappearing messages.
+//! Who is behind a name in a route, and what a chat is like: numbers that WhatsApp does not know or writes otherwise,
+//! the account's own number, hidden ids, groups that nobody or only some may write to, disappearing messages.
 
 use std::time::Instant;
 

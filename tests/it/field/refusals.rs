@@ -1,4 +1,5 @@
-//! What the server refuses is judged per cause, asked again where the answer can have been stale, and holds up nobody else.
+//! What the server refuses is judged per cause, asked again where the answer can have been stale, and holds up nobody
+//! else.
 
 use std::time::{Duration, Instant};
 

@@ -31,8 +31,8 @@ fn fill(relay: &Relay, bytes: usize, refused_with: u16) -> usize {
     unreachable!("an alert is refused at some time")
 }
 
-/// The bound in bytes is a bound as the one in number is: health says `outbox-full` exactly while the next alert, of whatever
-/// size, is refused.
+/// The bound in bytes is a bound as the one in number is: health says `outbox-full` exactly while the next alert, of
+/// whatever size, is refused.
 #[test]
 fn health_says_that_the_outbox_is_full_by_bytes_while_alerts_are_refused() {
     // Nothing listens there: nothing goes out.
@@ -61,8 +61,8 @@ fn health_says_that_the_outbox_is_full_by_bytes_while_alerts_are_refused() {
     relay.publish("friend", "there is room for one");
 }
 
-/// A sender that tries again with its key within the day gets its first alert, however many others came in between, and over
-/// a restart.
+/// A sender that tries again with its key within the day gets its first alert, however many others came in between, and
+/// over a restart.
 #[test]
 fn a_key_counts_for_its_day_whatever_else_comes() {
     let (bench, relay) = Bench::online();

@@ -1,5 +1,5 @@
-//! What stands around the relay when it starts: addresses that cannot be bound, an environment that nobody wrote for it, a
-//! state directory and a control socket that others can reach, arguments and streams as scripts bring them.
+//! What stands around the relay when it starts: addresses that cannot be bound, an environment that nobody wrote for
+//! it, a state directory and a control socket that others can reach, arguments and streams as scripts bring them.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
@@ -48,8 +48,8 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs the test `name` again with networks and mounts of its own, where `prepare` (a shell's lines) has been run; `body`
-/// is what it does there. Where the machine does not allow that, it says so.
+/// Runs the test `name` again with networks and mounts of its own, where `prepare` (a shell's lines) has been run;
+/// `body` is what it does there. Where the machine does not allow that, it says so.
 pub(super) fn apart(name: &str, prepare: &str, body: impl FnOnce()) {
     const INSIDE: &str = "TAUTLINE_TEST_APART";
     if std::env::var_os(INSIDE).is_some() {
@@ -158,8 +158,8 @@ fn an_address_is_judged_alike_by_the_check_and_the_run() {
     }
 }
 
-/// A lab build dials loopback endpoints only, past every proxy; so what a proxy's variable does to a line is a test of the
-/// configuration. Here it is what must not happen: that the relay does not start, or ends.
+/// A lab build dials loopback endpoints only, past every proxy; so what a proxy's variable does to a line is a test of
+/// the configuration. Here it is what must not happen: that the relay does not start, or ends.
 #[test]
 fn an_environment_that_nobody_wrote_for_it_does_not_keep_it_dark() {
     let site = listening_on("\"127.0.0.1:0\"");
@@ -203,8 +203,8 @@ fn an_environment_that_nobody_wrote_for_it_does_not_keep_it_dark() {
     assert!(output.status.success() && !text_of(&output.stdout).contains("secret"));
 }
 
-/// The proxy's variable is read for an endpoint that is no loopback; such a one a lab build refuses with words of its own,
-/// after the environment has been judged.
+/// The proxy's variable is read for an endpoint that is no loopback; such a one a lab build refuses with words of its
+/// own, after the environment has been judged.
 #[test]
 fn a_proxy_of_the_environment_that_cannot_be_used_is_a_warning_of_the_check() {
     let site = Site::with_config("board = \"generic\"\n");

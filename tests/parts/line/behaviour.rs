@@ -249,7 +249,8 @@ fn what_came_before_the_question_is_no_answer_however_late_it_is_told() {
     assert_eq!(closed - asked, bench.schedule.application.pong);
 }
 
-/// Found: an answer told late uncovered a deadline that had passed, which looked like a standstill and excused a zombie.
+/// Found: an answer told late uncovered a deadline that had passed, which looked like a standstill and excused a
+/// zombie.
 #[test]
 fn a_proof_told_late_does_not_look_like_a_standstill() {
     let mut bench = Bench::online();
@@ -435,8 +436,8 @@ fn a_change_of_the_path_is_tried_at_once_and_proves_nothing() {
     assert!(at - bench.now <= 2 * SECOND);
 }
 
-/// The path changes twice in a moment. What the first change asked is answered, and told of when the next deadline comes;
-/// the second one has its own question, although no ping is due.
+/// The path changes twice in a moment. What the first change asked is answered, and told of when the next deadline
+/// comes; the second one has its own question, although no ping is due.
 #[test]
 fn an_answer_from_before_a_change_of_the_path_does_not_speak_for_the_line_after_it() {
     let mut bench = Bench::online();

@@ -1,6 +1,8 @@
-//! The real core in a simulated world: every property of a line that must hold whatever happens, for a fixed set of seeds.
+//! The real core in a simulated world: every property of a line that must hold whatever happens, for a fixed set of
+//! seeds.
 //!
-//! Many more: `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365`, which prints the seed of a failure.
+//! Many more: `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365`, which prints the seed
+//! of a failure.
 
 mod behaviour;
 mod sim;

@@ -1,13 +1,13 @@
 //! Routes with rules against phones that show each message id once, in virtual time, from a seed.
 //!
-//! A phase with faults (kills, restarts with other rules, a line that comes and goes, a clock that is set, summer time), then one
-//! without, in which all must come to an end. What is checked:
+//! A phase with faults (kills, restarts with other rules, a line that comes and goes, a clock that is set, summer
+//! time), then one without, in which all must come to an end. What is checked:
 //!
 //! - Each accepted alert is in exactly one message to each recipient, or quiet hours have dropped it as they may.
 //! - Under one id there is one text. Nothing is sent that the disk does not know.
 //! - In quiet hours no message is made of what they hold.
-//! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where no clock was
-//!   set and no rule changed in between.
+//! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where
+//!   no clock was set and no rule changed in between.
 //! - The most urgent are held by nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,5 +1,6 @@
 //! Much written and little kept: neither the log nor the index may grow with what has passed through.
-//! A longer run, which prints what it measures: `TAUTLINE_CHURN=200000 cargo test --features lab --test parts store::churn -- --nocapture`.
+//! A longer run, which prints what it measures:
+//! `TAUTLINE_CHURN=200000 cargo test --features lab --test parts store::churn -- --nocapture`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ const VALUE_BYTES: usize = 300;
 /// sled writes segments of 512 KiB and uses them again when little in them still counts.
 const INDEX_BYTES_MAX: u64 = 16 << 20;
 
-/// With two generations of the log: each what is kept, at most 4 MiB more, the group that went past it, and the zeros laid down.
+/// With two generations of the log: each what is kept, at most 4 MiB more, the group that went past it, and the zeros
+/// laid down.
 const ALL_BYTES_MAX: u64 = INDEX_BYTES_MAX + 2 * (6 << 20);
 
 /// Updates of one transaction.
@@ -118,8 +120,8 @@ fn what_is_on_its_way_into_the_index_is_seen_all_the_while() {
 /// What it may take while ten thousand alerts of a kilobyte are alive.
 const FLOOD_INDEX_BYTES_MAX: u64 = 48 << 20;
 
-/// Ten thousand alerts that wait, as after a night without a line; then all of them go out and are forgotten. A longer run:
-/// `TAUTLINE_FLOODS=20 cargo test --features lab --test parts store::flood -- --nocapture`.
+/// Ten thousand alerts that wait, as after a night without a line; then all of them go out and are forgotten. A longer
+/// run: `TAUTLINE_FLOODS=20 cargo test --features lab --test parts store::flood -- --nocapture`.
 #[test]
 fn a_flood_leaves_nothing() {
     let floods = std::env::var("TAUTLINE_FLOODS").ok().and_then(|text| text.parse().ok());

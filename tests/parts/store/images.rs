@@ -1,6 +1,6 @@
-//! Power cuts with sled in the loop: the log on the disk that keeps live and durable bytes apart, and sled's own files as a
-//! real directory held them. Nothing of sled is ever synced, so whatever it has written so far may be there, or an older
-//! generation of it, page by page, torn at sectors, in files that are shorter, empty, or not there at all.
+//! Power cuts with sled in the loop: the log on the disk that keeps live and durable bytes apart, and sled's own files
+//! as a real directory held them. Nothing of sled is ever synced, so whatever it has written so far may be there, or an
+//! older generation of it, page by page, torn at sectors, in files that are shorter, empty, or not there at all.
 //!
 //! A longer run: `TAUTLINE_SEEDS=40 cargo test --features lab --test parts store::images -- --nocapture`.
 

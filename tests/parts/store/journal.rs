@@ -1,4 +1,5 @@
-//! The journal on a disk that refuses, is killed, and loses power: numbers without gaps, never ahead of what they tell of.
+//! The journal on a disk that refuses, is killed, and loses power: numbers without gaps, never ahead of what they tell
+//! of.
 
 use std::sync::Arc;
 

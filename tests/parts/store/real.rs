@@ -385,8 +385,8 @@ fn the_index_is_its_owners_alone() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// The store's own thread seals when it is quiet, and at the end: so that no damage to the last transaction is taken for a
-/// torn write, with no index that knows better.
+/// The store's own thread seals when it is quiet, and at the end: so that no damage to the last transaction is taken
+/// for a torn write, with no index that knows better.
 #[test]
 fn the_last_transaction_is_vouched_for_after_a_quiet_moment() {
     let origin = tempfile::tempdir().unwrap();

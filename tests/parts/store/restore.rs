@@ -1,5 +1,5 @@
-//! A backup restored over a state that has an index: after a power cut at any operation, with any older version of sled's
-//! pages beside the log, it is the old state or the new one, and goes on.
+//! A backup restored over a state that has an index: after a power cut at any operation, with any older version of
+//! sled's pages beside the log, it is the old state or the new one, and goes on.
 //!
 //! A longer run: `TAUTLINE_SEEDS=40 cargo test --features lab --test parts store::restore -- --nocapture`.
 
@@ -176,7 +176,8 @@ fn a_restore_that_is_cut_anywhere_leaves_the_old_state_or_the_new_one() {
                 let done = restore(&state, &disk).is_ok();
                 assert!(done || at < operations, "{what}: without a fault");
                 let disk = SimDisk::of(&disk.after_power_cut(&mut random));
-                // Nothing of the index was written meanwhile, so that any older page may be there, of this look or another.
+                // Nothing of the index was written meanwhile, so that any older page may be there, of this look or
+                // another.
                 if random.bool() {
                     std::fs::remove_dir_all(&state).unwrap();
                     old.index_after_a_cut(&state, &mut random);

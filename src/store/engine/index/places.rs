@@ -53,7 +53,8 @@ impl Places {
         let mut marker = OpenOptions::new();
         marker.write(true).create(true).truncate(true).mode(0o600);
         marker.open(&self.opening)?;
-        // sled makes its files as the umask says, and nobody else gets at them in a directory that is its owner's alone.
+        // sled makes its files as the umask says, and nobody else gets at them in a directory that is its owner's
+        // alone.
         if !self.db.exists() {
             DirBuilder::new().mode(0o700).create(&self.db)?;
         }

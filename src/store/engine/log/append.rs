@@ -186,8 +186,8 @@ impl Log {
     /// Makes everything staged durable, or nothing of it.
     ///
     /// # Errors
-    /// [`CommitError::Full`] and [`CommitError::ReadOnly`] leave the log as it was. After [`CommitError::Broken`] it must
-    /// not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`] leave the log as it was. After [`CommitError::Broken`] it
+    /// must not be used.
     pub fn commit(&mut self) -> Result<(), CommitError> {
         let mut staged = std::mem::take(&mut self.staged);
         let count = std::mem::take(&mut self.staged_count);
@@ -233,8 +233,8 @@ impl Log {
     }
 
     /// Writes a seal, which vouches for the last group as the next one would. It is worth its page of the device when
-    /// nothing more comes for a while. It is not synced: what it says is true already, and without it nothing is lost but
-    /// that.
+    /// nothing more comes for a while. It is not synced: what it says is true already, and without it nothing is lost
+    /// but that.
     pub fn seal(&mut self) {
         let at = frame::seal_place(self.end);
         self.sealed = true;
@@ -265,8 +265,8 @@ impl Log {
     /// copied is what the device has, never what the index believes.
     ///
     /// # Errors
-    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: this generation goes on. After [`CommitError::Broken`] the log
-    /// must not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: this generation goes on. After [`CommitError::Broken`] the
+    /// log must not be used.
     pub fn rotate(&mut self) -> Result<(), CommitError> {
         let rotated = self.try_to_rotate();
         if let Err(CommitError::Full(_) | CommitError::ReadOnly(_)) = &rotated {
@@ -330,11 +330,12 @@ impl Log {
         Err(LogError::Damaged { file, cause })
     }
 
-    /// Puts `state` in the place of everything there is, as one transaction of any size: the next generation begins with
-    /// it. After a crash it is one or the other.
+    /// Puts `state` in the place of everything there is, as one transaction of any size: the next generation begins
+    /// with it. After a crash it is one or the other.
     ///
     /// # Errors
-    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: nothing has changed. After [`CommitError::Broken`] the log must not be used.
+    /// [`CommitError::Full`] and [`CommitError::ReadOnly`]: nothing has changed. After [`CommitError::Broken`] the log
+    /// must not be used.
     pub fn replace(&mut self, state: &State) -> Result<(), CommitError> {
         let header = Header {
             generation: self.generation + 1,

@@ -39,8 +39,8 @@ pub trait Disk: Send + Sync {
 
 /// A file of the log, open for writing.
 pub trait DiskFile: Send {
-    /// Writes all of `bytes`, or fails with perhaps a part written; with [`io::ErrorKind::ReadOnlyFilesystem`] only where
-    /// nothing was.
+    /// Writes all of `bytes`, or fails with perhaps a part written; with [`io::ErrorKind::ReadOnlyFilesystem`] only
+    /// where nothing was.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// Content, and the length where reading the content needs it.

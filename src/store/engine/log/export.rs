@@ -1,7 +1,8 @@
-//! Records as one file of their own, for a backup: the log's frames behind another header. `docs/store-format.md` draws it.
+//! Records as one file of their own, for a backup: the log's frames behind another header. `docs/store-format.md` draws
+//! it.
 //!
-//! It is written from front to back, so that it can go into a pipe, and read whole: a file that ends before its last frame,
-//! lacks one, or goes on after it, is refused.
+//! It is written from front to back, so that it can go into a pipe, and read whole: a file that ends before its last
+//! frame, lacks one, or goes on after it, is refused.
 
 use std::io::{self, Write};
 

@@ -54,8 +54,8 @@ pub(super) fn aside(generation: u64) -> String {
     format!("log.{generation}.damaged")
 }
 
-/// Removes the generations before `oldest_kept`, and returns how many. One that cannot be removed costs room and nothing
-/// else.
+/// Removes the generations before `oldest_kept`, and returns how many. One that cannot be removed costs room and
+/// nothing else.
 pub(super) fn drop_before(disk: &dyn Disk, oldest_kept: u64) -> usize {
     let Ok(found) = find(disk) else { return 0 };
     let old = found.generations.into_iter().filter(|number| *number < oldest_kept);

@@ -85,7 +85,8 @@ impl<'de, F: FnMut(&'de [u8], Option<&'de [u8]>)> Visitor<'de> for Apply<F> {
 /// No operations.
 const SEAL_BODY: [u8; 1] = [0];
 pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + SEAL_BODY.len();
-/// A seal begins at a multiple of this: on another page than the last frame, so that what damages one may spare the other.
+/// A seal begins at a multiple of this: on another page than the last frame, so that what damages one may spare the
+/// other.
 const SEAL_ALIGN: u64 = 4096;
 
 /// Where the seal of a log is whose last frame ends at `end`.

@@ -4,8 +4,8 @@ use super::frame::crc32c;
 use super::frame::{FRAME_HEADER_BYTES, HEADER_BYTES};
 use super::replay::replay;
 
-/// Reads `data` as a log's file, and once more with its checksums put right: no fuzzer guesses those, and damage behind a
-/// right checksum has to be met too.
+/// Reads `data` as a log's file, and once more with its checksums put right: no fuzzer guesses those, and damage behind
+/// a right checksum has to be met too.
 ///
 /// # Panics
 /// The reader panics, reads past the end, or reads the good part of a file differently from the whole.
@@ -27,8 +27,8 @@ fn check(bytes: &[u8]) {
     assert_eq!((again.sequence, &again.state), (found.sequence, &found.state));
 }
 
-/// Puts the checksum of the header and of every frame right, as far as the lengths lead. A backup has its checksums in the
-/// same places.
+/// Puts the checksum of the header and of every frame right, as far as the lengths lead. A backup has its checksums in
+/// the same places.
 pub(crate) fn right_checksums(bytes: &mut [u8]) {
     if bytes.len() < HEADER_BYTES {
         return;

@@ -5,16 +5,16 @@
 pub struct Limits {
     /// A file is rotated when the transactions in it take more than this, and more than its snapshot. Bytes.
     pub rotate_bytes_min: u64,
-    /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the device
-    /// its pages and no journal entry.
+    /// The file grows by so many zeros at a time. Overwriting them changes no metadata, so that a commit costs the
+    /// device its pages and no journal entry.
     pub extent_bytes: u64,
     /// With less than this left on the volume, nothing new is taken, and while the index is on it the file does not
     /// grow. The rest is for sled, which writes its buffers (512 KiB each) whenever they are full and never recovers
     /// from not being able to, and for cutting back.
     pub headroom_bytes: u64,
-    /// So much of the zeros is kept for [`Claim::Reserve`](super::Claim::Reserve): on a volume that others have filled to
-    /// the last byte, the line still has room for its ratchets and acks. Where room is short, a rotation is worth its
-    /// while from this on.
+    /// So much of the zeros is kept for [`Claim::Reserve`](super::Claim::Reserve): on a volume that others have filled
+    /// to the last byte, the line still has room for its ratchets and acks. Where room is short, a rotation is worth
+    /// its while from this on.
     pub reserve_bytes: u64,
 }
 

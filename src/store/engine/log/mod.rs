@@ -1,8 +1,9 @@
 //! The log: the truth about the state. sled beside it is an index that can be thrown away.
 //!
 //! A file begins with the whole state (a snapshot) and goes on with one frame a transaction. A transaction counts once
-//! `fdatasync` has returned after it; transactions that came together share one. When the file has grown past its bound,
-//! the next generation is written beside it, synced, read back and compared, and renamed, and the one before is kept.
+//! `fdatasync` has returned after it; transactions that came together share one. When the file has grown past its
+//! bound, the next generation is written beside it, synced, read back and compared, and renamed, and the one before is
+//! kept.
 //!
 //! > Nothing is acknowledged before it is synced. A failed sync is never tried again: the kernel may have dropped the
 //! > pages, and a second one would say yes.

@@ -64,8 +64,8 @@ fn open<T>(
     if len > allocated {
         file.set_len(allocated).map_err(fault)?;
     }
-    // A killed process leaves in the kernel what it wrote and did not sync; a name may not be on the device either. What
-    // is read must last before anybody acts on it.
+    // A killed process leaves in the kernel what it wrote and did not sync; a name may not be on the device either.
+    // What is read must last before anybody acts on it.
     file.sync_all().map_err(fault)?;
     disk.sync_directory().map_err(fault)?;
     let before = generation.saturating_sub(1);

@@ -19,8 +19,8 @@ pub(super) struct Replayed<'a> {
     /// Where the snapshot ends and where the last whole frame ends, in bytes.
     pub(super) snapshot_end: u64,
     pub(super) end: u64,
-    /// Bytes after `end` that are the rest of a write that the power cut: to be cut off. 0 when zeros, a seal or nothing
-    /// follow.
+    /// Bytes after `end` that are the rest of a write that the power cut: to be cut off. 0 when zeros, a seal or
+    /// nothing follow.
     pub(super) torn: u64,
     /// The transaction up to which a seal after `end` says that all is on the device.
     pub(super) sealed: Option<u64>,
@@ -29,11 +29,12 @@ pub(super) struct Replayed<'a> {
 /// Reads a whole file.
 ///
 /// A bad frame ends the log when the power can have gone while it was written: that is, when no whole frame after it
-/// says that it had been synced. A group of transactions is written at once and its pages reach the device in any order,
-/// so that a whole frame may follow a torn one; only the `durable` number of a later frame tells damage from that.
+/// says that it had been synced. A group of transactions is written at once and its pages reach the device in any
+/// order, so that a whole frame may follow a torn one; only the `durable` number of a later frame tells damage from
+/// that.
 ///
-/// Damage to the very last group looks like a torn one until a seal or another group has been written after it. The index
-/// knows better where it has seen the transaction (`index.rs`).
+/// Damage to the very last group looks like a torn one until a seal or another group has been written after it. The
+/// index knows better where it has seen the transaction (`index.rs`).
 pub(super) fn replay(bytes: &[u8]) -> Result<Replayed<'_>, Fault> {
     let header = read_header(bytes)?;
     let mut replayed = Replayed {
@@ -140,8 +141,8 @@ fn last_written(bytes: &[u8], range: Range<usize>) -> Option<usize> {
     last.map(|last| start + last)
 }
 
-/// A whole frame after `from`, a transaction at whatever byte or a seal in a seal's place, that was written when more than
-/// `good` was durable: in words.
+/// A whole frame after `from`, a transaction at whatever byte or a seal in a seal's place, that was written when more
+/// than `good` was durable: in words.
 fn proves_damage(bytes: &[u8], from: usize, good: u64) -> Option<String> {
     (from..bytes.len().saturating_sub(FRAME_HEADER_BYTES)).find_map(|at| {
         let head = &bytes[at..];

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 /// All records, by tree number and key.
 pub type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A [`State`] that lies elsewhere: in the bytes of a file as a rule. In the order of the keys, each of them once. Copied row by
-/// row, or in a map, it would leave the heap in pieces that malloc keeps for good; the file's bytes are one piece and this is
-/// another, and both go back to the system.
+/// A [`State`] that lies elsewhere: in the bytes of a file as a rule. In the order of the keys, each of them once.
+/// Copied row by row, or in a map, it would leave the heap in pieces that malloc keeps for good; the file's bytes are
+/// one piece and this is another, and both go back to the system.
 pub type Rows<'a> = Vec<Row<'a>>;
 
 /// Key and value.

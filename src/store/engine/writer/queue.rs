@@ -14,8 +14,8 @@ use async_channel::Receiver;
 /// with this much of it the kernel folds their wake-ups into a few a minute. Nothing punctual runs on them.
 pub(super) const POOL_TIMER_SLACK_NS: u64 = 60_000_000_000;
 
-/// Whoever has just been answered may come again at once. Going to sleep for that time costs both sides a wake-up, which on a
-/// fast disk is a fifth of a commit.
+/// Whoever has just been answered may come again at once. Going to sleep for that time costs both sides a wake-up,
+/// which on a fast disk is a fifth of a commit.
 const LINGER: Duration = Duration::from_micros(50);
 
 pub(super) struct Queue<'a, T> {

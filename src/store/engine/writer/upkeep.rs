@@ -11,12 +11,12 @@ use super::{Database, INDEX_RESTS};
 
 const INDEX_RESTS_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// When the index is given what it does not have: durable transactions of so many bytes of keys and values. More means fewer and
-/// larger writes of it, and more memory; a start makes up for what it was not given.
+/// When the index is given what it does not have: durable transactions of so many bytes of keys and values. More means
+/// fewer and larger writes of it, and more memory; a start makes up for what it was not given.
 const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
 
-/// It is given so many bytes between two groups at the least, and twice as many as have come with the last: whoever waits for the
-/// next group waits for that too, and all of it at once takes sled 20 to 40 ms.
+/// It is given so many bytes between two groups at the least, and twice as many as have come with the last: whoever
+/// waits for the next group waits for that too, and all of it at once takes sled 20 to 40 ms.
 const SLICE_BYTES: usize = 16 * 1024;
 
 /// So much may have been written to the log since: what it has seen shows that the log has lost nothing.

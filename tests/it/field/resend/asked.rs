@@ -12,7 +12,8 @@ use crate::bench::FRIEND;
 use crate::lab::{Direction, encs_of};
 use crate::stock::Stock;
 
-/// Publishes what the friend's phone, switched off for the time being, will not be able to read. Its message id in that chat.
+/// Publishes what the friend's phone, switched off for the time being, will not be able to read. Its message id in that
+/// chat.
 fn unreadable(bench: &Bench, relay: &Relay, route: &str, text: &str) -> (String, String) {
     bench.friend.set_asks_again(false);
     bench.friend.lose_sessions();

@@ -1,7 +1,7 @@
 //! The real core against a model of everything around it, from one seed: server, path, clocks, the shell and the host.
 //!
-//! A run is years of one session in virtual time, full of faults, and ends with a calm phase in which the line must come
-//! up. Whatever breaks a property ends the run with a sentence; the same seed, board and days give the same run.
+//! A run is years of one session in virtual time, full of faults, and ends with a calm phase in which the line must
+//! come up. Whatever breaks a property ends the run with a sentence; the same seed, board and days give the same run.
 
 pub mod checks;
 pub mod faults;

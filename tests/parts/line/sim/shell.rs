@@ -1,4 +1,5 @@
-//! The program's shell, as thin as the real one: it does what the core says, feeds what happens, and has its own quirks.
+//! The program's shell, as thin as the real one: it does what the core says, feeds what happens, and has its own
+//! quirks.
 
 use std::time::{Duration, Instant};
 

@@ -28,7 +28,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Of these.
+    /// A ring of these tokens.
     pub fn new(mut tokens: Vec<Token>) -> Self {
         tokens.sort_by(|a, b| a.grant.name.cmp(&b.grant.name));
         Self { tokens }

@@ -22,9 +22,9 @@ pub struct Rate {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Asker {
-    /// By a token, from wherever.
+    /// Who brings this token, from wherever.
     Token(TokenName),
-    /// Without one, from this address. One house has a whole /64 of IPv6.
+    /// Who brings none, from this address. One house has a whole /64 of IPv6.
     Address(IpAddr),
 }
 

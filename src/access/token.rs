@@ -180,7 +180,7 @@ pub struct Grant {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Of this secret.
+    /// The digest of this secret.
     pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
@@ -216,7 +216,7 @@ impl fmt::Debug for Digest {
 pub struct Token {
     /// Its name and what it may.
     pub grant: Arc<Grant>,
-    /// Of its secret.
+    /// The digest of its secret.
     pub digest: Digest,
     /// When it was made.
     pub created_ms: u64,

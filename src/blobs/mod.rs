@@ -34,7 +34,7 @@ pub const FOLDER: &str = "blobs";
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".part";
 
-/// Of a volume, what files leave free for the log at least, and how much of that is enough on a large one.
+/// The part of a volume that files leave free for the log at least, and how much of that is enough on a large one.
 const FREE_SHARE: u64 = 8;
 const FREE_BYTES_ENOUGH: u64 = 64 << 20;
 

@@ -9,7 +9,7 @@ pub(super) struct State {
     files: BTreeMap<BlobHash, Held>,
     /// By the number of the alert.
     records: BTreeMap<u64, Mentions>,
-    /// Of all files, in bytes; and of those that are still written.
+    /// The size of all files, in bytes; and of those that are still written.
     bytes: u64,
     drafts_bytes: u64,
 }

@@ -26,18 +26,18 @@ const PIECE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// Where to; `-` is standard output
+    /// Where to; `-` is standard output.
     file: PathBuf,
-    /// Replace the file if it is there
+    /// Replace the file if it is there.
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// What `store backup` has written; `-` is standard input
+    /// What `store backup` has written; `-` is standard input.
     file: PathBuf,
-    /// Send what was waiting when the backup was made, instead of holding it: only if nothing ran on since
+    /// Send what was waiting when the backup was made, instead of holding it: only if nothing ran on since.
     #[arg(long)]
     send_pending: bool,
 }

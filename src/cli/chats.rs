@@ -16,7 +16,7 @@ const NOTE_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Args)]
 pub(super) struct ChatsArgs {
-    /// Only this session's
+    /// Only this session's.
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
 }

@@ -12,9 +12,9 @@ use super::Exit;
 /// What to do with the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
 pub enum ConfigCommand {
-    /// Check the file; every fault at once, with file, line and key
+    /// Check the file; every fault at once, with file, line and key.
     Check,
-    /// Print every value with where it came from
+    /// Print every value with where it came from.
     Print,
 }
 

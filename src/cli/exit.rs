@@ -25,7 +25,7 @@ pub enum Exit {
     WaitRanOut = 6,
     /// Another process has the state directory.
     StateInUse = 7,
-    /// systemd never restarts after this one (`RestartPreventExitStatus=4 78`).
+    /// The one after which systemd never restarts (`RestartPreventExitStatus=4 78`).
     BadConfig = 78,
 }
 

@@ -22,10 +22,10 @@ const LEFT_OUT_SHOWN_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// The folder with creds.json in it
+    /// The folder with creds.json in it.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The session that it becomes
+    /// The session that it becomes.
     #[arg(long, value_name = "NAME", default_value = "default")]
     session: SessionName,
 }

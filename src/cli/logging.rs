@@ -120,7 +120,7 @@ fn lost_words(lost: u64) -> String {
     format!("{level}tautline: {lost} lines were lost here, because nobody read them\n")
 }
 
-/// sd-daemon(3): the digit in angle brackets at the start of a line.
+/// The digit in angle brackets at the start of a line, as `sd-daemon(3)` has it.
 fn syslog_level(level: Level) -> u8 {
     match level {
         Level::Error => 3,

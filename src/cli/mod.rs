@@ -60,54 +60,54 @@ const AFTER: &str = "Exit codes: 0 done; 1 failed; 2 usage; 3 relay not reachabl
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the relay in the foreground (also without a command)
+    /// Run the relay in the foreground (also without a command).
     Run,
-    /// Link a WhatsApp account by QR code or by number
+    /// Link a WhatsApp account by QR code or by number.
     Pair(pair::PairArgs),
-    /// Hand an alert to the running relay
+    /// Hand an alert to the running relay.
     Publish(publish::PublishArgs),
-    /// Take a mail on standard input, as sendmail does; also where the program is called as sendmail
+    /// Take a mail on standard input, as sendmail does; also where the program is called as sendmail.
     Sendmail(sendmail::SendmailArgs),
-    /// Show sessions, layers, deadlines, outbox counts and health
+    /// Show sessions, layers, deadlines, outbox counts and health.
     Status(status::StatusArgs),
-    /// Show and handle the alerts in the outbox
+    /// Show and handle the alerts in the outbox.
     Queue(queue::QueueArgs),
-    /// List groups and contacts, to find what goes into a route
+    /// List groups and contacts, to find what goes into a route.
     Chats(chats::ChatsArgs),
-    /// Say who may publish, read and administer: make, list and revoke tokens
+    /// Say who may publish, read and administer: make, list and revoke tokens.
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
-    /// Look after the state
+    /// Look after the state.
     Store {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
-    /// List the boards, or show one with the reason of every number
+    /// List the boards, or show one with the reason of every number.
     Boards {
         #[command(subcommand)]
         command: Option<BoardsCommand>,
     },
-    /// Check or print the configuration
+    /// Check or print the configuration.
     Config {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
-    /// Print completions for a shell
+    /// Print completions for a shell.
     Completions {
-        /// The shell to complete for
+        /// The shell to complete for.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Print the manual page.
     Man,
 }
 
 #[derive(Debug, Subcommand)]
 enum BoardsCommand {
-    /// Show every number of a board with its reason
+    /// Show every number of a board with its reason.
     Show {
-        /// A name from `tautline boards`
+        /// A name from `tautline boards`.
         name: String,
     },
 }

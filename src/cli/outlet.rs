@@ -39,7 +39,7 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     lines: VecDeque<Vec<u8>>,
-    /// Of the lines and of the one that is being written.
+    /// The size of the lines and of the one that is being written.
     bytes: usize,
     /// The thread is in a write.
     writing: bool,

@@ -1,4 +1,4 @@
-//! stdout and stderr, without `println!`: that panics when the reader has closed the pipe.
+//! Standard output and error, without `println!`: that panics when the reader has closed the pipe.
 
 use std::fmt::{Arguments, Display, Write as _};
 use std::io::{Write, stdout};
@@ -29,7 +29,7 @@ pub(super) fn print(text: impl Display) -> Result<(), Failure> {
 /// [`plain`].
 ///
 /// # Errors
-/// As there.
+/// As for [`print`].
 pub(super) fn print_styled(text: impl Display) -> Result<(), Failure> {
     let mut out = stdout().lock();
     writeln!(out, "{text}")?;

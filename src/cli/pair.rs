@@ -18,13 +18,13 @@ const ADVICE: &str = "Tautline is an unofficial client, and WhatsApp's terms do 
 
 #[derive(Debug, Args)]
 pub(super) struct PairArgs {
-    /// The session to link
+    /// The session to link.
     #[arg(long, value_name = "NAME", default_value = "default")]
     session: SessionName,
-    /// Print each QR payload as a line instead of drawing it
+    /// Print each QR payload as a line instead of drawing it.
     #[arg(long, conflicts_with = "code")]
     raw: bool,
-    /// Pair by a code to type on the phone, for this number, like +15550100
+    /// Pair by a code to type on the phone, for this number, like +15550100.
     #[arg(long, value_name = "NUMBER", value_parser = parse_number)]
     code: Option<String>,
 }

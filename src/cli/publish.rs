@@ -34,38 +34,38 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
-    /// The route; may be left out when there is only one
+    /// The route; may be left out when there is only one.
     #[arg(long, value_name = "ROUTE")]
     to: Option<String>,
-    /// A title, shown above the text
+    /// A title, shown above the text.
     #[arg(short, long, value_parser = words::text())]
     title: Option<String>,
     /// 1 to 5, or min, low, default, high, max, urgent; another one is said to be none, and the alert goes out as
-    /// default
+    /// default.
     #[arg(short, long, value_parser = words::text())]
     priority: Option<String>,
-    /// A tag; known emoji names become emoji. May be given several times
+    /// A tag; known emoji names become emoji. May be given several times.
     #[arg(long = "tag", value_name = "TAG", value_parser = words::text())]
     tags: Vec<String>,
-    /// A picture or another file that goes with the text; - is standard input. May be given several times
+    /// A picture or another file that goes with the text; - is standard input. May be given several times.
     #[arg(long, value_name = "FILE")]
     attach: Vec<PathBuf>,
-    /// The same key on the same route within a day is the same alert, and is sent once
+    /// The same key on the same route within a day is the same alert, and is sent once.
     #[arg(long, value_parser = words::text())]
     key: Option<String>,
-    /// What is not sent within this time expires and is told as that, like 90s, 10m or 24h
+    /// What is not sent within this time expires and is told as that, like 90s, 10m or 24h.
     #[arg(long, value_name = "TIME", value_parser = words::text())]
     ttl: Option<String>,
-    /// Where no relay answers, keep the alert as a file, which the relay takes when it runs
+    /// Where no relay answers, keep the alert as a file, which the relay takes when it runs.
     #[arg(long)]
     spool: bool,
-    /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read
+    /// Wait until WhatsApp's server has it, a device of every recipient has it, or it is read.
     #[arg(long, value_name = "STEP", num_args = 0..=1, require_equals = true, default_missing_value = "sent")]
     wait: Option<Wait>,
-    /// How long --wait waits
+    /// How long --wait waits.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The text; several words are joined by spaces, - reads standard input. After -- everything is text
+    /// The text; several words are joined by spaces, - reads standard input. After -- everything is text.
     #[arg(required = true, value_parser = words::text())]
     text: Vec<String>,
 }

@@ -25,20 +25,20 @@ pub(super) struct QueueArgs {
 
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
-    /// List alerts, the newest first (also without a command)
+    /// List alerts, the newest first (also without a command).
     List {
-        /// Only those that are not sent yet
+        /// Only those that are not sent yet.
         #[arg(long)]
         pending: bool,
-        /// At most this many, up to 1000
+        /// At most this many, up to 1000.
         #[arg(long, default_value_t = LIMIT_DEFAULT, value_parser = clap::value_parser!(u16).range(1..=i64::from(LIMIT_MAX)))]
         limit: u16,
     },
-    /// Show one alert, each of its deliveries, and how it came to that
+    /// Show one alert, each of its deliveries, and how it came to that.
     Show { id: String },
-    /// Send a failed alert again; one that waits, now
+    /// Send a failed alert again; one that waits, now.
     Retry { id: String },
-    /// Give up what is not sent yet
+    /// Give up what is not sent yet.
     Drop { id: String },
 }
 

@@ -35,7 +35,7 @@ const ADDRESS_CHARS_MAX: usize = 128;
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct SendmailArgs {
-    /// Flags as sendmail takes them (-t -i -f … -F …), and recipients: addresses, or names of routes
+    /// Flags as sendmail takes them (-t -i -f … -F …), and recipients: addresses, or names of routes.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<std::ffi::OsString>,
 }

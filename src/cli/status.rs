@@ -29,16 +29,16 @@ const UTC_CHARS: usize = 19;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Show it again and again, until Ctrl-C
+    /// Show it again and again, until Ctrl-C.
     #[arg(long)]
     watch: bool,
-    /// Show what ended the lines, and how each run of the relay began; the newest last
+    /// Show what ended the lines, and how each run of the relay began; the newest last.
     #[arg(long, conflicts_with = "watch")]
     history: bool,
-    /// Only this session's lines
+    /// Only this session's lines.
     #[arg(long, value_name = "S", requires = "history")]
     session: Option<SessionName>,
-    /// At most this many
+    /// At most this many.
     #[arg(long, value_name = "N", requires = "history", default_value_t = HISTORY_DEFAULT,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,

@@ -13,13 +13,13 @@ use crate::state::{Checked, ClosedIndex, check};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Read everything and say whether it is whole; changes nothing
+    /// Read everything and say whether it is whole; changes nothing.
     Check,
-    /// Write identity and alerts into one file, from the running relay or from the state
+    /// Write identity and alerts into one file, from the running relay or from the state.
     Backup(BackupArgs),
-    /// Put a backup into a state without a linked session
+    /// Put a backup into a state without a linked session.
     Restore(RestoreArgs),
-    /// Take over the login of Baileys or OpenClaw from its folder; the relay must not be running
+    /// Take over the login of Baileys or OpenClaw from its folder; the relay must not be running.
     ImportBaileys(super::import::ImportArgs),
 }
 

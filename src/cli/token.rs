@@ -18,34 +18,34 @@ use super::{Exit, Failure, Global, paths};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token and show it, this once
+    /// Make a token and show it, this once.
     New(NewArgs),
-    /// List the tokens, what each may, and when it was last used
+    /// List the tokens, what each may, and when it was last used.
     List,
-    /// Take a token away; from then on nobody comes in by it
+    /// Take a token away; from then on nobody comes in by it.
     Revoke {
-        /// The token's name
+        /// The token's name.
         name: TokenName,
     },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
-    /// A name for it, as that of the sender that gets it
+    /// A name for it, as that of the sender that gets it.
     name: TokenName,
-    /// Only for this route; may be given several times [default: all routes]
+    /// Only for this route; may be given several times [default: all routes].
     #[arg(long = "route", value_name = "ROUTE")]
     routes: Vec<RouteName>,
-    /// It may publish alerts (also without this, unless another right is named)
+    /// It may publish alerts (also without this, unless another right is named).
     #[arg(long)]
     publish: bool,
-    /// It may read status and alerts
+    /// It may read status and alerts.
     #[arg(long)]
     read: bool,
-    /// It may do what the page and the commands do, publishing and reading included
+    /// It may do what the page and the commands do, publishing and reading included.
     #[arg(long)]
     admin: bool,
-    /// It ends after this time, as 90d [default: never]
+    /// It ends after this time, as 90d [default: never].
     #[arg(long, value_name = "TIME", value_parser = life)]
     expires: Option<Duration>,
 }

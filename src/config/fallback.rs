@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Endpoint, Proxy, Url};
 use crate::alert::FallbackName;
 
-/// Of a file with a secret so much is read: far more than a line.
+/// How much of a file with a secret is read: far more than a line.
 pub const SECRET_BYTES_MAX: u64 = 4096;
 
 /// One fallback.

@@ -42,7 +42,7 @@ pub(super) struct Age {
 #[derive(Clone, Copy)]
 struct Count {
     seconds: i64,
-    /// Of the clock, when the count stood there.
+    /// What the clock showed when the count stood there.
     at: i64,
     /// What the disk has of it.
     written: i64,

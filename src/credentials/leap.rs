@@ -6,7 +6,7 @@ use crate::store::StoreError;
 /// The numbers of prekeys have 24 bits and begin at 1.
 pub(super) const PRE_KEY_ID_MAX: u32 = (1 << 24) - 1;
 
-/// So much further on it goes at least. The library makes 812 at a time: more than a device uses up in years.
+/// How much further on it goes at least. The library makes 812 at a time: more than a device uses up in years.
 const AT_LEAST: u32 = 1 << 17;
 
 /// And up to as much again by chance, so that one copy can be used twice: two that then take 812 numbers each share

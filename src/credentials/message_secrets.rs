@@ -15,7 +15,7 @@ use crate::store::Tree;
 /// and answers for them from memory until then. A write that takes this long has a whole burst of them.
 const GATHERED: Duration = Duration::from_millis(50);
 
-/// (session, chat, sender, message)
+/// Session, chat, sender and message.
 const KEY_PARTS: usize = 4;
 
 #[async_trait]

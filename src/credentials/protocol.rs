@@ -15,7 +15,7 @@ use super::transaction::VERSION;
 use super::{Credentials, sent, tc_tokens};
 use crate::store::{StoreError, Tree, VALUE_BYTES_MAX, record, split};
 
-/// (session, group, device)
+/// Session, group and device.
 const SENDER_KEY_DEVICE_PARTS: usize = 3;
 
 /// The version byte and the length in front of a blob.

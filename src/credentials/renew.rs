@@ -30,7 +30,7 @@ const USED: [Tree; 7] = [
 /// A copy is in use.
 #[derive(Serialize, Deserialize)]
 struct Copied {
-    /// Of whom: a login that came after this one has ratchets of its own.
+    /// Whose they are: a login that came after this one has ratchets of its own.
     identity: [u8; 32],
 }
 

@@ -9,7 +9,7 @@
 //! | link | `url` or `link` in the data |
 //! | key | `source` and `id`, which name an event once and for all |
 //!
-//! Of a batch the events are texts below each other. Data in base64 is left out with a mark.
+//! The events of a batch are texts below each other. Data in base64 is left out with a mark.
 
 use serde_json::Value;
 

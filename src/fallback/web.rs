@@ -12,7 +12,7 @@ use crate::util::within;
 /// From the first byte of the request to the last one of the answer. The steps before have deadlines of their own.
 const EXCHANGE_MAX: Duration = Duration::from_secs(30);
 
-/// Of an answer as much is read as words of an error take.
+/// How much of an answer is read: as much as the words of an error take.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// What is asked.

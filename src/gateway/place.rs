@@ -16,7 +16,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Of a peer that speaks for itself.
+    /// The place of a peer that speaks for itself.
     pub fn of(access: &Access, peer: IpAddr) -> Self {
         let peer = peer.to_canonical();
         match (peer.is_loopback(), access.loopback) {

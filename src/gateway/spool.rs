@@ -133,7 +133,7 @@ pub(super) struct Taker {
     pub mail: MailPlan,
     /// How long alerts of a route may wait, where that is limited: what they lay here counts.
     pub ttls: BTreeMap<RouteName, Duration>,
-    /// Of a longer body only so much is read, in bytes.
+    /// How much of a longer body is read, in bytes.
     pub body_kept_bytes: usize,
     /// A text that is longer than this is none, in bytes.
     pub text_bytes_max: u64,

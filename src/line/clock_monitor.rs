@@ -15,12 +15,12 @@ const SLEPT_MIN: Duration = Duration::from_secs(2);
 /// Nothing here is decided by less, and a leap second is no news.
 const STEP_MIN_MS: i64 = 1500;
 
-/// So far a clock may be behind the last time on disk and still do: a board without a battery starts at the last time
+/// How far a clock may be behind the last time on disk and still do: a board without a battery starts at the last time
 /// that somebody saved, which may be hours old, and a clock that ran fast is put back. No certificate is that young for
 /// long.
 const BEHIND_DISK_MAX_MS: i64 = 24 * 3600 * 1000;
 
-/// So long the last time on disk is believed over the clock. It may be the wrong one: a clock that once stood in 2038
+/// How long the last time on disk is believed over the clock. It may be the wrong one: a clock that once stood in 2038
 /// must not hold the line for ever. Network time comes within a minute or two of the network.
 const DISK_BELIEVED: Duration = Duration::from_secs(600);
 

@@ -47,7 +47,7 @@ pub enum Input {
     StanzaIn { id: u64 },
     /// Its ack, receipt or nack went out.
     StanzaAcked { id: u64 },
-    /// So many frames of this line have come and are no stanzas yet. Told before every deadline.
+    /// How many frames of this line have come and are no stanzas yet. Told before every deadline.
     Undecoded { frames: u64 },
     /// The server has said why it gives the line up. The end follows; where the server leaves the line standing, it is
     /// broken here.

@@ -70,7 +70,7 @@ pub struct Supervisor {
     armed: Option<Instant>,
     /// Attempts so far, each a line's number.
     lines: u64,
-    /// Of the last end; `None`: no line has ended.
+    /// The cause of the last end; `None`: no line has ended.
     last_cause: Option<Cause>,
     misfires: u32,
     /// An attempt was called off for a new path: the next one is left to succeed or fail by itself.
@@ -392,7 +392,7 @@ impl Supervisor {
         }
     }
 
-    /// Of what is left of the attempt's time, the server gets the login's step. Pairing waits for a person instead.
+    /// The server gets the login's step of what is left of the attempt's time. Pairing waits for a person instead.
     fn upgraded(&mut self, at: Instant) {
         let login = self.schedule.steps.login;
         if let Some(line) = self.phase.line()

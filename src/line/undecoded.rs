@@ -16,7 +16,7 @@ pub(super) const GIVEN_UP_EVERY: Duration = Duration::from_secs(3600);
 pub(super) struct Undecoded {
     /// How many are missing, as last counted.
     frames: u64,
-    /// So many are known never to become stanzas.
+    /// How many are known never to become stanzas.
     lost: u64,
     /// The first count since which every one found some missing beyond those; `None`: all are decoded.
     since: Option<Instant>,

@@ -6,7 +6,7 @@ pub(super) struct Orientation(pub u8);
 
 const ORIENTATION: u16 = 0x0112;
 
-/// Of a TIFF structure; upright where it cannot be read.
+/// The orientation of a TIFF structure; upright where it cannot be read.
 pub(super) fn orientation(tiff: &[u8]) -> Orientation {
     Orientation(find(tiff).filter(|value| (1..=8).contains(value)).unwrap_or(1))
 }

@@ -12,7 +12,7 @@ use super::pixels::Pixels;
 /// edges.
 const PIXELS_MAX: u64 = 64_000_000;
 
-/// Of the progressive kind, which is held whole before it is made smaller.
+/// The most pixels of the progressive kind, which is held whole before it is made smaller.
 const PROGRESSIVE_PIXELS_MAX: u64 = 16_000_000;
 
 impl From<jpeg_decoder::Error> for NoPicture {

@@ -10,7 +10,7 @@ use super::pixels::Pixels;
 /// Pixels that are decoded, row by row.
 const PIXELS_MAX: u64 = 64_000_000;
 
-/// Of the interlaced kind, which is held whole.
+/// The most pixels of the interlaced kind, which is held whole.
 const INTERLACED_PIXELS_MAX: u64 = 8_000_000;
 
 /// What the decoder may hold beside the pixels: a row, and texts that are thrown away.

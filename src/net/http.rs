@@ -20,7 +20,7 @@ const CHUNK_LINE_MAX_BYTES: usize = 4 * 1024;
 const READ_BYTES: usize = 16 * 1024;
 /// Head and body that are no longer than this go out in one write.
 const ONE_WRITE_BYTES_MAX: usize = 16 * 1024;
-/// Of a body that is streamed, at once.
+/// How much of a body that is streamed is read at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// One request. `Host`, `Content-Length` and `Connection: close` are added.

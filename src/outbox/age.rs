@@ -108,8 +108,8 @@ impl Ages {
     }
 }
 
-/// Of the boot before this one the first and the last start, of this one the first and as many as are needed to tell
-/// ages.
+/// Keeps the first and the last start of the boot before this one, and of this one the first and as many as are needed
+/// to tell ages.
 fn thinned(earlier: Vec<Start>, this: Start) -> Vec<Start> {
     let before = earlier.iter().rfind(|start| start.boot != this.boot);
     let before: Vec<&Start> = match before {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub struct Pace {
     /// At least one.
     pub per_minute: u32,
-    /// So many may go at once after a pause; at least one.
+    /// How many may go at once after a pause; at least one.
     pub burst: u32,
 }
 

@@ -22,7 +22,7 @@ use crate::alert::{Priority, Recipient, RouteName, SessionName, summary};
 /// Alerts in one message at the most. More than anybody reads; what is more goes out in the next.
 const TOGETHER_MAX: usize = 500;
 
-/// So many messages that would wait for one recipient at once become one.
+/// How many messages that would wait for one recipient at once become one.
 const SUMMARY_FROM: usize = 5;
 
 /// Lines of a summary on a route that does not say.

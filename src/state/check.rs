@@ -18,11 +18,11 @@ use crate::store::{LockError, Loss, StoreError, Tree, history, inbound, journal,
 /// What a check found.
 #[derive(Debug)]
 pub struct Checked {
-    /// Of the log, and its last transaction.
+    /// The log's generation, and its last transaction.
     pub generation: u64,
     pub sequence: u64,
     pub log_bytes: u64,
-    /// Of a last write that was never acknowledged.
+    /// What is left of a last write that was never acknowledged.
     pub torn_bytes: u64,
     /// Transaction at which the generation before ends; nothing uses it. `None` when there is none, or a damaged one.
     pub before: Option<u64>,

@@ -75,7 +75,7 @@ pub struct Uploaded {
     pub direct_path: String,
     pub file_sha256: [u8; 32],
     pub file_enc_sha256: [u8; 32],
-    /// Of the file itself, in bytes.
+    /// The length of the file itself, in bytes.
     pub file_length: u64,
     /// Unix seconds.
     pub media_key_timestamp_s: i64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// xorshift64, started from a spread seed: neighbouring seeds must not give neighbouring jitter.
+/// A xorshift64, started from a spread seed: neighbouring seeds must not give neighbouring jitter.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 

@@ -34,7 +34,7 @@ const SAME_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Once in so long all members of one group are given the group's key anew.
 const SAME_GROUP_AFTER: Duration = Duration::from_secs(3600);
 
-/// Of how many repairs the time is remembered, and so how many there may be in one pause.
+/// How many repairs' times are remembered, and so how many there may be in one pause.
 const REMEMBERED_MAX: usize = 512;
 
 /// A retry receipt.

@@ -38,7 +38,7 @@ pub(super) struct LiveClient {
     factory: Arc<LineFactory>,
     /// Frames that were missing already when the line began.
     frames_missing_before: i64,
-    /// Of the line before the attempt that is under way.
+    /// What passed on the line before the attempt that is under way.
     stats_before: Option<Arc<ConnectionStats>>,
     /// Raw stanzas are forwarded while this lives: causes and proofs of life are read from them.
     _stanzas: RawNodeLease,

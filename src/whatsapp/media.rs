@@ -68,7 +68,7 @@ const RECENT_MAX: usize = 16;
 /// A thumbnail has a few KiB. It goes out in every message, for every device.
 const THUMBNAIL_BYTES_MAX: usize = 32 << 10;
 
-/// Of a reason that a phone shows.
+/// The longest reason that a phone shows.
 const REASON_CHARS_MAX: usize = 160;
 
 /// What a message is to be sent as.

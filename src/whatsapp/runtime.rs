@@ -10,7 +10,7 @@ use futures_lite::future;
 use smol::{Executor, Task, Timer};
 use wacore::runtime::{AbortHandle, Runtime};
 
-/// Of the environment, in lab builds alone: how many milliseconds a minute lasts.
+/// A variable of the environment, in lab builds alone: how many milliseconds a minute lasts.
 const LAB_MINUTE_MS: &str = "TAUTLINE_LAB_MINUTE_MS";
 
 type Unit = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;

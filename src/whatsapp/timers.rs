@@ -1,8 +1,9 @@
 //! Disappearing messages: what we send into a chat with a timer carries that timer, as the apps do it. A message
 //! without one would stay for ever where its readers expect it to go.
 //!
-//! Of a group the server tells the timer when it is asked, and each change. Of a chat with one person nobody can be
-//! asked: it is learned from what comes in, each message of such a chat carries it, and kept on disk.
+//! The server tells the timer of a group when it is asked, and each change. Nobody can be
+//! asked about a chat with one person: its timer is learned from what comes in, since each message of such a chat
+//! carries it, and kept on disk.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

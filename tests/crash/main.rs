@@ -1,5 +1,5 @@
-//! kill -9 at random moments. A program of its own: a process that is being started holds the locks of all the stores
-//! that are open here for a moment.
+//! Ends with `kill -9` at random moments. A program of its own: a process that is being started holds the locks of all
+//! the stores that are open here for a moment.
 
 mod kills;
 

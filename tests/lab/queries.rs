@@ -357,7 +357,7 @@ fn signed_prekey(bundle: &Bundle) -> Node {
         .build()
 }
 
-/// usync: what is known about users. Every part of the query has its empty echo in `<result>`.
+/// What is known about users (`usync`). Every part of the query has its empty echo in `<result>`.
 fn usync(world: &World, node: &Node) -> Node {
     let Some(asked) = node.get_optional_child("usync") else {
         return iq_error(node, 400, "bad-request");

@@ -32,7 +32,7 @@ pub(super) struct Write {
 /// What is on its way to the disk for the first time.
 #[derive(Default)]
 pub(super) struct Writes {
-    /// Of this turn.
+    /// The one that this turn's alerts go into.
     pub(super) next: Write,
     pub(super) next_rows: outbox_store::New,
     pub(super) under_way: BTreeMap<u64, Write>,

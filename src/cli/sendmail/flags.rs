@@ -10,7 +10,7 @@ use crate::alert::charset;
 /// none.
 const WITH_VALUE: &str = "ABCDFLMNOQRVXbdfhopr";
 
-/// Of these a value stands in the same word or is not there.
+/// The flags whose value stands in the same word or is not there.
 const VALUE_ATTACHED: &str = "dq";
 
 /// What a call asks for.

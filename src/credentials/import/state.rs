@@ -10,7 +10,7 @@ use super::json::{self, Bytes, Fault, Int, Pairs};
 use super::number::is_number;
 use super::place::under;
 
-/// Of the app state's MACs, both kinds.
+/// The length of the app state's MACs, of both kinds.
 const MAC_BYTES: usize = 32;
 
 #[derive(Deserialize)]

@@ -9,10 +9,10 @@ use super::header::{Headers, SIZE, is_header, name_in};
 /// The longest mail that comes out, in bytes. It fits what the gateway keeps of a body.
 pub const REDUCED_BYTES_MAX: usize = 120 * 1024;
 
-/// Of one text, in bytes: the longest that an alert may have, also in base64.
+/// The most that is kept of one text, in bytes: the longest that an alert may have, also in base64.
 const TEXT_BYTES_MAX: usize = 96 * 1024;
 
-/// Of one line that is looked at, in bytes. The rest of a longer one is never a boundary.
+/// How much of one line is looked at, in bytes. The rest of a longer one is never a boundary.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
 /// Parts, and how deep they may be nested. No sender comes near.

@@ -25,7 +25,7 @@ enum Place {
 }
 
 impl Data {
-    /// Of a client that has never sent a carriage return: a line feed ends its lines. No server that hands mails on is
+    /// The client has never sent a carriage return: a line feed ends its lines. No server that hands mails on is
     /// one.
     pub fn of_bare_lines() -> Self {
         Self {

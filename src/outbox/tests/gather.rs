@@ -16,7 +16,7 @@ pub(super) const TOGETHER: usize = 3;
 /// Alerts of the lowest priority go out when the wall clock shows a whole multiple of this.
 pub(super) const EVERY_MS: u64 = 600_000;
 
-/// Of low priority: a few go out together. Of the lowest: all that there are, at a time of day. All others: at once.
+/// Low priority: a few go out together. The lowest: all that there are, at a time of day. All others: at once.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
     held: BTreeMap<(SessionName, Recipient, Priority), Held>,

@@ -27,7 +27,7 @@ fn restarted(bench: &Bench) -> Bench {
     begun(bench, None)
 }
 
-/// Likewise, with what is known of the starts.
+/// The same with what is known of the starts.
 fn begun(bench: &Bench, starts: Option<(&mut Vec<Start>, Start)>) -> Bench {
     let records: Vec<AlertRecord> = bench.outbox.list(false, 1000).into_iter().cloned().collect();
     let mut after = Bench::new(bench.outbox.limits.clone());

@@ -26,7 +26,7 @@ impl Collection {
     }
 }
 
-/// sled keeps values over about 128 KiB in files of their own, which it never syncs. Bytes.
+/// The longest value, in bytes: sled keeps those over about 128 KiB in files of their own, which it never syncs.
 pub const VALUE_BYTES_MAX: usize = 120 * 1024;
 
 /// Puts and deletes that become visible together or not at all. Later operations on a key win.

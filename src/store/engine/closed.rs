@@ -22,7 +22,7 @@ pub enum ClosedIndex {
     /// There is none yet.
     Absent,
     AsTheLog,
-    /// So many rows differ, as after a kill.
+    /// This many rows differ, as after a kill.
     Behind(usize),
     /// It has seen this transaction, which the log does not have: that has lost something, and no start goes on with
     /// it.

@@ -10,7 +10,7 @@ use super::log::{CommitError, LogError};
 #[error("{path} is in use by {holder}: stop that one first, or name another directory with --state", path = path.display(), holder = Holder(*pid))]
 pub struct LockError {
     pub path: PathBuf,
-    /// Of the owner, as it wrote it down.
+    /// The owner's process, as it wrote it down.
     pub pid: Option<u32>,
 }
 
@@ -49,7 +49,7 @@ pub enum StoreError {
     /// This change was refused whole; the next is tried again.
     #[error("there is no room for the state ({0}); free some, and it goes on by itself")]
     Full(String),
-    /// Likewise.
+    /// The file system is read-only. This too is for now.
     #[error(
         "the state is on a file system that is read-only ({0}); once it can be written again, it goes on by itself"
     )]

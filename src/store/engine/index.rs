@@ -30,7 +30,7 @@ pub(crate) const CHECKED_COPY: &str = "db.check";
 /// index that has seen more than the log holds shows that the log has lost something.
 const SEEN_KEY: [u8; 1] = [0xFF];
 
-/// Of an index whose marker has stayed.
+/// What is said of an index whose marker has stayed: the start before did not get past opening it.
 pub(crate) const INTERRUPTED: &str = "the last attempt to open it did not end";
 
 const PANICKED: &str = "it panicked";
@@ -42,7 +42,7 @@ const REPAIR_BYTES_MAX: usize = 512 * 1024;
 /// MiB for what a relay keeps, and a flood of alerts makes it ten times that.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// So many times what is alive, it may take in any case.
+/// The index may take this many times the bytes of its live rows before it is built again.
 const TIMES_ALIVE: u64 = 4;
 
 /// A bound with room to spare; after it the index is made again.
@@ -200,7 +200,7 @@ impl Index {
         }
     }
 
-    /// Of sled. After a write that failed it is left alone.
+    /// An error of sled. After a write that failed it is left alone.
     fn fault(&self, error: &sled::Error) -> IndexError {
         if matches!(error, sled::Error::Io(_)) {
             self.leave_alone();

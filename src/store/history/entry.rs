@@ -51,7 +51,7 @@ pub struct RelayStarted {
     pub first_at_ms: u64,
     /// The newest.
     pub at_ms: u64,
-    /// Of the program.
+    /// The version of the program.
     pub version: String,
     pub before: Before,
 }

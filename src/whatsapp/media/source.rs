@@ -27,7 +27,7 @@ pub fn seal(path: &Path, media_key: &[u8; 32], media_type: MediaType) -> anyhow:
 /// The same once more, as bytes to send.
 pub struct Sealed {
     pub path: PathBuf,
-    /// Of the file.
+    /// The length of the file, in bytes.
     pub length: u64,
     pub media_key: [u8; 32],
     pub media_type: MediaType,

@@ -73,7 +73,7 @@ impl Places {
         absent_is_fine(fs::remove_file(&self.opening))
     }
 
-    /// Of indexes that could not be made or used, and that nobody reads.
+    /// Removes what is left of indexes that could not be made or used, and that nobody reads.
     pub(super) fn remove_failed(&self) -> io::Result<()> {
         empty(&self.db);
         empty(&self.aside);

@@ -19,10 +19,10 @@ pub struct Log {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) limits: Limits,
     pub(super) file: Box<dyn DiskFile>,
-    /// Of `file`, to see whether its name still leads to it.
+    /// The identity of `file`, to see whether its name still leads to it.
     pub(super) identity: Option<Identity>,
     pub(super) generation: u64,
-    /// Of the last transaction that is on the device.
+    /// The number of the last transaction that is on the device.
     pub(super) sequence: u64,
     /// Where the next frame goes, and how far zeros have been laid down.
     pub(super) end: u64,
@@ -114,7 +114,7 @@ impl Log {
         self.index_beside = beside;
     }
 
-    /// Of the last transaction that is on the device.
+    /// The number of the last transaction that is on the device.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }

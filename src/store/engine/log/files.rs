@@ -17,7 +17,7 @@ pub(super) struct Found {
     pub(super) generations: Vec<u64>,
     /// Set aside by an earlier start.
     pub(super) damaged: Vec<u64>,
-    /// Of a rotation that did not get as far as its name.
+    /// Files of a rotation that did not get as far as its name.
     pub(super) temporary: Vec<String>,
 }
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Operation;
 
 const MAGIC: [u8; 8] = *b"TAUTLOG\n";
-/// Of the file: how the header and the frames are laid out.
+/// The format of the file: how the header and the frames are laid out.
 const FORMAT: u32 = 1;
 pub(super) const HEADER_BYTES: usize = 32;
 
-/// Of the bodies of all kinds so far.
+/// The version of the bodies of all kinds so far.
 const BODY_VERSION: u8 = 1;
 pub(super) const FRAME_HEADER_BYTES: usize = 26;
 /// The largest transaction. A session's quarantine moves all its rows in one; real ones have a few megabytes.
@@ -99,7 +99,7 @@ pub(super) fn seal_place(end: u64) -> u64 {
 pub(super) struct Header {
     /// Counts rotations; also in the file's name.
     pub(super) generation: u64,
-    /// Of the last transaction that the snapshot contains.
+    /// The number of the last transaction that the snapshot contains.
     pub(super) sequence: u64,
 }
 

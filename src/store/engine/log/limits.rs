@@ -12,7 +12,7 @@ pub struct Limits {
     /// grow. The rest is for sled, which writes its buffers (512 KiB each) whenever they are full and never recovers
     /// from not being able to, and for cutting back.
     pub headroom_bytes: u64,
-    /// So much of the zeros is kept for [`Claim::Reserve`](super::Claim::Reserve): on a volume that others have filled
+    /// How much of the zeros is kept for [`Claim::Reserve`](super::Claim::Reserve): on a volume that others have filled
     /// to the last byte, the line still has room for its ratchets and acks. Where room is short, a rotation is worth
     /// its while from this on.
     pub reserve_bytes: u64,

@@ -22,7 +22,7 @@ impl Log {
     /// [`open`](Self::open) without a copy of the state: `then` looks at it where it lies. Returns what `then` does.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`open`](Self::open).
     pub fn open_with<T>(
         disk: Arc<dyn Disk>,
         limits: Limits,
@@ -128,11 +128,11 @@ fn set_aside(disk: &dyn Disk, generation: u64, fault: Fault) -> LogError {
 #[derive(Debug)]
 pub struct Inspection {
     pub generation: u64,
-    /// Of the last transaction.
+    /// The number of the last transaction.
     pub sequence: u64,
     /// Transactions since the snapshot that the file begins with.
     pub transactions: u64,
-    /// Of the snapshot, and of all that the file holds.
+    /// The size of the snapshot, and of all that the file holds.
     pub snapshot_bytes: u64,
     pub bytes: u64,
     /// What a power cut left of a write that was never acknowledged.

@@ -12,7 +12,7 @@ pub(super) struct Replayed<'a> {
     pub(super) generation: u64,
     /// In the file's own bytes.
     pub(super) state: Rows<'a>,
-    /// Of the last transaction.
+    /// The number of the last transaction.
     pub(super) sequence: u64,
     /// Transactions after the snapshot.
     pub(super) transactions: u64,

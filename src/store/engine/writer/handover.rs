@@ -10,7 +10,7 @@ pub(super) struct Handover {
     pub(super) done_to: Option<Vec<u8>>,
     /// The last transaction that is in it.
     pub(super) sequence: u64,
-    /// Of keys and values.
+    /// The size of keys and values.
     pub(super) bytes: usize,
     /// What the log held at its beginning. Bytes.
     pub(super) log_bytes: u64,

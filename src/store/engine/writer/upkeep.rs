@@ -19,7 +19,7 @@ const UNAPPLIED_BYTES_MAX: usize = 256 * 1024;
 /// waits for the next group waits for that too, and all of it at once takes sled 20 to 40 ms.
 const SLICE_BYTES: usize = 16 * 1024;
 
-/// So much may have been written to the log since: what it has seen shows that the log has lost nothing.
+/// How much may have been written to the log since: what it has seen shows that the log has lost nothing.
 const UNSEEN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What sled may still have to write when it is let go of: two of its buffers.

@@ -11,7 +11,7 @@ use super::Summary;
 use super::checks::Checks;
 use super::shell::Shell;
 
-/// splitmix64.
+/// The generator splitmix64.
 #[derive(Debug, Clone)]
 pub struct Random(pub u64);
 

@@ -3,7 +3,7 @@
 use super::Credentials;
 use super::device::StoredDevice;
 use super::import::Imported;
-use super::leap::Leap;
+use super::pre_key_offset::PreKeyOffset;
 use super::records::{
     StoredHashState, StoredLidMapping, StoredMutationMac, StoredPreKey, StoredSyncKey, StoredTcToken,
 };
@@ -21,7 +21,7 @@ impl Credentials {
     pub async fn adopt(&self, imported: Imported) -> Result<bool, StoreError> {
         // creds.json is written apart from the keys and may be older than they are, and the file of a key that was used
         // is gone: no count in the folder tells all numbers that were given.
-        let device = StoredDevice::of(&imported.device).leaped(Leap::draw()?);
+        let device = StoredDevice::of(&imported.device).with_pre_key_offset(PreKeyOffset::draw()?);
         let this = self.clone();
         device.fits_a_row()?;
         self.transact(move |transaction| {

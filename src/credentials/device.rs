@@ -9,7 +9,7 @@ use wacore::store::Device;
 use wacore::store::device::{CachedNoiseCert, CachedServerCertChain, DEVICE_PROPS, account_serde};
 use wacore_binary::{Jid, Server};
 
-use super::leap::Leap;
+use super::pre_key_offset::PreKeyOffset;
 use super::records::damaged;
 use super::secret::{Blob, Key};
 use super::transaction::too_large;
@@ -197,16 +197,16 @@ impl StoredDevice {
     }
 
     /// As it comes out of a backup. What was made since is not in it: one-time prekeys of which the server still hands
-    /// out the public halves, under numbers from `next_pre_key_id` on. `leap` is past all of these, so that no number
+    /// out the public halves, under numbers from `next_pre_key_id` on. `offset` is past all of these, so that no number
     /// stands for two keys; and the flag makes the next login upload new ones, the signed prekey with them.
-    pub(super) fn restored(mut self, leap: Leap) -> Self {
+    pub(super) fn restored(mut self, offset: PreKeyOffset) -> Self {
         self.server_has_prekeys = false;
-        self.leaped(leap)
+        self.with_pre_key_offset(offset)
     }
 
     /// New prekeys get numbers that no other key has, even where more were given out than it knows of.
-    pub(super) fn leaped(mut self, leap: Leap) -> Self {
-        self.next_pre_key_id = leap.past(self.next_pre_key_id);
+    pub(super) fn with_pre_key_offset(mut self, offset: PreKeyOffset) -> Self {
+        self.next_pre_key_id = offset.past(self.next_pre_key_id);
         self.first_unupload_pre_key_id = self.next_pre_key_id;
         self
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Credentials;
 use super::device::StoredDevice;
-use super::leap::Leap;
+use super::pre_key_offset::PreKeyOffset;
 use crate::store::{StoreError, Tree, join};
 
 /// The row under [`Tree::Meta`]; the session's name is its second part.
@@ -66,7 +66,7 @@ impl Credentials {
         if self.store.view().get(Tree::Meta, &self.copied_key())?.is_none() {
             return Ok(false);
         }
-        let leap = Leap::draw()?;
+        let offset = PreKeyOffset::draw()?;
         let this = self.clone();
         self.transact(move |transaction| {
             let key = this.key(&[]);
@@ -88,7 +88,7 @@ impl Credentials {
                     transaction.delete_row(tree, row?.0);
                 }
             }
-            transaction.put(Tree::Device, key, &device.restored(leap))?;
+            transaction.put(Tree::Device, key, &device.restored(offset))?;
             Ok(true)
         })
         .await

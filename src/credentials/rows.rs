@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::device::StoredDevice;
-use super::leap::Leap;
+use super::pre_key_offset::PreKeyOffset;
 use super::quarantine::StoredQuarantine;
 use super::records::{
     StoredDeviceList, StoredHashState, StoredLidMapping, StoredMessage, StoredMessageSecret, StoredMutationMac,
@@ -107,13 +107,13 @@ pub(crate) fn is_paired(value: &[u8]) -> Result<bool, StoreError> {
     Ok(record::decode::<StoredDevice>(Tree::Device, VERSION, value)?.is_paired())
 }
 
-/// The row of a device as it goes on after a restoration, its prekeys numbered `leap` further on.
+/// The row of a device as it goes on after a restoration, its prekeys numbered `offset` further on.
 ///
 /// # Errors
 /// The row is not readable.
-pub(crate) fn after_a_restore(value: &[u8], leap: Leap) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn after_a_restore(value: &[u8], offset: PreKeyOffset) -> Result<Vec<u8>, StoreError> {
     let device = record::decode::<StoredDevice>(Tree::Device, VERSION, value)?;
-    record::encode(Tree::Device, VERSION, &device.restored(leap))
+    record::encode(Tree::Device, VERSION, &device.restored(offset))
 }
 
 #[cfg(test)]
@@ -124,15 +124,15 @@ mod tests {
 
     #[test]
     fn prekeys_of_a_restored_device_get_new_numbers_and_are_uploaded() {
-        let leap = Leap::of(5);
+        let offset = PreKeyOffset::of(5);
         for next in [1, 16_777_000, u32::MAX] {
-            let expected = leap.past(next);
+            let expected = offset.past(next);
             let mut device = Device::new();
             device.next_pre_key_id = next;
             device.first_unupload_pre_key_id = 1;
             device.server_has_prekeys = true;
             let row = record::encode(Tree::Device, VERSION, &StoredDevice::of(&device)).unwrap();
-            let row = after_a_restore(&row, leap).unwrap();
+            let row = after_a_restore(&row, offset).unwrap();
             let restored = record::decode::<StoredDevice>(Tree::Device, VERSION, &row).unwrap();
             let restored = restored.into_device().unwrap();
             assert_eq!(restored.next_pre_key_id, expected, "{next}");

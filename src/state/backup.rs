@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rustix::fs::MemfdFlags;
 
 use super::check;
-use crate::credentials::{self, Leap};
+use crate::credentials::{self, PreKeyOffset};
 use crate::outbox::{AlertRecord, HandoverState, Happened, Happening, KeyRecord, Step, Timestamp};
 use crate::store::engine::{Lock, closed, create_private};
 use crate::store::journal::Event;
@@ -195,7 +195,7 @@ impl Backup {
             cause: error.to_string(),
         })?;
         let _lock = Lock::acquire(path)?;
-        let leap = Leap::draw()?;
+        let offset = PreKeyOffset::draw()?;
         let present = match inspect(&*disk).map_err(|error| closed::log_error(path, error))? {
             Some(found) => {
                 closed::refuse_a_lost_end(path, found.sequence)?;
@@ -207,7 +207,7 @@ impl Backup {
             }
             None => State::new(),
         };
-        let (next, held) = self.merged_into(present, pending, now_ms, leap)?;
+        let (next, held) = self.merged_into(present, pending, now_ms, offset)?;
         closed::replace(path, disk, &next)?;
         Ok(held)
     }
@@ -218,7 +218,7 @@ impl Backup {
         present: State,
         pending: Pending,
         now_ms: u64,
-        leap: Leap,
+        offset: PreKeyOffset,
     ) -> Result<(State, usize), BackupError> {
         refuse_a_past(&present)?;
         let mut next = State::new();
@@ -238,7 +238,7 @@ impl Backup {
         let run = Tree::Meta.raw_key(history::RUN_KEY);
         for (raw, value) in self.state.into_iter().filter(|(raw, _)| *raw != run) {
             let row = match Tree::of_raw_key(&raw) {
-                Some(Tree::Device) => credentials::after_a_restore(&value, leap)?,
+                Some(Tree::Device) => credentials::after_a_restore(&value, offset)?,
                 Some(Tree::Outbox) => {
                     let mut alert = outbox::decode(&raw[1..], &value)?;
                     seq_max = seq_max.max(alert.seq);
@@ -424,7 +424,9 @@ mod tests {
         draft.write(&mut bytes).unwrap();
         let backup = Backup::read(&bytes).unwrap();
         let present = State::from([forgotten(1, "X"), forgotten(2, "Z"), waiting(3, "V")]);
-        let (next, held) = backup.merged_into(present, Pending::Send, 2, Leap::of(0)).unwrap();
+        let (next, held) = backup
+            .merged_into(present, Pending::Send, 2, PreKeyOffset::of(0))
+            .unwrap();
         assert_eq!(held, 0);
         let alerts = under(&next, Tree::Outbox).map(|(key, value)| outbox::decode(key, value).unwrap());
         let alerts: Vec<(u64, String)> = alerts.map(|alert| (alert.seq, alert.id)).collect();

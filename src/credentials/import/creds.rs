@@ -8,7 +8,7 @@ use wacore::store::Device;
 use wacore_binary::{Jid, Server};
 use waproto::whatsapp as wa;
 
-use super::super::leap::PRE_KEY_ID_MAX;
+use super::super::pre_key_offset::PRE_KEY_ID_MAX;
 use super::Refusal;
 use super::json::{self, Bytes, Fault};
 use super::number::is_number;

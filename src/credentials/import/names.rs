@@ -2,7 +2,7 @@
 
 use wacore_binary::{Jid, Server};
 
-use super::super::leap::PRE_KEY_ID_MAX;
+use super::super::pre_key_offset::PRE_KEY_ID_MAX;
 use super::json;
 use super::number::is_number;
 

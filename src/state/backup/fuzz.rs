@@ -1,7 +1,7 @@
 //! The reader of backups over bytes that may be anything. See `state::fuzzing`.
 
 use super::{Backup, Draft, Pending};
-use crate::credentials::Leap;
+use crate::credentials::PreKeyOffset;
 use crate::store::Tree;
 use crate::store::log::State;
 use crate::store::log::fuzz::right_checksums;
@@ -32,8 +32,8 @@ fn check(bytes: &[u8]) {
 
     for pending in [Pending::Send, Pending::Hold] {
         let backup = Backup::read(bytes).expect("it was read before");
-        let leap = Leap::of(bytes.len() as u32);
-        let next = backup.merged_into(State::new(), pending, found.made_at_ms, leap);
+        let offset = PreKeyOffset::of(bytes.len() as u32);
+        let next = backup.merged_into(State::new(), pending, found.made_at_ms, offset);
         let (next, _) = next.expect("what was read can be restored");
         assert_goes_along(&next);
         let restored = read_again(found.made_at_ms, &next);

@@ -15,9 +15,9 @@ const SPREAD: u32 = 1 << 23;
 
 /// How far past its own count such a device goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Leap(u32);
+pub(crate) struct PreKeyOffset(u32);
 
-impl Leap {
+impl PreKeyOffset {
     /// # Errors
     /// The system gives no random numbers. A fixed one in their place would send every copy to the same numbers.
     pub(crate) fn draw() -> Result<Self, StoreError> {
@@ -44,14 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leap_stays_within_24_bits() {
-        for (next, leap, expected) in [
+    fn an_offset_stays_within_24_bits() {
+        for (next, offset, expected) in [
             (1, 100_000, 100_001),
             (16_777_215, 1, 1),
             (16_777_000, 100_000, 99_785),
             (u32::MAX, 5, 255),
         ] {
-            assert_eq!(Leap(leap).past(next), expected, "{next} {leap}");
+            assert_eq!(PreKeyOffset(offset).past(next), expected, "{next} {offset}");
         }
     }
 
@@ -59,10 +59,10 @@ mod tests {
     fn two_copies_hardly_ever_share_a_number() {
         // 812 numbers each: two draws overlap when they differ by less, on either side.
         const { assert!(SPREAD / (2 * 812 - 1) >= 5000) };
-        let (least, most) = (Leap::of(0), Leap::of(u32::MAX));
+        let (least, most) = (PreKeyOffset::of(0), PreKeyOffset::of(u32::MAX));
         assert_eq!((least.past(1), most.past(1)), (AT_LEAST + 1, AT_LEAST + SPREAD));
         // Even the furthest does not come round to the numbers it began with, were they the first million.
         assert!(most.past(1_000_000) > 1_000_000);
-        assert_ne!(Leap::draw().unwrap(), Leap::draw().unwrap());
+        assert_ne!(PreKeyOffset::draw().unwrap(), PreKeyOffset::draw().unwrap());
     }
 }

@@ -19,7 +19,6 @@ mod app_sync;
 mod backend;
 mod device;
 mod device_store;
-mod forms;
 pub mod import;
 mod left_out;
 mod message_secrets;
@@ -28,6 +27,7 @@ mod protocol;
 mod quarantine;
 mod records;
 mod renew;
+mod round_trips;
 mod rows;
 mod secret;
 mod sent;
@@ -40,9 +40,9 @@ mod transaction;
 #[doc(hidden)]
 pub use age::Ticks;
 pub use backend::{Account, Credentials};
-#[doc(hidden)]
-pub use forms::{FORMS, Rewrite};
 pub use left_out::LeavingOut;
 pub(crate) use pre_key_offset::PreKeyOffset;
 pub use quarantine::Quarantined;
+#[doc(hidden)]
+pub use round_trips::{ROUND_TRIPS, RoundTrip};
 pub(crate) use rows::{after_a_restore, check_row, is_paired, session_of};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::credentials::import::{self, Imported, Refusal};
-use crate::credentials::{FORMS, Rewrite};
+use crate::credentials::{ROUND_TRIPS, RoundTrip};
 use crate::store::inbound::InboundRecord;
 use crate::store::tokens::TokenV1;
 use crate::store::uploads::UploadV1;
@@ -15,19 +15,19 @@ pub use super::backup::fuzz::{backup, is_whole_backup};
 pub use crate::store::log::fuzz::log as frames;
 
 /// Records of trees that are not credentials.
-const OTHERS: [(Tree, Rewrite); 7] = [
+const OTHERS: [(Tree, RoundTrip); 7] = [
     (Tree::Outbox, |bytes| outbox::encode(&outbox::decode_value(bytes)?)),
-    (Tree::Inbound, |bytes| again::<InboundRecord>(Tree::Inbound, bytes)),
+    (Tree::Inbound, |bytes| round_trip::<InboundRecord>(Tree::Inbound, bytes)),
     (Tree::Journal, |bytes| journal::encode(&journal::decode(bytes)?)),
     (Tree::LineEnd, |bytes| history::encode(&history::decode(bytes)?)),
     (Tree::AlertKey, |bytes| {
         outbox::encode_key(&outbox::decode_key(&[0; 8], bytes)?)
     }),
-    (Tree::Token, |bytes| again::<TokenV1>(Tree::Token, bytes)),
-    (Tree::Upload, |bytes| again::<UploadV1>(Tree::Upload, bytes)),
+    (Tree::Token, |bytes| round_trip::<TokenV1>(Tree::Token, bytes)),
+    (Tree::Upload, |bytes| round_trip::<UploadV1>(Tree::Upload, bytes)),
 ];
 
-fn again<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
+fn round_trip<T: Serialize + DeserializeOwned>(tree: Tree, bytes: &[u8]) -> Result<Vec<u8>, StoreError> {
     record::encode(tree, 1, &record::decode::<T>(tree, 1, bytes)?)
 }
 
@@ -40,14 +40,14 @@ pub fn records(data: &[u8]) {
     let Some((&choice, value)) = data.split_first() else {
         return;
     };
-    let forms = FORMS.len() + OTHERS.len();
-    let (tree, rewrite) = FORMS
+    let count = ROUND_TRIPS.len() + OTHERS.len();
+    let (tree, round_trip) = ROUND_TRIPS
         .iter()
         .chain(&OTHERS)
-        .nth(choice as usize % forms)
+        .nth(choice as usize % count)
         .expect("below their number");
-    if let Ok(first) = rewrite(value) {
-        let second = rewrite(&first).expect("what was written is readable");
+    if let Ok(first) = round_trip(value) {
+        let second = round_trip(&first).expect("what was written is readable");
         assert_eq!(first, second, "a {} says something else each time", tree.name());
     }
 }

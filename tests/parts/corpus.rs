@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tautline::credentials::FORMS;
+use tautline::credentials::ROUND_TRIPS;
 use tautline::state::fuzzing;
 use tautline::store::Tree;
 
@@ -135,12 +135,12 @@ fn whole_mails_sessions_and_files_are_in_the_corpus() {
 #[test]
 fn every_tree_of_credentials_has_its_form_and_a_whole_record_to_start_from() {
     for tree in Tree::credentials() {
-        assert!(FORMS.iter().any(|(known, _)| *known == tree), "{}", tree.name());
+        assert!(ROUND_TRIPS.iter().any(|(known, _)| *known == tree), "{}", tree.name());
     }
     let corpus = files("records");
-    for (choice, (tree, rewrite)) in FORMS.iter().enumerate() {
+    for (choice, (tree, round_trip)) in ROUND_TRIPS.iter().enumerate() {
         let mut values = corpus.iter().filter_map(|(_, data)| data.split_first());
-        let whole = values.any(|(first, value)| usize::from(*first) == choice && rewrite(value).is_ok());
+        let whole = values.any(|(first, value)| usize::from(*first) == choice && round_trip(value).is_ok());
         assert!(whole, "none of form {choice} ({})", tree.name());
     }
 }

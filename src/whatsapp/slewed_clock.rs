@@ -17,13 +17,13 @@ use crate::util::lock;
 /// While lines are up, of the time that passes.
 const SLEW_FRACTION: i64 = 8;
 
-static CLOCK: Mutex<Option<Arc<Mutex<Steady>>>> = Mutex::new(None);
+static CLOCK: Mutex<Option<Arc<Mutex<SlewedClock>>>> = Mutex::new(None);
 static INSTALLED: Once = Once::new();
 
 /// Gives the library this clock, once in a process.
 pub(super) fn install() {
     INSTALLED.call_once(|| {
-        let clock = Arc::new(Mutex::new(Steady::default()));
+        let clock = Arc::new(Mutex::new(SlewedClock::default()));
         *lock(&CLOCK) = Some(Arc::clone(&clock));
         if let Err(error) = wacore::time::set_time_provider(Provider(clock)) {
             log::error!("the protocol library keeps the wall clock: {error}");
@@ -43,18 +43,18 @@ impl SlewGuard {
 
 impl Drop for SlewGuard {
     fn drop(&mut self) {
-        with_clock(Steady::release);
+        with_clock(SlewedClock::release);
     }
 }
 
-fn with_clock(act: impl FnOnce(&mut Steady)) {
+fn with_clock(act: impl FnOnce(&mut SlewedClock)) {
     let clock = lock(&CLOCK);
     if let Some(clock) = clock.as_ref() {
         act(&mut lock(clock));
     }
 }
 
-struct Provider(Arc<Mutex<Steady>>);
+struct Provider(Arc<Mutex<SlewedClock>>);
 
 impl TimeProvider for Provider {
     fn now_millis(&self) -> i64 {
@@ -79,14 +79,14 @@ fn wall_ns() -> i64 {
 
 /// All in nanoseconds, which reach from 1678 to 2262.
 #[derive(Debug, Default)]
-struct Steady {
+struct SlewedClock {
     /// Lines that are up or on their way.
     lines: usize,
     boottime: i64,
     shown: i64,
 }
 
-impl Steady {
+impl SlewedClock {
     fn hold(&mut self, boottime: i64, wall: i64) {
         self.now(boottime, wall);
         self.lines += 1;
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn without_a_line_it_is_the_wall_clock() {
-        let mut clock = Steady::default();
+        let mut clock = SlewedClock::default();
         for (boottime, wall) in [(5, WALL), (6, WALL - HOUR), (7, 0), (8, WALL + HOUR)] {
             assert_eq!(clock.now(boottime, wall), wall);
         }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_step_either_way_looks_like_a_little_more_or_less_time() {
         for step in [-50 * 365 * 24 * HOUR, -HOUR, HOUR, 50 * 365 * 24 * HOUR] {
-            let mut clock = Steady::default();
+            let mut clock = SlewedClock::default();
             clock.hold(0, WALL);
             let before = clock.now(SECOND, WALL + SECOND);
             assert_eq!(before, WALL + SECOND);
@@ -143,9 +143,9 @@ mod tests {
 
     #[test]
     fn read_often_or_seldom_it_comes_to_the_same() {
-        let mut often = Steady::default();
+        let mut often = SlewedClock::default();
         often.hold(0, WALL);
-        let mut seldom = Steady::default();
+        let mut seldom = SlewedClock::default();
         seldom.hold(0, WALL);
         for read in 1..=100_000 {
             often.now(read * 1_000_000, WALL + HOUR + read * 1_000_000);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn it_reaches_the_wall_clock_and_stays_there() {
-        let mut clock = Steady::default();
+        let mut clock = SlewedClock::default();
         clock.hold(0, WALL);
         assert!(clock.now(7 * HOUR, WALL + 8 * HOUR) < WALL + 8 * HOUR);
         assert_eq!(clock.now(8 * HOUR, WALL + 9 * HOUR), WALL + 9 * HOUR);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_last_line_to_go_lets_it_jump() {
-        let mut clock = Steady::default();
+        let mut clock = SlewedClock::default();
         clock.hold(0, WALL);
         clock.hold(0, WALL);
         clock.release();

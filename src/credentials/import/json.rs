@@ -40,7 +40,7 @@ pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> 
             Category::Syntax | Category::Io => format!("it is not JSON ({place})"),
             Category::Data => {
                 let path = place::path(before(bytes, error.line(), error.column()));
-                format!("{} ({place})", misfit(&path, &error))
+                format!("{} ({place})", wrong_type(&path, &error))
             }
         }
     })
@@ -54,7 +54,7 @@ fn before(bytes: &[u8], line: usize, column: usize) -> &[u8] {
 }
 
 /// What is wrong with the value at `path`. The error's own words quote values: only what is known of them is passed on.
-fn misfit(path: &str, error: &serde_json::Error) -> Fault {
+fn wrong_type(path: &str, error: &serde_json::Error) -> Fault {
     let words = Zeroizing::new(error.to_string());
     let after = |start: &str| words.strip_prefix(start);
     if let Some((name, _)) = after("missing field `").and_then(|rest| rest.split_once('`')) {

@@ -90,11 +90,11 @@ async fn show_history(global: &Global, args: &StatusArgs) -> Result<(), Failure>
         say(format_args!("no line has ended yet"));
         return Ok(());
     }
-    print(chronicle(&entries))
+    print(history_text(&entries))
 }
 
 /// Entries one below the other: when, whose, and in lines of its own what is known.
-fn chronicle(entries: &[HistoryEntry]) -> String {
+fn history_text(entries: &[HistoryEntry]) -> String {
     let longest = entries.iter().map(|entry| entry.session().chars().count()).max();
     let names = longest.unwrap_or(0).clamp("SESSION".len(), NAME_CHARS_MAX);
     let indent = UTC_CHARS + 2 + names + 2;

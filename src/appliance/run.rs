@@ -47,7 +47,7 @@ const START_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often the state is looked after: an empty transaction, which costs no sync. Whatever is written meanwhile looks
 /// first, so that nothing is lost but time.
-const LOOK_AFTER: Duration = Duration::from_secs(60);
+const STATE_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a run is told.
 pub struct RunOptions {
@@ -287,7 +287,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     };
     // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one starts
     // from what the disk has.
-    let failed = future::or(store.failure(), look_after(&store));
+    let failed = future::or(store.failure(), check_state(&store));
     let broken = async { Some(RunError::StoreFailed(failed.await)) };
     let ended = async { fatal.recv().await.ok().map(RunError::PartEnded) };
     let failure = future::or(signal, future::or(broken, ended)).await;
@@ -336,9 +336,9 @@ async fn write_last_changes(dispatcher: DispatcherHandle) -> Option<String> {
 
 /// Asks the store's thread now and then whether the state is still where it was: what is removed under a relay that has
 /// nothing to write would show at the next alert only.
-async fn look_after(store: &Store) -> String {
+async fn check_state(store: &Store) -> String {
     loop {
-        Timer::after(LOOK_AFTER).await;
+        Timer::after(STATE_CHECK_INTERVAL).await;
         // It breaks the store if not, and that is heard elsewhere.
         let _ = store.commit(Batch::new()).await;
     }

@@ -81,7 +81,7 @@ impl HostMonitor {
     /// Never ends.
     pub(super) async fn watch(&self, sessions: Vec<SessionHandle>, clock_stepped: impl Fn()) {
         let watching = future::zip(self.watch_clocks(&sessions, &clock_stepped), watch_path(&sessions));
-        future::zip(watching, self.keep_time_now_and_then()).await;
+        future::zip(watching, self.record_time_regularly()).await;
     }
 
     async fn watch_clocks(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn()) {
@@ -104,10 +104,10 @@ impl HostMonitor {
     }
 
     /// Beside the watching: a disk that hangs must not keep anybody from learning that the host slept.
-    async fn keep_time_now_and_then(&self) {
+    async fn record_time_regularly(&self) {
         loop {
             let due = self.keep_due.listen();
-            self.keep_time_if_due().await;
+            self.record_time_if_due().await;
             due.await;
         }
     }
@@ -140,10 +140,10 @@ impl HostMonitor {
         }
     }
 
-    async fn keep_time_if_due(&self) {
+    async fn record_time_if_due(&self) {
         let due = self.clock().to_keep();
         if let Some(wall_ms) = due {
-            self.keep_time(wall_ms).await;
+            self.record_time(wall_ms).await;
         }
     }
 
@@ -151,11 +151,11 @@ impl HostMonitor {
     pub(super) async fn keep_last_time(&self) {
         let wall_ms = clocks::read().wall_ms;
         if !self.clock_unset() {
-            self.keep_time(wall_ms).await;
+            self.record_time(wall_ms).await;
         }
     }
 
-    async fn keep_time(&self, wall_ms: i64) {
+    async fn record_time(&self, wall_ms: i64) {
         match last_time::keep(&self.store, wall_ms).await {
             Ok(()) => self.clock().kept(wall_ms),
             // The store says itself what is wrong with it.

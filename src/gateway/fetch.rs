@@ -50,7 +50,7 @@ impl Fetcher {
         let late = || format!("{} did not give it within {} s", url.origin(), WITHIN.as_secs());
         let bytes = within(WITHIN, self.ask(&url, bytes_max)).await.ok_or_else(late)??;
         // A page that says what is wrong comes with 200 from many a camera.
-        match media::tell(&bytes).mime {
+        match media::file_type(&bytes).mime {
             "text/plain" => Err(format!(
                 "what {} gave is no picture, video, audio or document",
                 url.origin()

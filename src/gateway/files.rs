@@ -101,7 +101,7 @@ impl Files {
 
     async fn keep(&self, file: &File, content: Content) -> Result<(Attachment, Option<String>, Vec<Kept>), String> {
         let (blobs, name) = (self.blobs.clone(), file.name.clone());
-        let _one_picture = match media::tell(content.head()).kind {
+        let _one_picture = match media::file_type(content.head()).kind {
             MediaKind::Image => Some(self.pictures.acquire().await),
             MediaKind::Video | MediaKind::Audio | MediaKind::Document => None,
         };
@@ -148,8 +148,8 @@ fn keep(
     name: String,
     mut content: Content,
 ) -> Result<(Attachment, Option<String>, Vec<Kept>), BlobError> {
-    let told = media::tell(content.head());
-    let (kind, warning) = match told.kind {
+    let found = media::file_type(content.head());
+    let (kind, warning) = match found.kind {
         MediaKind::Image => match media::picture(&content.bytes()?) {
             Ok(picture) => {
                 drop(content);
@@ -178,7 +178,7 @@ fn keep(
         hash: file.hash(),
         bytes: file.bytes(),
         name,
-        mime: told.mime.to_owned(),
+        mime: found.mime.to_owned(),
         kind,
         width: 0,
         height: 0,

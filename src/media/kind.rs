@@ -4,7 +4,7 @@ use crate::alert::MediaKind;
 
 /// What the content says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct FileType {
     pub mime: &'static str,
     pub kind: MediaKind,
 }
@@ -35,37 +35,37 @@ const STARTS: &[(&[u8], &str, MediaKind)] = &[
 ];
 
 /// What `bytes`, the start of a file or all of it, are.
-pub fn tell(bytes: &[u8]) -> Told {
-    let told = |mime, kind| Told { mime, kind };
+pub fn file_type(bytes: &[u8]) -> FileType {
+    let of = |mime, kind| FileType { mime, kind };
     if let Some(brand) = bytes.get(8..12).filter(|_| bytes.get(4..8) == Some(b"ftyp")) {
         return match brand {
-            b"heic" | b"heix" | b"heim" | b"heis" | b"mif1" | b"msf1" => told("image/heic", MediaKind::Document),
-            b"avif" | b"avis" => told("image/avif", MediaKind::Document),
-            b"M4A " | b"M4B " => told("audio/mp4", MediaKind::Audio),
-            b"qt  " => told("video/quicktime", MediaKind::Document),
-            _ if brand.starts_with(b"3g") => told("video/3gpp", MediaKind::Video),
-            _ => told("video/mp4", MediaKind::Video),
+            b"heic" | b"heix" | b"heim" | b"heis" | b"mif1" | b"msf1" => of("image/heic", MediaKind::Document),
+            b"avif" | b"avis" => of("image/avif", MediaKind::Document),
+            b"M4A " | b"M4B " => of("audio/mp4", MediaKind::Audio),
+            b"qt  " => of("video/quicktime", MediaKind::Document),
+            _ if brand.starts_with(b"3g") => of("video/3gpp", MediaKind::Video),
+            _ => of("video/mp4", MediaKind::Video),
         };
     }
     if bytes.starts_with(b"OggS") {
         // The apps play Opus alone.
         return match bytes.windows(8).take(HEAD_BYTES).any(|at| at == b"OpusHead") {
-            true => told("audio/ogg", MediaKind::Audio),
-            false => told("application/ogg", MediaKind::Document),
+            true => of("audio/ogg", MediaKind::Audio),
+            false => of("application/ogg", MediaKind::Document),
         };
     }
     if bytes.starts_with(b"RIFF") {
         return match bytes.get(8..12) {
-            Some(b"WEBP") => told("image/webp", MediaKind::Document),
-            Some(b"WAVE") => told("audio/wav", MediaKind::Document),
-            _ => told("application/octet-stream", MediaKind::Document),
+            Some(b"WEBP") => of("image/webp", MediaKind::Document),
+            Some(b"WAVE") => of("audio/wav", MediaKind::Document),
+            _ => of("application/octet-stream", MediaKind::Document),
         };
     }
     let known = STARTS.iter().find(|(start, ..)| bytes.starts_with(start));
     match known {
-        Some((_, mime, kind)) => told(mime, *kind),
-        None if !crate::alert::charset::is_binary(bytes) => told("text/plain", MediaKind::Document),
-        None => told("application/octet-stream", MediaKind::Document),
+        Some((_, mime, kind)) => of(mime, *kind),
+        None if !crate::alert::charset::is_binary(bytes) => of("text/plain", MediaKind::Document),
+        None => of("application/octet-stream", MediaKind::Document),
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             (b"\0\x01\x02\x03", "application/octet-stream", MediaKind::Document),
             (b"", "text/plain", MediaKind::Document),
         ] {
-            assert_eq!(tell(bytes), Told { mime, kind }, "{bytes:?}");
+            assert_eq!(file_type(bytes), FileType { mime, kind }, "{bytes:?}");
         }
     }
 }

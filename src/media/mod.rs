@@ -10,7 +10,7 @@ mod picture;
 mod pixels;
 mod png;
 
-pub use kind::{Told, tell};
+pub use kind::{FileType, file_type};
 pub use picture::{NoPicture, Picture};
 
 /// Reads a JPEG or PNG: turned as its camera was held, made smaller where it is too large, and without what tells where
@@ -19,7 +19,7 @@ pub use picture::{NoPicture, Picture};
 /// # Errors
 /// It is of another kind, is damaged, or has more pixels than are decoded.
 pub fn picture(bytes: &[u8]) -> Result<Picture, NoPicture> {
-    match tell(bytes).mime {
+    match file_type(bytes).mime {
         "image/jpeg" => jpeg::read(bytes),
         "image/png" => png::read(bytes),
         other => Err(NoPicture::new(format!("{other} is not read as a picture"))),

@@ -58,7 +58,7 @@ impl Keyring {
     }
 
     /// Whose `secret` is. Every digest is looked at, whichever is the right one: the time tells nothing.
-    pub fn look(&self, secret: &str, now_ms: u64) -> Presented {
+    pub fn presented(&self, secret: &str, now_ms: u64) -> Presented {
         match self.find(secret) {
             Some(at) if self.tokens[at].is_expired(now_ms) => Presented::Expired(Arc::clone(&self.tokens[at].grant)),
             Some(at) => Presented::Valid(Arc::clone(&self.tokens[at].grant)),
@@ -66,10 +66,10 @@ impl Keyring {
         }
     }
 
-    /// [`look`](Self::look), and notes the use. Also returns the token when that is to be written down, once in
-    /// [`USE_GRAIN_MS`].
+    /// [`presented`](Self::presented), and notes the use. Also returns the token when that is to be written down, once
+    /// in [`USE_GRAIN_MS`].
     pub fn use_now(&mut self, secret: &str, now_ms: u64) -> (Presented, Option<&Token>) {
-        let presented = self.look(secret, now_ms);
+        let presented = self.presented(secret, now_ms);
         let Presented::Valid(grant) = &presented else {
             return (presented, None);
         };
@@ -124,17 +124,17 @@ mod tests {
             Presented::Expired(grant) => format!("{} expired", grant.name),
             Presented::Unknown => "unknown".into(),
         };
-        assert_eq!(name(keyring.look("one", u64::MAX)), "a");
-        assert_eq!(name(keyring.look("two", 99)), "b");
-        assert_eq!(name(keyring.look("two", 100)), "b expired");
+        assert_eq!(name(keyring.presented("one", u64::MAX)), "a");
+        assert_eq!(name(keyring.presented("two", 99)), "b");
+        assert_eq!(name(keyring.presented("two", 100)), "b expired");
         for wrong in ["", "on", "ones", "One"] {
-            assert_eq!(name(keyring.look(wrong, 0)), "unknown");
+            assert_eq!(name(keyring.presented(wrong, 0)), "unknown");
         }
         keyring.put(token("a", "three", None));
-        assert_eq!(name(keyring.look("one", 0)), "unknown");
-        assert_eq!(name(keyring.look("three", 0)), "a");
+        assert_eq!(name(keyring.presented("one", 0)), "unknown");
+        assert_eq!(name(keyring.presented("three", 0)), "a");
         assert!(keyring.remove("a").is_some() && keyring.remove("a").is_none());
-        assert_eq!(name(keyring.look("three", 0)), "unknown");
+        assert_eq!(name(keyring.presented("three", 0)), "unknown");
     }
 
     #[test]

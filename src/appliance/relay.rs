@@ -177,7 +177,7 @@ impl Relay for Appliance {
     }
 
     fn token(&self, secret: &str) -> Presented {
-        self.tokens.look(secret)
+        self.tokens.presented(secret)
     }
 
     fn tokens(&self) -> Vec<TokenView> {

@@ -42,7 +42,7 @@ impl Tokens {
         lock(&self.keyring).tokens().len()
     }
 
-    pub(super) fn look(&self, secret: &str) -> Presented {
+    pub(super) fn presented(&self, secret: &str) -> Presented {
         let (presented, used) = {
             let mut keyring = lock(&self.keyring);
             let (presented, used) = keyring.use_now(secret, clock::wall_ms());

@@ -419,7 +419,7 @@ impl Relay for FakeRelay {
     }
 
     fn token(&self, secret: &str) -> Presented {
-        self.inside.lock().unwrap().keyring.look(secret, NOW_MS)
+        self.inside.lock().unwrap().keyring.presented(secret, NOW_MS)
     }
 
     fn tokens(&self) -> Vec<TokenView> {

@@ -93,7 +93,7 @@ impl ClockMonitor {
 
     /// What has happened since the last reading, in the order in which a session should hear of it: that nothing may be
     /// dialled comes before what would make it dial.
-    pub fn look(&mut self, now: Reading) -> Vec<HostEvent> {
+    pub fn observe(&mut self, now: Reading) -> Vec<HostEvent> {
         let passed = now.boottime.saturating_sub(self.last.boottime);
         let slept = passed.saturating_sub(now.monotonic.saturating_sub(self.last.monotonic));
         let by_ms = now
@@ -189,8 +189,8 @@ mod tests {
             }
         }
 
-        fn look(&mut self) -> Vec<HostEvent> {
-            self.monitor.look(self.clocks)
+        fn observe(&mut self) -> Vec<HostEvent> {
+            self.monitor.observe(self.clocks)
         }
 
         fn runs(&mut self, time: Duration) -> Vec<HostEvent> {
@@ -201,12 +201,12 @@ mod tests {
         fn sleeps(&mut self, time: Duration) -> Vec<HostEvent> {
             self.clocks.boottime += time;
             self.clocks.wall_ms += millis(time);
-            self.look()
+            self.observe()
         }
 
         fn steps(&mut self, by_ms: i64) -> Vec<HostEvent> {
             self.clocks.wall_ms += by_ms;
-            self.look()
+            self.observe()
         }
 
         fn keeps(&mut self) -> bool {
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(host.sleeps(SLEPT_MIN - SECOND / 1000), []);
         let slept = 17 * 3600 * SECOND;
         assert_eq!(host.sleeps(slept), [HostEvent::Resumed { slept }]);
-        assert_eq!(host.look(), [], "it is told once");
+        assert_eq!(host.observe(), [], "it is told once");
     }
 
     /// The machine of WSL stands still with the host: no clock of its own shows that, and then the wall clock is set.
@@ -248,7 +248,7 @@ mod tests {
         let mut host = Host::new(NOW, None);
         host.clocks.boottime += 100 * SECOND;
         assert_eq!(
-            host.look(),
+            host.observe(),
             [
                 HostEvent::Resumed { slept: 100 * SECOND },
                 HostEvent::ClockStepped { by_ms: -100_000 }

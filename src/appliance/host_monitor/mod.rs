@@ -91,12 +91,12 @@ impl HostMonitor {
             alarms.arm(set_from);
             // After the alarms are armed, so that nothing is missed in between.
             let asked = self.look_rx.try_recv().is_ok();
-            self.look(sessions, clock_stepped, asked);
+            self.check_clock(sessions, clock_stepped, asked);
             self.keep_due.notify(1);
             let asked = async {
                 if self.look_rx.recv().await.is_ok() {
                     // Told again, because whoever asks may have missed it.
-                    self.look(sessions, clock_stepped, true);
+                    self.check_clock(sessions, clock_stepped, true);
                 }
             };
             future::or(alarms.next(), asked).await;
@@ -112,10 +112,10 @@ impl HostMonitor {
         }
     }
 
-    fn look(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn(), asked: bool) {
+    fn check_clock(&self, sessions: &[SessionHandle], clock_stepped: &impl Fn(), asked: bool) {
         let (mut news, state) = {
             let mut clock = self.clock();
-            (clock.look(clocks::read()), clock.state())
+            (clock.observe(clocks::read()), clock.state())
         };
         if news.contains(&state) {
             self.note_unset();

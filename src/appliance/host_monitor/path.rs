@@ -46,7 +46,7 @@ impl Watch {
         let mut events = SmolSocket::new(NETLINK_ROUTE)?;
         events.socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
         // Subscribed first, so that nothing is missed in between.
-        let known = look().await?;
+        let known = snapshot().await?;
         Ok(Self { events, known })
     }
 
@@ -65,7 +65,7 @@ impl Watch {
                     None => break,
                 }
             }
-            let seen = look().await?;
+            let seen = snapshot().await?;
             if seen != self.known {
                 self.known = seen;
                 return Ok(());
@@ -85,7 +85,7 @@ impl Watch {
 }
 
 /// The network as it is now.
-async fn look() -> io::Result<Snapshot> {
+async fn snapshot() -> io::Result<Snapshot> {
     let answer = within(ANSWER, ask()).await;
     answer.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -121,7 +121,7 @@ mod tests {
     /// Whatever this machine has, two looks at it see the same.
     #[test]
     fn the_kernel_answers() {
-        let looks = smol::block_on(async { (look().await, look().await) });
+        let looks = smol::block_on(async { (snapshot().await, snapshot().await) });
         match looks {
             (Ok(first), Ok(second)) => assert_eq!(first, second),
             (Err(error), _) | (_, Err(error)) => println!("no netlink here: {error}"),

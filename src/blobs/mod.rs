@@ -139,7 +139,7 @@ impl Blobs {
     /// the log.
     pub fn open(state: &Path, limits: Limits) -> Self {
         let folder = state.join(FOLDER);
-        let known = match look(&folder) {
+        let known = match read_folder(&folder) {
             Ok(known) => known,
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
             Err(error) => {
@@ -266,7 +266,7 @@ impl Blobs {
 }
 
 /// What lies in the folder.
-fn look(folder: &Path) -> io::Result<State> {
+fn read_folder(folder: &Path) -> io::Result<State> {
     let mut known = State::default();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -296,7 +296,7 @@ impl Taker {
         open.beyond = 0;
         loop {
             let (folder, known, behind) = (Arc::clone(&open.folder), open.known.clone(), after.clone());
-            let found = match smol::unblock(move || folder.look(&known, &behind)).await {
+            let found = match smol::unblock(move || folder.list(&known, &behind)).await {
                 Ok(found) => found,
                 Err(error) => {
                     log::warn!("the spool {} cannot be listed: {error}", open.folder.path().display());

@@ -187,7 +187,7 @@ impl Folder {
     ///
     /// # Errors
     /// It cannot be listed.
-    pub fn look(&self, known: &HashSet<OsString>, after: &OsStr) -> io::Result<Found> {
+    pub fn list(&self, known: &HashSet<OsString>, after: &OsStr) -> io::Result<Found> {
         let mut names: BTreeSet<OsString> = BTreeSet::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
@@ -362,8 +362,8 @@ mod tests {
             self.folder.path().join(name)
         }
 
-        fn look(&self) -> Found {
-            self.folder.look(&HashSet::new(), OsStr::new("")).unwrap()
+        fn list(&self) -> Found {
+            self.folder.list(&HashSet::new(), OsStr::new("")).unwrap()
         }
     }
 
@@ -384,9 +384,9 @@ mod tests {
             let at = std::time::UNIX_EPOCH + Duration::from_secs(index as u64);
             written.set_modified(at).unwrap();
         }
-        assert_eq!(place.look().alerts, names);
+        assert_eq!(place.list().alerts, names);
         let known = HashSet::from([OsString::from(names[0].as_str())]);
-        assert_eq!(place.folder.look(&known, OsStr::new("")).unwrap().alerts, names[1..]);
+        assert_eq!(place.folder.list(&known, OsStr::new("")).unwrap().alerts, names[1..]);
         let read = place.folder.read(&names[3], 1000).unwrap();
         assert_eq!((read.entry.body.as_slice(), read.body_bytes), (&b"text 3"[..], 6));
         let part = place.folder.read(&names[3], 4).unwrap();
@@ -394,7 +394,7 @@ mod tests {
         place.folder.remove(&names[3]).unwrap();
         place.folder.remove(&names[3]).unwrap();
         assert!(matches!(place.folder.read(&names[3], 9), Err(Unfit::Gone)));
-        assert_eq!(place.look().alerts.len(), 4);
+        assert_eq!(place.list().alerts.len(), 4);
     }
 
     #[test]
@@ -443,7 +443,7 @@ mod tests {
             assert_eq!(unfit.retry(), Retry::Never, "{unfit}");
             place.folder.set_aside(name.as_str().as_ref()).unwrap();
         }
-        let found = place.look();
+        let found = place.list();
         assert!(found.alerts.is_empty() && found.foreign.is_empty(), "{found:?}");
         assert_eq!(place.folder.aside(), 7);
         assert_eq!(std::fs::read(&secret).unwrap(), entry("secret").encode());
@@ -461,12 +461,12 @@ mod tests {
                 std::fs::write(place.path(&format!("letter-{round}-{index}")), "x").unwrap();
             }
             std::fs::create_dir(place.path("nest")).unwrap();
-            let found = place.look();
+            let found = place.list();
             assert_eq!(found.foreign.len(), ASIDE_MAX / 2 + 1);
             for name in found.foreign {
                 place.folder.set_aside(&name).unwrap();
             }
-            assert!(place.look().foreign.is_empty());
+            assert!(place.list().foreign.is_empty());
             let _ = std::fs::remove_dir(place.path("aside/nest"));
         }
         assert_eq!(place.folder.aside(), ASIDE_MAX);
@@ -483,17 +483,17 @@ mod tests {
             name
         };
         let (fresh, old) = (unfinished(60), unfinished(7200));
-        let found = place.look();
+        let found = place.list();
         assert!(found.alerts.is_empty() && found.foreign.is_empty() && found.more.is_none());
         assert!(place.path(&fresh).exists() && !place.path(&old).exists());
         std::fs::remove_file(place.path(&fresh)).unwrap();
         for _ in 0..=NAMES_MAX {
             std::fs::write(place.path(Name::draw().unwrap().as_str()), "").unwrap();
         }
-        let found = place.look();
+        let found = place.list();
         assert_eq!(found.alerts.len(), NAMES_MAX);
         // The next look goes on behind it, also where nothing could be done with what the first found.
-        let rest = place.folder.look(&HashSet::new(), &found.more.unwrap()).unwrap();
+        let rest = place.folder.list(&HashSet::new(), &found.more.unwrap()).unwrap();
         assert!(rest.more.is_none() && rest.alerts.len() == 1, "{rest:?}");
         assert!(!found.alerts.contains(&rest.alerts[0]));
     }
@@ -503,9 +503,9 @@ mod tests {
         let place = Place::new();
         let name = OsStr::from_bytes(b"letter-\xff\xfe");
         std::fs::write(place.folder.path().join(name), "x").unwrap();
-        assert_eq!(place.look().foreign, [name]);
+        assert_eq!(place.list().foreign, [name]);
         assert_eq!(place.folder.set_aside(name).unwrap(), SetAside::Kept);
-        assert!(place.look().foreign.is_empty());
+        assert!(place.list().foreign.is_empty());
         assert_eq!(place.folder.set_aside(name).unwrap(), SetAside::Gone);
     }
 

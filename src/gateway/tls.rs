@@ -15,7 +15,7 @@ use crate::config::TlsFiles;
 use crate::util::lock;
 
 /// Between two looks at the files. They are looked at when somebody connects, so an idle relay wakes for none.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const RELOAD_PAUSE: Duration = Duration::from_secs(5);
 
 /// A certificate with its key. Files that cannot be used leave the last good ones in force.
 pub struct Certificate {
@@ -58,7 +58,7 @@ impl Certificate {
             files,
             now: Mutex::default(),
         };
-        certificate.look();
+        certificate.reload_if_changed();
         certificate
     }
 
@@ -71,14 +71,14 @@ impl Certificate {
 
     /// What answers a handshake now. `None`: there is no certificate that can be used.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
-        self.look();
+        self.reload_if_changed();
         lock(&self.now).acceptor.clone()
     }
 
     /// Reads the files again if they have changed.
-    fn look(&self) {
+    fn reload_if_changed(&self) {
         let mut now = lock(&self.now);
-        if now.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+        if now.looked.is_some_and(|at| at.elapsed() < RELOAD_PAUSE) {
             return;
         }
         now.looked = Some(Instant::now());

@@ -72,7 +72,7 @@ const THUMBNAIL_BYTES_MAX: usize = 32 << 10;
 const REASON_CHARS_MAX: usize = 160;
 
 /// What a message is to be sent as.
-pub(super) enum Look {
+pub(super) enum Prepared {
     Ready(Said),
     /// Its attachment has to be uploaded first.
     Uploading,
@@ -181,13 +181,13 @@ impl Uploads {
     }
 
     /// What `message` is to be sent as, as things stand.
-    pub(super) fn look(&self, message: &outbox::Message) -> Look {
+    pub(super) fn prepare(&self, message: &outbox::Message) -> Prepared {
         let (attachment, caption) = match &message.content {
-            Content::Text(text) => return Look::Ready(Said::Text(text.clone())),
+            Content::Text(text) => return Prepared::Ready(Said::Text(text.clone())),
             Content::Media { attachment, caption } => (attachment, caption),
         };
         if let Some(why) = self.given_up(&message.id) {
-            return Look::Ready(Said::Text(wire::without(attachment, caption, &why)));
+            return Prepared::Ready(Said::Text(wire::without(attachment, caption, &why)));
         }
         let key = self.key_of(attachment);
         match self.known(key) {
@@ -195,14 +195,14 @@ impl Uploads {
                 media_key,
                 done: Some(uploaded),
                 ..
-            }) => Look::Ready(Said::Media(Box::new(Media {
+            }) => Prepared::Ready(Said::Media(Box::new(Media {
                 attachment: attachment.clone(),
                 caption: caption.clone(),
                 kind: key.kind,
                 media_key,
                 uploaded,
             }))),
-            Some(Upload { done: None, .. }) | None => Look::Uploading,
+            Some(Upload { done: None, .. }) | None => Prepared::Uploading,
         }
     }
 
@@ -236,9 +236,9 @@ impl Uploads {
     pub(super) async fn settled(self: &Arc<Self>, message: &outbox::Message) -> Said {
         loop {
             let changed = self.changed.listen();
-            match self.look(message) {
-                Look::Ready(said) => return said,
-                Look::Uploading => self.wait_for(message),
+            match self.prepare(message) {
+                Prepared::Ready(said) => return said,
+                Prepared::Uploading => self.wait_for(message),
             }
             changed.await;
         }

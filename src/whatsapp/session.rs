@@ -23,7 +23,7 @@ use super::catch_up::catch_up;
 use super::client::LiveClient;
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
-use super::media::{Look, Uploads};
+use super::media::{Prepared, Uploads};
 use super::parts::ClientParts;
 use super::recipients::Asking;
 use super::runtime::lab_minute;
@@ -290,9 +290,9 @@ impl Session {
             let (message_id, failure) = (message.id, SendFailure::Path("the line is down".to_owned()));
             return self.notify(Notice::SendFailed { message_id, failure }).await;
         };
-        let said = match self.uploads.look(&message) {
-            Look::Ready(said) => said,
-            Look::Uploading => {
+        let said = match self.uploads.prepare(&message) {
+            Prepared::Ready(said) => said,
+            Prepared::Uploading => {
                 let (message_id, failure) = (message.id.clone(), SendFailure::Uploading);
                 self.notify(Notice::SendFailed { message_id, failure }).await;
                 // Only now: that it is over has to be told after that it is under way.

@@ -198,7 +198,7 @@ impl Session {
 
     /// Runs until [`Command::Shutdown`], or until nobody holds a handle.
     pub async fn run(mut self) {
-        let paired = self.look(|view| view.paired);
+        let paired = self.with_view(|view| view.paired);
         self.remember_copy().await;
         self.start(paired);
         while !self.done {
@@ -336,7 +336,7 @@ impl Session {
 
     fn on_chats(&self, answer: async_channel::Sender<Result<Vec<Chat>, String>>) {
         let Some(client) = self.client.as_ref().filter(|_| self.is_up()) else {
-            let paired = self.look(|view| view.paired);
+            let paired = self.with_view(|view| view.paired);
             let advice = if paired {
                 "see `tautline status`"
             } else {
@@ -454,7 +454,7 @@ impl Session {
         });
         log::info!("session {}: online", self.name);
         if let Some(account) = self
-            .look(|view| view.account.clone())
+            .with_view(|view| view.account.clone())
             .filter(|_| !self.pairing.listeners.is_empty())
         {
             self.show(PairEvent::Paired {
@@ -625,7 +625,7 @@ impl Session {
         let _ = self.notices.send((self.name.clone(), notice)).await;
     }
 
-    fn look<T>(&self, read: impl FnOnce(&SessionView) -> T) -> T {
+    fn with_view<T>(&self, read: impl FnOnce(&SessionView) -> T) -> T {
         read(&lock(&self.view))
     }
 

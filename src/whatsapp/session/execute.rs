@@ -48,7 +48,7 @@ impl Session {
         }
         let (state, deadline) = (self.supervisor.state(), self.supervisor.shown_timeout());
         let ack_owed_since = self.supervisor.ack_owed_since();
-        let changed = self.look(|view| view.state != state);
+        let changed = self.with_view(|view| view.state != state);
         self.change(|view| {
             view.state = state;
             view.deadline = deadline;
@@ -176,7 +176,7 @@ impl Session {
     /// not in it, or a long outage would leave nothing else.
     async fn notify_end(&self, cause: &Cause, verdict: &Verdict) {
         let cause = cause.code();
-        if self.look(|view| view.online_since.is_some()) {
+        if self.with_view(|view| view.online_since.is_some()) {
             self.notify(Notice::Offline { cause }).await;
         }
         match verdict {
@@ -209,7 +209,7 @@ impl Session {
         record.detail = detail;
         (record.bytes_in, record.bytes_out) = self.client.as_ref().map_or((0, 0), LiveClient::bytes);
         let stops = matches!(verdict, Verdict::Stop(_));
-        if !stops && !self.look(|view| view.paired) {
+        if !stops && !self.with_view(|view| view.paired) {
             let reason = format!("{cause}{words}");
             self.show(PairEvent::Waiting { reason });
         }
@@ -275,7 +275,7 @@ impl Session {
     /// black box may know. Noted twice, it costs new encryption sessions and nothing else.
     pub(super) async fn remember_copy(&self) {
         let replaced = |end: &EndRecord| end.cause == Cause::Replaced.code();
-        if self.look(|view| view.paired && view.last_end.as_ref().is_some_and(replaced)) {
+        if self.with_view(|view| view.paired && view.last_end.as_ref().is_some_and(replaced)) {
             self.note_copy().await;
         }
     }

@@ -1,6 +1,7 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+mod certificate;
 mod files;
 mod view;
 
@@ -26,6 +27,8 @@ use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
 use view::view;
+
+pub use certificate::write_certificate;
 
 /// A test that waits longer than this has failed.
 /// An alert that was there once.

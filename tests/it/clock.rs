@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::lab::Lab;
-use crate::support::{Relay, Site, pair_by_qr};
+use crate::support::{Relay, Site, finding, pair_by_qr};
 use tautline::store::{Store, last_time};
 
 /// So far behind the disk a clock may be.
@@ -41,14 +41,11 @@ fn assert_holds(relay: &Relay) {
     let session = &status["sessions"][0];
     assert_eq!(session["detail"], "waiting for the clock to be set", "{status:#}");
     assert_eq!(session["next"]["reason"], "look whether the clock is right");
-    let health = status["health"].as_array().unwrap();
-    let entry = health
-        .iter()
-        .find(|entry| entry["code"] == "clock-unset")
-        .expect("the code");
+    let entry = finding(&status, "clock-unset").expect("the code");
     assert_eq!(entry["severity"], "warning", "at first");
     let text = entry["text"].as_str().unwrap();
     assert!(text.contains("before the last time on disk"), "{text}");
+    let health = status["health"].as_array().unwrap();
     let alone = health.iter().all(|entry| entry["severity"] != "error");
     assert!(alone, "{health:#?}");
 }

@@ -12,8 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Phone};
-use crate::support::{Relay, SOON, Site, pair_by_qr};
-use serde_json::Value;
+use crate::support::{Relay, SOON, Site, finding, pair_by_qr};
 use tautline::store::{Batch, Store, Tree};
 
 const OWNER: &str = "15550100001";
@@ -152,14 +151,6 @@ impl Scene {
     fn texts(&self) -> Vec<String> {
         self.friend.received().into_iter().map(|message| message.text).collect()
     }
-}
-
-fn finding<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
-    status["health"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|entry| entry["code"] == code)
 }
 
 fn refused(relay: &Relay, http: u16, reason: &str) {

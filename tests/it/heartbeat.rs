@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::Bench;
 use crate::listener::Listener;
-use crate::support::{Relay, SOON};
+use crate::support::{Relay, SOON, finding};
 
 /// Longer than the line of this board takes to be known as dead: an answer that is too old, in the worst phase, and
 /// some.
@@ -62,11 +62,8 @@ fn a_fetch_that_fails_is_said_and_tried_again() {
     listener.answer(503, "no");
     let (_bench, relay) = begin(&listener);
     let failing = |status: &serde_json::Value| {
-        let health = status["health"].as_array().expect("health");
-        health.iter().any(|entry| {
-            entry["code"] == "heartbeat-failing"
-                && entry["text"].as_str().is_some_and(|text| text.contains("answered 503"))
-        })
+        let text = finding(status, "heartbeat-failing").and_then(|entry| entry["text"].as_str());
+        text.is_some_and(|text| text.contains("answered 503"))
     };
     relay.wait_status("nothing is said of it", failing);
     listener.answer(302, "");

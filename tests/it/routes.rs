@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::bench::{Bench, publish};
-use crate::support::{Relay, SOON};
+use crate::support::{Relay, SOON, finding};
 
 fn with_rules(rules: &str) -> Bench {
     let bench = Bench::unpaired();
@@ -43,10 +43,7 @@ fn what_is_not_sent_in_time_expires_and_never_goes_out() {
             .and_then(|all| all.last())
             .is_some_and(|last| last["what"] == "expired")
     });
-    let status = relay.wait_status("its finding", |status| {
-        let health = status["health"].as_array().unwrap();
-        health.iter().any(|entry| entry["code"] == "alerts-failed")
-    });
+    let status = relay.wait_status("its finding", |status| finding(status, "alerts-failed").is_some());
     assert_eq!(status["outbox"]["expired"], 1);
     let shown = run(&["queue", "show", id]);
     let shown = String::from_utf8(shown.stdout).unwrap();

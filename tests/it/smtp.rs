@@ -9,13 +9,12 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsConnector;
 use futures_rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, version::TLS13};
-use rcgen::{CertificateParams, KeyPair};
 use tautline::access::Right;
 use tautline::alert::Alert;
-use tautline::config::{Access, Loopback, TlsFiles};
+use tautline::config::{Access, Loopback};
 use tautline::gateway::{Certificate, Refusal, SmtpLimits};
 
-use crate::gate::{Bench, FakeRelay, PATIENCE, until};
+use crate::gate::{Bench, FakeRelay, PATIENCE, until, write_certificate};
 use crate::support::Site;
 
 /// Somebody who speaks SMTP, and has heard the greeting.
@@ -309,23 +308,10 @@ fn whoever_is_there_when_the_relay_stops_is_told() {
     assert!(client.hear().starts_with("421 4.3.2") && client.has_ended());
 }
 
-/// A certificate for 127.0.0.1 in files, and itself.
+/// A certificate for 127.0.0.1, and itself.
 fn certificate(directory: &std::path::Path) -> (Arc<Certificate>, CertificateDer<'static>) {
-    use base64::Engine;
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let files = TlsFiles {
-        cert: directory.join("cert.pem"),
-        key: directory.join("key.pem"),
-    };
-    let pem = |label: &str, der: &[u8]| {
-        let lines = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
-    };
-    std::fs::write(&files.cert, pem("CERTIFICATE", certificate.der())).unwrap();
-    std::fs::write(&files.key, pem("PRIVATE KEY", &key.serialize_der())).unwrap();
-    (Arc::new(Certificate::open(files)), certificate.der().clone())
+    let (files, itself) = write_certificate(directory);
+    (Arc::new(Certificate::open(files)), itself)
 }
 
 /// One whose users do not trust each other.

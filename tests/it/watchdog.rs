@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Relay, SOON, Site};
+use crate::support::{Relay, SOON, Site, finding};
 
 /// `WatchdogSec` here. The relay asks itself every third of it.
 const LIMIT: Duration = Duration::from_millis(1500);
@@ -216,10 +216,7 @@ fn a_disk_that_hangs_withholds_the_feed_until_it_moves() {
         // A failure in here must end the freeze before it waits for the publisher.
         let frozen = frozen;
         let publishing = scope.spawn(|| relay.publish("family", "kept"));
-        let withheld = |status: &serde_json::Value| {
-            let health = status["health"].as_array().expect("health");
-            health.iter().any(|entry| entry["code"] == "watchdog-withheld")
-        };
+        let withheld = |status: &serde_json::Value| finding(status, "watchdog-withheld").is_some();
         let status = relay.wait_status("never withheld", withheld);
         assert_eq!(status["healthy"], false);
         systemd.drain();

@@ -218,6 +218,12 @@ pub struct Relay {
     log: PathBuf,
 }
 
+/// What the health in `status` says under `code`.
+pub fn finding<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
+    let health = status["health"].as_array().expect("a list");
+    health.iter().find(|entry| entry["code"] == code)
+}
+
 /// An HTTP answer.
 #[derive(Debug)]
 pub struct Answer {

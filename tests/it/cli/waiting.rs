@@ -1,19 +1,22 @@
 //! `tautline publish --wait` where it has little to wait with.
 
+use std::process::Child;
+
 use super::*;
+
+/// The command with `args`, which is not waited for.
+fn begun(bench: &Bench, args: &[&str]) -> Child {
+    let mut command = tautline(bench.state.path());
+    let piped = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    piped.spawn().unwrap()
+}
 
 #[test]
 fn waiting_goes_on_where_the_relay_lets_nobody_wait_long() {
     // Half of the connections may wait: here none.
     let bench = Bench::with_limits(|limits| limits.control_connections = 1);
     let args = ["publish", "--to", "ops", "--wait", "--timeout", "60s", "x"];
-    let mut command = tautline(bench.state.path());
-    let child = command
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = begun(&bench, &args);
     until("the third look", || bench.relay.waits() == 3);
     bench.relay.advance("AAAAAAAA0000", Step::Sent, "");
     let ran: Ran = child.wait_with_output().unwrap().into();
@@ -24,13 +27,7 @@ fn waiting_goes_on_where_the_relay_lets_nobody_wait_long() {
 fn a_timeout_beyond_all_clocks_is_a_long_one() {
     let bench = Bench::new();
     let args = ["publish", "--to", "ops", "--wait", "--timeout", "500000000000y", "x"];
-    let mut command = tautline(bench.state.path());
-    let child = command
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = begun(&bench, &args);
     until("the wait", || {
         bench.relay.waiting() == 1 || !bench.relay.taken().is_empty()
     });

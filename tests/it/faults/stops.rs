@@ -2,7 +2,7 @@
 
 use crate::bench::{Bench, side_by_side};
 use crate::lab::{Failure, Faults};
-use crate::support::SOON;
+use crate::support::{SOON, finding};
 
 struct Final {
     name: &'static str,
@@ -33,13 +33,8 @@ fn stops(fault: &Final) {
     assert!(session["next"].is_null(), "a deadline stands: {session:#}");
     assert_eq!(session["account"].is_null(), fault.dead, "{session:#}");
     assert_eq!(status["healthy"], false);
-    let health = status["health"].as_array().unwrap();
-    assert!(
-        health
-            .iter()
-            .any(|entry| entry["code"] == "session-stopped" && entry["severity"] == "error"),
-        "{health:?}"
-    );
+    let stopped = finding(&status, "session-stopped");
+    assert!(stopped.is_some_and(|it| it["severity"] == "error"), "{status:#}");
     let answer = relay.http("POST", "/friend", &[], b"kept");
     assert_eq!(answer.status, 200, "{answer:?}");
     let warning = answer.json()["warning"].as_str().unwrap_or_default().to_owned();

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::bench::{Bench, OWNER, side_by_side};
 use crate::lab::{Direction, Lab};
-use crate::support::{Relay, SOON};
+use crate::support::{Relay, SOON, finding};
 
 fn alert(relay: &Relay, id: &str) -> Value {
     relay.http("GET", &format!("/v1/alerts/{id}"), &[], b"").json()
@@ -20,11 +20,6 @@ fn wait_note(relay: &Relay, id: &str, index: usize, words: &str) -> Value {
         note.as_str().is_some_and(|note| note.contains(words))
     });
     alert(relay, id)
-}
-
-fn has_finding(status: &Value, code: &str) -> bool {
-    let entries = status["health"].as_array();
-    entries.is_some_and(|entries| entries.iter().any(|entry| entry["code"] == code))
 }
 
 /// Message stanzas that the relay has sent, by their id.
@@ -87,15 +82,10 @@ fn what_failed_for_good_is_told_until_something_gets_through() {
     let (bench, relay) = Bench::online();
     bench.lab.faults().nack(Some(403));
     let id = relay.publish("friend", "a text that no log has");
-    let said = |status: &Value| has_finding(status, "alerts-failed");
+    let said = |status: &Value| finding(status, "alerts-failed").is_some();
     let status = relay.wait_status("nobody is told", said);
     assert_eq!(status["healthy"], false);
-    let entries = status["health"].as_array().expect("a list");
-    let text = entries
-        .iter()
-        .find(|entry| entry["code"] == "alerts-failed")
-        .expect("it")["text"]
-        .to_string();
+    let text = finding(&status, "alerts-failed").expect("it")["text"].to_string();
     assert!(
         text.contains("route friend: 1 alert(s)") && text.contains("403"),
         "{text}"
@@ -130,7 +120,7 @@ fn who_must_write_first_is_told_and_gets_the_alert_at_once_when_they_wrote() {
     let id = relay.publish("friend", "at last");
     wait_note(&relay, &id, 0, "463");
     relay.wait_status("health does not say who must write", |status| {
-        has_finding(status, "write-first")
+        finding(status, "write-first").is_some()
     });
     assert_eq!(ids_sent(&bench.lab).len(), 1, "it pauses");
     bench.lab.faults().nack(None);
@@ -142,7 +132,7 @@ fn who_must_write_first_is_told_and_gets_the_alert_at_once_when_they_wrote() {
         "{:?} after they wrote",
         wrote.elapsed()
     );
-    relay.wait_status("it is still said", |status| !has_finding(status, "write-first"));
+    relay.wait_status("it is still said", |status| finding(status, "write-first").is_none());
     bench.assert_each_once_in_order(&["at last".into()]);
 }
 
@@ -155,7 +145,7 @@ fn a_limit_pauses_one_recipient_and_outlives_a_line() {
     bench.friend.wait_received(1, SOON);
     wait_note(&relay, &id, 1, "429");
     relay.wait_status("health does not say that we are limited", |status| {
-        has_finding(status, "limited")
+        finding(status, "limited").is_some()
     });
     let asked = || {
         let log = bench.lab.stanza_log();
@@ -178,5 +168,5 @@ fn a_limit_pauses_one_recipient_and_outlives_a_line() {
     assert_eq!(tries(), before, "a new line has ended the pause: {} questions", asked());
     bench.lab.refuse_groups(0);
     relay.wait_step(&id, "delivered");
-    relay.wait_status("it is still said", |status| !has_finding(status, "limited"));
+    relay.wait_status("it is still said", |status| finding(status, "limited").is_none());
 }

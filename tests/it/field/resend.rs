@@ -6,16 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::bench::{Bench, OWNER};
-use crate::support::{Relay, SOON, Site};
+use crate::support::{Relay, SOON, Site, finding};
 
 fn deliver(relay: &Relay, route: &str, text: &str) {
     let id = relay.publish(route, text);
     relay.wait_step(&id, "delivered");
-}
-
-fn has_code(status: &Value, code: &str) -> bool {
-    let health = status["health"].as_array().expect("a list");
-    health.iter().any(|entry| entry["code"] == code)
 }
 
 mod asked;

@@ -5,18 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::bench::Bench;
-use crate::support::{Relay, Site};
+use crate::support::{Relay, Site, finding};
 
 /// For hundreds of large alerts on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn finding<'a>(status: &'a Value, code: &str) -> Option<&'a Value> {
-    status["health"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|entry| entry["code"] == code)
-}
 
 /// Publishes alerts of `bytes` until one is refused, with that status. How many were accepted.
 fn fill(relay: &Relay, bytes: usize, refused_with: u16) -> usize {

@@ -1,23 +1,19 @@
 //! Who comes from where: behind a proxy, from a trusted network, by TLS. One box has no other addresses, so a proxy on
 //! loopback speaks for them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use futures_rustls::TlsConnector;
 use futures_rustls::pki_types::{CertificateDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, version::TLS13};
-use rcgen::{CertificateParams, KeyPair};
 use smol::net::TcpStream;
 use tautline::access::{Rate, Right};
 use tautline::config::{Access, TlsFiles};
 use tautline::gateway::{Certificate, Gateway, Limits};
 
-use crate::gate::{Answer, Bench, FakeRelay};
+use crate::gate::{Answer, Bench, FakeRelay, write_certificate};
 
 fn networks(texts: &[&str]) -> Vec<tautline::access::Network> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -179,24 +175,6 @@ fn whoever_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(ask("/family", &by_token("203.0.113.10")).status, 429);
     assert_eq!(bench.relay.taken().len(), 5);
     assert_eq!(bench.local("POST", "/family", "x").status, 200);
-}
-
-/// A certificate for 127.0.0.1 in files, and itself.
-fn write_certificate(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let files = TlsFiles {
-        cert: directory.join("cert.pem"),
-        key: directory.join("key.pem"),
-    };
-    let pem = |label: &str, der: &[u8]| {
-        let lines = STANDARD.encode(der);
-        format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
-    };
-    std::fs::write(&files.cert, pem("CERTIFICATE", certificate.der())).unwrap();
-    std::fs::write(&files.key, pem("PRIVATE KEY", &key.serialize_der())).unwrap();
-    (files, certificate.der().clone())
 }
 
 /// One request by TLS, with this certificate as the only one that is believed.

@@ -12,8 +12,16 @@ fn copy_of(site: &Site) -> Site {
     copy
 }
 
-fn is_replaced(relay: &Relay) {
-    relay.wait_status("not stopped", |status| status["sessions"][0]["state"] == "stopped");
+/// The relay of `bench`, stopped because a relay on a copy of its state has logged in; that one;
+/// and where the copy is.
+fn replaced(bench: &Bench) -> (Relay, Relay, Site) {
+    let copy = copy_of(&bench.site);
+    let first = bench.site.start();
+    first.wait_online();
+    let second = copy.start();
+    second.wait_online();
+    first.wait_status("not stopped", |status| status["sessions"][0]["state"] == "stopped");
+    (first, second, copy)
 }
 
 /// How the first relay ends once it has been replaced.
@@ -21,13 +29,7 @@ fn goes_on_readable(end: fn(Relay)) {
     let (bench, relay) = Bench::online();
     deliver(&relay, "all", "one");
     assert_eq!(relay.stop(), 0);
-    let copy = copy_of(&bench.site);
-
-    let first = bench.site.start();
-    first.wait_online();
-    let second = copy.start();
-    second.wait_online();
-    is_replaced(&first);
+    let (first, second, _copy) = replaced(&bench);
     // The ratchets of the copy move on, in both directions.
     deliver(&second, "all", "two");
     bench.friend.send_text(OWNER, "hello");
@@ -87,12 +89,7 @@ fn what_follows_a_copy_is_readable_where_only_the_line_log_knows_of_it() {
     let (bench, relay) = Bench::online();
     deliver(&relay, "friend", "one");
     assert_eq!(relay.stop(), 0);
-    let copy = copy_of(&bench.site);
-    let first = bench.site.start();
-    first.wait_online();
-    let second = copy.start();
-    second.wait_online();
-    is_replaced(&first);
+    let (first, second, _copy) = replaced(&bench);
     deliver(&second, "friend", "two");
     assert_eq!(second.stop(), 0);
     assert_eq!(first.stop(), 0);

@@ -33,7 +33,7 @@ use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
 use crate::gateway::smtp::{Setup, Smtp, SmtpLimits, SmtpListening};
 use crate::gateway::socket::Socket;
-use crate::gateway::spool::{SpoolPlace, Spooling, Taker};
+use crate::gateway::spool::{Publisher, SpoolPlace, Spooling, Taker};
 use crate::gateway::tls::Certificate;
 use crate::line::{Schedule, TcpSchedule};
 use crate::{net, util};
@@ -229,12 +229,14 @@ impl Gateway {
         let (going_on, stopping) = async_channel::bounded::<()>(1);
         let (open, ended) = async_channel::bounded::<()>(1);
         let taker = Taker {
-            relay: Arc::clone(&relay),
+            publisher: Publisher {
+                relay: Arc::clone(&relay),
+                mail: self.mail.clone(),
+                ttls: self.ttls,
+                text_bytes_max: self.doors.limits.body_bytes,
+            },
             spooling: self.spooling,
-            mail: self.mail.clone(),
-            ttls: self.ttls,
             body_kept_bytes: self.doors.limits.kept_bytes,
-            text_bytes_max: self.doors.limits.body_bytes,
         };
         let taking = (!self.spools.is_empty()).then(|| executor.spawn(taker.run(self.spools)));
         let smtp = Setup {

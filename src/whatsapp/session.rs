@@ -5,10 +5,13 @@
 
 mod execute;
 mod hold;
+mod line_events;
 mod line_log;
 mod linking;
 mod pairing;
+mod proofs;
 mod receipts;
+mod sending;
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -19,25 +22,20 @@ use futures_lite::future;
 use smol::{Executor, Task};
 
 use super::again::{Again, Repairs};
-use super::catch_up::catch_up;
+use super::chats;
 use super::client::LiveClient;
 use super::events::LineEvent;
 use super::handle::{COMMANDS_MAX, Command, Notice, SessionHandle, SessionView};
-use super::media::{Prepared, Uploads};
+use super::media::Uploads;
 use super::parts::ClientParts;
-use super::recipients::Asking;
 use super::runtime::lab_minute;
 use super::slewed_clock::{self, SlewGuard};
-use super::written::Flight;
-use super::{chats, keepalive, patience, send};
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::blobs::Blobs;
 use crate::config::SessionPlan;
-use crate::credentials::Account;
-use crate::line::{Cause, HostEvent, Input, Layer, PairEvent, Schedule, State, Stop, Supervisor, printable};
-use crate::outbox::{Message, MessageId, SendFailure};
+use crate::line::{Cause, HostEvent, Input, Schedule, State, Stop, Supervisor, printable};
 use crate::store::Store;
-use crate::util::{lock, millis, wall_ms};
+use crate::util::lock;
 use line_log::{Held, LineLog};
 use pairing::Pairing;
 
@@ -285,53 +283,9 @@ impl Session {
         }
     }
 
-    async fn on_send(&mut self, message: Message, fresh: bool) {
-        let Some(client) = self.client.as_ref().filter(|_| self.is_up()) else {
-            let (message_id, failure) = (message.id, SendFailure::Path("the line is down".to_owned()));
-            return self.notify(Notice::SendFailed { message_id, failure }).await;
-        };
-        let said = match self.uploads.prepare(&message) {
-            Prepared::Ready(said) => said,
-            Prepared::Uploading => {
-                let (message_id, failure) = (message.id.clone(), SendFailure::Uploading);
-                self.notify(Notice::SendFailed { message_id, failure }).await;
-                // Only now: that it is over has to be told after that it is under way.
-                return self.uploads.wait_for(&message);
-            }
-        };
-        let (asking, mapper) = (self.asking(client, &message.id), Arc::clone(&client.mapper));
-        let kept = (Arc::clone(&self.parts.timers), Arc::clone(&self.uploads));
-        let Message {
-            id,
-            recipient,
-            content: _,
-        } = message;
-        let outgoing = send::Outgoing {
-            id,
-            recipient,
-            said,
-            fresh,
-        };
-        let outcome = send::deliver(asking, mapper, Arc::clone(&self.parts.directory), kept, outgoing);
-        self.supervisor.handle(Instant::now(), Input::Sent);
-        let (notices, name) = (self.notices.clone(), self.name.clone());
-        let sending = async move {
-            let _ = notices.send((name, outcome.await)).await;
-        };
-        self.parts.executor.spawn(sending).detach();
-    }
-
     /// Alerts may go out.
     fn is_up(&self) -> bool {
         self.library_run.as_ref().is_some_and(|line| line.up)
-    }
-
-    /// It was sent; people are told where something of it was left out.
-    async fn note_without_attachment(&self, message_id: MessageId) {
-        if let Some(why) = self.uploads.given_up(&message_id) {
-            let words = format!("sent without its attachment: {why}");
-            self.notify(Notice::Incomplete { message_id, words }).await;
-        }
     }
 
     fn on_chats(&self, answer: async_channel::Sender<Result<Vec<Chat>, String>>) {
@@ -353,179 +307,6 @@ impl Session {
                 let _ = answer.try_send(chats);
             })
             .detach();
-    }
-
-    async fn on_line_event(&mut self, event: LineEvent) {
-        match event {
-            LineEvent::Qr { payload, valid } => {
-                self.show(PairEvent::Qr {
-                    payload,
-                    valid_ms: millis(valid),
-                });
-                self.ask_for_code();
-            }
-            LineEvent::PairCode { code, valid } => self.show(PairEvent::Code {
-                code,
-                valid_ms: millis(valid),
-            }),
-            LineEvent::PairCodeFailed { reason } | LineEvent::PairFailed { reason } => {
-                log::warn!("session {}: pairing failed: {reason}", self.name);
-                self.show(PairEvent::Failed { reason });
-            }
-            LineEvent::PairSuccess => self.on_pair_success().await,
-            LineEvent::QrCodesExhausted => self.note_server_reason(Cause::PairingEnded, String::new()),
-            LineEvent::Upgraded { at } => self.supervisor.handle(at, Input::Upgraded),
-            LineEvent::LoggedIn => self.on_logged_in(),
-            LineEvent::Ready => self.on_ready().await,
-            LineEvent::Drained => {
-                self.supervisor.handle(Instant::now(), Input::Drained);
-                self.change(|view| view.undrained = false);
-            }
-            LineEvent::Ack { message_id, error } => {
-                let message_id = MessageId(message_id);
-                if let Some(code) = &error {
-                    self.parts.directory.on_refused(&message_id, code);
-                }
-                let taken = error.is_none();
-                let id = message_id.clone();
-                self.notify(Notice::Ack { message_id, error }).await;
-                if taken {
-                    self.note_without_attachment(id).await;
-                }
-            }
-            LineEvent::Receipt {
-                message_ids,
-                kind,
-                from,
-                participant,
-            } => self.on_receipt(message_ids, kind, &from, participant.as_ref()).await,
-            LineEvent::AskedAgain(asked) => self.on_asked_again(asked),
-            LineEvent::GroupTimer { group, seconds, at_s } => {
-                let timers = Arc::clone(&self.parts.timers);
-                let learning = async move { timers.on_group_changed(&group, seconds, at_s).await };
-                self.parts.executor.spawn(learning).detach();
-            }
-            LineEvent::Heard { from, number } => self.on_heard(&from, number.as_ref()).await,
-            LineEvent::LidStale { chat } => self.ask_for_lid(chat),
-            LineEvent::Unacked(stanza) => {
-                if let Some(client) = &self.client {
-                    keepalive::acknowledge(client, &self.parts, stanza);
-                }
-            }
-            LineEvent::AckHeld { ids } => {
-                let now = Instant::now();
-                ids.iter()
-                    .for_each(|id| self.supervisor.handle(now, Input::StanzaIn { id: *id }));
-            }
-            LineEvent::AckFree { ids } => {
-                let now = Instant::now();
-                ids.iter()
-                    .for_each(|id| self.supervisor.handle(now, Input::StanzaAcked { id: *id }));
-            }
-            LineEvent::ServerSaid { cause, detail } => self.on_server_said(cause, detail).await,
-            LineEvent::SendStuck => self.on_send_stuck(),
-            LineEvent::DevicesDiffer { message_id, flight } => self.on_devices_differ(message_id, flight),
-            LineEvent::NameChanged { name } => self.parts.keep_name(name),
-        }
-    }
-
-    /// From here on the line's life is watched; alerts go out when what had waited at the server is through.
-    fn on_logged_in(&mut self) {
-        if let Some(line) = self.library_run.as_mut().filter(|line| !line.broken) {
-            line.logged_in = true;
-            self.supervisor.handle(Instant::now(), Input::LoggedIn);
-            self.send_what_waits_again();
-        }
-    }
-
-    async fn on_ready(&mut self) {
-        // Told twice for one line, and perhaps late for the line before.
-        let ready = |line: &&mut LibraryRun| line.logged_in && !line.up && !line.broken;
-        let Some(line) = self.library_run.as_mut().filter(ready) else {
-            return;
-        };
-        line.up = true;
-        // The server may have told the hidden id only now.
-        self.look_at_account();
-        let now = wall_ms();
-        self.change(|view| {
-            view.online_since = Some(now);
-            view.offline_since = None;
-        });
-        log::info!("session {}: online", self.name);
-        if let Some(account) = self
-            .with_view(|view| view.account.clone())
-            .filter(|_| !self.pairing.listeners.is_empty())
-        {
-            self.show(PairEvent::Paired {
-                account: masked(&account),
-            });
-        }
-        self.pairing = Pairing::default();
-        if let Some(client) = &self.client {
-            self.uploads.line_up(&client.client);
-        }
-        self.ask_about_routes();
-        self.notify(Notice::Up).await;
-        self.refresh_version();
-    }
-
-    fn ask_about_routes(&self) {
-        let Some(client) = &self.client else { return };
-        let (client, directory) = (Arc::clone(&client.client), Arc::clone(&self.parts.directory));
-        self.parts
-            .executor
-            .spawn(async move { directory.ask_about_routes(&client).await })
-            .detach();
-    }
-
-    async fn on_server_said(&mut self, cause: Cause, detail: String) {
-        if cause == Cause::Replaced {
-            self.note_copy().await;
-        }
-        self.note_server_reason(cause.clone(), detail);
-        self.supervisor.handle(Instant::now(), Input::ServerSaid(cause));
-    }
-
-    /// Unless the line is a newer one than the send waited on.
-    fn on_send_stuck(&mut self) {
-        let now = Instant::now();
-        let upgraded_at = self.client.as_ref().and_then(LiveClient::upgraded_at);
-        if upgraded_at.is_some_and(|at| at + patience::SILENCE_MAX <= now) {
-            self.supervisor.handle(now, Input::Suspect(Cause::AckTimeout));
-        }
-    }
-
-    /// What a send asks with, and where it says that it does.
-    fn asking(&self, client: &LiveClient, message_id: &MessageId) -> Asking {
-        let (notices, name, message_id) = (self.notices.clone(), self.name.clone(), message_id.clone());
-        let progress = move || {
-            let message_id = message_id.clone();
-            // One that does not fit is followed by others.
-            drop(notices.try_send((name.clone(), Notice::Asking { message_id })));
-        };
-        Asking {
-            client: Arc::clone(&client.client),
-            credentials: self.parts.credentials.clone(),
-            executor: Arc::clone(&self.parts.executor),
-            progress: Arc::new(progress),
-        }
-    }
-
-    fn on_devices_differ(&self, message_id: MessageId, flight: Flight) {
-        let Some(client) = &self.client else { return };
-        let asking = self.asking(client, &message_id);
-        let (notices, name) = (self.notices.clone(), self.name.clone());
-        let catching_up = async move {
-            if let Some(words) = catch_up(&asking, &message_id, flight).await {
-                let _ = notices.send((name, Notice::Incomplete { message_id, words })).await;
-            }
-        };
-        self.parts.executor.spawn(catching_up).detach();
-    }
-
-    fn note_server_reason(&mut self, cause: Cause, detail: String) {
-        self.server_reason.get_or_insert((cause, detail));
     }
 
     /// The line is no more. What it said before may still wait: acks among it, and why it ends. `seen` counts where the
@@ -563,62 +344,6 @@ impl Session {
         let now = Instant::now();
         self.feed_proofs();
         self.supervisor.handle_timeout(now);
-    }
-
-    /// Instants of what was heard, and what is not read yet, for deadlines that are judged by them.
-    fn feed_proofs(&mut self) {
-        let Some(client) = &self.client else { return };
-        let (tcp, websocket, application) = client.proofs();
-        for (at, layer) in [
-            (tcp, Layer::Tcp),
-            (websocket, Layer::WebSocket),
-            (application, Layer::Application),
-            (client.last_content(), Layer::Content),
-        ] {
-            if let Some(at) = at {
-                self.supervisor.handle(at, Input::Proof(layer));
-            }
-        }
-        if self.library_run.is_some() {
-            let frames = client.undecoded();
-            self.supervisor.handle(Instant::now(), Input::Undecoded { frames });
-        }
-        let (tuning, refused) = client.tuning();
-        self.change(|view| {
-            view.tcp_tuning = tuning;
-            view.tcp_refused = refused;
-            view.tcp_proof = tcp;
-            view.websocket_proof = websocket;
-            view.application_proof = application;
-        });
-    }
-
-    fn look_at_credentials(&self) {
-        let account = match self.parts.credentials.paired() {
-            Ok(account) => account,
-            Err(error) => {
-                log::error!("session {}: its credentials cannot be read: {error}", self.name);
-                return self.change(|view| view.trouble = Some(error.to_string()));
-            }
-        };
-        self.parts.directory.set_account(account.as_ref());
-        self.change(|view| {
-            view.paired = account.is_some();
-            view.account = account.as_ref().map(|account| account.pn.user.to_string());
-        });
-    }
-
-    /// The account as the library has it, which may be ahead of the disk.
-    fn look_at_account(&self) {
-        let Some(client) = &self.client else { return };
-        let account = client.client.pn().map(|pn| Account {
-            pn,
-            lid: client.client.lid(),
-            push_name: String::new(),
-        });
-        if account.is_some() {
-            self.parts.directory.set_account(account.as_ref());
-        }
     }
 
     async fn notify(&self, notice: Notice) {

@@ -18,7 +18,7 @@
 //!
 //! The shell around them does what was decided:
 //!
-//! - [`media`]: what a file is, and pictures as the apps take them.
+//! - [`media`]: what a file is, and pictures as the apps take them; pure as well, and slow.
 //! - [`blobs`]: the files that alerts carry, until they are sent.
 //! - [`spool`]: alerts that lie as files until a relay takes them.
 //! - [`store`]: what survives the process; everything goes through [`Store::update`](store::Store::update).
@@ -28,18 +28,18 @@
 //! - [`fallback`]: the second path, for when WhatsApp is down.
 //! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an
 //!   account.
-//! - [`gateway`]: HTTP on loopback and on the control socket, in front of whatever is a [`Relay`](gateway::Relay).
+//! - [`gateway`]: the ways in, HTTP, SMTP and the spool, in front of whatever is a [`Relay`](gateway::Relay).
 //! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
 //! - [`cli`]: the commands.
 //!
 //! Each room uses only those named before it, and a test keeps it so (and [`gateway`] does not know [`whatsapp`]).
 //!
-//! Below all of them is `util`, small things that every room needs and none owns: locks, deadlines, times in words.
+//! Below all of them is `util`, small things that every room needs and none owns: locks, deadlines, the wall clock, jitter.
 //!
 //! # Where to begin reading
 //!
-//! With a sender's alert: `gateway::http::publish` → `appliance::dispatcher` → [`outbox`] → `whatsapp::session` and
-//! back. With a line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
+//! With a sender's alert: `gateway::http::publish` → `appliance::dispatcher` → [`outbox`] →
+//! `whatsapp::session` and back. With a line: [`line::Supervisor`], then `whatsapp::session`, which drives it.
 //!
 //! # Features
 //!

@@ -2,6 +2,8 @@
 
 #[path = "house/api.rs"]
 mod api;
+#[path = "house/documents.rs"]
+mod documents;
 #[path = "house/imports.rs"]
 mod imports;
 #[path = "house/rooms.rs"]

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::credentials::import::{self, Imported, Refusal};
+use crate::credentials::import::{self, ImportError, Imported};
 use crate::credentials::{ROUND_TRIPS, RoundTrip};
 use crate::store::inbound::InboundRecord;
 use crate::store::tokens::TokenV1;
@@ -87,7 +87,7 @@ pub fn is_taken(creds: &[u8], data: &[u8]) -> bool {
     parsed(creds, data).is_ok_and(|imported| imported.left_out().is_empty())
 }
 
-fn parsed(creds: &[u8], data: &[u8]) -> Result<Imported, Refusal> {
+fn parsed(creds: &[u8], data: &[u8]) -> Result<Imported, ImportError> {
     let (&choice, content) = data.split_first().unwrap_or((&0, &[]));
     let (name, content) = match PLACES.get(choice as usize % (PLACES.len() + 1)) {
         Some(&name) => (name.to_owned(), content),

@@ -9,7 +9,7 @@ use wacore_binary::{Jid, Server};
 use waproto::whatsapp as wa;
 
 use super::super::pre_key_offset::PRE_KEY_ID_MAX;
-use super::Refusal;
+use super::ImportError;
 use super::json::{self, Bytes, Fault};
 use super::number::is_number;
 use super::place::under;
@@ -71,18 +71,18 @@ pub(super) struct Identity {
 }
 
 /// Reads and checks `creds.json`.
-pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
-    let creds: Creds = json::read(bytes).map_err(Refusal::Creds)?;
+pub(super) fn parse(bytes: &[u8]) -> Result<Identity, ImportError> {
+    let creds: Creds = json::read(bytes).map_err(ImportError::Creds)?;
     let (Some(me), Some(account)) = (creds.me, creds.account) else {
-        return Err(Refusal::NotRegistered);
+        return Err(ImportError::NotRegistered);
     };
     let mut device = Device::new();
     let (pn, lid) = addresses(&me)?;
     (device.pn, device.lid) = (Some(pn), lid);
     device.push_name = me.name.unwrap_or_default();
     device.registration_id = creds.registration_id;
-    device.noise_key = pair("noiseKey", &creds.noise_key).map_err(Refusal::Key)?;
-    device.identity_key = pair("signedIdentityKey", &creds.signed_identity_key).map_err(Refusal::Key)?;
+    device.noise_key = pair("noiseKey", &creds.noise_key).map_err(ImportError::Key)?;
+    device.identity_key = pair("signedIdentityKey", &creds.signed_identity_key).map_err(ImportError::Key)?;
     let (signed, signature) = signed_pre_key(&creds.signed_pre_key, &device.identity_key)?;
     device.signed_pre_key = signed;
     device.signed_pre_key_signature = signature;
@@ -90,7 +90,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
     device.adv_secret_key = creds
         .adv_secret_key
         .array()
-        .ok_or_else(|| Refusal::Key(json::wrong_length("advSecretKey", creds.adv_secret_key.as_slice(), 32)))?;
+        .ok_or_else(|| ImportError::Key(json::wrong_length("advSecretKey", creds.adv_secret_key.as_slice(), 32)))?;
     device.account = Some(Arc::new(vouched(&account)?));
     device.edge_routing_info = creds
         .routing_info
@@ -109,7 +109,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Identity, Refusal> {
 }
 
 /// Our own number and hidden id, each with the number of this device.
-fn addresses(me: &Me) -> Result<(Jid, Option<Jid>), Refusal> {
+fn addresses(me: &Me) -> Result<(Jid, Option<Jid>), ImportError> {
     let pn = parse_jid(&me.id, Server::Pn).filter(|jid| jid.device > 0);
     let pn = pn.ok_or_else(|| bad("me.id", "it is not the address of a linked device"))?;
     let Some(lid) = &me.lid else { return Ok((pn, None)) };
@@ -152,13 +152,13 @@ pub(super) fn public_key(path: &str, bytes: &Bytes) -> Result<PublicKey, Fault> 
     key.map_err(|_| json::at(path, "it is not a key"))
 }
 
-fn signed_pre_key(signed: &SignedPair, identity: &KeyPair) -> Result<(KeyPair, [u8; 64]), Refusal> {
-    let key = pair("signedPreKey.keyPair", &signed.key_pair).map_err(Refusal::Key)?;
+fn signed_pre_key(signed: &SignedPair, identity: &KeyPair) -> Result<(KeyPair, [u8; 64]), ImportError> {
+    let key = pair("signedPreKey.keyPair", &signed.key_pair).map_err(ImportError::Key)?;
     let path = "signedPreKey.signature";
     let signature = signed
         .signature
         .array()
-        .ok_or_else(|| Refusal::Key(json::wrong_length(path, signed.signature.as_slice(), 64)))?;
+        .ok_or_else(|| ImportError::Key(json::wrong_length(path, signed.signature.as_slice(), 64)))?;
     if !identity
         .public_key
         .verify_signature(&key.public_key.serialize(), &signature)
@@ -172,7 +172,7 @@ fn signed_pre_key(signed: &SignedPair, identity: &KeyPair) -> Result<(KeyPair, [
 }
 
 /// What the phone signed when it linked the device. The server sees it with every new chat.
-fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, Refusal> {
+fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, ImportError> {
     let fields = [
         ("account.accountSignatureKey", &account.account_signature_key, 32),
         ("account.accountSignature", &account.account_signature, 64),
@@ -180,7 +180,7 @@ fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, Refusal> {
     ];
     for (name, bytes, length) in fields {
         if bytes.as_slice().len() != length {
-            return Err(Refusal::Key(json::wrong_length(name, bytes.as_slice(), length)));
+            return Err(ImportError::Key(json::wrong_length(name, bytes.as_slice(), length)));
         }
     }
     if account.details.as_slice().is_empty() {
@@ -194,6 +194,6 @@ fn vouched(account: &Account) -> Result<wa::ADVSignedDeviceIdentity, Refusal> {
     })
 }
 
-fn bad(path: &str, why: &str) -> Refusal {
-    Refusal::Key(json::at(path, why))
+fn bad(path: &str, why: &str) -> ImportError {
+    ImportError::Key(json::at(path, why))
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{CREDS, File, Imported, Refusal, parse};
+use super::{CREDS, File, ImportError, Imported, parse};
 
 /// Far above what an account of many years has (pre-keys, contacts, groups: some ten thousand).
 pub const FILES_MAX: usize = 500_000;
@@ -19,22 +19,22 @@ pub const TOTAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// There is no finished login in it that can be read.
-pub fn read(path: &Path) -> Result<Imported, Refusal> {
+pub fn read(path: &Path) -> Result<Imported, ImportError> {
     let mut names = list(path)?;
     if names.is_empty() {
-        return Err(Refusal::Empty(path.to_owned()));
+        return Err(ImportError::Empty(path.to_owned()));
     }
     names.sort();
     let creds = match read_file(&path.join(CREDS)) {
         Ok(bytes) => bytes,
         Err(Unread::Missing) => {
-            return Err(Refusal::NoCreds {
+            return Err(ImportError::NoCreds {
                 path: path.to_owned(),
                 hint: elsewhere(path, &names),
             });
         }
         Err(unread) => {
-            return Err(Refusal::Unreadable {
+            return Err(ImportError::Unreadable {
                 path: path.join(CREDS),
                 cause: unread.to_string(),
             });
@@ -50,7 +50,7 @@ pub fn read(path: &Path) -> Result<Imported, Refusal> {
     });
     let imported = parse(&creds, files)?;
     if too_large {
-        return Err(Refusal::TooLarge {
+        return Err(ImportError::TooLarge {
             path: path.to_owned(),
             max_mib: TOTAL_BYTES_MAX >> 20,
         });
@@ -59,10 +59,10 @@ pub fn read(path: &Path) -> Result<Imported, Refusal> {
 }
 
 /// The names of the files that may matter. What is not UTF-8 was not written by Baileys.
-fn list(path: &Path) -> Result<Vec<String>, Refusal> {
+fn list(path: &Path) -> Result<Vec<String>, ImportError> {
     let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotADirectory => Refusal::NotAFolder(path.to_owned()),
-        _ => Refusal::Unreadable {
+        io::ErrorKind::NotADirectory => ImportError::NotAFolder(path.to_owned()),
+        _ => ImportError::Unreadable {
             path: path.to_owned(),
             cause: error.to_string(),
         },
@@ -70,7 +70,7 @@ fn list(path: &Path) -> Result<Vec<String>, Refusal> {
     let mut names = Vec::new();
     for (seen, entry) in fs::read_dir(path).map_err(unreadable)?.enumerate() {
         if seen >= FILES_MAX {
-            return Err(Refusal::TooManyFiles {
+            return Err(ImportError::TooManyFiles {
                 path: path.to_owned(),
                 max: FILES_MAX,
             });

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::names::{Kind, Named};
 use super::number::is_number;
-use super::{Imported, LeftOut, Refusal, creds, json, names, signal, state};
+use super::{ImportError, Imported, LeftOut, creds, json, names, signal, state};
 
 /// A file of the folder: its name, and its bytes or why they could not be read.
 pub type File = (String, Result<Zeroizing<Vec<u8>>, String>);
@@ -20,7 +20,7 @@ pub type File = (String, Result<Zeroizing<Vec<u8>>, String>);
 ///
 /// # Errors
 /// `creds` is not a finished login, or is damaged.
-pub fn parse(creds: &[u8], files: impl IntoIterator<Item = File>) -> Result<Imported, Refusal> {
+pub fn parse(creds: &[u8], files: impl IntoIterator<Item = File>) -> Result<Imported, ImportError> {
     let identity = creds::parse(creds)?;
     let mut reader = Reader::new(identity.device, identity.sync_key_id);
     for (file, bytes) in files {

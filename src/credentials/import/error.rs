@@ -7,7 +7,7 @@ pub const CREDS: &str = "creds.json";
 
 /// Why a folder is not taken. Nothing has been written then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum ImportError {
     #[error("cannot read {path}: {cause}", path = path.display())]
     Unreadable { path: PathBuf, cause: String },
     #[error("{path} is not a folder", path = .0.display())]

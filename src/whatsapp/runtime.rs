@@ -30,7 +30,7 @@ impl SmolRuntime {
 
 impl Runtime for SmolRuntime {
     fn spawn(&self, future: Unit) -> AbortHandle {
-        let kept = Kept(Some(self.executor.spawn(future)));
+        let kept = DetachOnDrop(Some(self.executor.spawn(future)));
         AbortHandle::new(move || kept.cancel())
     }
 
@@ -77,15 +77,15 @@ pub(super) fn lab_minute(duration: Duration) -> Duration {
 
 /// A task behind an [`AbortHandle`]. `detach` there drops the closure without calling it, and a dropped smol task is
 /// cancelled: so dropping this lets the task run, and only [`cancel`](Self::cancel) ends it.
-struct Kept(Option<Task<()>>);
+struct DetachOnDrop(Option<Task<()>>);
 
-impl Kept {
+impl DetachOnDrop {
     fn cancel(mut self) {
         drop(self.0.take());
     }
 }
 
-impl Drop for Kept {
+impl Drop for DetachOnDrop {
     fn drop(&mut self) {
         if let Some(task) = self.0.take() {
             task.detach();

@@ -1,4 +1,4 @@
-//! The last rung of the ladder: drives the pure [`line::Watchdog`](crate::line::Watchdog), which is fed by answers
+//! The last resort: drives the pure [`line::Watchdog`](crate::line::Watchdog), which is fed by answers
 //! alone.
 //!
 //! The store answers when an empty transaction has been through its thread. That costs no sync, so an idle box does not

@@ -49,7 +49,7 @@ pub struct Lost {
     pub waited: Duration,
 }
 
-/// The last rung of the ladder. Drive it like the supervisor.
+/// The last resort of a relay that hangs. Drive it like the supervisor.
 #[derive(Debug)]
 pub struct Watchdog {
     /// A question every so often, so that an answer that takes as long again is still in time.

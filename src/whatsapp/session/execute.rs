@@ -272,7 +272,7 @@ impl Session {
     }
 
     /// An earlier run was stopped by a copy and could not note it: it was an older version's, or the disk was full. The
-    /// black box may know. Noted twice, it costs new encryption sessions and nothing else.
+    /// line log may know. Noted twice, it costs new encryption sessions and nothing else.
     pub(super) async fn remember_copy(&self) {
         let replaced = |end: &EndRecord| end.cause == Cause::Replaced.code();
         if self.with_view(|view| view.paired && view.last_end.as_ref().is_some_and(replaced)) {

@@ -80,11 +80,11 @@ impl Drop for Mount {
     }
 }
 
-/// A new ext4 in a file, without room taken for what is not used yet.
-fn image(place: &Path) -> Option<PathBuf> {
+/// A new ext4 of `mib` in a file, without room taken for what is not used yet.
+fn image(place: &Path, mib: u64) -> Option<PathBuf> {
     let image = place.join("image");
     let file = std::fs::File::create(&image).unwrap();
-    file.set_len(64 << 20).unwrap();
+    file.set_len(mib << 20).unwrap();
     let made = Command::new("mkfs.ext4")
         .args(["-q", "-F", "-b", "4096"])
         .arg(&image)
@@ -277,7 +277,9 @@ fn a_state_directory_that_is_moved_away_ends_the_relay() {
 #[test]
 fn after_an_error_of_the_file_system_alerts_are_refused_and_nothing_is_lost() {
     let scene = Scene::new();
-    let Some(image) = image(scene.site.path()) else { return };
+    let Some(image) = image(scene.site.path(), 64) else {
+        return;
+    };
     let state = scene.site.state();
     let Some(mount) = Mount::image(&image, &state) else {
         return;
@@ -327,7 +329,7 @@ fn after_a_failed_sync_the_relay_ends_and_has_all_it_acknowledged() {
     let Some(_below) = Mount::tmpfs(&below, "16m") else {
         return;
     };
-    let Some(image) = image(&below) else { return };
+    let Some(image) = image(&below, 64) else { return };
     let state = scene.site.state();
     let Some(mount) = Mount::image(&image, &state) else {
         return;
@@ -373,7 +375,9 @@ fn after_a_failed_sync_the_relay_ends_and_has_all_it_acknowledged() {
 #[test]
 fn an_alert_costs_the_device_little() {
     let scene = Scene::new();
-    let Some(image) = image(scene.site.path()) else { return };
+    let Some(image) = image(scene.site.path(), 64) else {
+        return;
+    };
     let Some(mount) = Mount::image(&image, &scene.site.state()) else {
         return;
     };

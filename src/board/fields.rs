@@ -74,6 +74,7 @@ fields! {
     store_collect_ms = store.collect_ms, 0 to 1000;
     outbox_pending_max = outbox.pending_max, 100 to 1000000;
     outbox_in_flight_max = outbox.in_flight_max, 1 to 1000;
+    events_ping_s = events.ping_s, 1 to 600;
 }
 
 /// What the store is given.
@@ -92,6 +93,13 @@ pub struct OutboxNumbers {
     pub pending_max: u64,
     /// Sends of one session that may be without a server ack at a time.
     pub in_flight_max: u32,
+}
+
+/// What those who subscribe to the journal are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventsNumbers {
+    /// Between two signs of life; who gives none for two of these is left.
+    pub ping: Duration,
 }
 
 const fn seconds(number: u64) -> Duration {
@@ -149,6 +157,12 @@ impl Values {
         OutboxNumbers {
             pending_max: self.outbox_pending_max,
             in_flight_max: self.outbox_in_flight_max as u32,
+        }
+    }
+
+    pub fn events(&self) -> EventsNumbers {
+        EventsNumbers {
+            ping: seconds(self.events_ping_s),
         }
     }
 }

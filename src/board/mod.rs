@@ -13,7 +13,7 @@ mod tests;
 /// The schedule's types under the name that the files shared with `build.rs` know them by.
 use crate::line as schedule;
 
-pub use fields::{FIELDS, Field, OutboxNumbers, StoreNumbers, Values};
+pub use fields::{EventsNumbers, FIELDS, Field, OutboxNumbers, StoreNumbers, Values};
 pub use profile::{Board, Number};
 pub use rules::{
     Daily, Detection, PING_EXCHANGE_BYTES, RELOGIN_ALLOWANCE, WAKEUPS_PER_MINUTE_MAX, bytes_per_day, daily, detection,

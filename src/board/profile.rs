@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FIELDS, Field, OutboxNumbers, StoreNumbers, Values, detection_worst};
+use super::{EventsNumbers, FIELDS, Field, OutboxNumbers, StoreNumbers, Values, detection_worst};
 use crate::line::Schedule;
 
 /// One kind of host.
@@ -55,6 +55,10 @@ impl Board {
 
     pub fn outbox(&self) -> OutboxNumbers {
         self.values.outbox()
+    }
+
+    pub fn events(&self) -> EventsNumbers {
+        self.values.events()
     }
 
     /// The longest that a silent death goes unnoticed.

@@ -152,6 +152,11 @@ fn rules(v: &Values) -> Vec<(&'static str, bool, String)> {
             2 * v.application_ping_max_s < v.path_nat_s,
             "must be under half of path.nat_s, so that one lost ping does not lose the flow",
         ),
+        rule(
+            "events.ping_s",
+            2 * v.events_ping_s < v.path_nat_s,
+            "must be under half of path.nat_s, so that a quiet subscriber's flow is never forgotten",
+        ),
         // The layers are ordered.
         rule(
             "application.ping_min_s",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::inbound::Hint;
-use super::journal::Ends;
+use super::journal::{Ends, Updates};
 use super::log::{Claim, Disk, Limits, RealDisk};
 use super::{Batch, StoreError, View};
 
@@ -42,9 +42,12 @@ impl Store {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_on(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
+        let journal_ends = Ends::default();
+        let updates = journal_ends.updates().clone();
+        let committed = Box::new(move || updates.tell_if_staged());
         let inner = Inner {
-            engine: Engine::open(path, cache_bytes, disk, limits)?,
-            journal_ends: Ends::default(),
+            engine: Engine::open(path, cache_bytes, disk, limits, committed)?,
+            journal_ends,
             inbound_kept: Hint::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -124,6 +127,11 @@ impl Store {
     /// Reads of what is durable; they never wait for a sync.
     pub fn view(&self) -> &View {
         self.inner.engine.view()
+    }
+
+    /// Tells when the journal has more.
+    pub fn journal_updates(&self) -> &Updates {
+        self.inner.journal_ends.updates()
     }
 
     pub(super) fn journal_ends(&self) -> &Ends {

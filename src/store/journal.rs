@@ -9,6 +9,7 @@
 
 mod ends;
 mod entry;
+mod updates;
 mod v1;
 
 use std::collections::BTreeSet;
@@ -17,8 +18,10 @@ use super::log::State;
 use super::{Batch, Store, StoreError, Tree, Value, View, record};
 use crate::outbox::{CLOCK_UNSET_BEFORE, Happening, Timestamp};
 pub(super) use ends::Ends;
+pub use ends::bounds;
 use ends::{key, number_of};
 pub use entry::{Entry, Event};
+pub use updates::{Updates, Watcher};
 use v1::EntryV1;
 
 const VERSION: u8 = 1;

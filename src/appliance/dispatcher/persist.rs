@@ -29,7 +29,7 @@ impl Dispatcher {
             self.begin_round();
             return None;
         }
-        let due = self.put_off.due(now)?;
+        let due = self.put_off.due(now, self.store.journal_updates().is_watched())?;
         if due > now {
             return Some(due);
         }

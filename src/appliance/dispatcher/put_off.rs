@@ -14,6 +14,9 @@ const BATCH_MAX: usize = 128;
 /// the last, or for another write to share. A line that flaps all day then costs 288 writes of its own, 4 MB.
 const SESSION_PAUSE: Duration = Duration::from_secs(300);
 
+/// The same while somebody watches the journal: one who looks at a session is told at once.
+const SESSION_PAUSE_WATCHED: Duration = Duration::from_secs(1);
+
 /// Entries about sessions that wait at the most. The oldest go: only a disk that is full for days lets so many wait.
 const SESSION_ENTRIES_MAX: usize = 256;
 
@@ -59,11 +62,12 @@ pub(super) struct Taken {
 
 impl PutOff {
     /// When there is something that is worth a write, and when nothing else comes.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn due(&self, now: Instant, watched: bool) -> Option<Instant> {
         if !self.changed.is_empty() {
             return Some(now);
         }
-        let again = self.sessions_written.map_or(now, |at| at + SESSION_PAUSE);
+        let pause = if watched { SESSION_PAUSE_WATCHED } else { SESSION_PAUSE };
+        let again = self.sessions_written.map_or(now, |at| at + pause);
         (!self.sessions.is_empty()).then(|| again.max(now))
     }
 
@@ -224,14 +228,14 @@ mod tests {
     fn entries_about_a_line_are_written_at_once_and_then_rarely() {
         let mut put_off = PutOff::default();
         let now = Instant::now();
-        assert_eq!(put_off.due(now), None);
+        assert_eq!(put_off.due(now, false), None);
         put_off.tell(online(1));
-        assert_eq!(put_off.due(now), Some(now));
+        assert_eq!(put_off.due(now, false), Some(now));
         assert_eq!(put_off.take().sessions, [online(1)]);
         put_off.sessions_written = Some(now);
-        assert_eq!(put_off.due(now), None);
+        assert_eq!(put_off.due(now, false), None);
         put_off.tell(online(2));
-        assert_eq!(put_off.due(now), Some(now + SESSION_PAUSE));
+        assert_eq!(put_off.due(now, false), Some(now + SESSION_PAUSE));
         put_off.tell(online(3));
         let taken = put_off.take();
         assert_eq!(
@@ -264,7 +268,7 @@ mod tests {
         for seq in 0..1000 {
             put_off.forget(seq, None, vec![forgotten.clone()]);
         }
-        assert_eq!(put_off.due(Instant::now()), None);
+        assert_eq!(put_off.due(Instant::now(), false), None);
         // The next write takes along what one transaction may hold.
         let mut taken = put_off.take();
         assert_eq!(taken.forgotten.len(), BATCH_MAX);

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::log::{Claim, Disk, Gauge, Limits};
+pub use writer::Committed;
 use writer::Writer;
 
 /// The open state in a directory.
@@ -48,19 +49,33 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens or creates the state in `path`, with the log's files on `disk`. The lock and the index lie in `path`.
+    /// Opens or creates the state in `path`, with the log's files on `disk`. The lock and the index lie in `path`. `committed`
+    /// is told of every group of transactions once readers see it.
     ///
     /// # Errors
     /// Another process holds it ([`StoreError::Locked`]), it is damaged ([`StoreError::Damaged`]), the directory cannot
     /// be its place ([`StoreError::Unfit`]), or the files cannot be opened.
-    pub fn open(path: &Path, cache_bytes: u64, disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, StoreError> {
+    pub fn open(
+        path: &Path,
+        cache_bytes: u64,
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        committed: Committed,
+    ) -> Result<Self, StoreError> {
         create_private(path).map_err(|error| StoreError::Open {
             path: path.to_owned(),
             cause: error.to_string(),
         })?;
         place::close_to_others(path)?;
         let lock = Arc::new(Lock::acquire(path)?);
-        let (writer, view, gauge) = Writer::start(path, cache_bytes, Arc::clone(&disk), limits, Arc::clone(&lock))?;
+        let (writer, view, gauge) = Writer::start(
+            path,
+            cache_bytes,
+            Arc::clone(&disk),
+            limits,
+            Arc::clone(&lock),
+            committed,
+        )?;
         Ok(Self {
             writer,
             view,

@@ -169,7 +169,7 @@ mod tests {
     fn a_directory_of_somebody_else_is_left_as_it_is_and_told() {
         let open = |path: &Path| {
             let disk = Arc::new(RealDisk::new(path.to_owned()));
-            Engine::open(path, 1 << 20, disk, Limits::default()).map(drop)
+            Engine::open(path, 1 << 20, disk, Limits::default(), Box::new(|| ())).map(drop)
         };
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
         // Who shares a directory may have put a state's files there too.

@@ -48,6 +48,9 @@ const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// failure.
 const INDEX_RESTS: Duration = Duration::from_secs(600);
 
+/// Called on the writer's thread each time that a group is over, after those who wait for it have their answers.
+pub type Committed = Box<dyn Fn() + Send>;
+
 type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 
 /// One transaction: it may look and return a batch; `done` reports what became of it.
@@ -86,6 +89,7 @@ impl Writer {
         disk: Arc<dyn Disk>,
         limits: Limits,
         lock: Arc<Lock>,
+        committed: Committed,
     ) -> Result<(Self, View, Arc<Gauge>), StoreError> {
         let fault = |cause: String| StoreError::Open {
             path: path.to_owned(),
@@ -114,7 +118,7 @@ impl Writer {
                         Ok(mut database) => {
                             let _ = opened_tx.send(Ok((database.view.clone(), database.log.gauge())));
                             // A panic outside a transaction must not leave a store that merely never answers.
-                            if catch_unwind(AssertUnwindSafe(|| database.serve(&queue, &broken))).is_err() {
+                            if catch_unwind(AssertUnwindSafe(|| database.serve(&queue, &broken, &committed))).is_err() {
                                 broken.set("the store's thread panicked");
                             }
                         }
@@ -370,7 +374,7 @@ impl Database {
         })
     }
 
-    fn serve(&mut self, queue: &async_channel::Receiver<Job>, broken: &Broken) {
+    fn serve(&mut self, queue: &async_channel::Receiver<Job>, broken: &Broken, committed: &dyn Fn()) {
         let queue = Queue::new(queue);
         while let Some(first) = self.wait(&queue, broken) {
             let group = gather(first, &queue);
@@ -381,6 +385,7 @@ impl Database {
                 continue;
             }
             self.run(group, &queue, broken);
+            committed();
             if broken.reason().is_none() && self.log.wants_rotation() && self.rotate(broken) {
                 self.after_rotation(broken);
             }

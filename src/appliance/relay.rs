@@ -17,7 +17,7 @@ use crate::gateway::api::{
 use crate::gateway::{Accepted, Feed, Refusal, Relay};
 use crate::outbox::Step;
 use crate::store::history;
-use crate::store::journal::{self, Event};
+use crate::store::journal::{self, Event, Watcher};
 use crate::util::within;
 use crate::whatsapp::{Command, SessionHandle};
 
@@ -132,6 +132,17 @@ impl Relay for Appliance {
     fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal> {
         let found = journal::after(self.facts.store.view(), since, limit).map_err(|error| storage_refusal(&error))?;
         Ok(found.into_iter().map(EventView::from).collect())
+    }
+
+    fn events_kept(&self) -> Result<(u64, u64), Refusal> {
+        journal::bounds(self.facts.store.view()).map_err(|error| storage_refusal(&error))
+    }
+
+    async fn watch_events(&self) -> Watcher {
+        let watcher = self.facts.store.journal_updates().watch();
+        // It looks at once whether something about a session waits.
+        self.dispatcher.turn().await;
+        watcher
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {

@@ -148,7 +148,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         .with_tcp(board.schedule().tcp)
         .with_spools(spools, &plan.routes)
         .with_blobs(blobs.clone(), plan.attachments.fetch.clone(), board.schedule())
-        .with_mail(plan.mail.clone());
+        .with_mail(plan.mail.clone())
+        .with_ping(board.events().ping);
     let certificate = plan.gateway.tls.clone().map(|files| Arc::new(Certificate::open(files)));
     let gateway = match &certificate {
         Some(certificate) => gateway.with_certificate(Arc::clone(certificate)),

@@ -10,6 +10,7 @@ use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::blobs::Kept;
 use crate::outbox::Step;
+use crate::store::journal::Watcher;
 
 /// An accepted alert: durable, and this is what the sender is told.
 #[derive(Debug, Clone)]
@@ -133,6 +134,15 @@ pub trait Relay: Send + Sync + 'static {
     /// # Errors
     /// The state could not be read.
     fn events(&self, since: u64, limit: usize) -> Result<Vec<EventView>, Refusal>;
+
+    /// The numbers of the oldest and the newest entry of the journal; 1 and 0 where there is none.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    fn events_kept(&self) -> Result<(u64, u64), Refusal>;
+
+    /// Watches the journal from now on. While somebody does, entries about sessions are written soon.
+    async fn watch_events(&self) -> Watcher;
 
     /// Returns the alert as soon as its [`state`](AlertView::state) is at least `step` (or failed), and after `timeout`
     /// as it then is.

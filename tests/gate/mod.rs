@@ -1,11 +1,12 @@
 //! A gateway over real sockets with a relay behind it that the test holds in its hand.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+mod answer;
 mod certificate;
 mod files;
 mod view;
 
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use answer::request;
+pub use answer::{Answer, talk};
 use async_channel::{Receiver, Sender, unbounded};
 use async_io::Timer;
 use async_trait::async_trait;
@@ -26,7 +29,8 @@ use tautline::config::{Access, Prefix};
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
 use tautline::outbox::{Happening, Step};
-use view::view;
+use tautline::store::journal::{Updates, Watcher};
+use view::{event, view};
 
 pub use certificate::write_certificate;
 
@@ -56,6 +60,8 @@ struct Inside {
     forgotten: Vec<String>,
     backup: Option<Vec<u8>>,
     keyring: Keyring,
+    /// The journal.
+    events: Vec<EventView>,
 }
 
 impl Inside {
@@ -85,6 +91,7 @@ pub struct FakeRelay {
     files: Mutex<Vec<Kept>>,
     inside: Mutex<Inside>,
     feed: Feed,
+    updates: Updates,
     changed: (Sender<()>, Receiver<()>),
     pair_events: (Sender<PairEvent>, Receiver<PairEvent>),
 }
@@ -94,8 +101,12 @@ impl FakeRelay {
         Arc::new(Self {
             routes: routes.iter().map(|name| name.parse().unwrap()).collect(),
             files: Mutex::default(),
-            inside: Mutex::default(),
+            inside: Mutex::new(Inside {
+                events: (1..=5).map(|number| event(number, "offline", None)).collect(),
+                ..Inside::default()
+            }),
             feed: Feed::default(),
+            updates: Updates::default(),
             changed: unbounded(),
             pair_events: unbounded(),
         })
@@ -121,6 +132,28 @@ impl FakeRelay {
     /// What `GET /v1/lines` tells, the newest last.
     pub fn line(&self, entry: HistoryEntry) {
         self.inside.lock().unwrap().lines.push(entry);
+    }
+
+    /// Adds an entry to the journal, which is the next number's; of the alert of this id, if it is one of an alert.
+    pub fn happen(&self, what: &str, route: Option<&str>) -> u64 {
+        let mut inside = self.inside.lock().unwrap();
+        let number = inside.events.last().map_or(1, |last| last.number + 1);
+        inside.events.push(event(number, what, route));
+        drop(inside);
+        self.updates.tell();
+        number
+    }
+
+    /// The journal lets go of all up to this number, but never of the newest.
+    pub fn trim(&self, number: u64) {
+        let events = &mut self.inside.lock().unwrap().events;
+        let newest = events.last().map_or(0, |event| event.number);
+        events.retain(|event| event.number > number || event.number == newest);
+    }
+
+    /// Whether anybody subscribes to the journal.
+    pub fn is_watched(&self) -> bool {
+        self.updates.is_watched()
     }
 
     pub fn taken(&self) -> Vec<(String, Alert)> {
@@ -359,18 +392,25 @@ impl Relay for FakeRelay {
         if let Some(refusal) = &self.inside.lock().unwrap().refusal {
             return Err(refusal.clone());
         }
-        let event = |number| EventView {
-            number,
-            at: 1_700_000_000_123,
-            event: "offline".into(),
-            session: "default".into(),
-            alert: None,
-            route: None,
-            delivery: None,
-            cause: Some("path-broken".into()),
-            position: None,
-        };
-        Ok((since + 1..=5).take(limit).map(event).collect())
+        let events = &self.inside.lock().unwrap().events;
+        let after = events.iter().filter(|event| event.number > since);
+        Ok(after.take(limit).cloned().collect())
+    }
+
+    fn events_kept(&self) -> Result<(u64, u64), Refusal> {
+        let inside = self.inside.lock().unwrap();
+        if let Some(refusal) = &inside.refusal {
+            return Err(refusal.clone());
+        }
+        let number = |event: &EventView| event.number;
+        Ok((
+            inside.events.first().map_or(1, number),
+            inside.events.last().map_or(0, number),
+        ))
+    }
+
+    async fn watch_events(&self) -> Watcher {
+        self.updates.watch()
     }
 
     async fn wait(&self, id: &str, step: Step, timeout: Duration) -> Option<AlertView> {
@@ -501,10 +541,16 @@ impl Bench {
 
     /// One that lets nobody in over TCP without a token, and answers a wrong one at once.
     pub fn closed() -> Self {
-        let limits = Limits {
+        Self::closed_with(|_| {})
+    }
+
+    /// The same with other bounds.
+    pub fn closed_with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits {
             wrong_token: Duration::ZERO,
             ..Limits::default()
         };
+        change(&mut limits);
         let access = Access {
             loopback: tautline::config::Loopback::Token,
             ..Access::default()
@@ -623,68 +669,6 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-fn request(method: &str, target: &str, headers: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    let framing = if body.is_empty() {
-        String::new()
-    } else {
-        format!("Content-Length: {length}\r\n")
-    };
-    format!("{method} {target} HTTP/1.1\r\n{headers}{framing}Connection: close\r\n\r\n{body}").into_bytes()
-}
-
-/// Everything that comes back until the server closes.
-pub fn talk<S: Read + Write>(mut stream: S, bytes: &[u8]) -> Answer {
-    stream.write_all(bytes).unwrap();
-    Answer::read(stream)
-}
-
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-impl Answer {
-    pub fn read<S: Read>(mut stream: S) -> Self {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8(bytes).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .unwrap_or(0);
-        Self {
-            status,
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (given, value) = line.split_once(':')?;
-            given.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// An error of this status, as every error must be.
-    pub fn error(&self, status: u16) -> ErrorBody {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/json"));
-        let body: ErrorBody = self.json();
-        assert_eq!(body.http, status);
-        body
     }
 }
 

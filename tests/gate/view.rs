@@ -1,7 +1,7 @@
 //! What the relay in the test's hand shows of an alert.
 
 use tautline::alert::Alert;
-use tautline::gateway::api::{AlertView, AttachmentView, DeliveryView};
+use tautline::gateway::api::{AlertView, AttachmentView, DeliveryView, EventView};
 use tautline::outbox::Step;
 
 pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
@@ -32,5 +32,20 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
         fallbacks: Vec::new(),
         beside: Vec::new(),
         history: Vec::new(),
+    }
+}
+
+/// An entry of the journal: of an alert on `route`, or of the session.
+pub(super) fn event(number: u64, what: &str, route: Option<&str>) -> EventView {
+    EventView {
+        number,
+        at: 1_700_000_000_123,
+        event: what.into(),
+        session: "default".into(),
+        alert: route.map(|_| "AAAAAAAA0000".into()),
+        route: route.map(str::to_owned),
+        delivery: None,
+        cause: (what == "offline").then(|| "path-broken".into()),
+        position: None,
     }
 }

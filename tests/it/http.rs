@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets: every address, bad input, and what web pages may not do.
 
 mod dialects;
+mod events;
 mod files;
 mod full;
 mod journal;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Right, Routes, Token};
+use crate::access::{Grant, Right, Routes, Token};
 
 /// One token of `GET /v1/tokens`. Its secret is in no answer but that to its making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,16 +31,30 @@ impl TokenView {
     pub fn new(token: &Token, now_ms: u64) -> Self {
         Self {
             name: token.grant.name.to_string(),
-            rights: token.grant.rights.iter().map(Right::name).map(str::to_owned).collect(),
-            routes: match &token.grant.routes {
-                Routes::All => None,
-                Routes::Only(routes) => Some(routes.iter().map(ToString::to_string).collect()),
-            },
+            rights: rights(&token.grant),
+            routes: routes(&token.grant),
             created_at: token.created_ms,
             expires_at: token.expires_ms,
             expired: token.is_expired(now_ms),
             used_at: token.used_ms,
         }
+    }
+
+    /// Whether it is a token that gives just this, and still does.
+    pub fn gives(&self, grant: &Grant) -> bool {
+        let is_named = self.name == grant.name.as_str();
+        is_named && !self.expired && self.rights == rights(grant) && self.routes == routes(grant)
+    }
+}
+
+fn rights(grant: &Grant) -> Vec<String> {
+    grant.rights.iter().map(Right::name).map(str::to_owned).collect()
+}
+
+fn routes(grant: &Grant) -> Option<Vec<String>> {
+    match &grant.routes {
+        Routes::All => None,
+        Routes::Only(routes) => Some(routes.iter().map(ToString::to_string).collect()),
     }
 }
 

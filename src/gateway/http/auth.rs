@@ -13,6 +13,7 @@ use super::guard;
 use super::head::{Head, Value};
 use crate::access::{Asker, Grant, Presented, Right};
 use crate::config::Access;
+use crate::gateway::api::TokenView;
 use crate::gateway::place::Place;
 
 /// The right that an endpoint takes.
@@ -101,6 +102,18 @@ impl Caller {
                 let unlimited = |held: &Held| held.may(scope, None) && held.grant.routes == crate::access::Routes::All;
                 place.may(scope) || token.as_ref().is_some_and(unlimited)
             }
+        }
+    }
+
+    /// Whether `scope` is still theirs, by the tokens that there are now.
+    pub fn lasts(&self, scope: Scope, tokens: impl FnOnce() -> Vec<TokenView>) -> bool {
+        match self {
+            Self::Control => true,
+            Self::Tcp { place, token: None } => place.may(scope),
+            Self::Tcp {
+                place,
+                token: Some(held),
+            } => place.may(scope) || tokens().iter().any(|token| token.gives(&held.grant)),
         }
     }
 

@@ -12,6 +12,10 @@ const CONTROL_CONNECTIONS_MAX: usize = 32;
 const SUBSCRIBERS_MAX: usize = 64;
 /// Between two signs of life to a subscriber, as ntfy's server has it.
 const KEEPALIVE: Duration = Duration::from_secs(45);
+/// The same to one who subscribes to the journal, until a board says otherwise.
+const PING: Duration = Duration::from_secs(20);
+/// A subscriber whose window is full. It goes on where it was when it comes again, and others may have its place.
+const STALLED: Duration = Duration::from_secs(60);
 /// Request line and headers. ntfy puts titles and actions into headers; a browser's cookies for localhost come too.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// No text is as long as this. WhatsApp takes 65 536 characters, and the rest is cut with a mark; what is larger
@@ -50,6 +54,10 @@ pub struct Limits {
     pub subscribers: usize,
     /// Between two signs of life to a subscriber.
     pub keepalive: Duration,
+    /// The same to one who subscribes to the journal; who gives none for two of these is left.
+    pub ping: Duration,
+    /// A subscriber to the journal that acknowledges nothing of a full window.
+    pub stalled: Duration,
     /// Largest head of a request, in bytes; more is a 431.
     pub head_bytes: usize,
     /// Largest body that is a text, in bytes; more is a 413.
@@ -83,6 +91,8 @@ impl Default for Limits {
             control_connections: CONTROL_CONNECTIONS_MAX,
             subscribers: SUBSCRIBERS_MAX,
             keepalive: KEEPALIVE,
+            ping: PING,
+            stalled: STALLED,
             head_bytes: HEAD_MAX_BYTES,
             body_bytes: BODY_MAX_BYTES,
             upload_bytes: UPLOAD_MAX_BYTES,

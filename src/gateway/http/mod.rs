@@ -32,6 +32,7 @@ mod slot;
 mod status;
 mod subscribe;
 mod tokens;
+mod websocket;
 
 pub use auth::Scope;
 pub use limits::Limits;

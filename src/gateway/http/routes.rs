@@ -105,8 +105,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: READ,
         path: "/v1/events",
         scope: Scope::Read,
-        summary: "What the journal has, as JSON lines.",
-        handler: Handler::Fixed(|call| at_once(events::list(&call))),
+        summary: "What the journal has, as JSON lines; and as it grows, by WebSocket, server-sent events or JSON lines.",
+        handler: Handler::Fixed(|call| Box::pin(events::events(call))),
     },
     Endpoint {
         methods: READ,

@@ -166,6 +166,13 @@ impl Gateway {
         self
     }
 
+    /// The board's time between two signs of life to who subscribes to the journal.
+    #[must_use]
+    pub fn with_ping(mut self, ping: Duration) -> Self {
+        self.doors.limits.ping = ping;
+        self
+    }
+
     /// Where the files of alerts are kept, and from which addresses they are fetched; without this they are left out.
     #[must_use]
     pub fn with_blobs(mut self, blobs: Blobs, fetch: Vec<Prefix>, schedule: Schedule) -> Self {

@@ -236,7 +236,7 @@ impl Wanted {
 ///
 /// # Errors
 /// There are too many. Never a 4xx: ntfy's command and app come again.
-fn place(context: &Context) -> Result<Slot, Problem> {
+pub(super) fn place(context: &Context) -> Result<Slot, Problem> {
     let busy =
         || Problem::new(503, "too many subscribe at once, come again later").retry_after(Duration::from_secs(60));
     context.subscriber_slot().ok_or_else(busy)

@@ -49,8 +49,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens or creates the state in `path`, with the log's files on `disk`. The lock and the index lie in `path`. `committed`
-    /// is told of every group of transactions once readers see it.
+    /// Opens or creates the state in `path`, with the log's files on `disk`. The lock and the index lie in `path`.
+    /// `committed` is told of every group of transactions once readers see it.
     ///
     /// # Errors
     /// Another process holds it ([`StoreError::Locked`]), it is damaged ([`StoreError::Damaged`]), the directory cannot

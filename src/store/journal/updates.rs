@@ -55,8 +55,8 @@ impl Updates {
 }
 
 impl Watcher {
-    /// Ready when there is more than when this was called. To be called before the journal is looked at, so that nothing
-    /// falls in between.
+    /// Ready when there is more than when this was called. To be called before the journal is looked at, so that
+    /// nothing falls in between.
     #[must_use]
     pub fn next(&self) -> EventListener {
         self.0.changed.listen()

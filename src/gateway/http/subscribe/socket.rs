@@ -7,87 +7,34 @@ use async_channel::Receiver;
 use async_io::Timer;
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
-use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures_lite::{StreamExt, future};
 
 use super::{Subscription, Wanted, begin, place, routes};
 use crate::gateway::api::{AlertView, TopicEvent};
-use crate::gateway::http::answer::{Answer, Body, Problem};
 use crate::gateway::http::call::{Call, Outcome};
-use crate::gateway::http::head::{Head, Value};
 use crate::gateway::http::limits::Limits;
+use crate::gateway::http::websocket;
 use crate::gateway::socket::Socket;
 use crate::util::within;
-
-/// What a subscriber may say: it has nothing to.
-const MESSAGE_MAX_BYTES: usize = 4 * 1024;
-/// Of one event on its way out, the longest text in JSON.
-const WRITE_MAX_BYTES: usize = 1024 * 1024;
 
 /// `GET /{topics}/ws`.
 pub(in crate::gateway::http) async fn ws(call: Call<'_, '_>, topics: String) -> Outcome {
     // Whose it is, before how it is asked for.
     routes(&call, &topics)?;
-    let accept = accept(&call.request.head)?;
+    let accept = websocket::accept(&call.request.head, "/json, /sse and /raw need none")?;
     let wanted = Wanted::of(&call)?;
     let poll = wanted.poll;
     let context = call.context;
     let slot = place(context)?;
     let subscription = begin(&call, &topics, wanted).await?;
     let (limits, stopping) = (context.limits, context.stopping.clone());
-    let body = Body::upgrade(move |socket, ahead| async move {
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_MAX_BYTES))
-            .max_frame_size(Some(MESSAGE_MAX_BYTES))
-            .read_buffer_size(MESSAGE_MAX_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(WRITE_MAX_BYTES);
-        let socket = WebSocketStream::from_partially_read(socket, ahead, Role::Server, Some(config)).await;
+    Ok(websocket::answer(accept, slot, move |socket| async move {
         let mut talk = Talk { socket, limits };
         // Whoever does not take what is written is left.
         if talk.tell(subscription, poll, &stopping).await.is_some() {
             let _ = within(limits.answer, talk.socket.close(None)).await;
         }
-    });
-    let mut answer = Answer::new(101, "", body);
-    answer.headers = vec![
-        ("Upgrade", "websocket".into()),
-        ("Connection", "Upgrade".into()),
-        ("Sec-WebSocket-Accept", accept),
-    ];
-    answer.subscriber = Some(slot);
-    Ok(answer)
-}
-
-/// What the key of a handshake is answered with.
-///
-/// # Errors
-/// It is none that we can answer.
-fn accept(head: &Head) -> Result<String, Problem> {
-    let has = |name: &str, wanted: &str| match head.value(name) {
-        Value::Text(text) => text.split(',').any(|word| word.trim().eq_ignore_ascii_case(wanted)),
-        Value::Absent | Value::Unreadable => false,
-    };
-    if !has("upgrade", "websocket") || !has("connection", "upgrade") || head.old {
-        return Err(Problem::new(
-            426,
-            "a WebSocket is expected here: /json, /sse and /raw need none",
-        ));
-    }
-    if !has("sec-websocket-version", "13") {
-        return Err(Problem::new(426, "the version of the WebSocket is to be 13").at("Sec-WebSocket-Version"));
-    }
-    let key = match head.value("sec-websocket-key") {
-        Value::Text(key) => key.trim(),
-        Value::Absent | Value::Unreadable => "",
-    };
-    match STANDARD.decode(key) {
-        Ok(bytes) if bytes.len() == 16 => Ok(derive_accept_key(key.as_bytes())),
-        Ok(_) | Err(_) => Err(Problem::new(400, "the key is to be 16 bytes in base64").at("Sec-WebSocket-Key")),
-    }
+    }))
 }
 
 struct Talk {

@@ -16,6 +16,7 @@ use crate::util::wall_ms;
 const INDEX: &str = include_str!("../../../web/index.html");
 const STYLE: &str = include_str!("../../../web/page.css");
 const SCRIPT: &str = include_str!("../../../web/page.js");
+const CLIENT: &str = include_str!("../../../web/tautline.js");
 const PLACE: &str = "<!-- view -->";
 
 /// Nothing from elsewhere, nothing inline, nobody's frame.
@@ -52,6 +53,7 @@ pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
 pub(super) fn asset(name: &str) -> Outcome {
     match name {
         "page.css" => Ok(Answer::new(200, "text/css; charset=utf-8", STYLE)),
+        "tautline.js" => Ok(Answer::new(200, "text/javascript; charset=utf-8", CLIENT)),
         "page.js" => Ok(Answer::new(200, "text/javascript; charset=utf-8", SCRIPT)),
         _ => Err(Problem::new(404, format!("there is nothing at /web/{name}"))),
     }

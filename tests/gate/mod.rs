@@ -345,6 +345,7 @@ impl Relay for FakeRelay {
             held_back: Vec::new(),
             healthy: health.is_empty(),
             health,
+            rights: Vec::new(),
             lab: true,
         }
     }

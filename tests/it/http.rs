@@ -395,7 +395,7 @@ fn the_page_shows_everything_and_runs_nothing_that_a_sender_wrote() {
             page.body
         );
     }
-    for asset in ["page.js", "page.css"] {
+    for asset in ["page.js", "page.css", "tautline.js"] {
         assert!(page.body.contains(&format!("/web/{asset}")));
         assert_eq!(bench.tcp("GET", &format!("/web/{asset}"), "", "").status, 200);
     }

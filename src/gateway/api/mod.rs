@@ -59,6 +59,9 @@ pub struct Status {
     pub healthy: bool,
     /// What is wrong or worth knowing.
     pub health: Vec<HealthEntry>,
+    /// What whoever asks may, of `publish`, `read`, `admin` and `control`, on some route at least.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rights: Vec<String>,
     /// A build with feature `lab`: certificate chains are not checked, only loopback endpoints are accepted.
     pub lab: bool,
 }

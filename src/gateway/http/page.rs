@@ -1,5 +1,5 @@
-//! `GET /`: what `tautline status` says, for a browser. Made here, whole, so that it can be read without scripts; the
-//! script only fetches it again.
+//! `GET /`: the page for a browser, from `web/`. With scripts `page.js` shows what the API says, live; without them there is
+//! what is made here, whole.
 
 use std::fmt::{self, Display, Write};
 
@@ -19,9 +19,10 @@ const SCRIPT: &str = include_str!("../../../web/page.js");
 const CLIENT: &str = include_str!("../../../web/tautline.js");
 const PLACE: &str = "<!-- view -->";
 
-/// Nothing from elsewhere, nothing inline, nobody's frame.
+/// Nothing from elsewhere, nothing inline, nobody's frame, and no text that becomes markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
 
 const ALERTS_SHOWN: usize = 20;
 const LINES_SHOWN: usize = 10;

@@ -1,6 +1,7 @@
 //! How the relay is: `GET /v1/status`, `/v1/health` and `/v1/routes`.
 
 use super::answer::Answer;
+use super::auth::Scope;
 use super::call::Call;
 use crate::gateway::api::{Health, Status};
 
@@ -13,6 +14,8 @@ pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
 /// routes is told what is wrong in general.
 pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
     let mut status = call.context.relay.status().await;
+    let theirs = Scope::ALL.into_iter().filter(|scope| call.caller.may(*scope, None));
+    status.rights = theirs.map(|scope| scope.name().to_owned()).collect();
     if !call.caller.may_everywhere(call.scope) {
         for entry in &mut status.health {
             entry.text.clone_from(&entry.title);

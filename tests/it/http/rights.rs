@@ -70,3 +70,15 @@ fn no_refusal_leaves_a_trace() {
     assert!(refused.error.contains("control socket"), "{refused:?}");
     assert_eq!(bench.relay.alerts_state(&id), Step::Accepted);
 }
+
+#[test]
+fn whoever_asks_is_told_what_they_may() {
+    let rights = |status: crate::gate::Answer| status.json::<tautline::gateway::api::Status>().rights;
+    let bench = Bench::new();
+    let all = ["publish", "read", "admin", "control"];
+    assert_eq!(rights(bench.tcp("GET", "/v1/status", "", "")), all[..2]);
+    assert_eq!(rights(bench.local("GET", "/v1/status", "")), all);
+    bench.relay.token("admin", &[Right::Admin], &[], false);
+    let with = "X-Api-Key: admin\r\n";
+    assert_eq!(rights(bench.tcp("GET", "/v1/status", with, "")), all[..3]);
+}

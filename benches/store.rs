@@ -95,7 +95,7 @@ fn rates(directory: &Path, measured: Duration) {
 struct Rate {
     times: Vec<Duration>,
     took: Duration,
-    /// Of the device.
+    /// Bytes that the device has written.
     bytes: u64,
 }
 
@@ -388,8 +388,8 @@ fn commits(store: &Store, writers: u32, measured: Duration) -> Vec<Duration> {
     }))
 }
 
-/// Bytes that the device under `path` has written, for whoever asked: other programs on it count too. What `/proc` counts
-/// for a process is whole folios, of which the device gets the changed blocks only.
+/// Bytes that the device under `path` has written, for whoever asked: other programs on it count too. What `/proc`
+/// counts for a process is whole folios, of which the device gets the changed blocks only.
 fn device_bytes(path: &Path) -> u64 {
     let device = std::fs::metadata(path).map_or(0, |metadata| metadata.dev());
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));

@@ -208,7 +208,7 @@ fn command(lab: &Lab, people: &HashMap<&str, Phone>, group: &str, line: &str) ->
     }
 }
 
-/// Of every message in the log, oldest first.
+/// A line for every message in the log, oldest first.
 fn encs(lab: &Lab) -> Vec<String> {
     let mut found = Vec::new();
     for seen in lab.stanza_log().iter().filter(|seen| seen.node.tag == "message") {

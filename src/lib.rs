@@ -34,7 +34,8 @@
 //!
 //! Each room uses only those named before it, and a test keeps it so (and [`gateway`] does not know [`whatsapp`]).
 //!
-//! Below all of them is `util`, small things that every room needs and none owns: locks, deadlines, the wall clock, jitter.
+//! Below all of them is `util`, small things that every room needs and none owns: locks, deadlines, the wall clock,
+//! jitter.
 //!
 //! # Where to begin reading
 //!

@@ -118,7 +118,7 @@ fn guessed(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// By its mark, or by every second byte being NUL, as Windows writes files and PowerShell pipes.
+/// UTF-16 is known by its mark, or by every second byte being NUL, as Windows writes files and PowerShell pipes.
 fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     match Encoding::for_bom(bytes) {
         Some((encoding, _)) if encoding != UTF_8 => return Some(encoding),
@@ -134,8 +134,8 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// UTF-32: by the name of its charset, by its mark, or where every four bytes are a character and most of them plain. Browsers do not
-/// know it, and so neither does `encoding_rs`.
+/// UTF-32: by the name of its charset, by its mark, or where every four bytes are a character and most of them plain.
+/// Browsers do not know it, and so neither does `encoding_rs`.
 fn utf32(bytes: &[u8], label: Option<&str>) -> Option<String> {
     let label = label.map(str::to_ascii_lowercase);
     let named = label.as_deref().is_some_and(|label| label.starts_with("utf-32"));

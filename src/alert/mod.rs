@@ -40,8 +40,8 @@ pub enum Status {
     Resolved,
 }
 
-/// An alert that goes out later than this after it was accepted is late, where its route says nothing else: whoever reads it would
-/// take what has just arrived for what has just happened.
+/// An alert that goes out later than this after it was accepted is late, where its route says nothing else: whoever
+/// reads it would take what has just arrived for what has just happened.
 pub const LATE_AFTER: Duration = Duration::from_secs(2 * 60);
 
 /// What a sender hands over, whatever its dialect. A dialect fills it; [`outbox`](crate::outbox) keeps it.
@@ -61,7 +61,8 @@ pub struct Alert {
     /// How long it is worth sending, where the sender says so; counted from when it is accepted.
     pub ttl: Option<Duration>,
     pub status: Status,
-    /// What its sender calls the thing that it is about, the same each time: ntfy's sequence id, Alertmanager's fingerprint.
+    /// What its sender calls the thing that it is about, the same each time: ntfy's sequence id, Alertmanager's
+    /// fingerprint.
     pub sequence: Option<String>,
     /// The program that it came from, as far as it says so.
     pub sender: Option<String>,
@@ -97,7 +98,7 @@ fn yes() -> bool {
 }
 
 impl Priority {
-    /// ntfy's word for it.
+    /// The word that ntfy has for it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Min => "min",

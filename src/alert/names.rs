@@ -34,11 +34,11 @@ pub struct SessionName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct FallbackName(Arc<str>);
 
-/// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden. The name is shared by all
-/// that waits for one recipient.
+/// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden. The name is
+/// shared by all that waits for one recipient.
 ///
-/// On disk it is the string that a route names: a new variant leaves old records readable, and an older program says of a
-/// newer one that it cannot read it.
+/// On disk it is the string that a route names: a new variant leaves old records readable, and an older program says of
+/// a newer one that it cannot read it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Recipient {
@@ -52,8 +52,8 @@ pub enum Recipient {
     Lid(Arc<str>),
 }
 
-/// Of what stands in a name's place, as much as a name may have: behind a quotation mark that is not closed the rest of a file
-/// follows, and what is secret in it.
+/// As much of what stands in a name's place as a name may have: behind a quotation mark that is not closed the rest of
+/// a file follows, and what is secret in it.
 fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(64)]
 }

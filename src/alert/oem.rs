@@ -1,5 +1,5 @@
-//! The code pages of the DOS and Windows command line, which browsers never knew and so `encoding_rs` does not. Scripts there write
-//! them and, with luck, say so.
+//! The code pages of the DOS and Windows command line, which browsers never knew and so `encoding_rs` does not. Scripts
+//! there write them and, with luck, say so.
 
 /// The upper halves of code pages 850 and 437, from 0x80 on.
 const CP850: &str = concat!(

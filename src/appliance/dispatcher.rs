@@ -1,9 +1,10 @@
-//! The shell around the outbox: one task that owns it, makes alerts durable, hands messages to the sessions, and brings back what
-//! became of them.
+//! The shell around the outbox: one task that owns it, makes alerts durable, hands messages to the sessions, and brings
+//! back what became of them.
 //!
-//! Everything comes as an `Event` (`dispatcher/event.rs`), and nothing is shared with those who send them: no sender waits for a lock, and whoever
-//! waits for an alert is told of that alert alone. The task takes a bounded number of events in a turn, carries out what the
-//! outbox then asks for, and writes the alerts of the turn in one transaction. It never waits for the disk itself.
+//! Everything comes as an `Event` (`dispatcher/event.rs`), and nothing is shared with those who send them: no sender
+//! waits for a lock, and whoever waits for an alert is told of that alert alone. The task takes a bounded number of
+//! events in a turn, carries out what the outbox then asks for, and writes the alerts of the turn in one transaction.
+//! It never waits for the disk itself.
 
 mod event;
 mod execute;

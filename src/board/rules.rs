@@ -8,8 +8,8 @@ use super::fields::{FIELDS, Values};
 use super::schedule::{Schedule, TcpSchedule};
 
 /// From the end of the dead line to the server's `success` on a path that works: resolve, dial, TLS, upgrade, Noise and
-/// login, with the pause before the first attempt not counted. It is the promise "link back, session up within 3 s"; a test
-/// against a server has to hold it.
+/// login, with the pause before the first attempt not counted. It is the promise "link back, session up within 3 s"; a
+/// test against a server has to hold it.
 pub const RELOGIN_ALLOWANCE: Duration = Duration::from_secs(3);
 
 /// Idle wake-ups a minute that are not the line's: the systemd watchdog is fed twice, the rest is slack for the clocks.
@@ -44,8 +44,8 @@ pub fn detection(schedule: &Schedule) -> Detection {
 
 /// The longest that a silent death of any kind can go unnoticed.
 ///
-/// That is the application's layer, the only one that sees every kind; the others may be earlier with what they see, and
-/// are not counted on: a proxy answers TCP's probes, and WhatsApp does not promise to answer WebSocket pings.
+/// That is the application's layer, the only one that sees every kind; the others may be earlier with what they see,
+/// and are not counted on: a proxy answers TCP's probes, and WhatsApp does not promise to answer WebSocket pings.
 pub fn detection_worst(schedule: &Schedule) -> Duration {
     detection(schedule).application
 }
@@ -55,8 +55,8 @@ pub fn recovery_worst(schedule: &Schedule) -> Duration {
     detection_worst(schedule) + schedule.redial.first + RELOGIN_ALLOWANCE
 }
 
-/// Linux looks at `TCP_USER_TIMEOUT` only when a probe is due: the first probe that is due after it ends the connection,
-/// never before one has gone unanswered (`tcp_keepalive_timer`).
+/// Linux looks at `TCP_USER_TIMEOUT` only when a probe is due: the first probe that is due after it ends the
+/// connection, never before one has gone unanswered (`tcp_keepalive_timer`).
 fn keepalive_worst(tcp: &TcpSchedule) -> Duration {
     let mut due = tcp.idle + tcp.interval;
     while due < tcp.user_timeout && !tcp.interval.is_zero() {
@@ -81,8 +81,8 @@ pub struct Daily {
     pub probes: u64,
 }
 
-/// What an idle, healthy session sends in a day. The kernel's probes and WebSocket pings wait for silence, which the pings
-/// leave none of.
+/// What an idle, healthy session sends in a day. The kernel's probes and WebSocket pings wait for silence, which the
+/// pings leave none of.
 pub fn daily(schedule: &Schedule) -> Daily {
     let application = &schedule.application;
     let every = |interval: Duration| 86_400_000 / (interval.as_millis() as u64).max(1);

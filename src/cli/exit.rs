@@ -50,8 +50,8 @@ impl Failure {
         }
     }
 
-    /// A command that looks after the state fails where it cannot have it. (`run` refuses a damaged one, so that
-    /// systemd stops trying.)
+    /// A command that looks after the state fails where it cannot have it. `run` refuses a damaged one, so that
+    /// systemd stops trying.
     pub(super) fn of_store(error: StoreError) -> Self {
         let exit = match &error {
             StoreError::Locked(_) => Exit::StateInUse,

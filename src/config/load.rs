@@ -44,14 +44,14 @@ pub struct Loaded {
     pub plan: Plan,
     /// The file that was read; `None` if there is none, and the defaults hold.
     pub file: Option<PathBuf>,
-    /// Unknown keys. `config check` fails on them; a run warns and goes on, so that no upgrade or downgrade leaves a box
-    /// dark.
+    /// Unknown keys. `config check` fails on them; a run warns and goes on, so that no upgrade or downgrade leaves a
+    /// box dark.
     pub warnings: Vec<Fault>,
-    /// Files with secrets that cannot be read. `config check` fails on them; a run goes on, because what they are for is needed
-    /// only when WhatsApp does not work, and they may be there by then.
+    /// Files with secrets that cannot be read. `config check` fails on them; a run goes on, because what they are for
+    /// is needed only when WhatsApp does not work, and they may be there by then.
     pub unreadable: Vec<Fault>,
-    /// Variables of the environment that cannot be used and were left aside. Nobody need have written them for Tautline,
-    /// so they are no fault of the configuration.
+    /// Variables of the environment that cannot be used and were left aside. Nobody need have written them for
+    /// Tautline, so they are no fault of the configuration.
     pub environment: Vec<Fault>,
     /// Every value of the plan with where it came from, in the order of the file format.
     pub provenance: Vec<Setting>,
@@ -62,8 +62,8 @@ pub struct Loaded {
 /// The first file that exists is the whole configuration; files are not merged. Without one the defaults hold.
 ///
 /// # Errors
-/// Everything that is wrong, at once: the file cannot be read or was asked for and is not there, values of the file are not
-/// valid. What the environment brings is never an error.
+/// Everything that is wrong, at once: the file cannot be read or was asked for and is not there, values of the file are
+/// not valid. What the environment brings is never an error.
 pub fn load(explicit: Option<&Path>, env: &Env) -> Result<Loaded, ConfigErrors> {
     let found = find(explicit, env).map_err(|fault| ConfigErrors(vec![fault]))?;
     let (file, parsed) = match found {

@@ -243,8 +243,8 @@ impl Read {
         }
     }
 
-    /// Takes, of several forms of the same, the one that is a plain text, if there is something in it. Files of all of them
-    /// count.
+    /// Takes, of several forms of the same, the one that is a plain text, if there is something in it. Files of all of
+    /// them count.
     fn best(&mut self, mail: &Message<'_>, raw: &[u8], parts: &[u32], place: Place) {
         let mut forms: Vec<(bool, Self)> = Vec::new();
         for index in parts {

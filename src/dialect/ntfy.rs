@@ -19,9 +19,9 @@
 //! | sequence id | `x-sequence-id` `sequence-id` `sid` | what the same thing is called each time |
 //! | actions, icon, cache, firebase, template | | ignored: the alert is worth more than they are |
 //!
-//! A message in a header and one in the body are both sent. A form in parts (`curl -F`) is read by the names of the query.
-//! Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or left
-//! out becomes a warning in the answer; nothing but a text beyond all measure is refused.
+//! A message in a header and one in the body are both sent. A form in parts (`curl -F`) is read by the names of the
+//! query. Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or
+//! left out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
 use super::draft::quoted;
 use super::file::Source;
@@ -69,8 +69,8 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
 }
 
-/// A form in parts, as `curl -F` makes it: ntfy has none, but its framing is nothing that a person should read. The parts
-/// have the names of the query.
+/// A form in parts, as `curl -F` makes it: ntfy has none, but its framing is nothing that a person should read. The
+/// parts have the names of the query.
 fn parse_parts(request: &Request<'_>) -> Parsed {
     let form = Form::read(request);
     let mut draft = Draft::default();
@@ -95,7 +95,8 @@ fn param<'r>(request: &'r Request<'_>, names: &[&str]) -> Option<&'r str> {
     header.or_else(|| request.query.first(names))
 }
 
-/// The tags, with commas between: of every such header, since one that is a list may be there several times, else of the query.
+/// The tags, with commas between: of every such header, since one that is a list may be there several times, else of
+/// the query.
 fn tags(request: &Request<'_>) -> String {
     let all = |fields: &Fields<'_>| {
         let is_one = |name: &str| TAGS.iter().any(|tags| name.eq_ignore_ascii_case(tags));

@@ -13,8 +13,8 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// RFC 5322 allows 998; what is near to it goes encoded.
 const LINE_BYTES_MAX: usize = 900;
 
-/// Bytes of a word of RFC 2047 before they are encoded. A line with such a word has at most 76 characters; 39 bytes are 64, and
-/// `Subject: ` stands before the first.
+/// Bytes of a word of RFC 2047 before they are encoded. A line with such a word has at most 76 characters; 39 bytes are
+/// 64, and `Subject: ` stands before the first.
 const WORD_BYTES_MAX: usize = 39;
 
 /// Characters of a line of base64.

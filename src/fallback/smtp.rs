@@ -30,7 +30,7 @@ const TAKEN_MAX: Duration = Duration::from_secs(60);
 const REPLY_LINES_MAX: usize = 64;
 const REPLY_LINE_BYTES_MAX: usize = 2048;
 
-/// Of a reply that says no, so much is told.
+/// How much is told of a reply that says no.
 const SAID_CHARS_MAX: usize = 120;
 
 /// Sends the parcel as one mail to all addresses.

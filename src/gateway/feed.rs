@@ -9,8 +9,8 @@ use super::api::AlertView;
 use crate::alert::RouteName;
 use crate::util::lock;
 
-/// Alerts that may wait for one listener. One that falls further behind is left: it comes again, and asks for what it has
-/// missed.
+/// Alerts that may wait for one listener. One that falls further behind is left: it comes again, and asks for what it
+/// has missed.
 const BEHIND_MAX: usize = 64;
 
 /// Whoever listens to routes. Where nobody does, it costs a look at a number.
@@ -32,8 +32,8 @@ impl Feed {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells of an alert that is on disk. Waits for nobody: a listener that has not taken the last ones is told no more, and
-    /// hears the end behind what waits for it.
+    /// Tells of an alert that is on disk. Waits for nobody: a listener that has not taken the last ones is told no
+    /// more, and hears the end behind what waits for it.
     pub fn tell(&self, alert: AlertView) {
         let alert = Arc::new(alert);
         let mut listeners = lock(&self.listeners);

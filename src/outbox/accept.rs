@@ -31,15 +31,16 @@ pub struct NewAlert {
 /// What has become of one alert of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is in the outbox and not yet on the disk: write its [`record`](Outbox::record), in one transaction with the others
-    /// that are new, then report [`Input::Durable`](super::Input::Durable) or
+    /// It is in the outbox and not yet on the disk: write its [`record`](Outbox::record), in one transaction with the
+    /// others that are new, then report [`Input::Durable`](super::Input::Durable) or
     /// [`Input::NotDurable`](super::Input::NotDurable) for each.
     New { seq: u64 },
-    /// Its key was seen on this route within the day, and `seq` is the first alert with it: there is nothing to write. With
-    /// `durable` false that one is still being written. Then the sender must not be told anything before the shell has reported
-    /// on `seq`, and is refused if the disk refuses.
+    /// Its key was seen on this route within the day, and `seq` is the first alert with it: there is nothing to write.
+    /// With `durable` false that one is still being written. Then the sender must not be told anything before the shell
+    /// has reported on `seq`, and is refused if the disk refuses.
     Duplicate { seq: u64, durable: bool },
-    /// A duplicate as well, of an alert that is forgotten: what is left of that one, and the alert that was handed over now.
+    /// A duplicate as well, of an alert that is forgotten: what is left of that one, and the alert that was handed over
+    /// now.
     Forgotten { first: KeyRecord, alert: Box<Alert> },
 }
 
@@ -71,11 +72,12 @@ pub struct OutboxFull {
 }
 
 impl Outbox {
-    /// Takes all alerts of a request in, or none; those that are here already are found. An answer for each, in their order.
-    /// They are sent only after [`Input::Durable`](super::Input::Durable).
+    /// Takes all alerts of a request in, or none; those that are here already are found. An answer for each, in their
+    /// order. They are sent only after [`Input::Durable`](super::Input::Durable).
     ///
     /// # Errors
-    /// Too many alerts, or too many bytes of them, wait to be sent. Where all are duplicates they are answered even then.
+    /// Too many alerts, or too many bytes of them, wait to be sent. Where all are duplicates they are answered even
+    /// then.
     pub fn accept(&mut self, now: Now, request: AcceptRequest) -> Result<Vec<Accepted>, OutboxFull> {
         let AcceptRequest {
             route,
@@ -154,8 +156,8 @@ impl Outbox {
         self.entries.get(&seq).map(|entry| &entry.record)
     }
 
-    /// An alert that is still being written and has one of `keys`: what a second one with the key is, shows when the shell has
-    /// reported on it.
+    /// An alert that is still being written and has one of `keys`: what a second one with the key is, shows when the
+    /// shell has reported on it.
     pub fn undecided<'a>(&self, now: Now, route: &RouteName, keys: impl Iterator<Item = &'a str>) -> Option<u64> {
         keys.filter_map(|key| self.kept_first(now, route, key))
             .find(|first| !first.durable)
@@ -176,9 +178,9 @@ impl Outbox {
         self.expire(now);
     }
 
-    /// Drops deliveries of waiting alerts that go where an earlier one of the same alert goes: who is who may have become
-    /// known only since the alert was accepted, as before pairing. `one_name` gives one name for all that mean the same.
-    /// An alert of which something was tried already stays as it is.
+    /// Drops deliveries of waiting alerts that go where an earlier one of the same alert goes: who is who may have
+    /// become known only since the alert was accepted, as before pairing. `one_name` gives one name for all that mean
+    /// the same. An alert of which something was tried already stays as it is.
     pub fn unify(&mut self, now: Now, session: &SessionName, one_name: impl Fn(&Recipient) -> Recipient) {
         let untried = |delivery: &Delivery| delivery.step == Step::Accepted && delivery.attempts == 0;
         let waiting: Vec<u64> = self.pending.iter().copied().collect();
@@ -215,8 +217,8 @@ impl Outbox {
         self.make_messages(now);
     }
 
-    /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that could
-    /// not be read.
+    /// Numbers up to `seq` are taken, also where no alert was brought back for them: the disk holds something that
+    /// could not be read.
     pub fn skip_to(&mut self, seq: u64) {
         self.seq_next = self.seq_next.max(seq.saturating_add(1));
     }

@@ -17,8 +17,9 @@ pub struct Failures<'a> {
 }
 
 impl Outbox {
-    /// The routes on which alerts fail. What a person gave up does not count, and neither does a delivery that is `told_of` in
-    /// another way. It is read from what is kept, so a restart changes nothing; with its alert a failure is forgotten.
+    /// The routes on which alerts fail. What a person gave up does not count, and neither does a delivery that is
+    /// `told_of` in another way. It is read from what is kept, so a restart changes nothing; with its alert a failure
+    /// is forgotten.
     pub fn failures(&self, told_of: impl Fn(&SessionName, &Delivery) -> bool) -> Vec<Failures<'_>> {
         let mut routes: BTreeMap<&RouteName, Failures<'_>> = BTreeMap::new();
         let settled = self.entries.values().filter(|entry| entry.keep_until.is_some());

@@ -1,5 +1,5 @@
-//! What waits for each fallback, and which request to it is under way. One at a time to each: where WhatsApp is down for an
-//! hour, what has come meanwhile goes out in few requests, and a fallback that is down is asked once a pause.
+//! What waits for each fallback, and which request to it is under way. One at a time to each: where WhatsApp is down
+//! for an hour, what has come meanwhile goes out in few requests, and a fallback that is down is asked once a pause.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -33,8 +33,8 @@ pub(super) enum Phase {
 }
 
 impl Request {
-    /// The intent of this alert is on disk, or needs not be. Once that of all is, what still has to go is looked at again: an
-    /// ack may have come meanwhile.
+    /// The intent of this alert is on disk, or needs not be. Once that of all is, what still has to go is looked at
+    /// again: an ack may have come meanwhile.
     pub fn is_on_disk(&mut self, seq: u64) {
         if let Phase::Disk(missing) = &mut self.phase
             && missing.remove(&seq)
@@ -179,8 +179,8 @@ impl Handovers {
         self.lanes.values().any(|lane| lane.requests().any(|it| it.holds(seq)))
     }
 
-    /// The alert is gone, or needs no fallback any more. What is under way goes on, and nothing waits for the intent of one that
-    /// is gone: nobody will tell that it is on disk.
+    /// The alert is gone, or needs no fallback any more. What is under way goes on, and nothing waits for the intent of
+    /// one that is gone: nobody will tell that it is on disk.
     pub fn forget(&mut self, seq: u64) {
         self.unwatch(seq);
         for lane in self.lanes.values_mut() {

@@ -36,8 +36,8 @@ pub(super) struct Kept {
 const FORGET_EARLY_BYTES_MIN: usize = 1 << 20;
 
 /// The end of a span that began at a wall-clock `start`, on the monotonic clock, so that a clock set later does not
-/// move it. An age that cannot be known counts as none: an alert that is kept too long does no harm. Of keys that is not so:
-/// see [`Ages`](super::age::Ages).
+/// move it. An age that cannot be known counts as none: an alert that is kept too long does no harm. Of keys that is
+/// not so: see [`Ages`](super::age::Ages).
 pub(super) fn ends(now: Now, start: Timestamp, span: Duration) -> Instant {
     let age = if start < CLOCK_UNSET_BEFORE {
         0
@@ -161,8 +161,8 @@ impl Outbox {
         self.trim(now);
     }
 
-    /// Whether something of it is still to be sent: a delivery of its own, or another's by a message that carries both. Such a
-    /// message must go out again as it was, and so nothing of it may be forgotten.
+    /// Whether something of it is still to be sent: a delivery of its own, or another's by a message that carries both.
+    /// Such a message must go out again as it was, and so nothing of it may be forgotten.
     fn waits(&self, record: &AlertRecord) -> bool {
         record.deliveries.iter().any(|delivery| {
             let message = delivery.message_id.as_ref();
@@ -212,8 +212,8 @@ impl Outbox {
         }
     }
 
-    /// Deletes a settled alert here and asks the shell to do so on the disk. Its key stays for its day: whatever else comes,
-    /// its sender's next try is not sent again.
+    /// Deletes a settled alert here and asks the shell to do so on the disk. Its key stays for its day: whatever else
+    /// comes, its sender's next try is not sent again.
     fn forget(&mut self, now: Now, seq: u64) {
         // What was not fetched yet has happened all the same.
         let mut happened = self.dirty.remove(&seq).unwrap_or_default().happened;

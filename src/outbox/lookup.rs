@@ -1,6 +1,7 @@
 //! From a name to what has it, where that says its name itself.
 //!
-//! A map would keep each name once more. With ten thousand alerts that wait, and two names to each, that is a megabyte and a half.
+//! A map would keep each name once more. With ten thousand alerts that wait, and two names to each, that is a megabyte
+//! and a half.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hasher};

@@ -1,11 +1,12 @@
 //! What stands between accepted alerts and messages: which alerts go into one message, and when it is made.
 //!
-//! Pure, and driven by the outbox alone. An alert [arrives](Policy::arrive) before it is on disk: its message can be made at
-//! once, and is then written with it. Else the alert is written without one and waits here; a later [decision](Decision) makes the
-//! message. A restart tells the policy of all that waits once more, so it keeps nothing on disk of its own.
+//! Pure, and driven by the outbox alone. An alert [arrives](Policy::arrive) before it is on disk: its message can be
+//! made at once, and is then written with it. Else the alert is written without one and waits here; a later
+//! [decision](Decision) makes the message. A restart tells the policy of all that waits once more, so it keeps nothing
+//! on disk of its own.
 //!
-//! Policies may speak of the wall clock, which steps: a deadline that stands for a time of day is computed anew from `now` at
-//! [`Input::ClockStepped`].
+//! Policies may speak of the wall clock, which steps: a deadline that stands for a time of day is computed anew from
+//! `now` at [`Input::ClockStepped`].
 
 use std::fmt;
 use std::time::Instant;
@@ -25,7 +26,8 @@ pub(super) enum Input<'a> {
         of: &'a AlertRecord,
         by_hand: bool,
     },
-    /// A message that carries this delivery was made before this start, by a decision; and it is the first that it carries.
+    /// A message that carries this delivery was made before this start, by a decision; and it is the first that it
+    /// carries.
     Went {
         delivery: Leg,
         of: &'a AlertRecord,
@@ -40,8 +42,8 @@ pub(super) enum Input<'a> {
 /// What the outbox is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Make one message of these deliveries: all to one recipient of one session, each of another alert, in the order of
-    /// acceptance.
+    /// Make one message of these deliveries: all to one recipient of one session, each of another alert, in the order
+    /// of acceptance.
     Message { deliveries: Vec<Leg>, form: Form },
     /// This one is not sent, and why.
     Drop { delivery: Leg, note: String },
@@ -115,16 +117,16 @@ impl Part<'_> {
 pub(super) type Takes<'a> = dyn Fn(&SessionName, &Recipient, Turn) -> bool + 'a;
 
 pub(super) trait Policy: fmt::Debug + Send {
-    /// An alert is about to be accepted. It may still be refused, and nothing may be remembered of it: one that has to wait
-    /// comes again as [`Input::Waits`]. It is asked for each part of an alert with attachments: only part 0 can share a message
-    /// with other alerts, and no attachment can.
+    /// An alert is about to be accepted. It may still be refused, and nothing may be remembered of it: one that has to
+    /// wait comes again as [`Input::Waits`]. It is asked for each part of an alert with attachments: only part 0 can
+    /// share a message with other alerts, and no attachment can.
     fn arrive(&self, now: Now, alert: &AlertRecord, delivery: usize) -> Arrival;
 
     /// Takes one input in. What it leads to is fetched with [`poll_decision`](Self::poll_decision).
     fn handle(&mut self, now: Now, input: Input<'_>);
 
-    /// What is to be done now, deadlines that have passed included. It is asked after everything that happens until there is
-    /// nothing.
+    /// What is to be done now, deadlines that have passed included. It is asked after everything that happens until
+    /// there is nothing.
     fn poll_decision(&mut self, now: Now, takes: &Takes<'_>) -> Option<Decision>;
 
     /// The next deadline and why it stands.
@@ -136,7 +138,8 @@ pub(super) trait Policy: fmt::Debug + Send {
     /// The deliveries that would go out with this one if it went now, itself among them.
     fn beside(&self, delivery: Leg) -> Vec<Leg>;
 
-    /// What a message says that carries these alerts, in the order of acceptance; there is at least one. It is asked each time
-    /// that the message goes out, so it must follow from the parts alone and not from the time: under one id there is one content.
+    /// What a message says that carries these alerts, in the order of acceptance; there is at least one. It is asked
+    /// each time that the message goes out, so it must follow from the parts alone and not from the time: under one id
+    /// there is one content.
     fn content(&self, parts: &[Part<'_>]) -> Content;
 }

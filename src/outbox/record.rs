@@ -10,13 +10,13 @@ use crate::alert::{Alert, Attachment, FallbackName, Recipient, RouteName, Sessio
 /// A note is one line for people.
 pub(super) const NOTE_CHARS_MAX: usize = 200;
 
-/// Wall-clock milliseconds since 1970, for records and people. The age of what was accepted before this start is told by it, where
-/// it can be believed (`age.rs`); no deadline of a send is.
+/// Wall-clock milliseconds since 1970, for records and people. The age of what was accepted before this start is told
+/// by it, where it can be believed (`age.rs`); no deadline of a send is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
-/// The WhatsApp id of a message, drawn when the message is made and never changed: a message sent again under the same id is
-/// shown once by the real apps.
+/// The WhatsApp id of a message, drawn when the message is made and never changed: a message sent again under the same
+/// id is shown once by the real apps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId(pub String);
 
@@ -101,9 +101,11 @@ pub enum Form {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub recipient: Recipient,
-    /// Which part of the alert it is, from 0: see [`parts`](crate::alert::render::parts). Those to one recipient follow each other in this order.
+    /// Which part of the alert it is, from 0: see [`parts`](crate::alert::render::parts). Those to one recipient follow
+    /// each other in this order.
     pub part: u16,
-    /// Of the message that makes it; it never changes. `None` while the policy of the route holds the alert back.
+    /// The id of the message that makes it; it never changes. `None` while the policy of the route holds the alert
+    /// back.
     pub message_id: Option<MessageId>,
     /// When that was made, where it was later than the alert was accepted.
     pub made_at: Option<Timestamp>,
@@ -126,8 +128,8 @@ pub struct Handover {
     pub state: HandoverState,
     /// When that was reached.
     pub since: Timestamp,
-    /// Names the request that carries the alert there: the same at every attempt, so that a fallback can know it again. Empty
-    /// while it is [wanted](HandoverState::Wanted).
+    /// Names the request that carries the alert there: the same at every attempt, so that a fallback can know it again.
+    /// Empty while it is [wanted](HandoverState::Wanted).
     pub key: String,
     /// Why the last attempt came to nothing, in words.
     pub note: String,
@@ -157,8 +159,8 @@ pub struct AlertRecord {
     pub route: RouteName,
     pub session: SessionName,
     pub accepted_at: Timestamp,
-    /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what the
-    /// sender and the route say.
+    /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what
+    /// the sender and the route say.
     pub ttl: Option<Duration>,
     pub alert: Alert,
     pub deliveries: Vec<Delivery>,
@@ -176,9 +178,9 @@ impl AlertRecord {
         self.alert.attachments.get(place)
     }
 
-    /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one that
-    /// was given up decides, or went another way, whatever became of the others: whoever asks wants to know that somebody did not
-    /// get it.
+    /// The step that every delivery has reached. While one still waits to be sent, so does the alert; after that one
+    /// that was given up decides, or went another way, whatever became of the others: whoever asks wants to know that
+    /// somebody did not get it.
     pub fn step(&self) -> Step {
         let steps = || self.deliveries.iter().map(|delivery| delivery.step);
         match steps().min() {

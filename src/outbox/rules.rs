@@ -13,7 +13,7 @@ use super::quiet::Quiet;
 use super::record::Timestamp;
 use crate::alert::{FallbackName, LATE_AFTER, RouteName};
 
-/// Of one route.
+/// What the owner wants of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteRules {
     /// What is not sent within this time expires. `None`: it waits for ever.
@@ -30,7 +30,8 @@ pub struct RouteRules {
 /// The second path of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FallbackRules {
-    /// What is older than this and not sent goes there, and so does what comes while its session has been down for so long.
+    /// What is older than this and not sent goes there, and so does what comes while its session has been down for so
+    /// long.
     pub after: Duration,
     /// All of them get it.
     pub to: Vec<FallbackName>,
@@ -51,7 +52,7 @@ impl Default for RouteRules {
     }
 }
 
-/// Of all routes.
+/// What the owner wants of all routes.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Routes that are not in it have the default ones; so alerts of a route that is configured no more do.

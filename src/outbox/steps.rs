@@ -42,8 +42,8 @@ impl Outbox {
                 self.on_down(&session);
                 self.handovers.session_down(session, now.mono, now.wall);
             }
-            // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and gets
-            // answers, has more of it.
+            // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and
+            // gets answers, has more of it.
             Input::Asking { message_id } => self.on_asking(now, &message_id),
             Input::Written { message_id } => self.on_written(now, &message_id),
             Input::Incomplete { message_id, words } => {
@@ -146,9 +146,9 @@ impl Outbox {
         recipient.is_some_and(|recipient| names.contains(recipient))
     }
 
-    /// Sends an alert that was given up again, under the same message ids and with all that the messages carry; for one that
-    /// waits out a pause, now. Its time to live counts no more: a person wants it sent. What is under way, or held back by a policy,
-    /// is left alone.
+    /// Sends an alert that was given up again, under the same message ids and with all that the messages carry; for one
+    /// that waits out a pause, now. Its time to live counts no more: a person wants it sent. What is under way, or held
+    /// back by a policy, is left alone.
     ///
     /// # Errors
     /// The id is not known, or everything is sent.
@@ -188,8 +188,8 @@ impl Outbox {
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
 
-    /// Gives up what is not yet acked. A message that is under way may arrive all the same, and is then shown as sent; one that
-    /// carries other alerts too goes out as it is.
+    /// Gives up what is not yet acked. A message that is under way may arrive all the same, and is then shown as sent;
+    /// one that carries other alerts too goes out as it is.
     ///
     /// # Errors
     /// The id is not known, or nothing of it waits.
@@ -211,8 +211,9 @@ impl Outbox {
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
 
-    /// Takes a delivery that waits out of the line, or from the policy. `note` says so, from whether its message goes out all the
-    /// same for the others that it carries, and from how often that was tried. The caller settles the alert.
+    /// Takes a delivery that waits out of the line, or from the policy. `note` says so, from whether its message goes
+    /// out all the same for the others that it carries, and from how often that was tried. The caller settles the
+    /// alert.
     pub(super) fn give_up(&mut self, now: Now, leg: Leg, what: Happening, note: impl Fn(bool, u32) -> String) {
         let message_id = self.message_of(leg).cloned();
         let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.legs_of(id));

@@ -1,8 +1,8 @@
 //! A backup: identity and alerts in one file, from which a session goes on without pairing again.
 //!
-//! > An old ratchet never comes back. What encrypts or decrypts messages has moved on since the backup was made, and using
-//! > it again would use message keys twice. So it is neither written into a backup nor taken out of one; the sessions with
-//! > the phones are made anew.
+//! > An old ratchet never comes back. What encrypts or decrypts messages has moved on since the backup was made, and
+//! > using it again would use message keys twice. So it is neither written into a backup nor taken out of one; the
+//! > sessions with the phones are made anew.
 //!
 //! Which collection goes along is decided in the [table of trees](crate::store::TREES), with the reason in
 //! `docs/store-format.md`.
@@ -67,8 +67,8 @@ pub struct Backup {
 }
 
 impl Store {
-    /// Makes a backup as of one point in the order of transactions, and returns it in a file in memory, with its length.
-    /// Nothing is written to the state meanwhile; that takes as long as copying it.
+    /// Makes a backup as of one point in the order of transactions, and returns it in a file in memory, with its
+    /// length. Nothing is written to the state meanwhile; that takes as long as copying it.
     ///
     /// In memory, because a full or failing disk is a reason to want one. What the state may hold is bounded.
     ///
@@ -108,8 +108,8 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Reads the state directory `path` and changes nothing; it may be on a file system that is read-only. `made_at_ms` is
-    /// Unix milliseconds.
+    /// Reads the state directory `path` and changes nothing; it may be on a file system that is read-only. `made_at_ms`
+    /// is Unix milliseconds.
     ///
     /// # Errors
     /// A relay has it, there is none, or it is damaged.
@@ -139,7 +139,8 @@ impl Draft {
 }
 
 impl Backup {
-    /// Reads a backup, each record as its type. Records of what never comes back are left out, should the file have any.
+    /// Reads a backup, each record as its type. Records of what never comes back are left out, should the file have
+    /// any.
     ///
     /// # Errors
     /// It is no backup, is not whole, or a later version wrote it.
@@ -170,8 +171,8 @@ impl Backup {
         Ok(backup)
     }
 
-    /// Puts it into the state directory `path`, which must hold no linked session and no messages. Alerts that wait there
-    /// stay, after those of the backup. `now_ms` is Unix milliseconds. Returns how many alerts are held.
+    /// Puts it into the state directory `path`, which must hold no linked session and no messages. Alerts that wait
+    /// there stay, after those of the backup. `now_ms` is Unix milliseconds. Returns how many alerts are held.
     ///
     /// # Errors
     /// A relay has the state, it must stay as it is, is damaged, or cannot be written: then nothing has changed.
@@ -182,7 +183,7 @@ impl Backup {
     /// [`restore`](Self::restore) with the log's files on `disk`. The lock and the index stay in `path`.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`restore`](Self::restore).
     pub fn restore_on(
         self,
         path: &Path,
@@ -292,9 +293,9 @@ impl Backup {
                 // A token of this state is newer than one of the same name in the backup.
                 Some(Tree::Quarantine | Tree::Token) => drop(next.insert(raw, value)),
                 Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
-                // Keys of a pairing that never came about. Its journal and its line log too: their numbers are those of the
-                // backup's, which whoever follows the journal has seen. What they hold is the little that happened without
-                // a linked session.
+                // Keys of a pairing that never came about. Its journal and its line log too: their numbers are those of
+                // the backup's, which whoever follows the journal has seen. What they hold is the little that happened
+                // without a linked session.
                 _ => {}
             }
         }
@@ -415,7 +416,8 @@ mod tests {
         (Tree::AlertKey.raw_key(&seq.to_be_bytes()), value)
     }
 
-    /// An alert that waited when the backup was made and has been through since is not held, and every key goes on counting.
+    /// An alert that waited when the backup was made and has been through since is not held, and every key goes on
+    /// counting.
     #[test]
     fn keys_of_forgotten_alerts_stay_under_numbers_of_their_own() {
         let state = State::from([waiting(1, "X"), waiting(2, "W"), forgotten(3, "Y"), forgotten(4, "Z")]);

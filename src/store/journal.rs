@@ -33,8 +33,8 @@ pub const ENTRIES_MAX: u64 = 10_000;
 /// No entry is kept for longer, once a newer one comes: a month is what a person still asks about.
 pub const AGE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 
-/// Old entries that a transaction may delete beyond the number of those it adds. It works off what a change of the bounds
-/// or of the clock made too much, and keeps every transaction small.
+/// Old entries that a transaction may delete beyond the number of those it adds. It works off what a change of the
+/// bounds or of the clock made too much, and keeps every transaction small.
 const SURPLUS_TRIMMED_MAX: u64 = 8;
 
 /// No relay lives to give out a number like this. A journal that has come so far was written by something else.
@@ -52,8 +52,8 @@ const BOUNDS: Bounds = Bounds {
     age_ms_max: AGE_MS_MAX,
 };
 
-/// Adds `entries` to `batch`, numbered, and the deletion of as many old ones as the bounds ask for, within reason. To be
-/// called inside [`Store::update`], once, with its view.
+/// Adds `entries` to `batch`, numbered, and the deletion of as many old ones as the bounds ask for, within reason. To
+/// be called inside [`Store::update`], once, with its view.
 ///
 /// # Errors
 /// The store could not be read.
@@ -105,16 +105,16 @@ fn rows_of(state: &State) -> impl DoubleEndedIterator<Item = (u64, &Vec<u8>)> {
     rows.filter_map(|(raw, value)| Some((number_of(raw.get(1..)?)?, value)))
 }
 
-/// What the journal in the rows of `state` tells and that of `other` does not, oldest first. What cannot be read is left
-/// out.
+/// What the journal in the rows of `state` tells and that of `other` does not, oldest first. What cannot be read is
+/// left out.
 pub(crate) fn beyond(state: &State, other: &State) -> Vec<Entry> {
     let known: BTreeSet<&Vec<u8>> = rows_of(other).map(|(_, value)| value).collect();
     let new = rows_of(state).filter(|(_, value)| !known.contains(value));
     new.filter_map(|(_, value)| decode(value).ok()).collect()
 }
 
-/// Adds `entries` to the rows of a state that is about to be written whole, numbered on, and takes out all that is then over
-/// the bounds. More entries than the journal keeps take their numbers all the same. A journal that cannot be
+/// Adds `entries` to the rows of a state that is about to be written whole, numbered on, and takes out all that is then
+/// over the bounds. More entries than the journal keeps take their numbers all the same. A journal that cannot be
 /// numbered on goes, and the numbers begin with 1.
 ///
 /// # Errors

@@ -15,8 +15,8 @@ const VERSION: u8 = 3;
 
 const KEY_VERSION: u8 = 3;
 
-/// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one byte to
-/// five, the time of its step from one (a clock that was not set) to ten.
+/// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one
+/// byte to five, the time of its step from one (a clock that was not set) to ten.
 const GROWTH_BYTES: usize = 13;
 
 /// What the id of a message takes, and when and how it was made, where that is later.
@@ -33,8 +33,8 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
     batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), encode(alert)?)
 }
 
-/// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an alert
-/// would be sent again after a restart.
+/// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an
+/// alert would be sent again after a restart.
 pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
     let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV3::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
@@ -174,8 +174,8 @@ impl New {
         Ok(())
     }
 
-    /// Writes all of them in one transaction; but not into the last room there is: that is for the line, and for what becomes of
-    /// the alerts before them.
+    /// Writes all of them in one transaction; but not into the last room there is: that is for the line, and for what
+    /// becomes of the alerts before them.
     ///
     /// # Errors
     /// They are not, or perhaps not, on disk: none may be acknowledged.
@@ -189,7 +189,7 @@ impl New {
 pub struct Loaded {
     /// In the order of acceptance.
     pub alerts: Vec<AlertRecord>,
-    /// Of alerts that are forgotten.
+    /// The keys of alerts that are forgotten.
     pub keys: Vec<KeyRecord>,
     /// Records that could not be read. They stay where they are: a later version may have written them.
     pub damaged: Vec<StoreError>,
@@ -269,11 +269,12 @@ mod tests {
         alert
     }
 
-    /// The rows of format 1, as they stand on people's disks: key and value in hex. Later versions must still read them: never
-    /// edit the file, add one beside it.
+    /// The rows of format 1, as they stand on people's disks: key and value in hex. Later versions must still read
+    /// them: never edit the file, add one beside it.
     const VERSION_1: &str = include_str!("../../tests/fixtures/store-v1/outbox.txt");
 
-    /// What the fixture says: an alert with everything that a record can hold, one at each step, and one with hardly anything.
+    /// What the fixture says: an alert with everything that a record can hold, one at each step, and one with hardly
+    /// anything.
     fn version_1() -> Vec<AlertRecord> {
         let steps = [Step::Accepted, Step::Sent, Step::Delivered, Step::Read, Step::Failed];
         let to = [

@@ -1,8 +1,8 @@
 //! Who is who: the names that a route may have for somebody, and the addresses that WhatsApp has for the same person.
 //!
 //! A route names a number, a hidden id (`…@lid`), a group or `me`. The server names the same person by a number or by a
-//! hidden id, whichever it likes: in a receipt, in a message, in a group. It may also know a number in another form than
-//! people write. Everything that compares the two asks here.
+//! hidden id, whichever it likes: in a receipt, in a message, in a group. It may also know a number in another form
+//! than people write. Everything that compares the two asks here.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +18,8 @@ use crate::outbox::MessageId;
 use crate::store::Store;
 use crate::util::lock;
 
-/// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in seconds.
+/// Messages remembered with the number that they went to, for the case that the server refuses one. It answers in
+/// seconds.
 const ON_THEIR_WAY_MAX: usize = 256;
 
 /// What one session knows of people. Shared by its task, the sends and the dispatcher.
@@ -97,8 +98,8 @@ impl Directory {
         *lock(&self.own) = own.unwrap_or_default();
     }
 
-    /// The one name of whoever `recipient` names: `me` for the account itself, a number before a hidden id. Two names in a
-    /// route that give the same one here are one recipient. Reads what is known already and never waits.
+    /// The one name of whoever `recipient` names: `me` for the account itself, a number before a hidden id. Two names
+    /// in a route that give the same one here are one recipient. Reads what is known already and never waits.
     pub fn one_name(&self, recipient: &Recipient) -> Recipient {
         let own = self.own();
         match recipient {
@@ -167,8 +168,8 @@ impl Directory {
         names
     }
 
-    /// Where a message for `recipient` goes. A number that nothing is known of is asked about first, which may take some
-    /// seconds; without an answer the message goes to the number as it is written.
+    /// Where a message for `recipient` goes. A number that nothing is known of is asked about first, which may take
+    /// some seconds; without an answer the message goes to the number as it is written.
     ///
     /// # Errors
     /// Nobody would get it.
@@ -201,7 +202,8 @@ impl Directory {
         }
     }
 
-    /// Asks about the numbers that the routes name, in one question, so that a wrong one is said before an alert needs it.
+    /// Asks about the numbers that the routes name, in one question, so that a wrong one is said before an alert needs
+    /// it.
     pub(super) async fn ask_about_routes(&self, client: &Client) {
         let numbers = self.recipients.iter().filter_map(|recipient| match recipient {
             Recipient::Number(written) if self.one_name(recipient) != Recipient::Me => Some(written.to_string()),

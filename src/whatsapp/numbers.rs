@@ -1,8 +1,8 @@
 //! Whether the numbers that routes name are on WhatsApp, and under which number the server knows them.
 //!
-//! A message to a number that nobody has is acknowledged like any other, and nobody gets it. So the server is asked: about
-//! all that routes name in one question after a login, and about any other before its first message. Its answers are kept,
-//! because an answer holds for days, and a box that asks often looks like one that collects numbers.
+//! A message to a number that nobody has is acknowledged like any other, and nobody gets it. So the server is asked:
+//! about all that routes name in one question after a login, and about any other before its first message. Its answers
+//! are kept, because an answer holds for days, and a box that asks often looks like one that collects numbers.
 //!
 //! > A question that gets no answer costs no alert: the number is used as it was last named, or as it is written.
 
@@ -31,16 +31,17 @@ const ASKED_AT_ONCE: usize = 100;
 /// For how long a number that is on WhatsApp is not asked about again. Numbers change their form once in years.
 const THERE_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// A number that was there and is not any more is asked about again after this before anybody is told: the server may have
-/// been wrong, and a failed alert is final. Long enough to meet another of its machines, short enough for an alert.
+/// A number that was there and is not any more is asked about again after this before anybody is told: the server may
+/// have been wrong, and a failed alert is final. Long enough to meet another of its machines, short enough for an
+/// alert.
 const CONFIRM_AFTER: Duration = Duration::from_secs(10);
 
 /// After that, and for one that was never there, the pause doubles from the first of these to the second.
 const DENIED_FIRST: Duration = Duration::from_secs(10 * 60);
 const DENIED_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After a question without an answer nothing is asked for so long; it doubles from the first to the second. A server that
-/// limits us is not helped by the next question, and other questions are waiting too.
+/// After a question without an answer nothing is asked for so long; it doubles from the first to the second. A server
+/// that limits us is not helped by the next question, and other questions are waiting too.
 const SILENCE_FIRST: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -224,8 +225,8 @@ impl Numbers {
         }
     }
 
-    /// What is to be done with a message for `written`, after asking the server if need be. Takes twice [`ANSWER_WITHIN`]
-    /// at the most: whoever comes while a question is under way is in the next.
+    /// What is to be done with a message for `written`, after asking the server if need be. Takes twice
+    /// [`ANSWER_WITHIN`] at the most: whoever comes while a question is under way is in the next.
     pub(super) async fn resolve(&self, client: &Client, written: &str) -> Look {
         if let Some(look) = self.settled(written) {
             return look;
@@ -374,8 +375,8 @@ fn redacted(number: &str) -> String {
     crate::alert::Recipient::Number(number.into()).redacted()
 }
 
-/// Which answer is about which number. The server repeats the number that it was asked about; where it does not, the one
-/// that it names stands for itself, and an only answer for the only question. Of the others nothing is known.
+/// Which answer is about which number. The server repeats the number that it was asked about; where it does not, the
+/// one that it names stands for itself, and an only answer for the only question. Of the others nothing is known.
 fn answers_in(response: &UsyncResponse, written: &[String]) -> Vec<(String, Answer)> {
     let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
     let about = |user: &UsyncUserResult, repeated: Option<&str>| -> Option<String> {

@@ -8,7 +8,7 @@ use crate::lab::Lab;
 use crate::support::{Relay, Site, finding, pair_by_qr};
 use tautline::store::{Store, last_time};
 
-/// So far behind the disk a clock may be.
+/// How far behind the disk a clock may be.
 const TOLERATED: Duration = Duration::from_secs(24 * 3600);
 
 fn now_ms() -> i64 {

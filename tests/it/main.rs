@@ -1,7 +1,8 @@
-//! The built program as its users meet it: command line, HTTP, configuration, and whole sessions against the lab server.
+//! The built program as its users meet it: command line, HTTP, configuration, and whole sessions against the lab
+//! server.
 //!
-//! One binary, because each would compile the lab and link the protocol again. `cargo test --features lab --test it field::`
-//! runs one part. What needs no process of its own is in `tests/parts`.
+//! One binary, because each would compile the lab and link the protocol again.
+//! `cargo test --features lab --test it field::` runs one part. What needs no process of its own is in `tests/parts`.
 
 mod attachments;
 mod backup;

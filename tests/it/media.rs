@@ -18,7 +18,8 @@ const OTHER: &str = "15550100003";
 const TO_FRIEND: &str = "+15550100002";
 const TO_OTHER: &str = "+15550100003";
 
-/// What a minute of the deadlines lasts here: long enough for what works on a busy machine, short enough for what does not.
+/// What a minute of the deadlines lasts here: long enough for what works on a busy machine, short enough for what does
+/// not.
 const MINUTE_MS: &str = "6000";
 
 /// What is given up has had four of those, its pauses, and some time for each try.
@@ -135,7 +136,8 @@ impl Bench {
         self.site.state().join("blobs").join(hash(bytes).to_string())
     }
 
-    /// An alert with files, as it lies there when a relay was ended right after it had accepted it; its id. A picture has a thumbnail.
+    /// An alert with files, as it lies there when a relay was ended right after it had accepted it; its id. A picture
+    /// has a thumbnail.
     fn accept(&self, to: &[&str], text: &str, files: &[File]) -> String {
         let store = Store::open(&self.site.state(), 1 << 20).expect("nobody has it");
         std::fs::create_dir_all(self.site.state().join("blobs")).expect("a folder");

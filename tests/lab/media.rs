@@ -50,7 +50,7 @@ pub struct Upload {
 /// What can go wrong here, for uploads to come and those under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MediaFaults {
-    /// So many uploads are read and then answered with this status.
+    /// How many uploads are read and then answered with this status.
     pub status: Option<(u16, usize)>,
     /// They are answered with 200 and a page.
     pub page: bool,
@@ -178,7 +178,7 @@ struct Asked {
     path: String,
     query: BTreeMap<String, String>,
     length: usize,
-    /// Of the body, read with the head.
+    /// The part of the body that was read with the head.
     begun: Vec<u8>,
 }
 

@@ -25,7 +25,7 @@ pub struct People {
     refused: Option<u16>,
     /// The question is not answered at all.
     silent: bool,
-    /// So many questions about groups are still answered with the same error.
+    /// How many questions about groups are still answered with the same error.
     groups_refused: usize,
     /// Answers do not repeat the number that was asked for.
     terse: bool,

@@ -33,7 +33,7 @@ pub struct Received {
     pub from_device: u16,
     /// The other side's number, or the group's address.
     pub chat: String,
-    /// Of an attachment, its kind in brackets and its caption.
+    /// The text; for an attachment, its kind in brackets and its caption.
     pub text: String,
     pub media: Option<MediaSeen>,
     /// Seconds after which the message disappears, as the app reads them.

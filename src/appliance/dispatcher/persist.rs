@@ -1,4 +1,5 @@
-//! Writes what is put off: changed alerts and the end of old ones, each in one transaction with what the journal is told of it.
+//! Writes what is put off: changed alerts and the end of old ones, each in one transaction with what the journal is
+//! told of it.
 
 use std::time::{Duration, Instant};
 
@@ -50,8 +51,8 @@ impl Dispatcher {
         self.write_put_off();
     }
 
-    /// What changes meanwhile stays put off, so that a burst of changes does not become a write for each, one on the heels of the
-    /// other.
+    /// What changes meanwhile stays put off, so that a burst of changes does not become a write for each, one on the
+    /// heels of the other.
     fn write_put_off(&mut self) {
         let mut taken = self.put_off.take();
         let (batch, entries) = taken.batch();

@@ -257,7 +257,8 @@ impl Reader<'_> {
         Some(self.at(path, &value.span()))
     }
 
-    /// What stands under `name`, or in the file that `{name}_file` names. A file that cannot be read is told of beside the faults.
+    /// What stands under `name`, or in the file that `{name}_file` names. A file that cannot be read is told of beside
+    /// the faults.
     fn secret(&mut self, key: &str, table: &DeTable, name: &str) -> Option<At<Secret>> {
         let file = format!("{name}_file");
         match (table.get(name), table.get(file.as_str())) {
@@ -297,8 +298,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A bare name is looked for among systemd's credentials first. Other paths that are not absolute begin at the configuration's
-    /// own directory. Also returns where else was looked, in words.
+    /// A bare name is looked for among systemd's credentials first. Other paths that are not absolute begin at the
+    /// configuration's own directory. Also returns where else was looked, in words.
     fn secret_file(&self, path: &Path) -> (PathBuf, &'static str) {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let beside = directory.join(path);

@@ -27,7 +27,7 @@ pub struct TokenView {
 }
 
 impl TokenView {
-    /// Of this token, at this time (Unix milliseconds).
+    /// What is shown of this token at this time (Unix milliseconds).
     pub fn new(token: &Token, now_ms: u64) -> Self {
         Self {
             name: token.grant.name.to_string(),

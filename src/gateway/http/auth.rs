@@ -146,7 +146,7 @@ impl Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
     place: Place,
-    /// Of the client, as far as a proxy's word is taken for it; absent on the control socket.
+    /// The client's address, as far as a proxy's word is taken for it; absent on the control socket.
     pub client: Option<IpAddr>,
     /// A proxy has handed it on.
     proxied: bool,
@@ -223,8 +223,8 @@ pub(super) fn origin(access: &Access, listener: Listener, head: &Head) -> Result
     }))
 }
 
-/// The client that a proxy speaks for: the last address that no proxy of ours is. What stands before it anybody may have
-/// written.
+/// The client that a proxy speaks for: the last address that no proxy of ours is. What stands before it anybody may
+/// have written.
 fn forwarded_for(access: &Access, head: &Head) -> Option<IpAddr> {
     let values = head.headers().filter(|(name, _)| *name == "x-forwarded-for");
     let values: Vec<&str> = values
@@ -241,8 +241,8 @@ fn forwarded_for(access: &Access, head: &Head) -> Option<IpAddr> {
     None
 }
 
-/// Says who makes the request, by where it comes from and the tokens in its head. Whoever is nobody yet may still have one
-/// in the body: see [`identify_by`].
+/// Says who makes the request, by where it comes from and the tokens in its head. Whoever is nobody yet may still have
+/// one in the body: see [`identify_by`].
 ///
 /// # Errors
 /// A web page from elsewhere is behind it.
@@ -325,7 +325,8 @@ pub(super) fn permit(caller: &Caller, scope: Scope, route: Option<&str>, head: &
             .is_some_and(|held| !held.ambient && held.may(scope, route)),
     };
     match scope {
-        // A page can cause a GET without an `Origin`, so one that does something is looked at again. No page knows a token.
+        // A page can cause a GET without an `Origin`, so one that does something is looked at again. No page knows a
+        // token.
         Scope::Publish | Scope::Admin if head.method == "GET" && !explicit => guard::check_acting_get(head),
         Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => Ok(()),
     }

@@ -31,7 +31,8 @@ const CHUNK_LINE_MAX_BYTES: usize = 1024;
 /// The answer goes out in pieces of this size, each with its deadline: a reader that takes a byte now and then gains
 /// nothing. A piece may be put together of many writes; what a stream pauses between them does not count.
 const ANSWER_PIECE_BYTES: usize = 64 * 1024;
-/// For the first byte of a body whose end is that of the connection. A request without one waits for its answer meanwhile.
+/// For the first byte of a body whose end is that of the connection. A request without one waits for its answer
+/// meanwhile.
 const BODY_BEGINS: Duration = Duration::from_secs(1);
 /// Reads of one body between two turns of everybody else.
 const READS_PER_TURN: u32 = 16;
@@ -44,7 +45,7 @@ const LINGER_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How far a piece of an answer has gone out.
 #[derive(Default)]
 struct Pace {
-    /// Of [`ANSWER_PIECE_BYTES`].
+    /// A piece of [`ANSWER_PIECE_BYTES`] at the most.
     bytes: usize,
     /// In writing it.
     spent: Duration,
@@ -167,8 +168,8 @@ impl Connection {
         }
     }
 
-    /// The next request's head. `None`: the client has left, a kept connection was idle for too long, or one of `ends` is
-    /// closed and nothing of a request has come.
+    /// The next request's head. `None`: the client has left, a kept connection was idle for too long, or one of `ends`
+    /// is closed and nothing of a request has come.
     ///
     /// # Errors
     /// What came is no request, is too long, or did not come in time.
@@ -518,8 +519,9 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// Reads the whole body. `slow` gives a place to one that takes its time, `file` takes what is more than is held in memory. A length that is too large is refused
-    /// before anything is read, and before a client that waits for `100 Continue` gets it.
+    /// Reads the whole body. `slow` gives a place to one that takes its time, `file` takes what is more than is held in
+    /// memory. A length that is too large is refused before anything is read, and before a client that waits for
+    /// `100 Continue` gets it.
     ///
     /// # Errors
     /// It is larger than [`Limits::upload_bytes`], did not come in time or whole, or there is no place for a slow one.

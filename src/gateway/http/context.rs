@@ -180,7 +180,7 @@ impl Context {
     /// The same for one that may carry files: what is more than is held in memory goes into one.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`receive`](Self::receive).
     pub async fn receive_files(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
         let file = self.files.as_ref().map_or_else(BodyFile::default, |files| {
             BodyFile::new(files.blobs.clone(), Arc::clone(&files.bodies))

@@ -26,7 +26,8 @@ pub(super) enum Framing {
     /// This many bytes follow.
     Length(u64),
     Chunked,
-    /// All that comes until the client is done: scripts of HTTP/1.0 write a text so. A request of HTTP/1.1 never ends like that.
+    /// All that comes until the client is done: scripts of HTTP/1.0 write a text so. A request of HTTP/1.1 never ends
+    /// like that.
     ToTheEnd,
 }
 

@@ -38,7 +38,8 @@ const BODY: Duration = Duration::from_secs(600);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest wait that `?timeout=` may ask for.
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// Before the answer to a wrong token: a sender with an old one in it asks less often, and whoever guesses gets nowhere.
+/// Before the answer to a wrong token: a sender with an old one in it asks less often, and whoever guesses gets
+/// nowhere.
 const WRONG_TOKEN: Duration = Duration::from_secs(1);
 /// What is under way when the relay stops may take this long to end.
 const GRACE: Duration = Duration::from_secs(2);

@@ -177,16 +177,16 @@ pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
     take(&call, "ntfy-json", None, body).await
 }
 
-/// `POST /message`, as Gotify's senders do. The application's token says the route: it is a token for one route alone, or,
-/// where none is needed, the name of a route.
+/// `POST /message`, as Gotify's senders do. The application's token says the route: it is a token for one route alone,
+/// or, where none is needed, the name of a route.
 pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
     let route = gotify_route(&call)?;
     let body = receive(&mut call).await?;
     take(&call, "gotify", Some(route), body).await
 }
 
-/// `POST /api/sendText` and its kin, as WAHA's senders do. Whom it is for is read as a mail's recipient is: the name of a route, or
-/// what `[mail]` has for it.
+/// `POST /api/sendText` and its kin, as WAHA's senders do. Whom it is for is read as a mail's recipient is: the name of
+/// a route, or what `[mail]` has for it.
 pub(super) async fn waha(mut call: Call<'_, '_>) -> Outcome {
     let body = receive(&mut call).await?;
     let context = call.context;
@@ -238,8 +238,8 @@ fn gotify_token(head: &Head) -> Option<String> {
     token.map(|token| token.trim().to_owned())
 }
 
-/// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is read
-/// as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
+/// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is
+/// read as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
 async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut body: Received) -> Outcome {
     let context = call.context;
     let known = dialect(name);

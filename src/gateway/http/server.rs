@@ -79,12 +79,13 @@ fn limiter_of(access: &Access) -> Arc<Mutex<Limiter>> {
 
 impl Gateway {
     /// Opens the TCP addresses and the control socket at `control` (mode 0600). A port 0 becomes a real one, see
-    /// [`addresses`](Self::addresses). An address that cannot be opened is told by [`listening`](Self::listening) and tried
-    /// again while it serves. A socket file that nobody answers on is replaced.
+    /// [`addresses`](Self::addresses). An address that cannot be opened is told by [`listening`](Self::listening) and
+    /// tried again while it serves. A socket file that nobody answers on is replaced.
     ///
     /// # Errors
-    /// An address is not loopback, though [`Access::is_for_the_network`] says no, or none of them can be opened; another process answers on the control socket; or
-    /// that cannot be made and there is no address either. The text names the addresses or the file.
+    /// An address is not loopback, though [`Access::is_for_the_network`] says no, or none of them can be opened;
+    /// another process answers on the control socket; or that cannot be made and there is no address either. The text
+    /// names the addresses or the file.
     pub fn bind(listen: &[SocketAddr], control: &Path) -> io::Result<Self> {
         Self::bind_among(listen, &control.into(), Access::default())
     }
@@ -92,7 +93,7 @@ impl Gateway {
     /// [`bind`](Self::bind) with several places for the control socket, and with who may come in.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`bind`](Self::bind).
     pub fn bind_among(listen: &[SocketAddr], places: &ControlPlaces, access: Access) -> io::Result<Self> {
         let listening = Arc::new(Listening::default());
         let mut tcp = Vec::new();
@@ -187,8 +188,8 @@ impl Gateway {
         self
     }
 
-    /// The addresses at which mails are taken by SMTP while it serves, after who may come in is known. They are opened at once; one that
-    /// cannot be is told by [`smtp_listening`](Self::smtp_listening) and tried again.
+    /// The addresses at which mails are taken by SMTP while it serves, after who may come in is known. They are opened
+    /// at once; one that cannot be is told by [`smtp_listening`](Self::smtp_listening) and tried again.
     ///
     /// # Errors
     /// One is not loopback, and nothing makes that safe.
@@ -312,8 +313,8 @@ impl Accepting {
     }
 }
 
-/// Holds the listeners, opens those that are missing as soon as that can be done, and makes the control socket again when
-/// its file has gone. Never ends.
+/// Holds the listeners, opens those that are missing as soon as that can be done, and makes the control socket again
+/// when its file has gone. Never ends.
 async fn keep_open(
     accepting: &Accepting,
     listening: &Arc<Listening>,

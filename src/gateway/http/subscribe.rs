@@ -1,6 +1,8 @@
-//! ntfy's subscribe: the alerts of routes, as they come and those that there were, for its command, its app and scripts.
+//! ntfy's subscribe: the alerts of routes, as they come and those that there were, for its command, its app and
+//! scripts.
 //!
-//! A subscriber's connection leaves its place among the others, which are for publishers, and takes one of its own kind.
+//! A subscriber's connection leaves its place among the others, which are for publishers, and takes one of its own
+//! kind.
 
 mod socket;
 mod stream;

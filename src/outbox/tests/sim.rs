@@ -43,7 +43,8 @@ struct Phone {
 /// A record on its way to the disk, with the messages that were made in it, and whether it tells of a handover.
 type Unwritten = (AlertRecord, Vec<MessageId>, bool);
 
-/// What the outbox is told when one is written: the alert, the messages that were made in it, and the fallbacks that it goes to.
+/// What the outbox is told when one is written: the alert, the messages that were made in it, and the fallbacks that it
+/// goes to.
 type Written = (u64, Vec<MessageId>, Vec<FallbackName>);
 
 /// Ids that never come twice, whatever numbers a restart gives out again.
@@ -63,7 +64,8 @@ struct World {
     disk: BTreeMap<u64, AlertRecord>,
     unwritten: VecDeque<Unwritten>,
     fallbacks: Fallbacks,
-    /// What stands there of forgotten alerts, and what is to be forgotten there: late, and with a restart in between never.
+    /// What stands there of forgotten alerts, and what is to be forgotten there: late, and with a restart in between
+    /// never.
     disk_keys: BTreeMap<u64, KeyRecord>,
     forgets: VecDeque<(u64, Option<KeyRecord>)>,
     /// The alerts with a key, by the key.
@@ -540,8 +542,8 @@ impl World {
         );
     }
 
-    /// Each once, none lost, those that go out at once in order. What waits is told to the policy when the disk has it, which is
-    /// in any order here.
+    /// Each once, none lost, those that go out at once in order. What waits is told to the policy when the disk has it,
+    /// which is in any order here.
     fn check(&self) {
         if self.fallbacks.are_there() {
             return self.check_with_fallbacks();

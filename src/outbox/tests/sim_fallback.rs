@@ -1,4 +1,5 @@
-//! The fallbacks of the simulation: what they have, which they know by the key of a request, and what the outbox may know of it.
+//! The fallbacks of the simulation: what they have, which they know by the key of a request, and what the outbox may
+//! know of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

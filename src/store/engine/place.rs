@@ -37,9 +37,9 @@ pub fn create_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the right to write into the state directory `path` from everybody but its owner: who may write there can put files
-/// of his own in the place of ours. Only a directory that is empty or a state already is changed: any other belongs to
-/// somebody else, and whoever runs as root could close it to the whole host.
+/// Takes the right to write into the state directory `path` from everybody but its owner: who may write there can put
+/// files of his own in the place of ours. Only a directory that is empty or a state already is changed: any other
+/// belongs to somebody else, and whoever runs as root could close it to the whole host.
 ///
 /// # Errors
 /// [`StoreError::Unfit`] where that cannot be done, or the directory is not ours to change.
@@ -77,8 +77,8 @@ pub(super) fn close_to_others(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Why the directory `path`, which others may write, is not ours to close. `shared` says that it has the sticky bit: then
-/// there may be no files but a state's. An empty one is taken, because a new tmpfs has that bit.
+/// Why the directory `path`, which others may write, is not ours to close. `shared` says that it has the sticky bit:
+/// then there may be no files but a state's. An empty one is taken, because a new tmpfs has that bit.
 fn not_ours(path: &Path, shared: bool) -> io::Result<Option<&'static str>> {
     let (mut state, mut foreign) = (false, false);
     for entry in std::fs::read_dir(path)? {
@@ -122,7 +122,7 @@ fn unfit(path: &Path, why: &str) -> StoreError {
     }
 }
 
-/// statfs(2)'s number as a name.
+/// The number of `statfs(2)` as a name.
 fn file_system(magic: u64) -> String {
     let name = match magic & 0xffff_ffff {
         0x4d44 => "FAT (vfat)",

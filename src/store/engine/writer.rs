@@ -1,8 +1,8 @@
 //! The one thread that writes. It runs transactions in the order in which they came, puts them into the log, syncs once
 //! for all that waited, shows them to the readers, and answers.
 //!
-//! Those that nobody waits for ([`Haste::Later`]) lie still for a moment, so that a sync is for many of them. They keep their
-//! place in the order: the next one that somebody waits for takes them along, and sees what they did.
+//! Those that nobody waits for ([`Haste::Later`]) lie still for a moment, so that a sync is for many of them. They keep
+//! their place in the order: the next one that somebody waits for takes them along, and sees what they did.
 
 mod handover;
 mod queue;
@@ -56,8 +56,8 @@ type Decide = Box<dyn FnOnce(&View) -> Result<Batch, StoreError> + Send>;
 /// One transaction: it may look and return a batch; `done` reports what became of it.
 struct Job {
     decide: Decide,
-    /// `decide` looks at nothing: an empty batch of it is done whatever becomes of the others in its group. So a full disk
-    /// does not stop who only asks whether the thread turns.
+    /// `decide` looks at nothing: an empty batch of it is done whatever becomes of the others in its group. So a full
+    /// disk does not stop who only asks whether the thread turns.
     blind: bool,
     claim: Claim,
     haste: Haste,
@@ -282,8 +282,8 @@ struct Database {
     last_group: usize,
 }
 
-/// `first`, and if nobody waits for it what comes after it, until somebody does or they have lain still for long enough. The end
-/// of the queue is the end of the run: nothing lies still then.
+/// `first`, and if nobody waits for it what comes after it, until somebody does or they have lain still for long
+/// enough. The end of the queue is the end of the run: nothing lies still then.
 fn gather(first: Job, queue: &Queue<'_, Job>) -> VecDeque<Job> {
     let mut lies_still = first.haste == Haste::Later;
     let mut group = VecDeque::from([first]);
@@ -445,7 +445,8 @@ impl Database {
             // What has been gathered is bounded by itself.
             next = group.pop_front();
             if next.is_none() && answers.len() < GROUP_MAX && self.log.staged_bytes() < GROUP_BYTES_MAX {
-                // As many as the last time have just been answered, and may come again: a sync for all of them is worth the wait.
+                // As many as the last time have just been answered, and may come again: a sync for all of them is worth
+                // the wait.
                 next = match answers.len() < self.last_group {
                     true => queue.linger(),
                     false => queue.next(),

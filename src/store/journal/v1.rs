@@ -1,5 +1,5 @@
-//! Format 1 of a journal entry, frozen: a new kind of event or happening goes to the end of its list here, and nothing else
-//! may change. Entries that must hold more are format 2, in a file of their own.
+//! Format 1 of a journal entry, frozen: a new kind of event or happening goes to the end of its list here, and nothing
+//! else may change. Entries that must hold more are format 2, in a file of their own.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! Format 1 of an alert's record, frozen: postcard does not describe itself, so a field or a variant that moves makes old
-//! records unreadable. A record that must hold more is format 2, in a file of its own; these types stay.
+//! Format 1 of an alert's record, frozen: postcard does not describe itself, so a field or a variant that moves makes
+//! old records unreadable. A record that must hold more is format 2, in a file of its own; these types stay.
 //!
 //! It is only read: what is written has format 2.
 

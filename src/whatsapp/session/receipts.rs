@@ -58,8 +58,8 @@ impl Session {
         }
     }
 
-    /// The names that a route may have for the chat `from`, if what comes from there speaks for it: in a group that is the
-    /// word of another member. Our own devices are members too, and say nothing about the others.
+    /// The names that a route may have for the chat `from`, if what comes from there speaks for it: in a group that is
+    /// the word of another member. Our own devices are members too, and say nothing about the others.
     async fn names_of(&self, from: &Jid, participant: Option<&Jid>) -> Vec<Recipient> {
         let Some(client) = &self.client else {
             return Vec::new();
@@ -101,8 +101,8 @@ impl Session {
         self.parts.executor.spawn(work).detach();
     }
 
-    /// Without a line it waits for the next one. It may go while what had waited at the server still comes in, among which a
-    /// device may have asked: the library holds it back until that is through.
+    /// Without a line it waits for the next one. It may go while what had waited at the server still comes in, among
+    /// which a device may have asked: the library holds it back until that is through.
     pub(super) fn send_again(&mut self, again: Again) {
         let logged_in = |line: &&super::LibraryRun| line.logged_in && !line.broken;
         match (&self.client, self.library_run.as_ref().filter(logged_in)) {

@@ -81,7 +81,7 @@ impl Offline {
 /// What came back on one connection.
 #[derive(Debug)]
 struct Said {
-    /// Of every answer, in order.
+    /// The status of every answer, in order.
     statuses: Vec<u16>,
     text: String,
 }

@@ -121,7 +121,7 @@ fn under_a_seal_damage_to_the_last_transaction_is_alarmed_too() {
     }
 }
 
-/// Of sizes that end before a seal, within one, and after it.
+/// Frames of sizes that end before a seal, within one, and after it.
 #[test]
 fn a_log_that_is_sealed_often_goes_on_and_has_no_torn_end() {
     let disk = SimDisk::default();

@@ -22,7 +22,7 @@ const LIMITS: Limits = Limits {
     reserve_bytes: 8 * 1024,
 };
 
-/// Of what was restored. More than sled's buffer, and than the index is put right in at once.
+/// The size of what was restored. More than sled's buffer, and than the index is put right in at once.
 const RESTORED: u32 = 700;
 const NOW_MS: u64 = 1_795_207_971_000;
 

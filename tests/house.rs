@@ -1,4 +1,5 @@
-//! The rules of the house, each as a test: layers, purity, no tokio, valid boards and units, sizes, no real numbers.
+//! The rules of the house, each as a test: layers, purity, no tokio, valid boards and units, sizes,
+//! comments that are sentences, no real numbers.
 
 #[path = "house/api.rs"]
 mod api;
@@ -6,6 +7,8 @@ mod api;
 mod documents;
 #[path = "house/imports.rs"]
 mod imports;
+#[path = "house/prose.rs"]
+mod prose;
 #[path = "house/rooms.rs"]
 mod rooms;
 #[path = "house/systemd.rs"]
@@ -77,8 +80,8 @@ fn is_test(name: &str) -> bool {
     name.ends_with("tests.rs") || name.contains("/tests/")
 }
 
-/// The code of a file: comments cut off, with the number of each line. A `//` in a string cuts too much, never too little
-/// that matters here.
+/// The code of a file: comments cut off, with the number of each line. A `//` in a string cuts too much, never too
+/// little that matters here.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
@@ -350,8 +353,8 @@ fn every_health_code_is_raised_and_has_its_row_and_its_paragraph() {
     }
 }
 
-/// Names of tests in backticks in the last cell of a table's row, "shown by"; paths and commands are none. One that is cut
-/// short is no name of any test.
+/// Names of tests in backticks in the last cell of a table's row, "shown by"; paths and commands are none. One that is
+/// cut short is no name of any test.
 fn tests_named(row: &str) -> Vec<&str> {
     let cell = row.trim_end().trim_end_matches('|').rsplit(" | ").next().unwrap_or("");
     let quoted = cell.split('`').skip(1).step_by(2);

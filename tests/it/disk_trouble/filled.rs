@@ -228,8 +228,8 @@ fn what_a_small_volume_has_taken_can_always_be_finished() {
     }
 }
 
-/// One case; all sizes: `TAUTLINE_FILL=24,32,48,64 cargo test --features lab --test it filled:: -- --nocapture` takes half an
-/// hour.
+/// One case; all sizes: `TAUTLINE_FILL=24,32,48,64 cargo test --features lab --test it filled:: -- --nocapture` takes
+/// half an hour.
 #[test]
 fn volumes_and_alerts_of_any_size_empty_again() {
     let Ok(sizes) = std::env::var("TAUTLINE_FILL") else {

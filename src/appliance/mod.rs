@@ -7,6 +7,7 @@ mod findings;
 mod heartbeat;
 mod host_monitor;
 mod ids;
+mod news;
 mod notify;
 mod pair;
 mod relay;

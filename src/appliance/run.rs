@@ -14,6 +14,7 @@ use smol::{Executor, Task};
 use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
 use super::heartbeat::{Heartbeat, HeartbeatTrouble};
 use super::host_monitor::HostMonitor;
+use super::news::NewsDesk;
 use super::relay::Appliance;
 use super::status::{Facts, started};
 use super::tokens::Tokens;
@@ -167,6 +168,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let host_monitor = Arc::new(HostMonitor::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan, board, (&store, &blobs), &host_monitor, &executor);
     let feed = Arc::new(Feed::default());
+    let time_zone = time_zone(plan.time_zone.as_deref());
+    let courier = Arc::new(Courier::new(plan.fallbacks.clone(), board.schedule()));
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
         blobs,
@@ -176,9 +179,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         feed: Arc::clone(&feed),
         sessions: handles.clone(),
         routes: plan.routes,
-        time_zone: time_zone(plan.time_zone.as_deref()),
+        time_zone: time_zone.clone(),
         notices,
-        courier: Courier::new(plan.fallbacks, board.schedule()),
+        courier: Arc::clone(&courier),
     })?;
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
@@ -273,6 +276,16 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         tokens,
         feed,
     });
+    if !plan.health_fallbacks.is_empty() {
+        let desk = NewsDesk {
+            to: plan.health_fallbacks,
+            courier,
+            store: store.clone(),
+            relay: Arc::clone(&relay),
+            time_zone,
+        };
+        tasks.push(watched("the news of health", Box::pin(desk.keep())));
+    }
     let stopped = async move {
         let _ = stop.recv().await;
     };

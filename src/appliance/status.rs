@@ -16,7 +16,7 @@ use crate::gateway::api::{
     Status,
 };
 use crate::gateway::{Certificate, Listening, Refused, SmtpListening, Spooling};
-use crate::health::{self, Severity, Shown};
+use crate::health::{self, Finding, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
 use crate::store::{Store, inbound};
@@ -62,6 +62,13 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// What holds now, mild or hidden as it may be.
+    pub(super) fn found(&self, dispatcher: &DispatcherHandle, outbox: &OutboxFacts) -> Vec<Finding> {
+        let views: Vec<(&SessionHandle, SessionView)> =
+            dispatcher.sessions().map(|handle| (handle, handle.view())).collect();
+        self.findings(dispatcher, outbox, &views)
+    }
+
     pub(super) fn status(&self, dispatcher: &DispatcherHandle, outbox: &OutboxFacts) -> Status {
         let now = Instant::now();
         let views: Vec<(&SessionHandle, SessionView)> =

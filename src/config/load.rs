@@ -264,6 +264,13 @@ impl Builder<'_> {
         let mail = self.mail(draft.mail_route, draft.mail_routes);
         let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
         let attachments = self.attachments(draft.attachments);
+        let (health_fallbacks, line) = split(draft.health_fallback);
+        let health_fallbacks = health_fallbacks.unwrap_or_default();
+        if !health_fallbacks.is_empty() {
+            let shown: Vec<_> = health_fallbacks.iter().map(FallbackName::as_str).collect();
+            let source = self.source(line);
+            self.note("health.fallback".into(), json!(shown), source);
+        }
         let fallbacks = draft.fallbacks.into_iter().enumerate();
         let fallbacks = fallbacks.map(|(index, draft)| self.fallback(index, draft)).collect();
         Some(Plan {
@@ -277,6 +284,7 @@ impl Builder<'_> {
             heartbeat,
             attachments,
             fallbacks,
+            health_fallbacks,
         })
     }
 

@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::{Endpoint, Env, Fault, Place, Proxy, RouteFallback};
-use crate::alert::{Recipient, RouteName, SessionName};
+use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::board::Board;
 use crate::outbox::{Group, Pace, Quiet};
 pub(super) use attachments::DraftAttachments;
@@ -41,6 +41,7 @@ const KEYS_TOP: &[&str] = &[
     "heartbeat",
     "attachments",
     "fallback",
+    "health",
 ];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
@@ -62,6 +63,7 @@ pub(super) struct Draft {
     pub heartbeat: Option<DraftHeartbeat>,
     pub attachments: DraftAttachments,
     pub fallbacks: Vec<DraftFallback>,
+    pub health_fallback: Option<At<Vec<FallbackName>>>,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -210,6 +212,9 @@ impl Reader<'_> {
             draft
                 .routes
                 .extend(self.route(&key, span, table, (&session_names, &fallback_names), &mut taken));
+        }
+        if let Some(value) = table.get("health") {
+            draft.health_fallback = self.health(value, &fallback_names);
         }
         if let Some(value) = table.get("gateway") {
             match value.get_ref().as_table() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::fallback::{FallbackPlan, RouteFallback};
 use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
-use crate::alert::{Recipient, RouteName, SessionName};
+use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::outbox::{Group, Pace, Quiet};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
@@ -27,6 +27,8 @@ pub struct Plan {
     pub attachments: AttachmentsPlan,
     /// Names are unique.
     pub fallbacks: Vec<FallbackPlan>,
+    /// Which of them are told what health finds. Empty: nobody is.
+    pub health_fallbacks: Vec<FallbackName>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use super::letter::one_line;
+use super::letter::{Letter, News, one_line};
 use super::outcome::failure;
 use super::web::{Answer, Request, WebError, ask_trusting};
 use super::{ntfy, secret, smtp, webhook};
@@ -43,7 +43,19 @@ impl Courier {
     /// # Errors
     /// The fallback has not said that it has it.
     pub async fn deliver(&self, parcel: &Parcel) -> Result<(), HandoverFailure> {
-        let Some(plan) = self.plans.get(&parcel.to) else {
+        self.carry(&parcel.to, &Letter::of(parcel)).await
+    }
+
+    /// Tells a fallback news of the relay itself.
+    ///
+    /// # Errors
+    /// As for [`deliver`](Self::deliver).
+    pub async fn tell(&self, news: &News) -> Result<(), HandoverFailure> {
+        self.carry(&news.to, &Letter::of_news(news)).await
+    }
+
+    async fn carry(&self, to: &FallbackName, letter: &Letter) -> Result<(), HandoverFailure> {
+        let Some(plan) = self.plans.get(to) else {
             return Err(failure("is not configured"));
         };
         let ca = match &plan.ca {
@@ -51,10 +63,10 @@ impl Courier {
             None => None,
         };
         match &plan.kind {
-            FallbackKind::Ntfy(target) => self.post(target, ca, ntfy::request(parcel)).await,
+            FallbackKind::Ntfy(target) => self.post(target, ca, ntfy::request(letter)).await,
             FallbackKind::Webhook { target, secret } => {
                 let secret = read(secret.as_ref()).await?;
-                self.post(target, ca, webhook::request(parcel, secret.as_deref())).await
+                self.post(target, ca, webhook::request(letter, secret.as_deref())).await
             }
             FallbackKind::Smtp(target) => {
                 let trust = Trust::new(ca.as_deref(), false).map_err(|why| failure(format!("ca_file: {why}")))?;
@@ -62,7 +74,7 @@ impl Courier {
                     Some((_, password)) => read(Some(password)).await?,
                     None => None,
                 };
-                smtp::send(target, password.as_deref(), &trust, &self.schedule, parcel).await
+                smtp::send(target, password.as_deref(), &trust, &self.schedule, letter).await
             }
         }
     }

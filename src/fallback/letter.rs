@@ -1,6 +1,8 @@
 //! What all fallbacks say of a parcel: a title, a text with the mark of why it comes this way, how urgent it is.
 
-use crate::alert::{Alert, Priority};
+use serde_json::{Map, Value, json};
+
+use crate::alert::{Alert, FallbackName, Priority, SessionName};
 use crate::outbox::Parcel;
 
 /// A title is one line, and notifications show some fifty characters of it.
@@ -9,26 +11,109 @@ const TITLE_CHARS_MAX: usize = 200;
 /// Of each of several alerts so much is told.
 const LINE_CHARS_MAX: usize = 200;
 
-/// The words for a parcel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a fallback is told, in the words that all kinds share.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Letter {
+    /// The fallback's name.
+    pub to: String,
+    /// The same at every attempt.
+    pub key: String,
+    pub route: Option<String>,
     /// May be empty where the alert has none.
     pub title: String,
     /// Without the mark.
     pub text: String,
     /// Why it comes this way.
-    pub mark: String,
+    pub mark: Option<String>,
     /// The most urgent one's.
     pub priority: Priority,
     pub tags: Vec<String>,
     pub click: Option<String>,
+    /// What a webhook is told beside the words.
+    pub facts: Map<String, Value>,
+}
+
+/// News of the relay itself: something is wrong, or is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    pub to: FallbackName,
+    /// Names the request, as [`Parcel::key`] does.
+    pub key: String,
+    /// The code of health.
+    pub code: String,
+    pub session: Option<SessionName>,
+    /// It is over.
+    pub ended: bool,
+    /// Unix milliseconds.
+    pub since_at: u64,
+    pub title: String,
+    pub text: String,
 }
 
 impl Letter {
+    pub fn of_news(news: &News) -> Self {
+        let facts = json!({
+            "event": "health",
+            "state": if news.ended { "ended" } else { "began" },
+            "code": news.code,
+            "session": news.session,
+            "since_at": news.since_at,
+        });
+        let (priority, tag) = match news.ended {
+            true => (Priority::Default, "white_check_mark"),
+            false => (Priority::High, "warning"),
+        };
+        Self {
+            to: news.to.to_string(),
+            key: news.key.clone(),
+            route: None,
+            title: news.title.clone(),
+            text: news.text.clone(),
+            mark: None,
+            priority,
+            tags: vec![tag.to_owned()],
+            click: None,
+            facts: object(facts),
+        }
+    }
+
     pub fn of(parcel: &Parcel) -> Self {
-        let mark = format!("by {}, because {}", parcel.to, parcel.why);
+        let alerts = parcel.alerts.iter().map(|handed| {
+            let alert = &handed.alert;
+            let priority = u8::from(alert.priority);
+            let mut one = json!({
+                "id": handed.id,
+                "accepted_at": handed.accepted_at.0,
+                "title": alert.title,
+                "text": alert.text,
+                "priority": priority,
+                "tags": alert.tags,
+            });
+            if let (Some(click), Some(one)) = (&alert.click, one.as_object_mut()) {
+                one.insert("click".to_owned(), json!(click));
+            }
+            one
+        });
+        let facts = json!({
+            "event": "alerts",
+            "route": parcel.route,
+            "session": parcel.session,
+            "reason": parcel.why,
+            "alerts": alerts.collect::<Vec<_>>(),
+        });
         let priority = parcel.alerts.iter().map(|handed| handed.alert.priority).max();
-        let priority = priority.unwrap_or_default();
+        let letter = Self {
+            to: parcel.to.to_string(),
+            key: parcel.key.clone(),
+            route: Some(parcel.route.to_string()),
+            title: format!("{} alerts on {}", parcel.alerts.len(), parcel.route),
+            text: String::new(),
+            mark: Some(format!("by {}, because {}", parcel.to, parcel.why)),
+            priority: priority.unwrap_or_default(),
+            tags: Vec::new(),
+            click: None,
+            facts: object(facts),
+        };
         if let [only] = parcel.alerts.as_slice() {
             let raised = only
                 .raised
@@ -37,10 +122,9 @@ impl Letter {
             return Self {
                 title: one_line(&only.alert.title, TITLE_CHARS_MAX),
                 text: format!("{raised}{}{}", only.alert.text, beside(&only.alert)),
-                mark,
-                priority,
                 tags: only.alert.tags.clone(),
                 click: only.alert.click.clone(),
+                ..letter
             };
         }
         let lines = parcel.alerts.iter().map(|handed| {
@@ -56,25 +140,28 @@ impl Letter {
             format!("- {}{raised}", one_line(&said, LINE_CHARS_MAX))
         });
         Self {
-            title: format!("{} alerts on {}", parcel.alerts.len(), parcel.route),
             text: lines.collect::<Vec<_>>().join("\n"),
-            mark,
-            priority,
-            tags: Vec::new(),
-            click: None,
+            ..letter
         }
     }
 
     /// Text and mark in at most `bytes_max`; of a long text the end is left out, and that is said.
     pub fn body(&self, bytes_max: usize) -> String {
         const CUT: &str = "… (cut; `tautline queue show` has all of it)";
-        let mark = format!("\n\n({})", self.mark);
+        let mark = self.mark.as_ref().map_or(String::new(), |mark| format!("\n\n({mark})"));
         if self.text.len() + mark.len() <= bytes_max {
             return format!("{}{mark}", self.text);
         }
         let room = bytes_max.saturating_sub(mark.len() + CUT.len());
         let start = &self.text[..self.text.floor_char_boundary(room)];
         format!("{start}{CUT}{mark}")
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
     }
 }
 

@@ -1,11 +1,10 @@
-//! A parcel as a mail: headers and a body of lines that every mail server takes.
+//! A letter as a mail: headers and a body of lines that every mail server takes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::letter::{Letter, one_line};
 use crate::alert::Priority;
-use crate::outbox::Parcel;
 
 /// A mail is no place for megabytes.
 const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -21,8 +20,7 @@ const WORD_BYTES_MAX: usize = 39;
 const BASE64_LINE: usize = 76;
 
 /// The mail, with CRLF at the end of each line. `date` is as RFC 5322 has it.
-pub(super) fn compose(parcel: &Parcel, from: &str, to: &[String], date: &str) -> String {
-    let letter = Letter::of(parcel);
+pub(super) fn compose(letter: &Letter, from: &str, to: &[String], date: &str) -> String {
     let subject = match letter.title.as_str() {
         "" => one_line(&letter.text, 70),
         title => title.to_owned(),
@@ -41,9 +39,11 @@ pub(super) fn compose(parcel: &Parcel, from: &str, to: &[String], date: &str) ->
     header("To", &to.join(",\r\n "));
     header("Subject", &encoded(&subject));
     // The same at every attempt, so that a mailbox can know it again.
-    header("Message-ID", &format!("<{}.{}@{host}>", parcel.key, parcel.to));
+    header("Message-ID", &format!("<{}.{}@{host}>", letter.key, letter.to));
     header("Auto-Submitted", "auto-generated");
-    header("X-Tautline-Route", parcel.route.as_str());
+    if let Some(route) = &letter.route {
+        header("X-Tautline-Route", route);
+    }
     match letter.priority {
         Priority::Max | Priority::High => {
             header("Importance", "high");
@@ -115,7 +115,7 @@ mod tests {
 
     fn mail(title: &str, text: &str) -> String {
         let to = ["me@example.com".to_owned(), "you@example.com".to_owned()];
-        compose(&parcel(&[(title, text)]), "box@example.com", &to, DATE)
+        compose(&Letter::of(&parcel(&[(title, text)])), "box@example.com", &to, DATE)
     }
 
     #[test]

@@ -13,4 +13,5 @@ mod web;
 mod webhook;
 
 pub use courier::Courier;
+pub use letter::News;
 pub use web::{Answer, Request, WebError, ask};

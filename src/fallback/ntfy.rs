@@ -2,21 +2,19 @@
 
 use super::letter::Letter;
 use super::web::Request;
-use crate::outbox::Parcel;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// ntfy takes 4096 bytes as a message and makes a file of more, where it may.
 const BODY_BYTES_MAX: usize = 4000;
 
-/// The parcel as ntfy takes it. Its sequence id lets the apps show a repeated one in place of the first.
-pub(super) fn request(parcel: &Parcel) -> Request {
-    let letter = Letter::of(parcel);
+/// The letter as ntfy takes it. Its sequence id lets the apps show a repeated one in place of the first.
+pub(super) fn request(letter: &Letter) -> Request {
     let mut headers = vec![
         ("Content-Type", "text/plain; charset=utf-8".to_owned()),
         ("Priority", u8::from(letter.priority).to_string()),
-        ("X-Sequence-ID", parcel.key.clone()),
-        ("Idempotency-Key", parcel.key.clone()),
+        ("X-Sequence-ID", letter.key.clone()),
+        ("Idempotency-Key", letter.key.clone()),
     ];
     if !letter.title.is_empty() {
         headers.push(("Title", header(&letter.title)));
@@ -60,7 +58,7 @@ mod tests {
         parcel.alerts[0].alert.priority = Priority::Max;
         parcel.alerts[0].alert.tags = vec!["warning".into(), "a,b".into()];
         parcel.alerts[0].alert.click = Some("https://nas.example/".into());
-        let request = request(&parcel);
+        let request = request(&Letter::of(&parcel));
         let header = |name: &str| {
             let found = request.headers.iter().find(|(candidate, _)| candidate == name);
             found.map(|(_, value)| value.as_str()).unwrap()

@@ -8,13 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::letter::one_line;
+use super::letter::{Letter, one_line};
 use super::mail::{END, compose, stuffed};
 use super::outcome::failure;
 use crate::config::MailTarget;
 use crate::line::Schedule;
 use crate::net::{self, Plain, Progress, Stream, Trial, Trust};
-use crate::outbox::{HandoverFailure, Parcel};
+use crate::outbox::HandoverFailure;
 use crate::util::within;
 
 /// For a command and its reply. A server that looks senders up in lists takes some seconds.
@@ -33,7 +33,7 @@ const REPLY_LINE_BYTES_MAX: usize = 2048;
 /// How much is told of a reply that says no.
 const SAID_CHARS_MAX: usize = 120;
 
-/// Sends the parcel as one mail to all addresses.
+/// Sends the letter as one mail to all addresses.
 ///
 /// # Errors
 /// The server has not said that it takes it for any of them.
@@ -42,10 +42,10 @@ pub(super) async fn send(
     password: Option<&str>,
     trust: &Trust,
     schedule: &Schedule,
-    parcel: &Parcel,
+    letter: &Letter,
 ) -> Result<(), HandoverFailure> {
     let server = &target.server;
-    let prepared = within(TALK_MAX, prepare(target, password, trust, schedule, parcel));
+    let prepared = within(TALK_MAX, prepare(target, password, trust, schedule, letter));
     let Some(prepared) = prepared.await else {
         let text = format!("{server} has not asked for the mail within {} s", TALK_MAX.as_secs());
         return Err(failure(text));
@@ -62,7 +62,7 @@ async fn prepare(
     password: Option<&str>,
     trust: &Trust,
     schedule: &Schedule,
-    parcel: &Parcel,
+    letter: &Letter,
 ) -> Result<(Talk<Stream>, Trial), HandoverFailure> {
     let server = &target.server;
     let (endpoint, progress) = (server.endpoint(), Progress::default());
@@ -102,7 +102,7 @@ async fn prepare(
     if let (Some((user, _)), Some(password)) = (&target.login, password) {
         talk.log_in(&offers, user, password).await?;
     }
-    talk.mail(target, parcel).await?;
+    talk.mail(target, letter).await?;
     Ok((talk, link.trial))
 }
 
@@ -193,7 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         Ok(())
     }
 
-    async fn mail(&mut self, target: &MailTarget, parcel: &Parcel) -> Result<(), HandoverFailure> {
+    async fn mail(&mut self, target: &MailTarget, letter: &Letter) -> Result<(), HandoverFailure> {
         self.command(&format!("MAIL FROM:<{}>", target.from), 250).await?;
         let mut refused = None;
         let mut taken = 0;
@@ -201,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             match self.command(&format!("RCPT TO:<{to}>"), 250).await {
                 Ok(_) => taken += 1,
                 Err(why) => {
-                    log::warn!("fallback {}: {}", parcel.to, why.words);
+                    log::warn!("fallback {}: {}", letter.to, why.words);
                     refused = Some(why);
                 }
             }
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         }
         self.command("DATA", 354).await?;
         let date = httpdate::fmt_http_date(SystemTime::now()).replace("GMT", "+0000");
-        let mail = compose(parcel, &target.from, &target.to, &date);
+        let mail = compose(letter, &target.from, &target.to, &date);
         let sent = within(TALK_MAX, async {
             self.stream.write_all(&stuffed(&mail)).await?;
             self.stream.flush().await

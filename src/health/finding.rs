@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Code, Severity};
+use super::{Code, Severity, Subject};
 use crate::alert::SessionName;
 
 /// A condition that holds now.
@@ -50,6 +50,11 @@ impl Finding {
         self
     }
 
+    /// What it is a condition of.
+    pub fn subject(&self) -> Subject {
+        Subject::of(self.code, self.session.as_ref())
+    }
+
     fn severity(&self) -> Severity {
         self.severity
             .unwrap_or_else(|| self.code.condition().grade.after(self.lasts))
@@ -67,6 +72,10 @@ impl Finding {
 pub struct Shown {
     pub code: Code,
     pub severity: Severity,
+    /// Whose it is, as in the finding.
+    pub session: Option<SessionName>,
+    /// For how long it has held.
+    pub lasts: Duration,
     pub text: String,
 }
 
@@ -80,6 +89,8 @@ pub fn shown(mut findings: Vec<Finding>) -> Vec<Shown> {
         .map(|finding| Shown {
             code: finding.code,
             severity: finding.severity(),
+            session: finding.session.clone(),
+            lasts: finding.lasts,
             text: finding.text.clone(),
         })
         .collect()

@@ -62,6 +62,11 @@ impl Code {
         &CONDITIONS[self as usize]
     }
 
+    /// The code of this stable name.
+    pub fn named(name: &str) -> Option<Self> {
+        CONDITIONS.iter().find(|row| row.name == name).map(|row| row.code)
+    }
+
     /// Its stable name.
     pub fn as_str(self) -> &'static str {
         self.condition().name

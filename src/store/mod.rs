@@ -12,6 +12,7 @@ pub mod inbound;
 pub mod journal;
 mod keys;
 pub mod last_time;
+pub mod news;
 pub mod numbers;
 pub mod outbox;
 pub mod record;

@@ -22,6 +22,7 @@ mod field;
 mod footprint;
 #[path = "../gate/mod.rs"]
 mod gate;
+mod health_news;
 mod heartbeat;
 mod http;
 mod import;

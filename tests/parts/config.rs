@@ -110,6 +110,7 @@ fn without_a_file_the_defaults_run() {
         heartbeat,
         attachments,
         fallbacks,
+        health_fallbacks,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert!(fallbacks.is_empty());
@@ -125,6 +126,7 @@ fn without_a_file_the_defaults_run() {
     assert_eq!((&mail.route, mail.routes.len(), smtp.listen.len()), (&None, 0, 0));
     assert_eq!(heartbeat, &None);
     assert_eq!(attachments, &tautline::config::AttachmentsPlan::default());
+    assert!(health_fallbacks.is_empty());
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
 }

@@ -62,7 +62,7 @@ pub(in crate::appliance) struct Parts {
     /// In which texts say the time.
     pub time_zone: TimeZone,
     pub notices: Receiver<(SessionName, Notice)>,
-    pub courier: Courier,
+    pub courier: Arc<Courier>,
 }
 
 impl Dispatcher {
@@ -124,7 +124,7 @@ impl Dispatcher {
             waiting: Waiting::default(),
             put_off: PutOff::default(),
             rounds: Rounds::new(collect),
-            courier: Arc::new(courier),
+            courier,
         };
         let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
         Ok((dispatcher, handle, damaged))

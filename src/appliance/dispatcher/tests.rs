@@ -87,7 +87,7 @@ impl Bench {
             ],
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
-            courier: Courier::new(Vec::new(), Board::generic().schedule()),
+            courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
         });
         let (dispatcher, handle, _) = opened.unwrap();
         let running = executor.spawn(dispatcher.run());

@@ -107,7 +107,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         routes: Vec::new(),
         time_zone: jiff::tz::TimeZone::UTC,
         notices,
-        courier: Courier::new(Vec::new(), Board::generic().schedule()),
+        courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
     };
     let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();
     (dispatcher, handle)

@@ -29,6 +29,7 @@ const KEYS_FALLBACK: &[&str] = &[
     "to",
 ];
 const KINDS: &str = "\"ntfy\", \"webhook\" or \"smtp\"";
+const KEYS_HEALTH: &[&str] = &["fallback"];
 const KEYS_ROUTE_FALLBACK: &[&str] = &["after", "to", "both"];
 
 /// What an alert may wait for WhatsApp where the route does not say.
@@ -352,6 +353,18 @@ impl Reader<'_> {
         let to = self.fallback_names(&format!("{key}.to"), to, fallbacks)?;
         let after = after.unwrap_or(AFTER_DEFAULT);
         Some(self.at(RouteFallback { after, to, both }, &value.span()))
+    }
+
+    /// The section `[health]`.
+    pub(super) fn health(&mut self, value: Value, fallbacks: &HashSet<String>) -> Option<At<Vec<FallbackName>>> {
+        let Some(table) = value.get_ref().as_table() else {
+            self.wrong_type("health", value, "a section [health]");
+            return None;
+        };
+        self.look_for_unknown("health", table, KEYS_HEALTH);
+        let value = table.get("fallback")?;
+        let names = self.fallback_names("health.fallback", value, fallbacks)?;
+        Some(self.at(names, &value.span()))
     }
 
     fn fallback_names(&mut self, key: &str, value: Value, fallbacks: &HashSet<String>) -> Option<Vec<FallbackName>> {

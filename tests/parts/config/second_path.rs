@@ -278,3 +278,19 @@ fn faults_of_mails() {
         &["fallback[0].token: means nothing for kind \"smtp\""],
     );
 }
+
+#[test]
+fn health_is_told_to_fallbacks_that_there_are() {
+    let with = |text: &str| Site::with(format!("{MAIL}{text}"));
+    let plan = with("[health]\nfallback = [\"mail\"]\n").load().unwrap().plan;
+    assert_eq!(plan.health_fallbacks[0].as_str(), "mail");
+    let faults = with("[health]\nfallback = [\"nobody\"]\n").faults();
+    has(
+        &faults,
+        &["11:13: health.fallback[0]: no fallback is named \"nobody\"; expected mail"],
+    );
+    has(
+        &with("[health]\nfallback = \"mail\"\n").faults(),
+        &["health.fallback: is a string"],
+    );
+}

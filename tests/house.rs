@@ -299,6 +299,7 @@ fn the_links_of_the_documents_lead_somewhere() {
 /// A row of the table of health codes in the manual.
 fn health_row(condition: &Condition) -> String {
     let seconds = |duration: std::time::Duration| match duration.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
         seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
         seconds => format!("{seconds} s"),
     };

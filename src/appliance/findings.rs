@@ -62,6 +62,8 @@ impl Facts {
             Code::HeartbeatFailing,
             self.heartbeat_trouble.words().into_iter().collect(),
         );
+        let unproven = self.proofs.unproven().into_iter();
+        found.extend(unproven.map(|(text, lasts)| Finding::new(Code::RouteUnproven, text).lasting(lasts)));
         if let Some((earlier, why)) = self.certificate.as_ref().and_then(|certificate| certificate.trouble()) {
             let (severity, words) = match earlier {
                 true => (Severity::Warning, "; the one before is in force"),

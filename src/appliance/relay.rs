@@ -6,13 +6,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::dispatcher::{DispatcherHandle, storage_refusal};
+use super::proofs::Proofs;
 use super::status::Facts;
 use super::tokens::Tokens;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::blobs::Kept;
+use crate::fallback::Courier;
 use crate::gateway::api::{
-    AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, Status, TokenView,
+    AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, RouteTested, RouteView, Status,
+    TokenView,
 };
 use crate::gateway::{Accepted, Feed, Refusal, Relay};
 use crate::outbox::Step;
@@ -32,6 +35,8 @@ pub(super) struct Appliance {
     pub(super) facts: Facts,
     pub(super) tokens: Arc<Tokens>,
     pub(super) feed: Arc<Feed>,
+    pub(super) courier: Arc<Courier>,
+    pub(super) proofs: Arc<Proofs>,
 }
 
 impl Appliance {
@@ -95,6 +100,14 @@ impl Relay for Appliance {
 
     fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    fn route(&self, route: &RouteName) -> Result<RouteView, Refusal> {
+        self.route_view(route)
+    }
+
+    async fn test_route(&self, route: RouteName, timeout: Duration) -> Result<RouteTested, Refusal> {
+        self.route_tested(route, timeout).await
     }
 
     async fn status(&self) -> Status {

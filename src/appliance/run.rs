@@ -15,6 +15,7 @@ use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
 use super::heartbeat::{Heartbeat, HeartbeatTrouble};
 use super::host_monitor::HostMonitor;
 use super::news::NewsDesk;
+use super::proofs::Proofs;
 use super::relay::Appliance;
 use super::status::{Facts, started};
 use super::tokens::Tokens;
@@ -170,6 +171,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let feed = Arc::new(Feed::default());
     let time_zone = time_zone(plan.time_zone.as_deref());
     let courier = Arc::new(Courier::new(plan.fallbacks.clone(), board.schedule()));
+    let proofs = Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &plan.routes));
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
         blobs,
@@ -182,6 +184,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         time_zone: time_zone.clone(),
         notices,
         courier: Arc::clone(&courier),
+        proofs: Arc::clone(&proofs),
     })?;
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
@@ -218,6 +221,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         refused: gateway.refused(),
         certificate,
         unreadable,
+        proofs: Arc::clone(&proofs),
     };
 
     let (fatal_tx, fatal) = async_channel::bounded(1);
@@ -275,6 +279,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         facts,
         tokens,
         feed,
+        courier: Arc::clone(&courier),
+        proofs,
     });
     if !plan.health_fallbacks.is_empty() {
         let desk = NewsDesk {

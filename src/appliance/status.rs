@@ -8,6 +8,7 @@ use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
 use super::heartbeat::HeartbeatTrouble;
 use super::host_monitor::HostMonitor;
+use super::proofs::Proofs;
 use super::tokens::Tokens;
 use super::watchdog::Withheld;
 use crate::config::Access;
@@ -59,6 +60,7 @@ pub(super) struct Facts {
     pub(super) certificate: Option<Arc<Certificate>>,
     /// Tokens that could not be read at the start, a line each.
     pub(super) unreadable: Vec<String>,
+    pub(super) proofs: Arc<Proofs>,
 }
 
 impl Facts {

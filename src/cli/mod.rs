@@ -21,6 +21,7 @@ mod pair;
 pub mod paths;
 mod publish;
 mod queue;
+mod routes;
 mod run;
 mod screen;
 mod sendmail;
@@ -74,6 +75,8 @@ enum Command {
     Queue(queue::QueueArgs),
     /// List groups and contacts, to find what goes into a route.
     Chats(chats::ChatsArgs),
+    /// Show the routes and what each does; test one.
+    Routes(routes::RoutesArgs),
     /// Say who may publish, read and administer: make, list and revoke tokens.
     Token {
         #[command(subcommand)]
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(args)) => status::execute(global, &args),
         Some(Command::Queue(args)) => queue::execute(global, args),
         Some(Command::Chats(args)) => chats::execute(global, &args),
+        Some(Command::Routes(args)) => routes::execute(global, args),
         Some(Command::Token { command }) => token::execute(global, command),
         Some(Command::Store { command }) => store::execute(global, command),
         Some(Command::Completions { shell }) => completions::execute(shell, Cli::command()),

@@ -9,7 +9,7 @@ use super::letter::{Letter, News, one_line};
 use super::outcome::failure;
 use super::web::{Answer, Request, WebError, ask_trusting};
 use super::{ntfy, secret, smtp, webhook};
-use crate::alert::FallbackName;
+use crate::alert::{FallbackName, RouteName};
 use crate::config::{FallbackKind, FallbackPlan, Secret, WebTarget};
 use crate::line::Schedule;
 use crate::net::Trust;
@@ -52,6 +52,20 @@ impl Courier {
     /// As for [`deliver`](Self::deliver).
     pub async fn tell(&self, news: &News) -> Result<(), HandoverFailure> {
         self.carry(&news.to, &Letter::of_news(news)).await
+    }
+
+    /// Gives a fallback a test.
+    ///
+    /// # Errors
+    /// As for [`deliver`](Self::deliver).
+    pub async fn test(
+        &self,
+        to: &FallbackName,
+        key: &str,
+        route: &RouteName,
+        text: &str,
+    ) -> Result<(), HandoverFailure> {
+        self.carry(to, &Letter::of_test(to, key, route, text)).await
     }
 
     async fn carry(&self, to: &FallbackName, letter: &Letter) -> Result<(), HandoverFailure> {

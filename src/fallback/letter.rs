@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::alert::{Alert, FallbackName, Priority, SessionName};
+use crate::alert::{Alert, FallbackName, Priority, RouteName, SessionName};
 use crate::outbox::Parcel;
 
 /// A title is one line, and notifications show some fifty characters of it.
@@ -74,6 +74,22 @@ impl Letter {
             tags: vec![tag.to_owned()],
             click: None,
             facts: object(facts),
+        }
+    }
+
+    /// A test that a person has asked for.
+    pub fn of_test(to: &FallbackName, key: &str, route: &RouteName, text: &str) -> Self {
+        Self {
+            to: to.to_string(),
+            key: key.to_owned(),
+            route: Some(route.to_string()),
+            title: "Test".to_owned(),
+            text: text.to_owned(),
+            mark: Some(format!("by {to}, which is a fallback of route {route}")),
+            priority: Priority::Default,
+            tags: vec!["test_tube".to_owned()],
+            click: None,
+            facts: object(json!({"event": "test", "route": route})),
         }
     }
 

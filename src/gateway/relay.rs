@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::api::{AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, Status, TokenView};
+use super::api::{
+    AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, RouteTested, RouteView, Status, TokenView,
+};
 use super::feed::Feed;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
@@ -110,6 +112,19 @@ pub trait Relay: Send + Sync + 'static {
 
     /// Where it tells of alerts that have become durable.
     fn feed(&self) -> &Feed;
+
+    /// A configured route in words, and when it was last proven.
+    ///
+    /// # Errors
+    /// There is no such route, or the state could not be read.
+    fn route(&self, route: &RouteName) -> Result<RouteView, Refusal>;
+
+    /// Sends a marked alert to the route, waits until it is delivered, but no longer than `timeout`, and gives a test to each of its
+    /// fallbacks. What that proves is kept.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    async fn test_route(&self, route: RouteName, timeout: Duration) -> Result<RouteTested, Refusal>;
 
     /// How all of it is now.
     async fn status(&self) -> Status;

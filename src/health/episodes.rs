@@ -1,6 +1,7 @@
 //! What a person is told of health without asking: that something is wrong, that it has become something else, that it is over.
 //!
-//! What counts is severity *error*, as the table of conditions grades it by its duration. An episode begins when that has stood for
+//! What counts is severity *error*, as the table of conditions grades it by its duration, and that a route is unproven: nobody
+//! who looks at the status would wait for a path that is not needed until it is. An episode begins when that has stood for
 //! a moment, and ends when nothing of its kind has been found for a moment, so that what flaps is told once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +67,8 @@ impl Episodes {
     /// episode is not over while anything of its kind holds.
     pub fn look(&mut self, now: Instant, wall_ms: u64, shown: &[Shown], held: &[Subject]) -> Vec<Change> {
         let mut named = BTreeSet::new();
-        for finding in shown.iter().filter(|finding| finding.severity == Severity::Error) {
+        let told = |finding: &&Shown| finding.severity == Severity::Error || finding.code == Code::RouteUnproven;
+        for finding in shown.iter().filter(told) {
             let subject = Subject::of(finding.code, finding.session.as_ref());
             let lasts_ms = u64::try_from(finding.lasts.as_millis()).unwrap_or(u64::MAX);
             let open = self.0.entry(subject.clone()).or_insert_with(|| Open {

@@ -14,6 +14,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(900);
 /// An alert that was tried, and has a reason why it was not sent, is told of after this.
 const TRIED_LONG_ENOUGH: Duration = Duration::from_secs(2 * 60);
 
+/// So long a new route may take to be tried.
+const UNPROVEN_TOLERATED: Duration = Duration::from_secs(24 * 60 * 60);
+
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// Everything that can be wrong, in the order of the names.
@@ -38,6 +41,7 @@ pub enum Code {
     OutboxFull,
     OutboxOrphaned,
     OutboxStuck,
+    RouteUnproven,
     SessionOffline,
     SessionStopped,
     SessionTrouble,
@@ -92,7 +96,7 @@ pub struct Condition {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 35] = [
+pub const CONDITIONS: [Condition; 36] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -269,6 +273,15 @@ pub const CONDITIONS: [Condition; 35] = [
         follows_from: &[Code::OutboxFull],
         shows_after: TRIED_LONG_ENOUGH,
         advice: "see `tautline queue show ID` for the reason of the last attempt",
+    },
+    Condition {
+        code: Code::RouteUnproven,
+        name: "route-unproven",
+        title: "a route or a fallback was not seen to work for 90 days, or never",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: UNPROVEN_TOLERATED,
+        advice: "run `tautline routes test NAME`; an alert that arrives proves its route too",
     },
     Condition {
         code: Code::SessionOffline,

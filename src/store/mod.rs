@@ -15,6 +15,7 @@ pub mod last_time;
 pub mod news;
 pub mod numbers;
 pub mod outbox;
+pub mod proven;
 pub mod record;
 pub mod starts;
 pub mod timers;

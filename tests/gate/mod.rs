@@ -263,6 +263,15 @@ impl Relay for FakeRelay {
         self.routes.clone()
     }
 
+    fn route(&self, route: &RouteName) -> Result<RouteView, Refusal> {
+        Ok(view::route(route))
+    }
+
+    async fn test_route(&self, route: RouteName, _: Duration) -> Result<RouteTested, Refusal> {
+        let alert = self.publish_to_all(vec![(route, vec![Alert::default()])]).await?;
+        Ok(view::tested(alert.into_iter().next().expect("an answer").alert))
+    }
+
     async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal> {
         let mut inside = self.inside.lock().unwrap();
         if let Some(refusal) = &inside.refusal {

@@ -1,7 +1,9 @@
 //! What the relay in the test's hand shows of an alert.
 
-use tautline::alert::Alert;
-use tautline::gateway::api::{AlertView, AttachmentView, DeliveryView, EventView};
+use tautline::alert::{Alert, RouteName};
+use tautline::gateway::api::{
+    AlertView, AttachmentView, DeliveryView, EventView, FallbackTested, RouteFallbackView, RouteTested, RouteView,
+};
 use tautline::outbox::Step;
 
 pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
@@ -47,5 +49,33 @@ pub(super) fn event(number: u64, what: &str, route: Option<&str>) -> EventView {
         delivery: None,
         cause: (what == "offline").then(|| "path-broken".into()),
         position: None,
+    }
+}
+
+/// A route that was never tested, with a fallback that was.
+pub(super) fn route(route: &RouteName) -> RouteView {
+    RouteView {
+        name: route.to_string(),
+        session: "default".into(),
+        to: vec!["+15550100".into()],
+        policies: vec!["an alert waits until it can be sent".into()],
+        proven_at: None,
+        fallbacks: vec![RouteFallbackView {
+            name: "ntfy".into(),
+            proven_at: Some(1_700_000_000_123),
+        }],
+    }
+}
+
+/// A test that the fallback has not taken.
+pub(super) fn tested(alert: AlertView) -> RouteTested {
+    RouteTested {
+        alert,
+        fallbacks: vec![FallbackTested {
+            name: "ntfy".into(),
+            taken: false,
+            note: "it said no".into(),
+        }],
+        proven: false,
     }
 }

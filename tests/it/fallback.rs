@@ -269,3 +269,57 @@ listen = ["127.0.0.1:0"]
     assert!(status["health"].to_string().contains("fallback-failing"), "{status:#}");
     assert_eq!(relay.stop(), 0);
 }
+
+#[test]
+fn a_route_is_proven_on_both_paths_and_that_is_remembered() {
+    let (place, relay) = Place::online("kind = \"ntfy\"", "");
+    let run = |args: &[&str]| {
+        let output = place.site.run(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    assert!(run(&["routes"]).1.contains("friend (session default): never proven"));
+    // What arrives proves its way, and no other.
+    let id = relay.publish("friend", "disk full");
+    relay.wait_step(&id, "delivered");
+    let (_, out, _) = run(&["routes"]);
+    assert!(
+        out.contains("friend (session default): proven ") && out.contains("fallback second: never proven"),
+        "{out}"
+    );
+    let (code, out, err) = run(&["routes", "test", "friend"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        out.contains("WhatsApp: delivered") && out.contains("fallback second: taken"),
+        "{out}"
+    );
+    let asked = place.listener.wait(0, SOON);
+    assert!(asked.body.contains("This is a test of route friend on "), "{asked:?}");
+    assert!(
+        place.texts()[1].contains("This is a test of route friend on "),
+        "{:?}",
+        place.texts()
+    );
+    assert_eq!(relay.stop(), 0);
+    let relay = place.site.start();
+    let (_, out, _) = run(&["routes"]);
+    let words = "what WhatsApp has not taken within 2s goes to second, once";
+    assert!(
+        out.contains("friend (session default): proven ") && out.contains(words),
+        "{out}"
+    );
+    assert!(out.contains("fallback second: proven "), "{out}");
+    relay.wait_online();
+    place.listener.answer(401, "who are you?");
+    let (code, out, err) = run(&["routes", "test", "friend"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(
+        err.contains("fallback second: ") && err.contains("answered 401"),
+        "{err}"
+    );
+    place.go_down(&relay);
+    let (code, _, err) = run(&["routes", "test", "friend", "--timeout", "2s"]);
+    assert_eq!(code, Some(6), "{err}");
+    assert_eq!(run(&["routes", "test", "nobody"]).0, Some(4));
+    assert_eq!(relay.stop(), 0);
+}

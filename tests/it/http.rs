@@ -362,6 +362,20 @@ fn head_is_get_without_the_body() {
 }
 
 #[test]
+fn a_route_is_described_and_tested() {
+    let bench = Bench::new();
+    let route: RouteView = bench.tcp("GET", "/v1/routes/family", "", "").json();
+    assert_eq!((route.name.as_str(), route.proven_at), ("family", None));
+    assert_eq!(bench.tcp("GET", "/v1/routes/nobody", "", "").status, 404);
+    // A test sends to people: it is for those who administer.
+    assert_eq!(bench.tcp("POST", "/v1/routes/family/test", "", "").status, 403);
+    let tested: RouteTested = bench.local("POST", "/v1/routes/family/test?timeout=5s", "").json();
+    assert!(!tested.proven && tested.fallbacks[0].note == "it said no", "{tested:?}");
+    let wrong = bench.local("POST", "/v1/routes/family/test?timeout=soon", "");
+    assert_eq!(wrong.status, 400);
+}
+
+#[test]
 fn the_page_shows_everything_and_runs_nothing_that_a_sender_wrote() {
     let bench = Bench::new();
     bench.relay.put("<script>alert(1)</script> & more", Step::Delivered);

@@ -63,6 +63,7 @@ impl Dispatcher {
                 Output::Persist { record, happened, made } => {
                     warn_of_failures(&record, &happened);
                     hold_files(&self.blobs, &record);
+                    self.proofs.look(&record, &happened);
                     self.put_off.change(*record, happened, made);
                 }
                 Output::Forget { seq, key, happened } => {

@@ -54,6 +54,10 @@ impl DispatcherHandle {
         self.routes.keys()
     }
 
+    pub(in crate::appliance) fn plan(&self, route: &RouteName) -> Option<&RoutePlan> {
+        self.routes.get(route)
+    }
+
     /// The routes on `session` that name `recipient`.
     pub(in crate::appliance) fn routes_to(&self, session: &SessionName, recipient: &Recipient) -> Vec<&RouteName> {
         let names = |plan: &&RoutePlan| plan.session == *session && plan.to.contains(recipient);

@@ -16,6 +16,7 @@ use super::sources::Sources;
 use super::waiting::Waiting;
 use super::writes::Writes;
 use crate::alert::{Attachment, RouteName, SessionName};
+use crate::appliance::proofs::Proofs;
 use crate::appliance::{clock, ids};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
@@ -45,6 +46,7 @@ pub(in crate::appliance) struct Dispatcher {
     pub(super) put_off: PutOff,
     pub(super) rounds: Rounds,
     pub(super) courier: Arc<Courier>,
+    pub(super) proofs: Arc<Proofs>,
 }
 
 /// What a dispatcher is made of.
@@ -63,6 +65,7 @@ pub(in crate::appliance) struct Parts {
     pub time_zone: TimeZone,
     pub notices: Receiver<(SessionName, Notice)>,
     pub courier: Arc<Courier>,
+    pub proofs: Arc<Proofs>,
 }
 
 impl Dispatcher {
@@ -83,6 +86,7 @@ impl Dispatcher {
             time_zone,
             notices,
             courier,
+            proofs,
         } = parts;
         let loaded = outbox_store::load(store.view())?;
         loaded.alerts.iter().for_each(|record| hold_files(&blobs, record));
@@ -125,6 +129,7 @@ impl Dispatcher {
             put_off: PutOff::default(),
             rounds: Rounds::new(collect),
             courier,
+            proofs,
         };
         let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
         Ok((dispatcher, handle, damaged))

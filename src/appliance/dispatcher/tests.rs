@@ -9,6 +9,7 @@ use smol::{Executor, Task};
 
 use super::{Dispatcher, DispatcherHandle, Parts};
 use crate::alert::{Alert, RouteName, SessionName};
+use crate::appliance::proofs::Proofs;
 use crate::board::Board;
 use crate::config::RoutePlan;
 use crate::fallback::Courier;
@@ -88,6 +89,7 @@ impl Bench {
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
             courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+            proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &[])),
         });
         let (dispatcher, handle, _) = opened.unwrap();
         let running = executor.spawn(dispatcher.run());

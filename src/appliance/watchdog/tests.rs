@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::appliance::dispatcher::{Dispatcher, Parts};
+use crate::appliance::proofs::Proofs;
 use crate::board::Board;
 use crate::fallback::Courier;
 use crate::store::Tree;
@@ -108,6 +109,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         time_zone: jiff::tz::TimeZone::UTC,
         notices,
         courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+        proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(executor), &[])),
     };
     let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();
     (dispatcher, handle)

@@ -97,7 +97,7 @@ fn parse_step(text: &str) -> Result<Step, Problem> {
 }
 
 /// `30s`, `2m`, or a bare number of seconds.
-fn parse_timeout(text: Option<&str>) -> Result<Duration, Problem> {
+pub(super) fn parse_timeout(text: Option<&str>) -> Result<Duration, Problem> {
     let Some(text) = text else {
         return Ok(WAIT_DEFAULT);
     };

@@ -25,6 +25,7 @@ mod listen;
 mod mail;
 mod page;
 mod publish;
+mod route_detail;
 mod routes;
 mod server;
 mod sessions;

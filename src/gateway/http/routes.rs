@@ -13,7 +13,7 @@ use super::connection::Request;
 use super::context::{Context, Listener};
 use super::head::Head;
 use super::subscribe::Form;
-use super::{alerts, backup, events, lines, mail, page, publish, sessions, status, subscribe, tokens};
+use super::{alerts, backup, events, lines, mail, page, publish, route_detail, sessions, status, subscribe, tokens};
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
@@ -93,6 +93,20 @@ pub const ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Read,
         summary: "The names of the configured routes.",
         handler: Handler::Fixed(|call| at_once(Ok(status::routes(&call)))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/v1/routes/{route}",
+        scope: Scope::Read,
+        summary: "One route: its policies in words, and when it was last proven.",
+        handler: Handler::Route(|call, route| at_once(route_detail::show(&call, &route))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/v1/routes/{route}/test",
+        scope: Scope::Admin,
+        summary: "Sends a test to a route and to its fallbacks, and waits for it.",
+        handler: Handler::Route(|call, route| Box::pin(route_detail::test(call, route))),
     },
     Endpoint {
         methods: READ,

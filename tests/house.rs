@@ -411,15 +411,20 @@ fn the_readme_knows_every_exit_code() {
     }
 }
 
+/// The blocks of TOML in a document.
+fn examples(document: &str) -> impl Iterator<Item = &str> {
+    let blocks = document.split("```toml\n").skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap())
+}
+
 #[test]
-fn the_configuration_in_the_readme_is_valid() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let examples: Vec<&str> = readme
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
-    assert!(!examples.is_empty());
+fn the_configurations_in_the_documents_are_valid() {
+    let text = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let (readme, routes) = (text("README.md"), text("docs/routes.md"));
+    // Lines of a section are no configuration.
+    let whole = examples(&routes).filter(|example| example.contains("[["));
+    let examples: Vec<&str> = examples(&readme).chain(whole).collect();
+    assert!(examples.len() > 2, "{examples:?}");
     let folder = tempfile::tempdir().unwrap();
     for example in examples {
         let file = folder.path().join("tautline.toml");

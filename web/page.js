@@ -143,7 +143,7 @@ function showSession(session) {
   const end = session.last_end;
   return el("div", { class: "session" },
     el("h3", {}, `Session ${session.name} `, el("span", { class: kind }, word)),
-    el("p", {}, ...prose(session.detail)),
+    word.endsWith(session.detail) ? null : el("p", {}, ...prose(session.detail)),
     session.layers.length ? table("layers", ["layer", "last proof of life", "in force"], session.layers.map((layer) => el("tr", {},
       el("th", { scope: "row" }, layer.layer),
       layer.proof_age_ms === null || layer.proof_age_ms === undefined ? el("td", { class: "dim" }, "none yet")
@@ -395,22 +395,22 @@ async function loadTimeline() {
   }
   if (!status) return;
   const now = Date.now();
-  const from = now - back;
-  at("tracks").replaceChildren(...status.sessions.map((session) => track(session, tracks(session, entries, from, now), from, now)));
+  at("tracks").replaceChildren(...status.sessions.map((session) => track(session, tracks(session, entries, now - back, now), now)));
 }
 
 const WIDTH = 1000;
-function track(session, { ups, gaps, known }, from, now) {
+// What is not known yet is not drawn: of a box of an hour, a day would be a hair.
+function track(session, { ups, gaps, known: from }, now) {
   const x = (ms) => Math.max(0, Math.min(WIDTH, ((ms - from) / (now - from)) * WIDTH));
   const bar = (kind, start, end, title) => svg("rect", { class: kind, x: x(start), y: 0, height: 24, width: Math.max(1.5, x(end) - x(start)) },
     (() => { const text = svg("title"); text.textContent = title; return text; })());
-  const up = ups.reduce((sum, one) => sum + (Math.min(one.to, now) - Math.max(one.from, known)), 0);
-  const share = now > known ? Math.max(0, Math.min(100, (up / (now - known)) * 100)) : 0;
-  const words = `${session.name}: up ${share.toFixed(share > 99 ? 2 : 1)} % of ${span(now - known)}, ${plural(gaps.length, "gap", "gaps")}`;
+  const up = ups.reduce((sum, one) => sum + (Math.min(one.to, now) - Math.max(one.from, from)), 0);
+  const share = now > from ? Math.max(0, Math.min(100, (up / (now - from)) * 100)) : 0;
+  const words = `${session.name}: up ${share.toFixed(share > 99 ? 2 : 1)} % of ${span(now - from)}, ${plural(gaps.length, "gap", "gaps")}`;
   return el("div", { class: "track" },
     el("h3", {}, words),
     svg("svg", { viewBox: `0 0 ${WIDTH} 24`, preserveAspectRatio: "none", role: "img", "aria-label": words },
-      bar("unknown", from, known, "not known"), bar("down", known, now, "no line"),
+      bar("down", from, now, "no line"),
       ...ups.map((one) => bar("up", one.from, one.to, `online from ${clock(one.from)} to ${one.end ? clock(one.to) : "now"}`))),
     el("p", { class: "scale dim" }, el("span", {}, clock(from)), el("span", {}, "now")),
     gaps.length ? el("ul", { class: "gaps" }, ...gaps.slice(-30).reverse().map(showGap)) : null,

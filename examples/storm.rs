@@ -2,10 +2,11 @@
 //!
 //! `cargo run --features lab --example storm -- --alerts 10000 --kinds 200 --seconds 60`
 //!
-//! The relay is the built program on the board `generic`, with the rules of the example in `docs/routes.md`; WhatsApp and the phone are
-//! the lab server, in this process. The line is cut after a third of the time, for five seconds, and after two thirds of it, for
-//! ten. In the middle of the second cut comes the alert of priority `max`. It ends with 1 if that is later at the phone than five
-//! seconds after the line is up again, if there are more than 60 messages, or if anything is lost or comes twice.
+//! The relay is the built program on the board `generic`, with the rules of the example in `docs/routes.md`; WhatsApp
+//! and the phone are the lab server, in this process. The line is cut after a third of the time, for five seconds, and
+//! after two thirds of it, for ten. In the middle of the second cut comes the alert of priority `max`. It ends with 1
+//! if that is later at the phone than five seconds after the line is up again, if there are more than 60 messages, or
+//! if anything is lost or comes twice.
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;
@@ -157,7 +158,7 @@ listen = ["127.0.0.1:0"]
     }
 }
 
-/// Of how many alerts a message tells: `*34 alerts: DiskFull*` of as many, any other of one.
+/// How many alerts a message tells of: `*34 alerts: DiskFull*` of as many, any other of one.
 fn alerts_in(text: &str) -> usize {
     let head = text.lines().next().unwrap_or_default();
     let number = head.split_once(" alerts").and_then(|(before, _)| {

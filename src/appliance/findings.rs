@@ -199,8 +199,8 @@ fn not_on_whatsapp(dispatcher: &DispatcherHandle, handle: &SessionHandle, recipi
     )
 }
 
-/// Whether alerts get away: how many wait, since when the oldest does, whom the server lets nothing through to, and where they
-/// fail for good.
+/// Whether alerts get away: how many wait, since when the oldest does, whom the server lets nothing through to, and
+/// where they fail for good.
 fn outbox_findings(outbox: &OutboxFacts, found: &mut Vec<Finding>) {
     if let Some(full) = &outbox.full {
         let text = format!(
@@ -253,8 +253,8 @@ fn outbox_findings(outbox: &OutboxFacts, found: &mut Vec<Finding>) {
     }
 }
 
-/// The oldest alert has waited for `waited_ms` by the wall clock, which is good enough for a hint and moves nothing. Without
-/// a note it has not been tried and waits for its turn, which is nothing to tell of until it is an error.
+/// The oldest alert has waited for `waited_ms` by the wall clock, which is good enough for a hint and moves nothing.
+/// Without a note it has not been tried and waits for its turn, which is nothing to tell of until it is an error.
 fn stuck(pending: usize, waited_ms: u64, note: &str) -> Option<Finding> {
     let waited = Duration::from_millis(waited_ms);
     let why = match note {

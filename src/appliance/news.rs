@@ -1,5 +1,5 @@
-//! Tells the fallbacks of `[health]` what goes wrong and when it is over. What is told is decided by `health::Episodes`; here it is
-//! put on disk, carried, and tried again.
+//! Tells the fallbacks of `[health]` what goes wrong and when it is over. What is told is decided by
+//! `health::Episodes`; here it is put on disk, carried, and tried again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

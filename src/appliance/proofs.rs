@@ -15,8 +15,8 @@ use crate::store::Store;
 use crate::store::proven::{self, Proven};
 use crate::util::lock;
 
-/// What worked no longer ago than this is proven. A quarter of a year: a number that was given up, or a token that has ended, shows
-/// before the next season's storm.
+/// What worked no longer ago than this is proven. A quarter of a year: a number that was given up, or a token that has
+/// ended, shows before the next season's storm.
 const PROVEN_FOR: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// What alerts prove is written once in this time: a route that is used all day costs no write for each alert.
@@ -38,7 +38,7 @@ struct Route {
 }
 
 impl Proofs {
-    /// Of these routes. Those that are new are noted with this moment.
+    /// The proofs of these routes. Those that are new are noted with this moment.
     pub(super) fn open(store: Store, executor: Arc<Executor<'static>>, plans: &[RoutePlan]) -> Self {
         let now_ms = clock::wall_ms();
         let mut new = Vec::new();

@@ -48,7 +48,8 @@ impl Appliance {
         let alert = Alert {
             title: "Test".to_owned(),
             text: text.clone(),
-            // Quiet hours let it through, as they do an alert that matters. The most urgent would be repeated and escalated.
+            // Quiet hours let it through, as they do an alert that matters. The most urgent would be repeated and
+            // escalated.
             priority: Priority::High,
             tags: vec!["test_tube".to_owned()],
             // Should the relay end meanwhile: nobody wants it tomorrow.

@@ -37,8 +37,8 @@ use crate::whatsapp::{Command, Notice, Session, SessionHandle, SessionParts};
 /// How long the sessions may take to say goodbye at the end.
 pub(super) const GOODBYE: Duration = Duration::from_secs(15);
 
-/// How long the last writes of a run may take, all together. With the gateway's 2 s, the goodbye and [`STORE_END`] that is
-/// 23 s of the unit's `TimeoutStopSec=30`.
+/// How long the last writes of a run may take, all together. With the gateway's 2 s, the goodbye and [`STORE_END`] that
+/// is 23 s of the unit's `TimeoutStopSec=30`.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
 /// How long the store's thread may take after that to end.
@@ -101,8 +101,8 @@ pub enum RunError {
 
 type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs one of the parts that must never end, and tells when it does. An executor keeps a task's panic for whoever awaits
-/// it, and nobody awaits these: without this one would be missing in silence.
+/// Runs one of the parts that must never end, and tells when it does. An executor keeps a task's panic for whoever
+/// awaits it, and nobody awaits these: without this one would be missing in silence.
 async fn watch(name: String, part: Part, fatal: async_channel::Sender<String>) {
     let how = match AssertUnwindSafe(part).catch_unwind().await {
         Ok(()) => "has ended",
@@ -119,8 +119,8 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     // Files are the owner's alone, also those that sled makes.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let executor: Arc<Executor<'static>> = Arc::new(Executor::new());
-    // Not smol's `block_on`: that lets this thread poll the sockets too, and then it and async-io's own thread hand them to
-    // each other at every event, which doubles the wake-ups of an idle relay.
+    // Not smol's `block_on`: that lets this thread poll the sockets too, and then it and async-io's own thread hand
+    // them to each other at every event, which doubles the wake-ups of an idle relay.
     future::block_on(executor.run(serve(Arc::clone(&executor), options)))
 }
 
@@ -305,8 +305,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         signals.stop().await;
         None
     };
-    // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one starts
-    // from what the disk has.
+    // Neither an unwritable store nor a part that has ended is mended in place: the process ends, and the next one
+    // starts from what the disk has.
     let failed = future::or(store.failure(), check_state(&store));
     let broken = async { Some(RunError::StoreFailed(failed.await)) };
     let ended = async { fatal.recv().await.ok().map(RunError::PartEnded) };
@@ -321,8 +321,8 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     // A start that is recorded after the end would take its goodbye away.
     drop(noting_start);
     let last = async {
-        // Acks that came with the goodbye are worth keeping, and the dispatcher takes what the sessions have said before what
-        // it is asked; what is lost here is sent again under the same id.
+        // Acks that came with the goodbye are worth keeping, and the dispatcher takes what the sessions have said
+        // before what it is asked; what is lost here is sent again under the same id.
         let lost = write_last_changes(requests).await;
         host_monitor.keep_last_time().await;
         let failure = failure.or(lost.map(RunError::StoreFailed));

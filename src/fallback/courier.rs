@@ -15,10 +15,10 @@ use crate::line::Schedule;
 use crate::net::Trust;
 use crate::outbox::{HandoverFailure, Parcel};
 
-/// Of an answer that says no, so much is told.
+/// How much is told of an answer that says no.
 const SAID_CHARS_MAX: usize = 100;
 
-/// Of a file with certificates so much is read: some hundred of them.
+/// How much of a file with certificates is read: some hundred of them.
 const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// Knows every fallback.

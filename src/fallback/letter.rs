@@ -8,7 +8,7 @@ use crate::outbox::Parcel;
 /// A title is one line, and notifications show some fifty characters of it.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// Of each of several alerts so much is told.
+/// How much is told of each of several alerts.
 const LINE_CHARS_MAX: usize = 200;
 
 /// What a fallback is told, in the words that all kinds share.

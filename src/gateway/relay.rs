@@ -26,8 +26,8 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// For a sender who may not read: of a duplicate it says what was handed over now. What stands in the first alert with that key
-    /// is no sender's to read, and keys can be guessed.
+    /// For a sender who may not read: of a duplicate it says what was handed over now. What stands in the first alert
+    /// with that key is no sender's to read, and keys can be guessed.
     pub(super) fn without_the_first(mut self, handed_over: &Alert) -> Self {
         if self.duplicate {
             self.alert.title.clone_from(&handed_over.title);
@@ -80,15 +80,15 @@ pub trait Relay: Send + Sync + 'static {
     /// The configured routes.
     fn routes(&self) -> Vec<RouteName>;
 
-    /// Takes all alerts of a request for all its routes, or none. Returns once they are on disk, with an answer for each in
-    /// their order.
+    /// Takes all alerts of a request for all its routes, or none. Returns once they are on disk, with an answer for
+    /// each in their order.
     ///
     /// # Errors
     /// There is no such route, no room in the outbox or on the disk, or the disk does not take it. Nothing was kept.
     async fn publish_to_all(&self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<Vec<Accepted>, Refusal>;
 
-    /// The same for alerts with attachments: `files` are those that they mention, and stay until the records of the alerts hold
-    /// them.
+    /// The same for alerts with attachments: `files` are those that they mention, and stay until the records of the
+    /// alerts hold them.
     ///
     /// # Errors
     /// As there.
@@ -119,8 +119,8 @@ pub trait Relay: Send + Sync + 'static {
     /// There is no such route, or the state could not be read.
     fn route(&self, route: &RouteName) -> Result<RouteView, Refusal>;
 
-    /// Sends a marked alert to the route, waits until it is delivered, but no longer than `timeout`, and gives a test to each of its
-    /// fallbacks. What that proves is kept.
+    /// Sends a marked alert to the route, waits until it is delivered, but no longer than `timeout`, and gives a test
+    /// to each of its fallbacks. What that proves is kept.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).

@@ -1,8 +1,9 @@
-//! What a person is told of health without asking: that something is wrong, that it has become something else, that it is over.
+//! What a person is told of health without asking: that something is wrong, that it has become something else, that it
+//! is over.
 //!
-//! What counts is severity *error*, as the table of conditions grades it by its duration, and that a route is unproven: nobody
-//! who looks at the status would wait for a path that is not needed until it is. An episode begins when that has stood for
-//! a moment, and ends when nothing of its kind has been found for a moment, so that what flaps is told once.
+//! What counts is severity *error*, as the table of conditions grades it by its duration, and that a route is unproven:
+//! nobody who looks at the status would wait for a path that is not needed until it is. An episode begins when that has
+//! stood for a moment, and ends when nothing of its kind has been found for a moment, so that what flaps is told once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -63,8 +64,8 @@ impl Episodes {
         self.0.insert(subject, open);
     }
 
-    /// Looks at what is found now. `held` are the subjects of everything that was found, also of what is mild or hidden: an
-    /// episode is not over while anything of its kind holds.
+    /// Looks at what is found now. `held` are the subjects of everything that was found, also of what is mild or
+    /// hidden: an episode is not over while anything of its kind holds.
     pub fn look(&mut self, now: Instant, wall_ms: u64, shown: &[Shown], held: &[Subject]) -> Vec<Change> {
         let mut named = BTreeSet::new();
         let told = |finding: &&Shown| finding.severity == Severity::Error || finding.code == Code::RouteUnproven;

@@ -14,7 +14,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(900);
 /// An alert that was tried, and has a reason why it was not sent, is told of after this.
 const TRIED_LONG_ENOUGH: Duration = Duration::from_secs(2 * 60);
 
-/// So long a new route may take to be tried.
+/// How long a new route may take to be tried.
 const UNPROVEN_TOLERATED: Duration = Duration::from_secs(24 * 60 * 60);
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -86,8 +86,8 @@ pub struct Condition {
     /// What it is, without the details that a finding's text has.
     pub title: &'static str,
     pub grade: Grade,
-    /// It follows from any of these, of the whole relay or of the same session, and is hidden while one of them is shown
-    /// that is no less severe.
+    /// It follows from any of these, of the whole relay or of the same session, and is hidden while one of them is
+    /// shown that is no less severe.
     pub follows_from: &'static [Code],
     /// Only what has lasted this long is shown.
     pub shows_after: Duration,

@@ -1,5 +1,5 @@
-//! What a person was told of health, and is still to be told, by what it is about. It must last, so that an end is told also
-//! after a restart, and nothing twice.
+//! What a person was told of health, and is still to be told, by what it is about. It must last, so that an end is told
+//! also after a restart, and nothing twice.
 
 use serde::{Deserialize, Serialize};
 

@@ -16,13 +16,10 @@ const WITHOUT_SUBJECT: &[&str] = &[
 /// Where comments are not held to this yet, by the beginnings of paths.
 const NOT_YET: &[&str] = &[
     "examples/simulate.rs",
-    "examples/storm.rs",
-    "src/appliance/",
-    "src/fallback/",
-    "src/gateway/",
-    "src/health/",
+    "src/appliance/dispatcher/publish.rs",
+    "src/gateway/api/mod.rs",
     "src/outbox/",
-    "src/store/",
+    "src/store/outbox",
     "tests/parts/outbox/",
 ];
 

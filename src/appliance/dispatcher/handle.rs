@@ -71,8 +71,8 @@ impl DispatcherHandle {
         answered.recv().await.ok()
     }
 
-    /// Accepts the alerts of one request, all or none, and returns once they are on disk, with an answer for each. Dropping
-    /// the future does not take them back. `files` are those that they mention.
+    /// Accepts the alerts of one request, all or none, and returns once they are on disk, with an answer for each.
+    /// Dropping the future does not take them back. `files` are those that they mention.
     pub(in crate::appliance) async fn publish(
         &self,
         parts: Vec<(RouteName, Vec<Alert>)>,
@@ -143,8 +143,8 @@ impl DispatcherHandle {
         self.ask(|answer| Event::Flush { answer }).await.unwrap_or(Ok(()))
     }
 
-    /// A backup of the state as of now: what was put off is written first, so that no alert that was sent is in it as one
-    /// that waits.
+    /// A backup of the state as of now: what was put off is written first, so that no alert that was sent is in it as
+    /// one that waits.
     ///
     /// # Errors
     /// The store cannot be read or written.

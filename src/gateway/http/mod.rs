@@ -2,10 +2,11 @@
 //!
 //! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1
 //! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
-//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `subscribe`, `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
+//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `subscribe`, `lines`, `events`, `backup`, `page`) → the
+//! [`Relay`](super::Relay).
 //!
-//! `auth` finds the token of a request by `credentials`, asks `guard` whether a web page is behind a request, and is the one place where a right is checked. `context` is
-//! what all connections share; `limits` has every bound.
+//! `auth` finds the token of a request by `credentials`, asks `guard` whether a web page is behind a request, and is
+//! the one place where a right is checked. `context` is what all connections share; `limits` has every bound.
 
 mod alerts;
 mod answer;

@@ -1,5 +1,5 @@
-//! `GET /`: the page for a browser, from `web/`. With scripts `page.js` shows what the API says, live; without them there is
-//! what is made here, whole.
+//! `GET /`: the page for a browser, from `web/`. With scripts `page.js` shows what the API says, live; without them
+//! there is what is made here, whole.
 
 use std::fmt::{self, Display, Write};
 

@@ -56,8 +56,8 @@ const PUBLISH: &[&str] = &["POST", "PUT"];
 const HOOK: &[&str] = &["POST", "PUT", "GET"];
 const DELETE: &[&str] = &["DELETE"];
 
-/// Every endpoint. The first path that fits a request is its own; `{route}` stands last, and no route may have the name of
-/// a first segment (`ROUTE_NAMES_RESERVED`).
+/// Every endpoint. The first path that fits a request is its own; `{route}` stands last, and no route may have the name
+/// of a first segment (`ROUTE_NAMES_RESERVED`).
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         methods: READ,
@@ -349,8 +349,8 @@ impl Endpoint {
     }
 }
 
-/// The segments of a path. A base address that ends with a slash makes `//family`, a careful one `/family/`: they mean the
-/// same.
+/// The segments of a path. A base address that ends with a slash makes `//family`, a careful one `/family/`: they mean
+/// the same.
 fn segments_of(path: &str) -> Vec<&str> {
     path.split('/').filter(|segment| !segment.is_empty()).collect()
 }
@@ -439,9 +439,9 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     }
 }
 
-/// For a token that is not for all routes: an alert must be of one of its own, and what administers the whole relay is not
-/// for it. Lists are shortened where they are made ([`Call::sees`]), and a route that a body names is looked at when it is
-/// read ([`Call::route`]).
+/// For a token that is not for all routes: an alert must be of one of its own, and what administers the whole relay is
+/// not for it. Lists are shortened where they are made ([`Call::sees`]), and a route that a body names is looked at
+/// when it is read ([`Call::route`]).
 async fn keep_to_their_routes(
     context: &Context,
     caller: &Caller,

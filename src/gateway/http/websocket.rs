@@ -13,7 +13,7 @@ use crate::gateway::socket::Socket;
 
 /// What a subscriber may say in one message: it has little to say.
 pub(super) const MESSAGE_MAX_BYTES: usize = 4 * 1024;
-/// Of one event on its way out, the longest text in JSON.
+/// The longest text in JSON of one event on its way out.
 const WRITE_MAX_BYTES: usize = 1024 * 1024;
 
 /// What the key of a handshake is answered with.

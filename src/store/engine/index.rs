@@ -439,8 +439,9 @@ fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
     }
 }
 
-/// Lets sled free the pages that it has replaced, as far as nobody can still be reading them. By itself it does so after some
-/// hundred changes of a thread, of which each can replace a page of 10 KB and more: that was 5 MB, in pieces that malloc keeps.
+/// Lets sled free the pages that it has replaced, as far as nobody can still be reading them. By itself it does so
+/// after some hundred changes of a thread, of which each can replace a page of 10 KB and more: that was 5 MB, in pieces
+/// that malloc keeps.
 fn free_replaced() {
     sled::pin().flush();
 }

@@ -6,8 +6,8 @@ use super::updates::Updates;
 use crate::store::{StoreError, Tree, Value, View};
 use crate::util::lock;
 
-/// The first number that is there and the next one to be given out, as last seen. Only a hint, checked against the rows at
-/// every use: what was staged and then refused has moved it too far.
+/// The first number that is there and the next one to be given out, as last seen. Only a hint, checked against the rows
+/// at every use: what was staged and then refused has moved it too far.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Ends {
     hint: Arc<Mutex<Option<(u64, u64)>>>,

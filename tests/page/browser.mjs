@@ -36,10 +36,7 @@ async function line(child, pattern) {
 
 const tautline = (...args) => spawnSync(tautlinePath, ["--state", state, ...args], { encoding: "utf8" });
 
-function relay() {
-  const child = start(tautlinePath, ["--config", config, "--state", state, "run"], { stdio: "ignore" });
-  return child;
-}
+const relay = () => start(tautlinePath, ["--config", config, "--state", state, "run"], { stdio: "ignore" });
 
 async function until(what, look) {
   const end = Date.now() + PATIENCE;
@@ -139,9 +136,12 @@ listen = ["${listen}"]
   done("a cut is healed, and stands in the timeline");
 
   expected = true;
+  const gone = new Promise((resolve) => run.on("exit", resolve));
   run.kill("SIGTERM");
   await page.waitForFunction(() => document.getElementById("stream").textContent.startsWith("not live"), null, { timeout: PATIENCE });
   await sentence("does not answer");
+  // Until then the state is another's.
+  await gone;
   run = relay();
   const late = await until("the relay", () => publish("while the page was without"));
   await page.waitForSelector("#stream.good", { timeout: PATIENCE });

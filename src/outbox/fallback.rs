@@ -16,7 +16,7 @@ use super::keep;
 use super::line::{Leg, Place};
 use super::parcel::{Handed, Parcel};
 use super::policy::{self, Why};
-use super::record::{AlertRecord, Handover, HandoverState, NOTE_CHARS_MAX, Step, Timestamp};
+use super::record::{AlertRecord, Handover, HandoverState, MessageId, NOTE_CHARS_MAX, Step, Timestamp};
 use super::rules::FallbackRules;
 use super::{Now, Outbox};
 use crate::alert::{FallbackName, SessionName};
@@ -212,13 +212,13 @@ impl Outbox {
             Some(id) => !self.unwritten.contains_key(id),
             None => self.policy.held(*leg).is_some_and(|held| held.why == Why::Turn),
         };
-        let again = if legs.is_empty() {
-            return;
-        } else if at > now.mono {
+        // What has ended is late enough: it was not chosen while another of its deliveries was under way.
+        let ended = legs.is_empty();
+        let again = if at > now.mono && !ended {
             at
         } else if !entry.durable || legs.iter().any(|leg| self.is_under_way(*leg)) {
             now.mono + self.limits.ack
-        } else if !legs.iter().any(is_late) {
+        } else if !ended && !legs.iter().any(is_late) {
             now.mono + HELD_AGAIN
         } else {
             let wanted: Vec<FallbackName> = rules.to.into_iter().filter(|to| is_wanted(record, to)).collect();
@@ -266,7 +266,7 @@ impl Outbox {
         false
     }
 
-    /// The alerts of the next request: the most urgent one with others of its route, and all that shares a message with one of them.
+    /// The alerts of the next request: the most urgent one with others of its route.
     fn choose(&mut self, now: Now, to: &FallbackName) -> BTreeSet<u64> {
         let waiting: Vec<u64> = self.handovers.lane(to).waiting.iter().copied().collect();
         let (mut fit, mut later) = (Vec::new(), Vec::new());
@@ -291,38 +291,9 @@ impl Outbox {
         let Some(&(_, first)) = fit.first() else {
             return BTreeSet::new();
         };
-        let of_route = fit
-            .iter()
-            .map(|(_, seq)| *seq)
-            .filter(|seq| route(*seq) == route(first));
-        let mut chosen = BTreeSet::new();
-        for seq in of_route {
-            if chosen.len() >= TOGETHER_MAX {
-                break;
-            }
-            self.add_with_those_beside(seq, to, &mut chosen);
-        }
-        chosen
-    }
-
-    /// A message goes out as it was made: where one of its alerts goes to the fallback, the others do too.
-    fn add_with_those_beside(&self, seq: u64, to: &FallbackName, chosen: &mut BTreeSet<u64>) {
-        let mut found = vec![seq];
-        while let Some(seq) = found.pop() {
-            // Also what was given up there before: it goes along, or it would be at WhatsApp with what is here.
-            let fits = self.entries.get(&seq).is_some_and(|entry| {
-                let mut handovers = entry.record.handovers.iter();
-                handovers.all(|handover| handover.to != *to || handover.state != HandoverState::Done)
-            });
-            if !fits || !chosen.insert(seq) {
-                continue;
-            }
-            for leg in self.legs_at(seq, Step::Accepted) {
-                if let Some(id) = self.message_of(leg) {
-                    found.extend(self.legs_of(id).into_iter().map(|leg| leg.seq));
-                }
-            }
-        }
+        let seqs = fit.iter().map(|(_, seq)| *seq);
+        let of_route = seqs.filter(|seq| route(*seq) == route(first));
+        of_route.take(TOGETHER_MAX).collect()
     }
 
     /// Notes the intent. False: the request goes out when the disk has it.
@@ -438,6 +409,10 @@ impl Outbox {
                 let handed = Happened::to_all(&entry.record, now.wall, Happening::Fallback);
                 self.dirty.entry(*seq).or_default().happened.push(handed);
             }
+        }
+        // What shared a message with one of them goes on without it.
+        for id in self.messages_of(&request.seqs) {
+            self.enqueue(&id, Place::InTurn);
         }
         self.settle_all(now, request.seqs);
     }
@@ -600,16 +575,19 @@ impl Outbox {
             .any(|leg| self.is_under_way(leg))
     }
 
+    /// The messages that carry one of these alerts.
+    fn messages_of(&self, seqs: &BTreeSet<u64>) -> BTreeSet<MessageId> {
+        let entries = seqs.iter().filter_map(|seq| self.entries.get(seq));
+        let deliveries = entries.flat_map(|entry| &entry.record.deliveries);
+        deliveries.filter_map(|delivery| delivery.message_id.clone()).collect()
+    }
+
     /// With all that shares a message with one of them, and stayed for its sake.
     fn settle_all(&mut self, now: Now, seqs: impl IntoIterator<Item = u64>) {
-        let mut all = BTreeSet::new();
+        let mut all: BTreeSet<u64> = seqs.into_iter().collect();
         // Before the first is settled, which can make room by forgetting another of them.
-        for seq in seqs {
-            let legs = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
-            let messages = (0..legs).filter_map(|index| self.message_of(Leg { seq, index }));
-            let beside = messages.flat_map(|id| self.legs_of(id));
-            all.extend(beside.map(|leg| leg.seq));
-            all.insert(seq);
+        for id in self.messages_of(&all) {
+            all.extend(self.legs_of(&id).into_iter().map(|leg| leg.seq));
         }
         for seq in all {
             self.settle(now, seq);

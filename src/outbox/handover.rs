@@ -168,10 +168,10 @@ impl Handovers {
         Some((seq, watched.own))
     }
 
-    /// Whether the alert is to be handed to any fallback.
+    /// Whether the alert is to be handed to any fallback, or may have to be.
     pub fn wants(&self, seq: u64) -> bool {
         let has = |lane: &Lane| lane.waiting.contains(&seq) || lane.requests().any(|it| it.seqs.contains(&seq));
-        self.lanes.values().any(has)
+        self.watched.contains_key(&seq) || self.lanes.values().any(has)
     }
 
     /// Whether WhatsApp must not have the alert now.

@@ -260,7 +260,19 @@ pub(super) fn carried<'a>(
     found.filter(move |leg| is_in(leg) == Some(true))
 }
 
-/// What a message is to say. It is always the same, because what the message carries is; but for what becomes late before it is sent.
+/// The deliveries that a message still tells of: not those that a fallback has had meanwhile, unless it has had all.
+pub(super) fn told(entries: &BTreeMap<u64, Box<Entry>>, carried: &[Leg]) -> Vec<Leg> {
+    let is_elsewhere = |leg: &Leg| {
+        let entry = entries.get(&leg.seq);
+        let delivery = entry.and_then(|entry| entry.record.deliveries.get(leg.index));
+        delivery.is_some_and(|delivery| delivery.step == Step::Fallback)
+    };
+    let told: Vec<Leg> = carried.iter().copied().filter(|leg| !is_elsewhere(leg)).collect();
+    if told.is_empty() { carried.to_vec() } else { told }
+}
+
+/// What a message is to say. It is always the same, because what the message carries is; but for what becomes late before it is sent,
+/// and for what a fallback has had.
 pub(super) fn content(
     entries: &BTreeMap<u64, Box<Entry>>,
     policy: &dyn Policy,
@@ -279,6 +291,6 @@ pub(super) fn content(
             form,
         })
     };
-    let parts: Vec<Part<'_>> = carried.iter().filter_map(part).collect();
+    let parts: Vec<Part<'_>> = told(entries, carried).iter().filter_map(part).collect();
     policy.content(&parts)
 }

@@ -10,7 +10,8 @@
 //! - Nothing is sent before the shell has said [`Input::Durable`]. An alert that could not be made durable
 //!   ([`Input::NotDurable`]) was never there.
 //! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent; but for
-//!   the mark that it is late, which one that was not sent gets when it has become so.
+//!   the mark that it is late, which one that was not sent gets when it has become so, and for what a fallback has had meanwhile,
+//!   which is left out.
 //! - An alert is durable before it has a message, or with it; a message is sent when the disk knows its id.
 //! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of acceptance; the
 //!   next one only after the server has acknowledged (or for good refused) the one before. Recipients do not wait for each other.

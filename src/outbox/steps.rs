@@ -475,7 +475,8 @@ impl Outbox {
                     continue;
                 };
                 let carried: Vec<Leg> = message::carried(&self.entries, &self.messages, &id).collect();
-                for leg in &carried {
+                let told = message::told(&self.entries, &carried);
+                for leg in &told {
                     let Some(entry) = self.entries.get_mut(&leg.seq) else {
                         continue;
                     };
@@ -488,7 +489,7 @@ impl Outbox {
                 }
                 self.outputs.push_back(Output::Send {
                     session: session.clone(),
-                    seqs: carried.iter().map(|leg| leg.seq).collect(),
+                    seqs: told.iter().map(|leg| leg.seq).collect(),
                     message: Message {
                         content: message::content(&self.entries, &*self.policy, &self.rules, &carried),
                         id,

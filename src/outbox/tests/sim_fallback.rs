@@ -68,6 +68,18 @@ impl Fallbacks {
         self.taken.keys().any(|(_, taken)| taken == id)
     }
 
+    /// A message goes out again. It says what it said, but for what a fallback is known to have.
+    pub fn on_text(&self, before: &str, now: &str) {
+        let left: Vec<&str> = before.lines().filter(|line| now.lines().all(|it| it != *line)).collect();
+        let known = |line: &&str| {
+            let id = format!("A{}", super::sim::number_of(line));
+            self.known.iter().any(|(_, known)| *known == id)
+        };
+        assert!(left.iter().all(known), "{before:?} became {now:?}");
+        let rest: Vec<&str> = before.lines().filter(|line| !left.contains(line)).collect();
+        assert_eq!(rest, now.lines().collect::<Vec<_>>(), "the same id with another text");
+    }
+
     /// WhatsApp gets an alert.
     pub fn on_send(&self, now: Instant, id: &str) {
         if self.both {

@@ -104,6 +104,7 @@ impl Facts {
                 dropped: count(Step::Dropped),
                 expired: count(Step::Expired),
                 fallback: count(Step::Fallback),
+                superseded: count(Step::Superseded),
             },
             held_back: outbox.held_back.clone(),
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),

@@ -123,6 +123,7 @@ pub(super) fn word(step: Step) -> &'static str {
         Step::Fallback => "fallback",
         Step::Dropped => "dropped",
         Step::Expired => "expired",
+        Step::Superseded => "superseded",
         Step::Failed => "failed",
     }
 }
@@ -243,6 +244,7 @@ fn happening_word(what: Happening) -> &'static str {
         | Happening::Failed
         | Happening::Dropped
         | Happening::Expired
+        | Happening::Superseded
         | Happening::Forgotten => what.name(),
     }
 }

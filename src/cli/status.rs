@@ -187,6 +187,9 @@ fn describe(status: &Status, fancy: bool) -> String {
     if counts.dropped > 0 {
         outbox = format!("{outbox}, {} dropped", counts.dropped);
     }
+    if counts.superseded > 0 {
+        outbox = format!("{outbox}, {} superseded", counts.superseded);
+    }
     lines.push(outbox);
     for held in &status.held_back {
         let view = HeldBackView {

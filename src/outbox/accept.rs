@@ -132,6 +132,7 @@ impl Outbox {
                 session: session.clone(),
                 accepted_at: now.wall,
                 ttl: self.rules.ttl(&route, alert.ttl),
+                lasted: self.lasted(now, &route, &alert),
                 alert,
                 deliveries,
                 handovers: Vec::new(),
@@ -174,6 +175,7 @@ impl Outbox {
             self.remove(now, record.seq);
             self.insert(now, record, true);
         }
+        self.supersede_all(now);
         self.make_messages(now);
         self.expire(now);
     }

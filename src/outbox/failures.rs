@@ -32,7 +32,13 @@ impl Outbox {
         {
             let failed = |delivery: &&Delivery| match delivery.step {
                 Step::Failed | Step::Expired => !told_of(session, delivery),
-                Step::Accepted | Step::Sent | Step::Delivered | Step::Read | Step::Fallback | Step::Dropped => false,
+                Step::Accepted
+                | Step::Sent
+                | Step::Delivered
+                | Step::Read
+                | Step::Fallback
+                | Step::Superseded
+                | Step::Dropped => false,
             };
             // What a fallback has was told there, and says nothing of whether the route works.
             if deliveries.iter().all(|delivery| delivery.step < Step::Fallback) {

@@ -28,6 +28,8 @@ pub enum Happening {
     Handover,
     /// A fallback has it.
     Fallback,
+    /// A later alert about the same thing says more.
+    Superseded,
 }
 
 impl Happening {
@@ -45,6 +47,7 @@ impl Happening {
             Self::Expired => "expired",
             Self::Handover => "handover",
             Self::Fallback => "fallback",
+            Self::Superseded => "superseded",
         }
     }
 
@@ -60,6 +63,7 @@ impl Happening {
             Self::Expired => Some(Step::Expired),
             Self::Fallback => Some(Step::Fallback),
             Self::Forgotten | Self::Handover => None,
+            Self::Superseded => Some(Step::Superseded),
         }
     }
 }

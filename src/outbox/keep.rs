@@ -85,7 +85,7 @@ impl Entry {
         self.record
             .deliveries
             .iter()
-            .any(|delivery| !delivery.step.is_given_up())
+            .any(|delivery| !delivery.step.is_given_up() || delivery.step == Step::Superseded)
     }
 }
 
@@ -103,6 +103,10 @@ impl Outbox {
             self.index_key(now, (record.route.clone(), key), seq);
         }
         self.by_id.insert(&record.id, seq);
+        if let Some(sequence) = record.alert.sequence.clone() {
+            let same = self.by_sequence.entry((record.route.clone(), sequence)).or_default();
+            same.insert(seq);
+        }
         self.lines.entry(record.session.clone()).or_default();
         let deliveries = record.deliveries.iter().enumerate();
         let deliveries: Vec<(super::Leg, Step, Option<MessageId>)> = deliveries
@@ -280,6 +284,15 @@ impl Outbox {
             self.pending_bytes -= entry.bytes;
         }
         self.by_id.remove(&record.id, seq);
+        if let Some(sequence) = record.alert.sequence.clone() {
+            let name = (record.route.clone(), sequence);
+            if let Some(same) = self.by_sequence.get_mut(&name) {
+                same.remove(&seq);
+                if same.is_empty() {
+                    self.by_sequence.remove(&name);
+                }
+            }
+        }
         if let Some(key) = &record.alert.key {
             let key = (record.route.clone(), key.clone());
             if self.by_key.get(&key) == Some(&seq) {

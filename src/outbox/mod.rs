@@ -49,6 +49,7 @@ mod record;
 mod refusal;
 mod routed;
 mod rules;
+mod sequence;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -127,6 +128,8 @@ pub struct Outbox {
     rules: Rules,
     handovers: Handovers,
     by_key: BTreeMap<(RouteName, String), u64>,
+    /// The alerts about the same thing, by the name that their sender gives it.
+    by_sequence: BTreeMap<(RouteName, String), BTreeSet<u64>>,
     /// Alerts with a delivery still to be sent, those not yet durable included.
     pending: BTreeSet<u64>,
     pending_bytes: usize,
@@ -163,6 +166,7 @@ impl Outbox {
             rules: Rules::default(),
             handovers: Handovers::default(),
             by_key: BTreeMap::new(),
+            by_sequence: BTreeMap::new(),
             pending: BTreeSet::new(),
             pending_bytes: 0,
             expiries: BTreeSet::new(),

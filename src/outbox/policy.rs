@@ -9,7 +9,7 @@
 //! `now` at [`Input::ClockStepped`].
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::line::{Leg, Turn};
 use super::message::Content;
@@ -105,7 +105,10 @@ pub(super) struct Part<'a> {
 impl Part<'_> {
     /// What it says; only part 0 does.
     pub fn text(&self) -> Option<String> {
-        (self.number == 0).then(|| render::text(&self.record.alert, self.raised.as_deref()))
+        let lasted = self.record.lasted.map(|lasted| format!("after {}", words(lasted)));
+        let said: Vec<String> = self.raised.clone().into_iter().chain(lasted).collect();
+        let said = Some(said.join(", ")).filter(|said| !said.is_empty());
+        (self.number == 0).then(|| render::text(&self.record.alert, said.as_deref()))
     }
 
     /// What it attaches.
@@ -113,6 +116,12 @@ impl Part<'_> {
         self.record.attachment(self.number)
     }
 }
+/// A time for people, by its two largest units.
+fn words(span: Duration) -> String {
+    let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether a message with this turn would be the next to go to a recipient.
 pub(super) type Takes<'a> = dyn Fn(&SessionName, &Recipient, Turn) -> bool + 'a;
 

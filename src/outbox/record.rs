@@ -40,6 +40,9 @@ pub enum Step {
     Read,
     /// WhatsApp has not taken it, and a fallback of its route has.
     Fallback,
+    /// It was not sent, because a later alert about the same thing says more: the newer one is sent in its place, or it was over
+    /// before anybody was told.
+    Superseded,
     /// A person gave it up before it was sent, or the quiet hours of its route did.
     Dropped,
     /// It was not sent within its [time to live](AlertRecord::ttl).
@@ -56,6 +59,7 @@ impl Step {
         Self::Delivered,
         Self::Read,
         Self::Fallback,
+        Self::Superseded,
         Self::Dropped,
         Self::Expired,
         Self::Failed,
@@ -64,7 +68,7 @@ impl Step {
     /// Nobody got it, and it is not tried any more.
     pub fn is_given_up(self) -> bool {
         match self {
-            Self::Dropped | Self::Expired | Self::Failed => true,
+            Self::Superseded | Self::Dropped | Self::Expired | Self::Failed => true,
             Self::Accepted | Self::Sent | Self::Delivered | Self::Read | Self::Fallback => false,
         }
     }
@@ -78,6 +82,7 @@ impl fmt::Display for Step {
             Self::Delivered => "delivered",
             Self::Read => "read",
             Self::Fallback => "fallback",
+            Self::Superseded => "superseded",
             Self::Dropped => "dropped",
             Self::Expired => "expired",
             Self::Failed => "failed",
@@ -162,6 +167,8 @@ pub struct AlertRecord {
     /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what
     /// the sender and the route say.
     pub ttl: Option<Duration>,
+    /// Of one that is resolved: since when it had fired, as far as that is known here.
+    pub lasted: Option<Duration>,
     pub alert: Alert,
     pub deliveries: Vec<Delivery>,
     /// Where else it goes, or went. Mostly empty.

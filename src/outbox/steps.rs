@@ -108,7 +108,8 @@ impl Outbox {
         let carried = self.legs_of(message_id);
         let has_gone_out = carried.iter().any(|leg| match self.step_of(*leg) {
             Some(Step::Sent | Step::Delivered | Step::Read) => true,
-            Some(Step::Accepted | Step::Fallback | Step::Dropped | Step::Expired | Step::Failed) | None => false,
+            Some(Step::Accepted | Step::Fallback | Step::Superseded | Step::Dropped | Step::Expired | Step::Failed)
+            | None => false,
         });
         let recipient = carried.first().and_then(|first| self.recipient_of(*first));
         let Some(recipient) = recipient.filter(|_| has_gone_out) else {
@@ -232,7 +233,7 @@ impl Outbox {
         }
     }
 
-    fn attempts(&self, leg: Leg) -> u32 {
+    pub(super) fn attempts(&self, leg: Leg) -> u32 {
         let delivery = self
             .entries
             .get(&leg.seq)
@@ -253,6 +254,7 @@ impl Outbox {
                 None => self.wait(now, leg, false),
             }
         }
+        self.supersede(now, seq);
     }
 
     fn on_not_durable(&mut self, now: Now, seq: u64) {

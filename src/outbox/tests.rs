@@ -15,6 +15,7 @@ mod parts;
 mod receipts;
 mod refusals;
 mod routed;
+mod sequence;
 mod sim;
 mod sim_fallback;
 mod uploads;

@@ -385,6 +385,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1),
             ttl: None,
+            lasted: None,
             alert: Alert::default(),
             deliveries: vec![Delivery {
                 recipient: "+15550100002".parse().unwrap(),

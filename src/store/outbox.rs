@@ -256,6 +256,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(0),
             ttl: None,
+            lasted: None,
             alert: Alert {
                 text: "x".repeat(1 << 14),
                 ..Alert::default()
@@ -306,6 +307,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1_767_225_600_000),
             ttl: None,
+            lasted: None,
             alert: Alert {
                 title: "Backup".into(),
                 text: "finished: 3 of 4 größer\n\u{1f4a5}".into(),
@@ -361,6 +363,8 @@ mod tests {
         let mut last = alerts[5].clone();
         last.seq = 13;
         last.alert.status = Status::Resolved;
+        last.lasted = Some(Duration::from_secs(840));
+        last.deliveries[2].step = Step::Superseded;
         last.alert.sequence = Some("disk-1".into());
         last.alert.sender = Some("Alertmanager".into());
         last.alert.labels = [("alertname", "DiskFull"), ("instance", "nas:9100")]

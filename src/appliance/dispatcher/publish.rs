@@ -264,6 +264,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         session: plan.session.clone(),
         accepted_at: first.accepted_at,
         ttl: None,
+        lasted: None,
         alert,
         deliveries: Vec::new(),
         handovers: Vec::new(),

@@ -219,6 +219,9 @@ pub struct OutboxCounts {
     /// Handed to a fallback, because WhatsApp had not taken them.
     #[serde(default)]
     pub fallback: u64,
+    /// Not sent, because a later alert about the same thing says more.
+    #[serde(default)]
+    pub superseded: u64,
 }
 
 /// One finding of health.
@@ -472,7 +475,7 @@ pub struct EventView {
     pub number: u64,
     /// When, in Unix milliseconds.
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded`
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded`
     /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.
@@ -639,6 +642,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(0),
             ttl: None,
+            lasted: None,
             alert: Alert {
                 text,
                 ..Alert::default()

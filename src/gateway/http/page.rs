@@ -207,6 +207,9 @@ fn outbox(out: &mut String, counts: &OutboxCounts) -> fmt::Result {
     if counts.fallback > 0 {
         write!(out, " · <span class=wait>{} by a fallback</span>", counts.fallback)?;
     }
+    if counts.superseded > 0 {
+        write!(out, " · <span class=dim>{} superseded</span>", counts.superseded)?;
+    }
     if counts.dropped > 0 {
         write!(out, " · <span class=dim>{} dropped</span>", counts.dropped)?;
     }
@@ -228,6 +231,7 @@ fn recent(out: &mut String, alerts: &[AlertView], now_ms: u64) -> fmt::Result {
             Step::Delivered => ("good", "delivered"),
             Step::Read => ("good", "read"),
             Step::Fallback => ("wait", "fallback"),
+            Step::Superseded => ("dim", "superseded"),
             Step::Dropped => ("dim", "dropped"),
             Step::Expired => ("bad", "expired"),
             Step::Failed => ("bad", "failed"),

@@ -187,6 +187,7 @@ impl Bench {
                     session: session(),
                     accepted_at: first.accepted_at,
                     ttl: None,
+                    lasted: None,
                     alert: *alert,
                     deliveries: Vec::new(),
                     handovers: Vec::new(),

@@ -60,6 +60,7 @@ enum HappeningV1 {
     Expired,
     Handover,
     Fallback,
+    Superseded,
 }
 
 impl<'a> EntryV1<'a> {
@@ -174,6 +175,7 @@ impl From<Happening> for HappeningV1 {
             Happening::Expired => Self::Expired,
             Happening::Handover => Self::Handover,
             Happening::Fallback => Self::Fallback,
+            Happening::Superseded => Self::Superseded,
         }
     }
 }
@@ -192,6 +194,7 @@ impl From<HappeningV1> for Happening {
             HappeningV1::Expired => Self::Expired,
             HappeningV1::Handover => Self::Handover,
             HappeningV1::Fallback => Self::Fallback,
+            HappeningV1::Superseded => Self::Superseded,
         }
     }
 }

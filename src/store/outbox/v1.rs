@@ -82,6 +82,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: None,
+            lasted: None,
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries

@@ -1,10 +1,10 @@
-//! Format 2 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is. Beside what that holds: times to
+//! Format 2 of an alert's record, and of what stays of a forgotten one, which are only read now; frozen as format 1 is. Beside what that holds: times to
 //! live, what was late, and the ends that an alert can come to.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::alert::{Alert, NameError, Priority};
 use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
@@ -53,7 +53,7 @@ struct DeliveryV2<'a> {
 }
 
 /// What stays of a forgotten alert whose key still counts. Its number is the row's key.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct AlertKeyV2 {
     /// The first bytes of a SHA-256: see [`Fingerprint`](crate::outbox::Fingerprint).
     pub fingerprint: [u8; 16],
@@ -63,7 +63,7 @@ pub(super) struct AlertKeyV2 {
     pub step: StepV2,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) enum StepV2 {
     Accepted,
     Sent,
@@ -85,6 +85,7 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
+            lasted: None,
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries

@@ -22,6 +22,8 @@ pub(super) struct AlertRecordV3<'a> {
     accepted_at: u64,
     /// Milliseconds.
     ttl: Option<u64>,
+    /// Milliseconds.
+    lasted: Option<u64>,
     alert: AlertV3<'a>,
     deliveries: Vec<DeliveryV3<'a>>,
     handovers: Vec<HandoverV3<'a>>,
@@ -129,6 +131,7 @@ pub(super) enum StepV3 {
     Dropped,
     Expired,
     Fallback,
+    Superseded,
 }
 
 /// What stays of a forgotten alert whose key still counts: as in format 2, with the steps of this one.
@@ -157,6 +160,7 @@ impl<'a> AlertRecordV3<'a> {
             session: record.session.as_str().into(),
             accepted_at: record.accepted_at.0,
             ttl: record.ttl.map(millis),
+            lasted: record.lasted.map(millis),
             alert: AlertV3::of(&record.alert),
             deliveries: record
                 .deliveries
@@ -183,6 +187,7 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
+            lasted: stored.lasted.map(Duration::from_millis),
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries
@@ -387,6 +392,7 @@ impl From<Step> for StepV3 {
             Step::Dropped => Self::Dropped,
             Step::Expired => Self::Expired,
             Step::Fallback => Self::Fallback,
+            Step::Superseded => Self::Superseded,
         }
     }
 }
@@ -402,6 +408,7 @@ impl From<StepV3> for Step {
             StepV3::Dropped => Self::Dropped,
             StepV3::Expired => Self::Expired,
             StepV3::Fallback => Self::Fallback,
+            StepV3::Superseded => Self::Superseded,
         }
     }
 }

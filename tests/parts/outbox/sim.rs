@@ -3,7 +3,8 @@
 //! A phase with faults (kills, restarts with other rules, a line that comes and goes, a clock that is set, summer
 //! time), then one without, in which all must come to an end. What is checked:
 //!
-//! - Each accepted alert is in exactly one message to each recipient, or quiet hours have dropped it as they may.
+//! - Each accepted alert is in exactly one message to each recipient, or quiet hours have dropped it as they may, or a later one about
+//!   the same thing says more.
 //! - Under one id there is one text. Nothing is sent that the disk does not know.
 //! - In quiet hours no message is made of what they hold.
 //! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
-use tautline::alert::{Alert, Priority, Recipient, RouteName, SessionName};
+use tautline::alert::{Alert, Priority, Recipient, RouteName, SessionName, Status};
 use tautline::outbox::{
     AcceptRequest, Accepted, AlertRecord, Group, Happening, Input, Limits, Message, MessageId, NewAlert, Now, Outbox,
     Output, Pace, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
@@ -126,6 +127,7 @@ struct World {
     sent: BTreeMap<MessageId, Vec<u64>>,
     carried: BTreeMap<(u64, Recipient), MessageId>,
     dropped: BTreeSet<(u64, Recipient)>,
+    superseded: BTreeSet<(u64, Recipient)>,
     /// When messages were made that were sent, by group and by route; since a clock was set or a rule changed.
     made: BTreeMap<MessageId, Instant>,
     by_group: BTreeMap<(RouteName, Recipient, Vec<String>), Instant>,
@@ -177,6 +179,7 @@ impl World {
             sent: BTreeMap::new(),
             carried: BTreeMap::new(),
             dropped: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             made: BTreeMap::new(),
             by_group: BTreeMap::new(),
             by_route: BTreeMap::new(),
@@ -238,6 +241,10 @@ impl World {
                 }
                 let id = delivery.message_id.clone().unwrap();
                 self.made.entry(id).or_insert(self.now.mono);
+            }
+            if delivery.step == Step::Superseded {
+                assert_eq!(delivery.attempts, 0, "what may be on the phone is superseded");
+                self.superseded.insert((record.seq, delivery.recipient.clone()));
             }
             if delivery.step == Step::Dropped {
                 let quiet = rules.quiet.as_ref().filter(|quiet| quiet.then == Then::Drop);
@@ -328,6 +335,8 @@ impl World {
                     title: format!("title {}", self.random.below(2)),
                     text: format!("text {}", self.named),
                     priority: Priority::try_from(self.random.below(5) as u8 + 1).unwrap(),
+                    status: self.random.of(&[Status::Firing, Status::Resolved]),
+                    sequence: self.random.one_in(2).then(|| format!("s{}", self.random.below(5))),
                     labels: [("kind".to_owned(), format!("{}", self.random.below(7)))].into(),
                     ..Alert::default()
                 },
@@ -547,6 +556,24 @@ impl World {
         panic!("{} alerts never got out", self.outbox.pending_len());
     }
 
+    /// Somebody has said more about it: a later alert, or it is the end of what was not told.
+    fn check_superseded(&self, record: &AlertRecord, to: &Recipient) {
+        let alert = &record.alert;
+        let same = self.durable.values().filter(|other| {
+            let names = other.deliveries.iter().any(|delivery| delivery.recipient == *to);
+            other.seq != record.seq && other.route == record.route && other.alert.sequence == alert.sequence && names
+        });
+        let (mut later, mut untold) = (false, false);
+        for other in same {
+            later |= other.seq > record.seq;
+            let was_told = self.carried.contains_key(&(other.seq, to.clone()));
+            untold |= other.seq < record.seq && !was_told && other.alert.status == Status::Firing;
+        }
+        let is_end = alert.status == Status::Resolved;
+        let may = alert.sequence.is_some() && (later || is_end && untold);
+        assert!(may, "superseded by nothing: {record:?}");
+    }
+
     fn check(&self) {
         let mut shown: BTreeMap<(u64, Recipient), usize> = BTreeMap::new();
         for key in self.shown.values().flatten() {
@@ -556,6 +583,10 @@ impl World {
             for delivery in &accepted.deliveries {
                 let key = (*seq, delivery.recipient.clone());
                 let times = shown.remove(&key).unwrap_or_default();
+                if times == 0 && self.superseded.contains(&key) {
+                    self.check_superseded(accepted, &delivery.recipient);
+                    continue;
+                }
                 let lost = times == 0 && !self.dropped.contains(&key);
                 assert!(!lost, "alert {seq} to {} is lost", key.1);
                 assert!(times <= 1, "alert {seq} to {} is shown {times} times", key.1);

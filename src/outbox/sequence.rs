@@ -1,0 +1,148 @@
+//! Several alerts about the same thing, as ntfy's sequence id and Alertmanager's fingerprint name it.
+//!
+//! What was never handed over to a session is superseded by a later alert about the same thing on its route. An end of what nobody
+//! was told of is not told either. What was handed over may be on the phone, and stays.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::age::CLOCK_UNSET_BEFORE;
+use super::history::Happening;
+use super::keep::Entry;
+use super::line::Leg;
+use super::record::{AlertRecord, Step};
+use super::{Now, Outbox};
+use crate::alert::{Alert, Recipient, RouteName, Status};
+
+impl Outbox {
+    /// Since when the thing has fired that an alert says is over.
+    pub(super) fn lasted(&self, now: Now, route: &RouteName, alert: &Alert) -> Option<Duration> {
+        let sequence = alert.sequence.clone().filter(|_| alert.status == Status::Resolved)?;
+        let same = self.by_sequence.get(&(route.clone(), sequence))?;
+        let records = same.iter().rev().filter_map(|seq| Some(&self.entries.get(seq)?.record));
+        let firing = records.take_while(|record| record.alert.status == Status::Firing);
+        let began = firing.last()?.accepted_at;
+        let lasted = now
+            .wall
+            .0
+            .checked_sub(began.0)
+            .filter(|_| began >= CLOCK_UNSET_BEFORE)?;
+        Some(Duration::from_millis(lasted))
+    }
+
+    /// After a restart: what a kill has left undone.
+    pub(super) fn supersede_all(&mut self, now: Now) {
+        let same = self.by_sequence.values().filter(|same| same.len() > 1);
+        let newest: Vec<u64> = same.filter_map(|same| same.last().copied()).collect();
+        for seq in newest {
+            self.supersede(now, seq);
+        }
+    }
+
+    /// The alert `seq` is on disk: of those about the same thing to each recipient, the unsent ones that say less are not sent.
+    pub(super) fn supersede(&mut self, now: Now, seq: u64) {
+        let Some(record) = self.entries.get(&seq).map(|entry| &entry.record) else {
+            return;
+        };
+        let Some(sequence) = record.alert.sequence.clone() else {
+            return;
+        };
+        let same = self
+            .by_sequence
+            .get(&(record.route.clone(), sequence))
+            .cloned()
+            .unwrap_or_default();
+        if same.len() < 2 {
+            return;
+        }
+        let durable = |seq: &u64| self.entries.get(seq).is_some_and(|entry| entry.durable);
+        let same: Vec<u64> = same.into_iter().filter(durable).collect();
+        let records = same.iter().filter_map(|seq| self.entries.get(seq));
+        let recipients = records.flat_map(|entry| {
+            entry
+                .record
+                .deliveries
+                .iter()
+                .map(|delivery| delivery.recipient.clone())
+        });
+        let recipients: BTreeSet<Recipient> = recipients.collect();
+        for recipient in recipients {
+            self.supersede_for(now, &same, &recipient);
+        }
+    }
+
+    fn supersede_for(&mut self, now: Now, same: &[u64], recipient: &Recipient) {
+        let to = |entry: &Entry| {
+            entry
+                .record
+                .deliveries
+                .iter()
+                .any(|delivery| delivery.recipient == *recipient)
+        };
+        let mut same: Vec<u64> = same.to_vec();
+        same.retain(|seq| self.entries.get(seq).is_some_and(|entry| to(entry)));
+        let Some((&newest, earlier)) = same.split_last() else {
+            return;
+        };
+        let Some(record) = self.entries.get(&newest).map(|entry| &entry.record) else {
+            return;
+        };
+        let (id, status) = (record.id.clone(), record.alert.status);
+        let note = match status {
+            Status::Firing => format!("replaced by alert {id} before it was sent"),
+            Status::Resolved => format!("over before it was sent, by alert {id}"),
+        };
+        // What the recipient was told last, and whether something fired since that they were not told.
+        let mut told = None;
+        let mut untold = None;
+        for seq in earlier {
+            let Some(record) = self.entries.get(seq).map(|entry| &entry.record) else {
+                continue;
+            };
+            let of = record.alert.status;
+            let legs = legs_to(record, recipient);
+            let was_told = legs.iter().any(|leg| self.was_handed_over(*leg));
+            if was_told {
+                told = Some(of);
+                untold = None;
+            } else if of == Status::Firing {
+                untold = Some(record.id.clone());
+            }
+            for leg in legs.into_iter().filter(|_| !was_told) {
+                self.supersede_leg(now, leg, &note);
+            }
+        }
+        if let (Status::Resolved, Some(first)) = (status, untold)
+            && told != Some(Status::Firing)
+        {
+            let legs = self
+                .entries
+                .get(&newest)
+                .map_or(Vec::new(), |entry| legs_to(&entry.record, recipient));
+            for leg in legs {
+                self.supersede_leg(now, leg, &format!("not sent, as alert {first} was not sent either"));
+            }
+        }
+    }
+
+    /// Whether a session has had it to send: then it may be on the phone.
+    fn was_handed_over(&self, leg: Leg) -> bool {
+        self.attempts(leg) > 0 || matches!(self.step_of(leg), Some(Step::Sent | Step::Delivered | Step::Read))
+    }
+
+    fn supersede_leg(&mut self, now: Now, leg: Leg, note: &str) {
+        let shared = self.message_of(leg).is_some_and(|id| self.legs_of(id).len() > 1);
+        let waits = self.step_of(leg) == Some(Step::Accepted);
+        // A message is what it is, once it is made.
+        if waits && !shared && !self.was_handed_over(leg) {
+            self.give_up(now, leg, Happening::Superseded, |_, _| note.to_owned());
+            self.settle(now, leg.seq);
+        }
+    }
+}
+
+fn legs_to(record: &AlertRecord, recipient: &Recipient) -> Vec<Leg> {
+    let deliveries = record.deliveries.iter().enumerate();
+    let to = deliveries.filter(|(_, delivery)| delivery.recipient == *recipient);
+    to.map(|(index, _)| Leg { seq: record.seq, index }).collect()
+}

@@ -1,0 +1,140 @@
+//! Alerts about the same thing.
+
+use super::*;
+use crate::alert::Status;
+
+const FIRING: Status = Status::Firing;
+const RESOLVED: Status = Status::Resolved;
+
+fn alert(status: Status, text: &str) -> Alert {
+    Alert {
+        text: text.into(),
+        status,
+        sequence: Some("disk".into()),
+        ..Alert::default()
+    }
+}
+
+impl Bench {
+    fn say(&mut self, status: Status, text: &str) {
+        self.accept_to(&["+15550101"], alert(status, text));
+    }
+
+    /// The line comes up, and everything goes out: what is shown.
+    fn shown(&mut self) -> Vec<String> {
+        self.handle(Input::SessionUp(session()));
+        let mut shown = Vec::new();
+        while let Some(id) = self.take_sends().pop() {
+            shown.push(self.texts[&id].clone());
+            self.ack(&id, None);
+        }
+        self.handle(Input::SessionDown(session()));
+        shown
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        let ids = (1..self.outbox.seq_next).map(|seq| format!("A{seq}"));
+        ids.map(|id| self.step(&id)).collect()
+    }
+}
+
+#[test]
+fn what_is_said_again_replaces_what_was_not_sent() {
+    use Step::{Sent, Superseded};
+    for (said, shown, steps) in [
+        (&[(FIRING, "1"), (FIRING, "2")][..], &["2"][..], &[Superseded, Sent][..]),
+        (&[(FIRING, "1"), (RESOLVED, "2")], &[], &[Superseded, Superseded]),
+        (
+            &[(FIRING, "1"), (FIRING, "2"), (RESOLVED, "3")],
+            &[],
+            &[Superseded, Superseded, Superseded],
+        ),
+        (
+            &[(FIRING, "1"), (RESOLVED, "2"), (FIRING, "3")],
+            &["3"],
+            &[Superseded, Superseded, Sent],
+        ),
+        // Nobody knows what it ends: that may be on the phone.
+        (&[(RESOLVED, "1")], &["1"], &[Sent]),
+    ] {
+        let mut bench = Bench::new(Limits::default());
+        for (status, text) in said {
+            bench.say(*status, text);
+        }
+        assert_eq!(bench.shown(), shown, "{said:?}");
+        assert_eq!(bench.steps(), steps, "{said:?}");
+        assert_eq!(bench.outbox.pending_len(), 0);
+        assert!(bench.outbox.failures(|_, _| false).is_empty(), "nothing is lost");
+    }
+    let mut bench = Bench::new(Limits::default());
+    bench.say(FIRING, "1");
+    bench.say(FIRING, "2");
+    bench.say(RESOLVED, "3");
+    let notes = ["A1", "A2", "A3"].map(|id| bench.outbox.get(id).unwrap().deliveries[0].note.clone());
+    assert_eq!(notes[0], "replaced by alert A2 before it was sent");
+    assert_eq!(notes[1], "over before it was sent, by alert A3");
+    assert_eq!(notes[2], "not sent, as alert A2 was not sent either");
+    // A person may want it all the same.
+    bench.outbox.retry(bench.now, "A1").unwrap();
+    bench.drain();
+    assert_eq!(bench.shown(), ["1"]);
+}
+
+#[test]
+fn an_end_says_how_long_it_was_so() {
+    let mut bench = Bench::new(Limits::default());
+    bench.say(FIRING, "1");
+    assert_eq!(bench.shown(), ["1"]);
+    bench.pass(SECOND * 60);
+    bench.say(FIRING, "still");
+    bench.pass(SECOND * 783);
+    bench.say(RESOLVED, "over");
+    assert_eq!(bench.shown(), ["_after 14m 3s_\nover"], "the one between is superseded");
+    bench.say(RESOLVED, "over again");
+    assert_eq!(bench.shown(), ["over again"]);
+    // What may have gone out counts as sent.
+    bench.handle(Input::SessionUp(session()));
+    bench.say(FIRING, "perhaps");
+    assert_eq!(bench.take_sends().len(), 1);
+    bench.handle(Input::SessionDown(session()));
+    bench.say(RESOLVED, "over");
+    assert_eq!(bench.shown(), ["perhaps", "_after 0s_\nover"]);
+}
+
+#[test]
+fn other_routes_other_names_and_what_is_not_on_disk_are_left_alone() {
+    let mut bench = Bench::new(Limits::default());
+    bench.say(FIRING, "1");
+    let mut other = alert(RESOLVED, "2");
+    other.sequence = Some("net".into());
+    bench.accept_to(&["+15550101"], other);
+    let mut request = super::bench::request(&bench.outbox, vec![recipient("1")], alert(RESOLVED, "3"));
+    request.route = "ops".parse().unwrap();
+    let accepted = bench.outbox.accept(bench.now, request).unwrap();
+    let seq = accepted[0].new_seq().unwrap();
+    bench.handle(Input::Durable { seq });
+    let request = super::bench::request(&bench.outbox, vec![recipient("1")], alert(FIRING, "4"));
+    let accepted = bench.outbox.accept(bench.now, request).unwrap();
+    let refused = accepted[0].new_seq().unwrap();
+    bench.handle(Input::NotDurable { seq: refused });
+    // A recipient who did not get the first gets the second.
+    let to = ["+15550101", "+15550102"];
+    bench.accept_to(&to, alert(RESOLVED, "5"));
+    assert_eq!(bench.shown(), ["5", "2", "3"].map(str::to_owned));
+    assert_eq!(bench.step("A1"), Step::Superseded);
+}
+
+#[test]
+fn a_kill_between_the_two_writes_changes_nothing() {
+    let mut bench = Bench::new(Limits::default());
+    bench.say(FIRING, "1");
+    let first = bench.outbox.get("A1").unwrap().clone();
+    bench.say(FIRING, "2");
+    let second = bench.outbox.get("A2").unwrap().clone();
+    let mut after = Bench::new(Limits::default());
+    after.outbox.restore(after.now, [first, second].into_iter());
+    after.drain();
+    assert_eq!(after.shown(), ["2"]);
+    assert_eq!(after.steps(), [Step::Superseded, Step::Sent]);
+    assert_eq!(after.persisted.first().map(AlertRecord::step), Some(Step::Superseded));
+}

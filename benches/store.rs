@@ -207,6 +207,7 @@ impl Way {
             session: self.session.clone(),
             to: vec![recipient(self.next)],
             alerts: vec![NewAlert {
+                follows: None,
                 id: format!("{:012}", self.next),
                 alert: Alert {
                     title: "A disk fills up".into(),
@@ -238,7 +239,11 @@ impl Way {
                     told.extend(happened.into_iter().map(journal::Entry::from));
                 }
                 Output::ForgetKey { seq } => outbox::forget_key(&mut batch, seq),
-                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } | Output::HandOver(_) => {}
+                Output::Changed { .. }
+                | Output::Suspect { .. }
+                | Output::SendAgain { .. }
+                | Output::HandOver(_)
+                | Output::FollowUp { .. } => {}
             }
         }
         smol::block_on(journal::commit(&self.store, batch, told)).expect("a commit");

@@ -1,9 +1,13 @@
 //! Many years of one line's life: `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365 --first 0`.
+//! With `--routes 10000` so many histories of routes with rules instead.
 //!
 //! Prints the seed and the commit of the first violated property, and how to run it again.
 
 #[path = "../tests/parts/line/sim/mod.rs"]
 mod sim;
+
+#[path = "../tests/parts/outbox/sim/mod.rs"]
+mod routes;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -11,20 +15,23 @@ use std::time::Instant;
 use tautline::board::PING_EXCHANGE_BYTES;
 
 fn main() -> ExitCode {
-    let mut options = [("--seeds", 100), ("--days", 365), ("--first", 0)];
+    let mut options = [("--seeds", 100), ("--days", 365), ("--first", 0), ("--routes", 0)];
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().and_then(|value| value.parse().ok());
         match (options.iter_mut().find(|(known, _)| *known == name), value) {
             (Some((_, option)), Some(value)) => *option = value,
             _ => {
-                eprintln!("usage: simulate [--seeds N] [--days N] [--first SEED]");
+                eprintln!("usage: simulate [--seeds N] [--days N] [--first SEED] [--routes N]");
                 return ExitCode::from(2);
             }
         }
     }
-    let [(_, seeds), (_, days), (_, first)] = options;
+    let [(_, seeds), (_, days), (_, first), (_, histories)] = options;
     let started = Instant::now();
+    if histories > 0 {
+        return of_routes(first, histories, started);
+    }
     let mut total = sim::Summary::default();
     for seed in first..first + seeds {
         match sim::run(seed, days) {
@@ -47,6 +54,24 @@ fn main() -> ExitCode {
     );
     println!("while a line was up, over all boards:\n{}", a_day_by_layer(&total));
     println!("{total:#?}");
+    ExitCode::SUCCESS
+}
+
+fn of_routes(first: u64, histories: u64, started: Instant) -> ExitCode {
+    // What a history violates it says by a panic, which is caught and told below.
+    std::panic::set_hook(Box::new(|_| {}));
+    for seed in first..first + histories {
+        if let Err(what) = routes::run(seed) {
+            println!("violated at commit {}, seed {seed}: {what}", commit());
+            println!("again: cargo run --release --features lab --example simulate -- --first {seed} --routes 1");
+            return ExitCode::FAILURE;
+        }
+    }
+    println!(
+        "{histories} histories in {:.0} s, at commit {}",
+        started.elapsed().as_secs_f64(),
+        commit()
+    );
     ExitCode::SUCCESS
 }
 

@@ -71,6 +71,10 @@ impl Dispatcher {
                 let dropped = command(&mut self.outbox, |outbox, now| outbox.drop_alert(now, &id));
                 let _ = answer.try_send(dropped);
             }
+            Event::Ack { id, by, answer } => {
+                let acked = command(&mut self.outbox, |outbox, now| outbox.ack(now, &id, &by));
+                let _ = answer.try_send(acked);
+            }
             Event::Flush { answer } => self.rounds.want(answer),
             Event::Turn { answer } => {
                 let _ = answer.try_send(());

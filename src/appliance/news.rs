@@ -153,6 +153,8 @@ impl NewsDesk {
                 Step::Delivered | Step::Read => 0,
                 Step::Sent => 1,
                 Step::Fallback => 2,
+                // A later one says more.
+                Step::Superseded => continue,
                 Step::Accepted | Step::Dropped | Step::Expired | Step::Failed => 3,
             };
             counts[place] += 1;

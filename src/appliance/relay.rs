@@ -176,6 +176,13 @@ impl Relay for Appliance {
         }
     }
 
+    async fn ack(&self, id: &str, by: &str) -> Result<AlertView, Refusal> {
+        match self.dispatcher.ack(id, by).await {
+            Ok(view) => Ok(view),
+            Err(refusal) => Err(self.known(refusal).await),
+        }
+    }
+
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
         let asked: Vec<&SessionHandle> = match &session {
             Some(name) => vec![self.session(name)?],

@@ -11,7 +11,7 @@ use crate::config::{RouteFallback, RoutePlan};
 use crate::gateway::Refusal;
 use crate::gateway::api::words::span;
 use crate::gateway::api::{FallbackTested, RouteFallbackView, RouteTested, RouteView};
-use crate::outbox::{Group, Pace, Quiet, Step, Then};
+use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Step, Then};
 use crate::store::proven::Proven;
 use crate::util::millis;
 
@@ -113,6 +113,8 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
         group,
         quiet,
         pace,
+        repeat,
+        escalate,
         fallback,
     } = plan;
     let time = |time: Duration| span(millis(time));
@@ -160,6 +162,20 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
             "at most {per_minute} messages a minute go out, {burst} at once"
         ));
     }
+    if let Some(Repeat { every, times, from }) = repeat {
+        words.push(format!(
+            "from priority {} on it is said again every {}, {times} times, until somebody acknowledges it",
+            from.word(),
+            time(*every)
+        ));
+    }
+    if let Some(Escalate { after, to, from }) = escalate {
+        words.push(format!(
+            "from priority {} on {to} is told of what nobody has acknowledged within {}",
+            from.word(),
+            time(*after)
+        ));
+    }
     if let Some(RouteFallback { after, to, both }) = fallback {
         let names: Vec<&str> = to.iter().map(|name| name.as_str()).collect();
         let by_whatsapp = if *both { ", and by WhatsApp when it can" } else { "" };
@@ -195,6 +211,16 @@ mod tests {
                 per_minute: 20,
                 burst: 10,
             }),
+            repeat: Some(Repeat {
+                every: Duration::from_secs(600),
+                times: 3,
+                from: Priority::Max,
+            }),
+            escalate: Some(Escalate {
+                after: Duration::from_secs(1800),
+                to: "oncall".parse().unwrap(),
+                from: Priority::High,
+            }),
             fallback: Some(RouteFallback {
                 after: Duration::from_secs(300),
                 to: vec!["ntfy".parse().unwrap(), "mail".parse().unwrap()],
@@ -206,6 +232,8 @@ mod tests {
             "what goes out late does not say so",
             "alerts with the same alertname go together, at once and then every 5m",
             "at most 20 messages a minute go out, 10 at once",
+            "from priority max on it is said again every 10m, 3 times, until somebody acknowledges it",
+            "from priority high on oncall is told of what nobody has acknowledged within 30m",
             "what WhatsApp has not taken within 5m goes to ntfy and to mail, once, and by WhatsApp when it can",
         ];
         assert_eq!(policies(&plan), wanted);

@@ -40,6 +40,8 @@ enum QueueCommand {
     Retry { id: String },
     /// Give up what is not sent yet.
     Drop { id: String },
+    /// Say that somebody has seen to it: it is not repeated or escalated any more.
+    Ack { id: String },
 }
 
 pub(super) fn execute(global: &Global, args: QueueArgs) -> Result<(), Failure> {
@@ -61,6 +63,7 @@ pub(super) fn execute(global: &Global, args: QueueArgs) -> Result<(), Failure> {
             }
             QueueCommand::Retry { id } => act(global, &client, "POST", &id, "/retry").await,
             QueueCommand::Drop { id } => act(global, &client, "DELETE", &id, "").await,
+            QueueCommand::Ack { id } => act(global, &client, "POST", &id, "/ack").await,
         }
     })
 }
@@ -136,6 +139,19 @@ fn details(alert: &AlertView) -> String {
         format!("state     {}", word(alert.state)),
         format!("priority  {}", alert.priority),
     ];
+    if let Some(of) = &alert.follows {
+        lines.push(format!("follows   {}, which nobody had acknowledged", plain(of, 40)));
+    }
+    if alert.repeats > 0 {
+        lines.push(format!("repeated  {} times", alert.repeats));
+    }
+    if let Some(at) = alert.escalated_at {
+        lines.push(format!("escalated {}", ago(at)));
+    }
+    if let Some(acknowledged) = &alert.acknowledged {
+        let (at, by) = (ago(acknowledged.at), plain(&acknowledged.by, 80));
+        lines.push(format!("seen to   {at}, by {by}"));
+    }
     if !alert.tags.is_empty() {
         lines.push(format!("tags      {}", plain(&alert.tags.join(", "), 200)));
     }
@@ -245,6 +261,9 @@ fn happening_word(what: Happening) -> &'static str {
         | Happening::Dropped
         | Happening::Expired
         | Happening::Superseded
+        | Happening::Acknowledged
+        | Happening::Repeated
+        | Happening::Escalated
         | Happening::Forgotten => what.name(),
     }
 }

@@ -566,6 +566,18 @@ impl Builder<'_> {
         let fallback = draft
             .fallback
             .map(|draft| self.route_fallback(&format!("route[{index}]"), draft));
+        let (repeat, line) = split(draft.repeat);
+        let source = self.source(line);
+        let shown = repeat
+            .as_ref()
+            .map(|repeat| json!({"every": written(repeat.every), "times": repeat.times, "from": repeat.from.word()}));
+        self.note(key("repeat"), json!(shown), source);
+        let (escalate, line) = split(draft.escalate);
+        let source = self.source(line);
+        let shown = escalate.as_ref().map(|escalate| {
+            json!({"after": written(escalate.after), "to": escalate.to.as_str(), "from": escalate.from.word()})
+        });
+        self.note(key("escalate"), json!(shown), source);
         RoutePlan {
             name: draft.name.value,
             session,
@@ -576,6 +588,8 @@ impl Builder<'_> {
             quiet,
             pace,
             fallback,
+            repeat,
+            escalate,
         }
     }
 
@@ -586,7 +600,7 @@ impl Builder<'_> {
         self.note("route[0].to".into(), json!(["me"]), Source::Default);
         self.note("route[0].ttl".into(), serde_json::Value::Null, Source::Default);
         self.note("route[0].mark_late".into(), json!(written(LATE_AFTER)), Source::Default);
-        for name in ["group", "quiet", "pace"] {
+        for name in ["group", "quiet", "pace", "repeat", "escalate"] {
             self.note(format!("route[0].{name}"), serde_json::Value::Null, Source::Default);
         }
         Some(RoutePlan {
@@ -599,6 +613,8 @@ impl Builder<'_> {
             quiet: None,
             pace: None,
             fallback: None,
+            repeat: None,
+            escalate: None,
         })
     }
 

@@ -22,7 +22,7 @@ use toml::de::DeTable;
 use super::{Endpoint, Env, Fault, Place, Proxy, RouteFallback};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::board::Board;
-use crate::outbox::{Group, Pace, Quiet};
+use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat};
 pub(super) use attachments::DraftAttachments;
 pub(super) use fallback::{DraftFallback, DraftTarget, Kind, MailAddress};
 pub(super) use gateway::DraftGateway;
@@ -90,6 +90,8 @@ pub(super) struct DraftRoute {
     pub quiet: Option<At<Quiet>>,
     pub pace: Option<At<Pace>>,
     pub fallback: Option<At<RouteFallback>>,
+    pub repeat: Option<At<Repeat>>,
+    pub escalate: Option<At<Escalate>>,
 }
 
 pub(super) struct Parsed {
@@ -204,6 +206,7 @@ impl Reader<'_> {
         if !draft.has_routes {
             route_names.insert("me".to_owned());
         }
+        let mut route_tables = Vec::new();
         for (index, (span, table)) in routes.into_iter().flatten().enumerate() {
             let key = format!("route[{index}]");
             if let Some(name) = table.get("name").and_then(|value| value.get_ref().as_str()) {
@@ -212,10 +215,12 @@ impl Reader<'_> {
             draft
                 .routes
                 .extend(self.route(&key, span, table, (&session_names, &fallback_names), &mut taken));
+            route_tables.push((key, table));
         }
         if let Some(value) = table.get("health") {
             draft.health_fallback = self.health(value, &fallback_names);
         }
+        self.escalations(&route_tables, &route_names);
         if let Some(value) = table.get("gateway") {
             match value.get_ref().as_table() {
                 Some(table) => draft.gateway = self.gateway(table),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fallback::{FallbackPlan, RouteFallback};
 use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
-use crate::outbox::{Group, Pace, Quiet};
+use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,10 @@ pub struct RoutePlan {
     pub pace: Option<Pace>,
     /// `None`: its alerts wait for WhatsApp alone.
     pub fallback: Option<RouteFallback>,
+    /// What is said again until somebody acknowledges it.
+    pub repeat: Option<Repeat>,
+    /// Who is told of what nobody acknowledges.
+    pub escalate: Option<Escalate>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

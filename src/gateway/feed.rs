@@ -80,6 +80,10 @@ mod tests {
             state: Step::Accepted,
             deliveries: Vec::new(),
             fallbacks: Vec::new(),
+            acknowledged: None,
+            repeats: 0,
+            escalated_at: None,
+            follows: None,
             beside: Vec::new(),
             history: Vec::new(),
         }

@@ -169,6 +169,12 @@ pub trait Relay: Send + Sync + 'static {
     /// There is no such alert, or it is sent already.
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal>;
 
+    /// Notes that `by`, in words, has seen to an alert: it is not said again.
+    ///
+    /// # Errors
+    /// There is no such alert.
+    async fn ack(&self, id: &str, by: &str) -> Result<AlertView, Refusal>;
+
     /// Gives up what is not yet sent.
     ///
     /// # Errors

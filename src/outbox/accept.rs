@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::keep::Entry;
 use super::keys::{Fingerprint, KeyRecord};
 use super::policy::Arrival;
-use super::record::{AlertRecord, Delivery, Form, Step};
+use super::record::{AlertRecord, Attention, Delivery, Follows, Form, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, SessionName, render};
 
@@ -26,6 +26,8 @@ pub struct NewAlert {
     /// What senders and people call it: 12 characters.
     pub id: String,
     pub alert: Alert,
+    /// The alert that it says again.
+    pub follows: Option<Follows>,
 }
 
 /// What has become of one alert of a request.
@@ -86,7 +88,7 @@ impl Outbox {
             alerts,
         } = request;
         let mut accepted = Vec::with_capacity(alerts.len());
-        for NewAlert { id, alert } in alerts {
+        for NewAlert { id, alert, follows } in alerts {
             // The first may be of this very request.
             match self.find_first(now, &route, &alert) {
                 Some(First::Kept { seq, durable }) => {
@@ -133,6 +135,11 @@ impl Outbox {
                 accepted_at: now.wall,
                 ttl: self.rules.ttl(&route, alert.ttl),
                 lasted: self.lasted(now, &route, &alert),
+                attention: Attention {
+                    watched: self.rules.watches(&route, &alert, follows.as_ref()),
+                    follows,
+                    ..Attention::default()
+                },
                 alert,
                 deliveries,
                 handovers: Vec::new(),
@@ -174,6 +181,13 @@ impl Outbox {
         for record in records {
             self.remove(now, record.seq);
             self.insert(now, record, true);
+        }
+        let followed = self.entries.values().filter_map(|entry| {
+            let follows = entry.record.attention.follows.clone()?;
+            Some((follows, entry.record.accepted_at))
+        });
+        for (follows, at) in followed.collect::<Vec<_>>() {
+            self.on_followed(now, &follows, at);
         }
         self.supersede_all(now);
         self.make_messages(now);

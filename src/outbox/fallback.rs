@@ -608,7 +608,7 @@ fn is_wanted(record: &AlertRecord, to: &FallbackName) -> bool {
         .filter(|delivery| delivery.part == 0)
         .any(|delivery| match delivery.step {
             Step::Accepted | Step::Failed | Step::Expired | Step::Fallback => true,
-            Step::Sent | Step::Delivered | Step::Read | Step::Dropped => false,
+            Step::Sent | Step::Delivered | Step::Read | Step::Superseded | Step::Dropped => false,
         });
     open && !ended
 }

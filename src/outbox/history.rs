@@ -30,6 +30,12 @@ pub enum Happening {
     Fallback,
     /// A later alert about the same thing says more.
     Superseded,
+    /// Somebody has acknowledged it.
+    Acknowledged,
+    /// It was said again, because nobody had.
+    Repeated,
+    /// Another route was told of it, because nobody had.
+    Escalated,
 }
 
 impl Happening {
@@ -48,6 +54,9 @@ impl Happening {
             Self::Handover => "handover",
             Self::Fallback => "fallback",
             Self::Superseded => "superseded",
+            Self::Acknowledged => "acknowledged",
+            Self::Repeated => "repeated",
+            Self::Escalated => "escalated",
         }
     }
 
@@ -62,8 +71,8 @@ impl Happening {
             Self::Dropped => Some(Step::Dropped),
             Self::Expired => Some(Step::Expired),
             Self::Fallback => Some(Step::Fallback),
-            Self::Forgotten | Self::Handover => None,
             Self::Superseded => Some(Step::Superseded),
+            Self::Forgotten | Self::Handover | Self::Acknowledged | Self::Repeated | Self::Escalated => None,
         }
     }
 }

@@ -7,8 +7,8 @@ use super::history::Happened;
 use super::keys::KeyRecord;
 use super::message::Message;
 use super::parcel::Parcel;
-use super::record::{AlertRecord, MessageId, Step, Timestamp};
-use crate::alert::{FallbackName, Recipient, SessionName};
+use super::record::{AlertRecord, Follows, MessageId, Step, Timestamp};
+use crate::alert::{Alert, FallbackName, Recipient, RouteName, SessionName};
 
 /// The shell's two clocks at one moment. Deadlines use `mono` alone; `wall` is for records and people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub enum Input {
     /// Somebody has written to the account, or has given it leave to write: what was held until then may go. `from` are all
     /// their names.
     Heard { session: SessionName, from: Vec<Recipient> },
+    /// A [follow-up](Output::FollowUp) that was asked for was accepted before.
+    Followed { follows: Follows },
     /// The wall clock was set; the time that comes with this is the new one. Deadlines of ours do not move, those of policies
     /// that speak of the time of day do.
     ClockStepped,
@@ -157,6 +159,13 @@ pub enum Output {
         happened: Vec<Happened>,
         made: Vec<MessageId>,
     },
+    /// Nobody has acknowledged the alert that this one follows: accept it on this route. It is asked for again until it is
+    /// durable, or [`Input::Followed`] says that it was there.
+    FollowUp {
+        route: RouteName,
+        alert: Box<Alert>,
+        follows: Follows,
+    },
     /// For those who wait on an alert. Intermediate steps may be skipped.
     Changed { id: String, step: Step },
     /// Give this to the fallback, and say [`Input::HandedOver`] or [`Input::HandoverFailed`]. One at a time to each.
@@ -191,6 +200,8 @@ pub enum Reason {
     FallbackDue { seq: u64 },
     /// The pause after a request to a fallback ends, or WhatsApp waits no longer for the answer to one.
     FallbackPause { seq: u64 },
+    /// Nobody has acknowledged this alert.
+    FollowUp { seq: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -202,6 +213,7 @@ impl fmt::Display for Reason {
             Self::Expires { seq } => write!(f, "the time to live of alert {seq} is over"),
             Self::FallbackDue { seq } => write!(f, "alert {seq} goes to a fallback"),
             Self::FallbackPause { seq } => write!(f, "a fallback is asked again, for alert {seq}"),
+            Self::FollowUp { seq } => write!(f, "nobody has acknowledged alert {seq}"),
             Self::HeldEnds { seq } => write!(f, "alert {seq} is held back no longer"),
         }
     }

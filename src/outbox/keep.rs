@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub late_at: Option<Instant>,
     /// When its time to live is over, while that is watched.
     pub expires: Option<Instant>,
+    /// When something is due because nobody has acknowledged it.
+    pub attention_at: Option<Instant>,
 }
 
 /// The settled alerts, by the end of their time: in the order in which they are forgotten.
@@ -124,6 +126,7 @@ impl Outbox {
             keep_until: None,
             late_at,
             expires,
+            attention_at: None,
         };
         self.pending.insert(seq);
         self.pending_bytes += bytes;
@@ -146,6 +149,7 @@ impl Outbox {
             self.tell_of_earlier(now, leg);
         }
         self.place(now, seq);
+        self.watch(now, seq);
     }
 
     /// The first alert with a key keeps it while it counts.
@@ -274,6 +278,9 @@ impl Outbox {
         let Some(entry) = self.entries.remove(&seq) else { return };
         if let Some(at) = entry.expires {
             self.expiries.remove(&(at, seq));
+        }
+        if let Some(at) = entry.attention_at {
+            self.attention.remove(&(at, seq));
         }
         let record = &entry.record;
         if let Some(until) = entry.keep_until {

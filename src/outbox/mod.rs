@@ -28,6 +28,7 @@
 
 mod accept;
 mod age;
+mod attention;
 mod expiry;
 mod failures;
 mod fallback;
@@ -69,9 +70,11 @@ pub use pace::Pace;
 pub use parcel::{Handed, Parcel};
 pub use policy::{HeldBack, Why};
 pub use quiet::{Quiet, Then};
-pub use record::{AlertRecord, Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
+pub use record::{
+    Ack, AlertRecord, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
+};
 pub use refusal::Hold;
-pub use rules::{FallbackRules, RouteRules, Rules};
+pub use rules::{Escalate, FallbackRules, Repeat, RouteRules, Rules};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -135,6 +138,8 @@ pub struct Outbox {
     pending_bytes: usize,
     /// The ends of their times to live, of those that are pending.
     expiries: BTreeSet<(Instant, u64)>,
+    /// When something is due of those that wait for somebody to acknowledge them.
+    attention: BTreeSet<(Instant, u64)>,
     kept: Kept,
     keys: Keys,
     ages: Ages,
@@ -170,6 +175,7 @@ impl Outbox {
             pending: BTreeSet::new(),
             pending_bytes: 0,
             expiries: BTreeSet::new(),
+            attention: BTreeSet::new(),
             kept: Kept::default(),
             keys: Keys::default(),
             ages: Ages::default(),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::line::{Leg, Turn};
 use super::message::Content;
-use super::record::{AlertRecord, Form};
+use super::record::{AlertRecord, FollowUp, Form};
 use super::{Now, Reason};
 use crate::alert::{Attachment, Recipient, SessionName, render};
 
@@ -106,7 +106,16 @@ impl Part<'_> {
     /// What it says; only part 0 does.
     pub fn text(&self) -> Option<String> {
         let lasted = self.record.lasted.map(|lasted| format!("after {}", words(lasted)));
-        let said: Vec<String> = self.raised.clone().into_iter().chain(lasted).collect();
+        let again = self
+            .record
+            .attention
+            .follows
+            .as_ref()
+            .map(|follows| match &follows.what {
+                FollowUp::Repeat { number, of } => format!("reminder {number} of {of}"),
+                FollowUp::Escalation { from } => format!("escalated: nobody has acknowledged it on {from}"),
+            });
+        let said: Vec<String> = again.into_iter().chain(self.raised.clone()).chain(lasted).collect();
         let said = Some(said.join(", ")).filter(|said| !said.is_empty());
         (self.number == 0).then(|| render::text(&self.record.alert, said.as_deref()))
     }

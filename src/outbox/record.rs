@@ -53,7 +53,7 @@ pub enum Step {
 
 impl Step {
     /// All, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Sent,
         Self::Delivered,
@@ -154,6 +154,44 @@ pub enum HandoverState {
     GivenUp,
 }
 
+/// Somebody has acknowledged an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ack {
+    pub at: Timestamp,
+    /// Who or what it was, for people.
+    pub by: String,
+}
+
+/// Why an alert is said again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowUp {
+    /// On its own route, from 1.
+    Repeat { number: u16, of: u16 },
+    /// On another one than `from`.
+    Escalation { from: RouteName },
+}
+
+/// Which alert another one says again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follows {
+    /// As senders know that.
+    pub id: String,
+    pub what: FollowUp,
+}
+
+/// What is done about an alert until somebody acknowledges it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attention {
+    /// Its route asked for it when it was accepted: rules that are new leave old alerts alone.
+    pub watched: bool,
+    pub follows: Option<Follows>,
+    pub acked: Option<Ack>,
+    /// How often it has been repeated, and when last.
+    pub repeats: u16,
+    pub repeated_at: Option<Timestamp>,
+    pub escalated_at: Option<Timestamp>,
+}
+
 /// One accepted alert: what was asked, and where each of its deliveries stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertRecord {
@@ -169,6 +207,8 @@ pub struct AlertRecord {
     pub ttl: Option<Duration>,
     /// Of one that is resolved: since when it had fired, as far as that is known here.
     pub lasted: Option<Duration>,
+    /// Whether somebody has to acknowledge it, and what was done until somebody has.
+    pub attention: Attention,
     pub alert: Alert,
     pub deliveries: Vec<Delivery>,
     /// Where else it goes, or went. Mostly empty.

@@ -11,7 +11,28 @@ use super::group::Group;
 use super::pace::Pace;
 use super::quiet::Quiet;
 use super::record::Timestamp;
-use crate::alert::{FallbackName, LATE_AFTER, RouteName};
+use crate::alert::{FallbackName, LATE_AFTER, Priority, RouteName};
+
+/// A route says alerts again until somebody acknowledges them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeat {
+    /// After the one before.
+    pub every: Duration,
+    /// How often at the most.
+    pub times: u16,
+    /// Those that are at least as urgent as this.
+    pub from: Priority,
+}
+
+/// A route tells another one of what nobody acknowledges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Escalate {
+    /// After it was accepted.
+    pub after: Duration,
+    pub to: RouteName,
+    /// What is at least as urgent as this.
+    pub from: Priority,
+}
 
 /// What the owner wants of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +44,8 @@ pub struct RouteRules {
     pub group: Option<Group>,
     pub quiet: Option<Quiet>,
     pub pace: Option<Pace>,
+    pub repeat: Option<Repeat>,
+    pub escalate: Option<Escalate>,
     /// `None`: it has no second path.
     pub fallback: Option<FallbackRules>,
 }
@@ -48,6 +71,8 @@ impl Default for RouteRules {
             quiet: None,
             pace: None,
             fallback: None,
+            repeat: None,
+            escalate: None,
         }
     }
 }

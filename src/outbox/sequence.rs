@@ -10,7 +10,7 @@ use super::age::CLOCK_UNSET_BEFORE;
 use super::history::Happening;
 use super::keep::Entry;
 use super::line::Leg;
-use super::record::{AlertRecord, Step};
+use super::record::{AlertRecord, Handover, HandoverState, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
@@ -125,12 +125,21 @@ impl Outbox {
         }
     }
 
-    /// Whether a session has had it to send: then it may be on the phone.
+    /// Whether a session or a fallback has had it to send: then somebody may have read it.
     fn was_handed_over(&self, leg: Leg) -> bool {
-        self.attempts(leg) > 0 || matches!(self.step_of(leg), Some(Step::Sent | Step::Delivered | Step::Read))
+        let begun = |handover: &Handover| matches!(handover.state, HandoverState::Begun | HandoverState::Done);
+        let entry = self.entries.get(&leg.seq);
+        if entry.is_some_and(|entry| entry.record.handovers.iter().any(begun)) {
+            return true;
+        }
+        self.attempts(leg) > 0
+            || matches!(
+                self.step_of(leg),
+                Some(Step::Sent | Step::Delivered | Step::Read | Step::Fallback)
+            )
     }
 
-    fn supersede_leg(&mut self, now: Now, leg: Leg, note: &str) {
+    pub(super) fn supersede_leg(&mut self, now: Now, leg: Leg, note: &str) {
         let shared = self.message_of(leg).is_some_and(|id| self.legs_of(id).len() > 1);
         let waits = self.step_of(leg) == Some(Step::Accepted);
         // A message is what it is, once it is made.

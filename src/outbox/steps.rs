@@ -75,6 +75,7 @@ impl Outbox {
                 from,
                 by,
             } => self.on_asked_again(&session, &message_id, &from, by),
+            Input::Followed { follows } => self.on_followed(now, &follows, now.wall),
             Input::ClockStepped => self.policy.handle(now, policy::Input::ClockStepped),
         }
         self.fill(now);
@@ -255,6 +256,12 @@ impl Outbox {
             }
         }
         self.supersede(now, seq);
+        self.watch(now, seq);
+        let record = self.entries.get(&seq).map(|entry| &entry.record);
+        let follows = record.and_then(|record| Some((record.attention.follows.clone()?, record.accepted_at)));
+        if let Some((follows, at)) = follows {
+            self.on_followed(now, &follows, at);
+        }
     }
 
     fn on_not_durable(&mut self, now: Now, seq: u64) {
@@ -529,6 +536,7 @@ impl Outbox {
         if is_text && matches!(step, Step::Failed | Step::Expired) {
             self.want_fallback(now, leg.seq);
         }
+        self.watch(now, leg.seq);
     }
 
     /// [`note`](Self::note) for all that the message carries and that waits.

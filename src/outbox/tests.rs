@@ -1,6 +1,7 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
 mod asking;
+mod attention;
 mod batches;
 mod bench;
 mod expiry;

@@ -32,9 +32,12 @@ impl Outbox {
             true => (at, Reason::FallbackDue { seq }),
             false => (at, Reason::FallbackPause { seq }),
         });
+        let attention = self.attention.first();
+        let attention = attention.map(|&(at, seq)| (at, Reason::FollowUp { seq }));
         lines
             .chain(handover)
             .chain(kept)
+            .chain(attention)
             .chain(expiry)
             .chain(self.policy.poll_timeout())
             .min()
@@ -66,6 +69,7 @@ impl Outbox {
         }
         self.expire(now);
         self.fill(now);
+        self.follow_up(now);
     }
 
     /// The pause after the `failures`-th failure in a row: doubling up to the longest, with jitter.

@@ -386,6 +386,7 @@ mod tests {
             accepted_at: Timestamp(1),
             ttl: None,
             lasted: None,
+            attention: crate::outbox::Attention::default(),
             alert: Alert::default(),
             deliveries: vec![Delivery {
                 recipient: "+15550100002".parse().unwrap(),

@@ -15,6 +15,9 @@ const VERSION: u8 = 3;
 
 const KEY_VERSION: u8 = 3;
 
+/// By how much an alert may grow that somebody acknowledges, or that is said again.
+const ATTENTION_BYTES: usize = 192;
+
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one
 /// byte to five, the time of its step from one (a clock that was not set) to ten.
 const GROWTH_BYTES: usize = 13;
@@ -158,7 +161,10 @@ impl New {
     pub fn add(&mut self, alert: &AlertRecord) -> Result<(), StoreError> {
         let value = encode(alert)?;
         let without_id = alert.deliveries.iter().filter(|delivery| delivery.message_id.is_none());
-        let growth = GROWTH_BYTES * alert.deliveries.len() + MESSAGE_ID_BYTES * without_id.count() + HANDOVER_BYTES;
+        let growth = ATTENTION_BYTES
+            + GROWTH_BYTES * alert.deliveries.len()
+            + MESSAGE_ID_BYTES * without_id.count()
+            + HANDOVER_BYTES;
         let size = value.len();
         if size + growth > VALUE_BYTES_MAX {
             return Err(StoreError::TooLarge {
@@ -233,7 +239,9 @@ mod tests {
     use std::time::Duration;
 
     use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
-    use crate::outbox::{Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
+    use crate::outbox::{
+        Ack, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
+    };
 
     /// With a text that makes the record `bytes` long.
     fn long(bytes: usize, deliveries: usize) -> AlertRecord {
@@ -257,6 +265,7 @@ mod tests {
             accepted_at: Timestamp(0),
             ttl: None,
             lasted: None,
+            attention: Attention::default(),
             alert: Alert {
                 text: "x".repeat(1 << 14),
                 ..Alert::default()
@@ -308,6 +317,7 @@ mod tests {
             accepted_at: Timestamp(1_767_225_600_000),
             ttl: None,
             lasted: None,
+            attention: Attention::default(),
             alert: Alert {
                 title: "Backup".into(),
                 text: "finished: 3 of 4 größer\n\u{1f4a5}".into(),
@@ -364,6 +374,20 @@ mod tests {
         last.seq = 13;
         last.alert.status = Status::Resolved;
         last.lasted = Some(Duration::from_secs(840));
+        last.attention = Attention {
+            watched: true,
+            follows: Some(Follows {
+                id: "AAAAAAAAAAAA".into(),
+                what: FollowUp::Repeat { number: 2, of: 300 },
+            }),
+            acked: Some(Ack {
+                at: Timestamp(1_767_225_600_010),
+                by: "somebody".into(),
+            }),
+            repeats: 2,
+            repeated_at: Some(Timestamp(1_767_225_600_011)),
+            escalated_at: Some(Timestamp(1_767_225_600_012)),
+        };
         last.deliveries[2].step = Step::Superseded;
         last.alert.sequence = Some("disk-1".into());
         last.alert.sender = Some("Alertmanager".into());
@@ -448,7 +472,7 @@ mod tests {
     fn what_is_accepted_can_be_written_with_every_later_step() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();
-        let most = VALUE_BYTES_MAX - 200 * GROWTH_BYTES - HANDOVER_BYTES;
+        let most = VALUE_BYTES_MAX - ATTENTION_BYTES - 200 * GROWTH_BYTES - HANDOVER_BYTES;
         let mut new = New::default();
         let refused = new.add(&long(most + 1, 200));
         assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");

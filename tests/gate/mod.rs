@@ -350,6 +350,7 @@ impl Relay for FakeRelay {
                 dropped: 0,
                 expired: 0,
                 fallback: 0,
+                superseded: 0,
             },
             held_back: Vec::new(),
             healthy: health.is_empty(),
@@ -440,6 +441,10 @@ impl Relay for FakeRelay {
         };
         future::or(done, late).await;
         self.alert(id).await
+    }
+
+    async fn ack(&self, id: &str, _by: &str) -> Result<AlertView, Refusal> {
+        self.alert(id).await.ok_or_else(|| Refusal::UnknownAlert(id.into()))
     }
 
     async fn retry(&self, id: &str) -> Result<AlertView, Refusal> {

@@ -32,6 +32,10 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
             held_back: None,
         }],
         fallbacks: Vec::new(),
+        acknowledged: None,
+        repeats: 0,
+        escalated_at: None,
+        follows: None,
         beside: Vec::new(),
         history: Vec::new(),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sha2::{Digest as _, Sha256};
 use tautline::alert::render::parts;
 use tautline::alert::{Alert, Attachment, BlobHash, MediaKind};
-use tautline::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
+use tautline::outbox::{AlertRecord, Attention, Delivery, Form, MessageId, Step, Timestamp};
 use tautline::store::{Batch, Store, Tree, outbox};
 
 use crate::lab::{GroupKind, Lab, MediaFaults, MediaSeen, Phone, Received};
@@ -189,6 +189,8 @@ impl Bench {
             session: "default".parse().expect("a name"),
             accepted_at: at,
             ttl: None,
+            lasted: None,
+            attention: Attention::default(),
             deliveries: deliveries.collect(),
             alert: alert.clone(),
             handovers: Vec::new(),

@@ -183,3 +183,79 @@ fn quiet_hours_hold_what_is_not_urgent_and_say_until_when() {
     relay.wait_step(&held, "delivered");
     bench.assert_each_once_in_order(&["❗ fire".to_owned(), "good night".to_owned()]);
 }
+
+#[test]
+fn an_urgent_alert_is_repeated_and_escalated_until_it_is_acknowledged() {
+    let bench = with_rules(
+        "repeat = { every = \"1s\", times = 2 }\nescalate = { after = \"2s\", to = \"all\", from = \"max\" }",
+    );
+    let (bench, relay) = bench.go_online();
+    let answer = relay.http("POST", "/friend", &[("Priority", "5")], b"fire");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let show = |id: &str| relay.http("GET", &format!("/v1/alerts/{id}"), &[], b"").json();
+    let done = |status: &Value| status["outbox"]["accepted"] == 0 && show(&id)["escalated_at"].is_number();
+    relay.wait_status("its escalation", |status| done(status) && show(&id)["repeats"] == 2);
+    let texts = |bench: &Bench, count| -> Vec<String> {
+        let received = bench.friend.wait_received(count, SOON);
+        received.into_iter().map(|message| message.text).collect()
+    };
+    let mut all = texts(&bench, 5);
+    assert_eq!(all.remove(0), "‼️ fire");
+    all.sort();
+    // The other route names the friend and a group that they are in.
+    let expected = [
+        "‼️ _escalated: nobody has acknowledged it on friend_\nfire",
+        "‼️ _escalated: nobody has acknowledged it on friend_\nfire",
+        "‼️ _reminder 1 of 2_\nfire",
+        "‼️ _reminder 2 of 2_\nfire",
+    ];
+    assert_eq!(all, expected);
+
+    // Somebody sees to the next one before it is said again, and that outlives a kill.
+    relay.kill();
+    let config = std::fs::read_to_string(bench.site.config()).unwrap();
+    let slow = config
+        .replace("every = \"1s\"", "every = \"1h\"")
+        .replace("after = \"2s\"", "after = \"1h\"");
+    std::fs::write(bench.site.config(), slow).unwrap();
+    let relay = bench.site.start();
+    let answer = relay.http("POST", "/friend", &[("Priority", "5")], b"smoke");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let acked = bench.site.run(&["queue", "ack", &id]);
+    assert!(acked.status.success(), "{acked:?}");
+    relay.kill();
+    let relay = bench.site.start();
+    relay.wait_step(&id, "delivered");
+    let shown = relay.http("GET", &format!("/v1/alerts/{id}"), &[], b"").json();
+    assert_eq!(shown["acknowledged"]["by"], "somebody on this box");
+    assert!(shown["repeats"].is_null(), "{shown}");
+    let words = bench.site.run(&["queue", "show", &id]);
+    let words = String::from_utf8(words.stdout).unwrap();
+    assert!(words.contains("seen to "), "{words}");
+    let unknown = bench.site.run(&["queue", "ack", "nosuchalert0"]);
+    assert_eq!(unknown.status.code(), Some(4));
+}
+
+#[test]
+fn what_is_over_before_anybody_was_told_is_not_sent() {
+    let bench = Bench::unpaired();
+    let relay = bench.site.start();
+    let say = |text: &str, status: &str| {
+        let body = format!("{{\"message\":\"{text}\",\"status\":\"{status}\",\"sequence\":\"disk\"}}");
+        let headers = [("Content-Type", "application/json")];
+        let answer = relay.http("POST", "/v1/hooks/json/friend", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    };
+    let first = say("full", "firing");
+    let second = say("fuller", "firing");
+    let end = say("free again", "resolved");
+    let last = say("full again", "firing");
+    for id in [&first, &second, &end] {
+        assert_eq!(ended(&relay, id)["state"], "superseded");
+    }
+    bench.pair();
+    relay.wait_online();
+    relay.wait_step(&last, "delivered");
+    bench.assert_each_once_in_order(&["full again".to_owned()]);
+}

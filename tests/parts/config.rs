@@ -72,6 +72,8 @@ mark_late = "off"
 group = { by = ["alertname", "title"], wait = "10s", interval = "5m", max = 7 }
 quiet = { from = "22:30", to = "06:30", below = "max", then = "drop" }
 pace = { per_minute = 20, burst = 3 }
+repeat = { every = "10m", times = 3, from = "high" }
+escalate = { after = "30m", to = "ops" }
 
 [[route]]
 name = "ops"

@@ -46,6 +46,12 @@ pub(super) enum Event {
         id: String,
         answer: Answer<Result<AlertView, Refusal>>,
     },
+    /// Somebody has seen to an alert.
+    Ack {
+        id: String,
+        by: String,
+        answer: Answer<Result<AlertView, Refusal>>,
+    },
     /// Write now what is put off.
     Flush {
         answer: Answer<Result<(), StoreError>>,

@@ -73,6 +73,7 @@ impl Dispatcher {
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),
                 Output::Changed { id, step } => self.waiting.changed(&self.outbox, &id, step),
                 Output::HandOver(parcel) => self.hand_over(parcel),
+                Output::FollowUp { route, alert, follows } => self.follow_up(route, *alert, follows),
                 Output::Suspect { session } => {
                     log::info!("session {session}: alerts go out and no acks come back; recycling the line");
                     if let Some(handle) = self.sessions.get(&session) {

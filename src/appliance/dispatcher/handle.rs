@@ -134,6 +134,15 @@ impl DispatcherHandle {
         Ok(dropped)
     }
 
+    /// Returns once that is on disk: what somebody has seen to must not be said again.
+    pub(in crate::appliance) async fn ack(&self, id: &str, by: &str) -> Result<AlertView, Refusal> {
+        let (id, by) = (id.to_owned(), by.to_owned());
+        let acked = self.ask(|answer| Event::Ack { id, by, answer });
+        let acked = acked.await.unwrap_or_else(|| Err(ended()))?;
+        self.flush().await.map_err(|error| storage_refusal(&error))?;
+        Ok(acked)
+    }
+
     /// Writes everything that was put off, and what the sessions have said until now.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::appliance::{clock, ids};
 use crate::config::RoutePlan;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{self, AcceptRequest, AlertRecord, Input, KeyRecord, NewAlert};
+use crate::outbox::{self, AcceptRequest, AlertRecord, Follows, Input, KeyRecord, NewAlert};
 use crate::store::{StoreError, outbox as outbox_store};
 
 /// Alerts that are written together at the most, but for those of one request, which are never parted. It keeps a transaction
@@ -49,11 +49,40 @@ impl Dispatcher {
         }
     }
 
+    /// Accepts an alert that says another one again. Where that cannot be, the outbox asks again.
+    pub(super) fn follow_up(&mut self, route: RouteName, alert: Alert, follows: Follows) {
+        let of = follows.id.clone();
+        // The one that was asked for before is still being written.
+        if self
+            .outbox
+            .undecided(clock::now(), &route, alert.key.as_deref().into_iter())
+            .is_some()
+        {
+            return;
+        }
+        match self.accept_following(vec![(route, vec![alert])], Some(&follows)) {
+            Ok((_, true)) => self.write_new(),
+            // It was accepted before a restart.
+            Ok((_, false)) => self.outbox.handle(clock::now(), Input::Followed { follows }),
+            Err(refusal) => {
+                log::warn!("alert {of}, which nobody has acknowledged, cannot be said again for now: {refusal}")
+            }
+        }
+    }
+
+    fn accept(&mut self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<(Vec<(SessionName, Part)>, bool), Refusal> {
+        self.accept_following(parts, None)
+    }
+
     /// Takes alerts into the outbox, and those that are new into the next transaction; all of them, or none. Also says whether
     /// any is new.
-    fn accept(&mut self, parts: Vec<(RouteName, Vec<Alert>)>) -> Result<(Vec<(SessionName, Part)>, bool), Refusal> {
+    fn accept_following(
+        &mut self,
+        parts: Vec<(RouteName, Vec<Alert>)>,
+        follows: Option<&Follows>,
+    ) -> Result<(Vec<(SessionName, Part)>, bool), Refusal> {
         let mut new = Vec::new();
-        match self.accept_parts(parts, &mut new) {
+        match self.accept_parts(parts, follows, &mut new) {
             Ok((parts, rows)) => {
                 if self.writes.next_rows.bytes() + rows.bytes() > TOGETHER_BYTES_MAX {
                     self.write_new();
@@ -77,6 +106,7 @@ impl Dispatcher {
     fn accept_parts(
         &mut self,
         parts: Vec<(RouteName, Vec<Alert>)>,
+        follows: Option<&Follows>,
         new: &mut Vec<u64>,
     ) -> Result<(Vec<(SessionName, Part)>, outbox_store::New), Refusal> {
         let mut rows = outbox_store::New::default();
@@ -85,7 +115,7 @@ impl Dispatcher {
             let Some(plan) = self.routes.get(&route).cloned() else {
                 return Err(Refusal::UnknownRoute(route.to_string()));
             };
-            let accepted = self.accept_on(&plan, alerts)?;
+            let accepted = self.accept_on(&plan, alerts, follows)?;
             let here: Vec<u64> = accepted.iter().filter_map(outbox::Accepted::new_seq).collect();
             new.extend(&here);
             let records = here.iter().filter_map(|seq| self.outbox.record(*seq));
@@ -101,7 +131,12 @@ impl Dispatcher {
         Ok((taken, rows))
     }
 
-    fn accept_on(&mut self, plan: &RoutePlan, alerts: Vec<Alert>) -> Result<Vec<outbox::Accepted>, Refusal> {
+    fn accept_on(
+        &mut self,
+        plan: &RoutePlan,
+        alerts: Vec<Alert>,
+        follows: Option<&Follows>,
+    ) -> Result<Vec<outbox::Accepted>, Refusal> {
         if let Some(reason) = self.store.poisoned() {
             return Err(storage_refusal(&StoreError::Poisoned(reason)));
         }
@@ -115,6 +150,7 @@ impl Dispatcher {
         let named = |alert| NewAlert {
             id: ids::alert_id(),
             alert,
+            follows: follows.cloned(),
         };
         let request = AcceptRequest {
             route: plan.name.clone(),
@@ -265,6 +301,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         accepted_at: first.accepted_at,
         ttl: None,
         lasted: None,
+        attention: crate::outbox::Attention::default(),
         alert,
         deliveries: Vec::new(),
         handovers: Vec::new(),

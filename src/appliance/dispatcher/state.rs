@@ -164,6 +164,8 @@ fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
             quiet: plan.quiet.clone(),
             pace: plan.pace,
             fallback,
+            repeat: plan.repeat.clone(),
+            escalate: plan.escalate.clone(),
         };
         (plan.name.clone(), rules)
     };

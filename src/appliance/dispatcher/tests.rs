@@ -68,6 +68,8 @@ impl Bench {
             quiet: None,
             pace: None,
             fallback: None,
+            repeat: None,
+            escalate: None,
         };
         let (notices, heard) = async_channel::unbounded();
         let blobs = crate::blobs::Blobs::open(directory, crate::blobs::Limits::default());

@@ -1,5 +1,6 @@
-//! What a route does between an alert and its messages: `group`, `quiet`, `pace`.
+//! What a route does between an alert and its messages: `group`, `quiet`, `pace`, `repeat`, `escalate`.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use toml::de::DeTable;
 
 use super::reader::{At, Reader, Value};
 use super::route::SPAN_MAX;
+use super::sorted;
 use crate::alert::Priority;
-use crate::outbox::{Group, Pace, Quiet, Then};
+use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Then};
 
 const KEYS_GROUP: &[&str] = &["by", "wait", "interval", "max"];
 const KEYS_QUIET: &[&str] = &["from", "to", "below", "then"];
 const KEYS_PACE: &[&str] = &["per_minute", "burst"];
+const KEYS_REPEAT: &[&str] = &["every", "times", "from"];
+const KEYS_ESCALATE: &[&str] = &["after", "to", "from"];
 
 /// Labels to group by, and characters of the name of one.
 const BY_MAX: usize = 16;
@@ -28,6 +32,9 @@ const LINES_MAX: u64 = 100;
 const PER_MINUTE_MAX: u64 = 600;
 const BURST_DEFAULT: u32 = 10;
 const BURST_MAX: u64 = 1000;
+
+/// Nobody answers the hundredth who has not answered one before.
+const TIMES_MAX: u64 = 100;
 
 impl Reader<'_> {
     pub(super) fn group(&mut self, key: &str, value: Value) -> Option<At<Group>> {
@@ -119,6 +126,111 @@ impl Reader<'_> {
             burst: number(burst).unwrap_or(BURST_DEFAULT),
         };
         (self.faults.len() == before).then(|| self.at(pace, &value.span()))
+    }
+
+    pub(super) fn repeat(&mut self, key: &str, value: Value) -> Option<At<Repeat>> {
+        let expected = "{ every = \"10m\", times = 3, from = \"max\" }";
+        let table = self.table(key, value, KEYS_REPEAT, expected)?;
+        let before = self.faults.len();
+        let every = self.span_there(key, value, table, "every");
+        if !table.contains_key("times") {
+            let text = "is missing: it would never end; expected how often it is repeated";
+            self.fault(&format!("{key}.times"), value.span(), text);
+        }
+        let times = self.count(key, table, "times", 1..=TIMES_MAX);
+        let from = self.priority(key, table, "from");
+        let repeat = Repeat {
+            every: every?,
+            times: u16::try_from(times?).ok()?,
+            from: from.unwrap_or(Priority::Max),
+        };
+        (self.faults.len() == before).then(|| self.at(repeat, &value.span()))
+    }
+
+    /// `repeated_from` is what the route says of repetitions: the same alerts are meant where nothing else is said.
+    pub(super) fn escalate(
+        &mut self,
+        key: &str,
+        value: Value,
+        repeated_from: Option<Priority>,
+    ) -> Option<At<Escalate>> {
+        let table = self.table(key, value, KEYS_ESCALATE, "{ after = \"30m\", to = \"oncall\" }")?;
+        let before = self.faults.len();
+        let after = self.span_there(key, value, table, "after");
+        let to = match table.get("to") {
+            Some(to) => self.parsed(&format!("{key}.to"), to, "the name of another route"),
+            None => {
+                let text = "is missing; expected the name of another route";
+                self.fault(&format!("{key}.to"), value.span(), text);
+                None
+            }
+        };
+        let from = self.priority(key, table, "from");
+        let escalate = Escalate {
+            after: after?,
+            to: to?.value,
+            from: from.or(repeated_from).unwrap_or(Priority::High),
+        };
+        (self.faults.len() == before).then(|| self.at(escalate, &value.span()))
+    }
+
+    /// Where routes escalate to: to others that there are, and never back. `tables` are the sections with their keys.
+    pub(super) fn escalations(&mut self, tables: &[(String, &DeTable)], names: &HashSet<String>) {
+        let text = |table: &DeTable, path: &[&str]| {
+            let mut value = table.get(path[0])?;
+            for name in &path[1..] {
+                value = value.get_ref().as_table()?.get(*name)?;
+            }
+            Some((value.get_ref().as_str()?.to_owned(), value.span()))
+        };
+        let leads = tables.iter().filter_map(|(key, table)| {
+            let (name, _) = text(table, &["name"])?;
+            let (to, span) = text(table, &["escalate", "to"])?;
+            Some((format!("{key}.escalate.to"), name, to, span))
+        });
+        let leads: Vec<_> = leads.collect();
+        let next: HashMap<&str, &str> = leads
+            .iter()
+            .map(|(_, name, to, _)| (name.as_str(), to.as_str()))
+            .collect();
+        for (key, name, to, span) in &leads {
+            if !names.contains(to) {
+                let text = format!("no route is named {to:?}; expected one of {}", sorted(names));
+                self.fault(key, span.clone(), text);
+                continue;
+            }
+            let mut way = vec![name.as_str(), to.as_str()];
+            while let Some(onward) = way.last().and_then(|last| next.get(last))
+                && way.last() != Some(&name.as_str())
+                && way.len() <= leads.len() + 1
+            {
+                way.push(onward);
+            }
+            if way.last() == Some(&name.as_str()) {
+                let text = match way.len() {
+                    2 => "is the route itself; expected another one".to_owned(),
+                    _ => format!("leads back: {}; expected a way that ends", way.join(" → ")),
+                };
+                self.fault(key, span.clone(), text);
+            }
+        }
+    }
+
+    fn span_there(&mut self, key: &str, whole: Value, table: &DeTable, name: &str) -> Option<Duration> {
+        let key = format!("{key}.{name}");
+        match table.get(name) {
+            Some(value) => self.span(&key, value).map(|span| span.value),
+            None => {
+                self.fault(&key, whole.span(), "is missing; expected a time like \"10m\"");
+                None
+            }
+        }
+    }
+
+    fn priority(&mut self, key: &str, table: &DeTable, name: &str) -> Option<Priority> {
+        let value = table.get(name)?;
+        let priority = self.parsed(&format!("{key}.{name}"), value, "a priority like \"high\"")?;
+        Some(priority.value)
     }
 
     /// A table with some of these keys.

@@ -20,6 +20,8 @@ const KEYS_ROUTE: &[&str] = &[
     "quiet",
     "pace",
     "fallback",
+    "repeat",
+    "escalate",
 ];
 
 /// More than anybody waits, and no time that a clock cannot count to.
@@ -71,6 +73,13 @@ impl Reader<'_> {
         let fallback = table
             .get("fallback")
             .and_then(|value| self.route_fallback(&format!("{key}.fallback"), value, fallbacks));
+        let repeat = table
+            .get("repeat")
+            .and_then(|value| self.repeat(&format!("{key}.repeat"), value));
+        let repeated_from = repeat.as_ref().map(|repeat| repeat.value.from);
+        let escalate = table
+            .get("escalate")
+            .and_then(|value| self.escalate(&format!("{key}.escalate"), value, repeated_from));
         Some(DraftRoute {
             name: name?,
             session,
@@ -81,6 +90,8 @@ impl Reader<'_> {
             quiet,
             pace,
             fallback,
+            repeat,
+            escalate,
         })
     }
 

@@ -20,7 +20,7 @@ use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
 pub use handover::HandoverView;
 pub use lines::{EndView, HistoryEntry, StartView};
-pub use policies::{BesideView, HeldBackStatus, HeldBackView};
+pub use policies::{AcknowledgedView, BesideView, HeldBackStatus, HeldBackView};
 pub use routes::{FallbackTested, RouteFallbackView, RouteTested, RouteView};
 pub use stream::StreamWord;
 pub use tokens::{IssuedToken, NewToken, TokenView};
@@ -387,6 +387,18 @@ pub struct AlertView {
     pub state: Step,
     /// One for each recipient; with attachments, one for each part to each of them.
     pub deliveries: Vec<DeliveryView>,
+    /// When somebody has seen to it, and who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<AcknowledgedView>,
+    /// How often it was said again because nobody had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub repeats: u16,
+    /// When another route was told of it because nobody had, in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<u64>,
+    /// The id of the alert that it says again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// The alerts that are in one message with it, or would be if that were made now, itself among them; at most 1000, and empty
     /// where it is alone. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -431,7 +443,7 @@ pub struct DeliveryView {
     pub to: String,
     /// Which part of the alert it is, from 0: the text with the first attachment, and then each of the others. A long text is a part
     /// of its own before them.
-    #[serde(default, skip_serializing_if = "is_first")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub part: u16,
     /// The id by which WhatsApp knows the message that carries the alert; empty while the policy of its route holds it back.
     pub message_id: String,
@@ -449,9 +461,9 @@ pub struct DeliveryView {
     pub held_back: Option<HeldBackView>,
 }
 
-/// Most alerts have one part.
-fn is_first(part: &u16) -> bool {
-    *part == 0
+/// Most alerts have one part, and are said once. serde asks by reference.
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// One step of an alert, as the journal has it.
@@ -475,8 +487,9 @@ pub struct EventView {
     pub number: u64,
     /// When, in Unix milliseconds.
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded`
-    /// of a received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `acknowledged`, `repeated`,
+    /// `escalated`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded` of a received message; `online`,
+    /// `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.
     pub session: String,
@@ -571,6 +584,13 @@ impl AlertView {
                     held_back: None,
                 })
                 .collect(),
+            acknowledged: record.attention.acked.as_ref().map(|ack| AcknowledgedView {
+                at: ack.at.0,
+                by: ack.by.clone(),
+            }),
+            repeats: record.attention.repeats,
+            escalated_at: record.attention.escalated_at.map(|at| at.0),
+            follows: record.attention.follows.as_ref().map(|follows| follows.id.clone()),
             beside: Vec::new(),
             fallbacks: record.handovers.iter().map(HandoverView::from).collect(),
             history: Vec::new(),
@@ -643,6 +663,7 @@ mod tests {
             accepted_at: Timestamp(0),
             ttl: None,
             lasted: None,
+            attention: crate::outbox::Attention::default(),
             alert: Alert {
                 text,
                 ..Alert::default()

@@ -1,4 +1,4 @@
-//! What the rules of routes do with alerts: what is held back, and what shares a message.
+//! What the rules of routes do with alerts: what is held back, what shares a message, who has acknowledged it.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,15 @@ pub struct HeldBackStatus {
     /// Until when the first of them does, in Unix milliseconds; absent where no time is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_at: Option<u64>,
+}
+
+/// Somebody has seen to an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcknowledgedView {
+    /// When, in Unix milliseconds.
+    pub at: u64,
+    /// Who or what it was, for people.
+    pub by: String,
 }
 
 /// What a delivery waits for that has no message yet.

@@ -83,6 +83,15 @@ pub(super) async fn retry(call: Call<'_, '_>, id: String) -> Outcome {
     Ok(Answer::json(200, &call.context.relay.retry(&id).await?))
 }
 
+/// `POST /v1/alerts/{id}/ack`.
+pub(super) async fn ack(call: Call<'_, '_>, id: String) -> Outcome {
+    let by = match call.caller.grant() {
+        Some(grant) => format!("whoever has the token {}", grant.name),
+        None => "somebody on this box".to_owned(),
+    };
+    Ok(Answer::json(200, &call.context.relay.ack(&id, &by).await?))
+}
+
 fn parse_step(text: &str) -> Result<Step, Problem> {
     match text {
         // `--wait` alone, and ntfy-like bare parameters.

@@ -151,6 +151,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         handler: Handler::Alert(|call, id| Box::pin(alerts::retry(call, id))),
     },
     Endpoint {
+        methods: POST,
+        path: "/v1/alerts/{id}/ack",
+        scope: Scope::Admin,
+        summary: "Notes that somebody has seen to an alert: it is not said again.",
+        handler: Handler::Alert(|call, id| Box::pin(alerts::ack(call, id))),
+    },
+    Endpoint {
         methods: READ,
         path: "/v1/chats",
         scope: Scope::Admin,
@@ -516,6 +523,7 @@ mod tests {
             ("/v1/status", "/v1/status"),
             ("/v1/alerts/x", "/v1/alerts/{id}"),
             ("/v1/alerts/x/retry", "/v1/alerts/{id}/retry"),
+            ("/v1/alerts/x/ack", "/v1/alerts/{id}/ack"),
             ("/v1/hooks/slack/family", "/v1/hooks/{dialect}/{route}"),
             ("/message", "/message"),
             ("/notify/family", "/notify/{route}"),

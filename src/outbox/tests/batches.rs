@@ -5,6 +5,7 @@ use super::*;
 /// A request of alerts with these keys, named by their place.
 fn request(keys: &[Option<&str>]) -> AcceptRequest {
     let alert = |(place, key): (usize, &Option<&str>)| NewAlert {
+        follows: None,
         id: format!("R{place}"),
         alert: Alert {
             text: "x".repeat(100),

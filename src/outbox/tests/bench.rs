@@ -17,6 +17,8 @@ pub(super) struct Bench {
     pub(super) persisted: Vec<AlertRecord>,
     pub(super) changes: Vec<(String, Step)>,
     pub(super) suspects: usize,
+    /// What was asked for because nobody has acknowledged an alert.
+    pub(super) follow_ups: Vec<(RouteName, Alert, Follows)>,
     /// Message, text and device of what was sent again to one device.
     pub(super) again: Vec<(String, String, String)>,
     pub(super) forgotten: Vec<u64>,
@@ -62,6 +64,7 @@ pub(super) fn request(outbox: &Outbox, to: Vec<Recipient>, alert: Alert) -> Acce
         session: session(),
         to,
         alerts: vec![NewAlert {
+            follows: None,
             id: format!("A{}", outbox.seq_next),
             alert,
         }],
@@ -83,6 +86,7 @@ impl Bench {
             persisted: Vec::new(),
             changes: Vec::new(),
             suspects: 0,
+            follow_ups: Vec::new(),
             again: Vec::new(),
             forgotten: Vec::new(),
             keys: BTreeMap::new(),
@@ -124,6 +128,7 @@ impl Bench {
                 }
                 Output::Changed { id, step } => self.changes.push((id, step)),
                 Output::HandOver(parcel) => self.parcels.push(parcel),
+                Output::FollowUp { route, alert, follows } => self.follow_ups.push((route, *alert, follows)),
                 Output::Suspect { .. } => self.suspects += 1,
                 Output::SendAgain { message, by, .. } => {
                     let text = said(&message.content);
@@ -188,6 +193,7 @@ impl Bench {
                     accepted_at: first.accepted_at,
                     ttl: None,
                     lasted: None,
+                    attention: crate::outbox::Attention::default(),
                     alert: *alert,
                     deliveries: Vec::new(),
                     handovers: Vec::new(),

@@ -197,7 +197,10 @@ impl World {
                 }
                 Output::ForgetKey { .. } => unreachable!("no day is over here"),
                 Output::HandOver(parcel) => self.fallbacks.on_hand_over(parcel, &self.outbox, &self.disk),
-                Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
+                Output::Changed { .. }
+                | Output::Suspect { .. }
+                | Output::SendAgain { .. }
+                | Output::FollowUp { .. } => {}
             }
         }
     }
@@ -209,6 +212,7 @@ impl World {
         let alerts = (0..self.random.below(3) + 1).map(|_| {
             self.named += 1;
             NewAlert {
+                follows: None,
                 id: format!("A{}", self.named),
                 alert: Alert {
                     text: format!("text {}", self.named),

@@ -61,6 +61,9 @@ enum HappeningV1 {
     Handover,
     Fallback,
     Superseded,
+    Acknowledged,
+    Repeated,
+    Escalated,
 }
 
 impl<'a> EntryV1<'a> {
@@ -176,6 +179,9 @@ impl From<Happening> for HappeningV1 {
             Happening::Handover => Self::Handover,
             Happening::Fallback => Self::Fallback,
             Happening::Superseded => Self::Superseded,
+            Happening::Acknowledged => Self::Acknowledged,
+            Happening::Repeated => Self::Repeated,
+            Happening::Escalated => Self::Escalated,
         }
     }
 }
@@ -195,6 +201,9 @@ impl From<HappeningV1> for Happening {
             HappeningV1::Handover => Self::Handover,
             HappeningV1::Fallback => Self::Fallback,
             HappeningV1::Superseded => Self::Superseded,
+            HappeningV1::Acknowledged => Self::Acknowledged,
+            HappeningV1::Repeated => Self::Repeated,
+            HappeningV1::Escalated => Self::Escalated,
         }
     }
 }

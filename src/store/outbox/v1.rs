@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::alert::{Alert, NameError, Priority};
-use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Attention, Delivery, Form, MessageId, Step, Timestamp};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -83,6 +83,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
             accepted_at: Timestamp(stored.accepted_at),
             ttl: None,
             lasted: None,
+            attention: Attention::default(),
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::alert::{Alert, NameError, Priority};
-use crate::outbox::{AlertRecord, Delivery, Form, MessageId, Step, Timestamp};
+use crate::outbox::{AlertRecord, Attention, Delivery, Form, MessageId, Step, Timestamp};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -86,6 +86,7 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
             lasted: None,
+            attention: Attention::default(),
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Attachment, BlobHash, MediaKind, NameError, Priority, Status};
-use crate::outbox::{AlertRecord, Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
+use crate::outbox::{
+    Ack, AlertRecord, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
+};
 use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
@@ -24,6 +26,7 @@ pub(super) struct AlertRecordV3<'a> {
     ttl: Option<u64>,
     /// Milliseconds.
     lasted: Option<u64>,
+    attention: AttentionV3<'a>,
     alert: AlertV3<'a>,
     deliveries: Vec<DeliveryV3<'a>>,
     handovers: Vec<HandoverV3<'a>>,
@@ -46,6 +49,24 @@ enum HandoverStateV3 {
     Begun,
     Done,
     GivenUp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AttentionV3<'a> {
+    watched: bool,
+    follows: Option<FollowsV3<'a>>,
+    /// When, in Unix milliseconds, and by whom.
+    acked: Option<(u64, Text<'a>)>,
+    repeats: u16,
+    /// Unix milliseconds.
+    repeated_at: Option<u64>,
+    escalated_at: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum FollowsV3<'a> {
+    Repeat { id: Text<'a>, number: u16, of: u16 },
+    Escalation { id: Text<'a>, from: Text<'a> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +182,7 @@ impl<'a> AlertRecordV3<'a> {
             accepted_at: record.accepted_at.0,
             ttl: record.ttl.map(millis),
             lasted: record.lasted.map(millis),
+            attention: AttentionV3::of(&record.attention),
             alert: AlertV3::of(&record.alert),
             deliveries: record
                 .deliveries
@@ -188,6 +210,7 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
             lasted: stored.lasted.map(Duration::from_millis),
+            attention: stored.attention.try_into()?,
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries
@@ -199,6 +222,62 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
                 .into_iter()
                 .map(Handover::try_from)
                 .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl<'a> AttentionV3<'a> {
+    fn of(attention: &'a Attention) -> Self {
+        let follows = attention.follows.as_ref().map(|follows| {
+            let id = follows.id.as_str().into();
+            match &follows.what {
+                FollowUp::Repeat { number, of } => FollowsV3::Repeat {
+                    id,
+                    number: *number,
+                    of: *of,
+                },
+                FollowUp::Escalation { from } => FollowsV3::Escalation {
+                    id,
+                    from: from.as_str().into(),
+                },
+            }
+        });
+        Self {
+            watched: attention.watched,
+            follows,
+            acked: attention.acked.as_ref().map(|ack| (ack.at.0, ack.by.as_str().into())),
+            repeats: attention.repeats,
+            repeated_at: attention.repeated_at.map(|at| at.0),
+            escalated_at: attention.escalated_at.map(|at| at.0),
+        }
+    }
+}
+
+impl TryFrom<AttentionV3<'_>> for Attention {
+    type Error = NameError;
+
+    fn try_from(stored: AttentionV3<'_>) -> Result<Self, NameError> {
+        let follows = match stored.follows {
+            None => None,
+            Some(FollowsV3::Repeat { id, number, of }) => Some(Follows {
+                id: id.into_owned(),
+                what: FollowUp::Repeat { number, of },
+            }),
+            Some(FollowsV3::Escalation { id, from }) => Some(Follows {
+                id: id.into_owned(),
+                what: FollowUp::Escalation { from: from.parse()? },
+            }),
+        };
+        Ok(Self {
+            watched: stored.watched,
+            follows,
+            acked: stored.acked.map(|(at, by)| Ack {
+                at: Timestamp(at),
+                by: by.into_owned(),
+            }),
+            repeats: stored.repeats,
+            repeated_at: stored.repeated_at.map(Timestamp),
+            escalated_at: stored.escalated_at.map(Timestamp),
         })
     }
 }

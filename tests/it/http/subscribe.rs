@@ -275,6 +275,10 @@ fn view(route: &str, text: &str) -> AlertView {
         state: Step::Accepted,
         deliveries: Vec::new(),
         fallbacks: Vec::new(),
+        acknowledged: None,
+        repeats: 0,
+        escalated_at: None,
+        follows: None,
         beside: Vec::new(),
         history: Vec::new(),
     }

@@ -40,6 +40,31 @@ fn a_policy_that_cannot_hold_is_a_fault_with_its_key() {
             "quiet = { from = \"23:00\", to = \"06:00\", then = \"wait\" }",
             ["route[0].quiet.then", "expected \"digest\" or \"drop\""],
         ),
+        ("repeat = { every = \"10m\" }", ["route[0].repeat.times", "never end"]),
+        ("repeat = { times = 3 }", ["route[0].repeat.every", "is missing"]),
+        (
+            "repeat = { every = \"0s\", times = 3 }",
+            ["route[0].repeat.every", "too short or too long"],
+        ),
+        (
+            "repeat = { every = \"1m\", times = 0 }",
+            ["route[0].repeat.times", "a number from 1"],
+        ),
+        ("escalate = { to = \"r\" }", ["route[0].escalate.after", "is missing"]),
+        ("escalate = { after = \"1m\" }", ["route[0].escalate.to", "is missing"]),
+        (
+            "escalate = { after = \"1m\", to = \"r\" }",
+            ["route[0].escalate.to", "the route itself"],
+        ),
+        (
+            "escalate = { after = \"1m\", to = \"s\" }",
+            ["route[0].escalate.to", "no route is named \"s\""],
+        ),
+        (
+            "escalate = { after = \"1m\", to = \"s\" }\n[[route]]\nname = \"s\"\nto = [\"me\"]\n\
+             escalate = { after = \"1m\", to = \"r\" }",
+            ["route[1].escalate.to", "leads back: s → r → s"],
+        ),
         ("pace = { burst = 1 }", ["route[0].pace.per_minute", "is missing"]),
         (
             "pace = { per_minute = 0 }",

@@ -10,6 +10,9 @@
 //! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where
 //!   no clock was set and no rule changed in between.
 //! - The most urgent are held by nothing.
+//! - Each repetition and each escalation is accepted once, and none once the disk knows that somebody has acknowledged the alert.
+
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,13 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
-use tautline::alert::{Alert, Priority, Recipient, RouteName, SessionName, Status};
+use tautline::alert::{Alert, Priority, Recipient, RouteName, Status};
 use tautline::outbox::{
-    AcceptRequest, Accepted, AlertRecord, Group, Happening, Input, Limits, Message, MessageId, NewAlert, Now, Outbox,
-    Output, Pace, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
+    AcceptRequest, Accepted, AlertRecord, FollowUp, Follows, Happening, Input, KeyRecord, Limits, Message, MessageId,
+    NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
 };
+
+use rules::{ROUTES, Random, recipient, rules, session};
 
 const STEPS: usize = 500;
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,79 +34,6 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// Evenings: of a usual day, and before summer time begins and ends in Europe.
 const STARTS: [u64; 3] = [1_767_294_000_000, 1_774_720_800_000, 1_792_864_800_000];
-
-const ROUTES: [&str; 3] = ["family", "ops", "plain"];
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-
-    fn of<T: Copy>(&mut self, among: &[T]) -> T {
-        among[self.below(among.len() as u64) as usize]
-    }
-}
-
-fn session() -> SessionName {
-    "default".parse().unwrap()
-}
-
-fn recipient(number: u64) -> Recipient {
-    format!("+1555010{number:04}").parse().unwrap()
-}
-
-fn rules(random: &mut Random) -> Rules {
-    let route = |random: &mut Random, name: &str| {
-        let group = Group {
-            by: random
-                .of(&[&[][..], &["kind"], &["title", "kind"]])
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect(),
-            wait: Duration::from_secs(random.of(&[0, 0, 30])),
-            interval: Duration::from_secs(random.of(&[60, 300])),
-            max: random.of(&[1, 3, 20]),
-        };
-        let quiet = Quiet {
-            from: Time::constant(random.of(&[20, 22, 23]), 30, 0, 0),
-            to: Time::constant(random.of(&[5, 6, 7]), 15, 0, 0),
-            below: random.of(&[Priority::Default, Priority::High, Priority::Max]),
-            then: random.of(&[Then::Digest, Then::Digest, Then::Drop]),
-        };
-        let pace = Pace {
-            per_minute: random.of(&[1, 6, 60]),
-            burst: random.of(&[1, 3, 10]),
-        };
-        let rules = RouteRules {
-            mark_late: None,
-            group: random.one_in(2).then_some(group),
-            quiet: random.one_in(2).then_some(quiet),
-            pace: random.one_in(2).then_some(pace),
-            ..RouteRules::default()
-        };
-        (name.parse().unwrap(), rules)
-    };
-    let mut routes: BTreeMap<RouteName, RouteRules> = ROUTES.iter().map(|name| route(random, name)).collect();
-    // One has none of them.
-    let plain = RouteRules {
-        mark_late: None,
-        ..RouteRules::default()
-    };
-    routes.insert("plain".parse().unwrap(), plain);
-    Rules {
-        routes,
-        time_zone: TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap(),
-    }
-}
 
 struct World {
     random: Random,
@@ -115,7 +45,9 @@ struct World {
     named: u64,
     disk: BTreeMap<u64, AlertRecord>,
     unwritten: VecDeque<(AlertRecord, Vec<MessageId>)>,
-    forgets: VecDeque<u64>,
+    forgets: VecDeque<(u64, Option<KeyRecord>)>,
+    disk_keys: BTreeMap<u64, KeyRecord>,
+    asked: VecDeque<(RouteName, Alert, Follows)>,
     writing: Vec<AlertRecord>,
     /// Every alert that its sender was told of.
     durable: BTreeMap<u64, AlertRecord>,
@@ -170,6 +102,8 @@ impl World {
             disk: BTreeMap::new(),
             unwritten: VecDeque::new(),
             forgets: VecDeque::new(),
+            disk_keys: BTreeMap::new(),
+            asked: VecDeque::new(),
             writing: Vec::new(),
             durable: BTreeMap::new(),
             outward: VecDeque::new(),
@@ -211,21 +145,30 @@ impl World {
             match output {
                 Output::Send { seqs, message, .. } => self.on_send(&seqs, message),
                 Output::Persist { record, made, .. } => self.on_persist(*record, made),
-                Output::Forget { seq, happened, .. } => {
+                Output::Forget { seq, happened, key } => {
                     // What has come about so lately that it was not written.
-                    for it in happened.iter().filter(|it| it.what == Happening::Dropped) {
-                        let index = it.delivery.unwrap() as usize;
-                        let to = self.durable[&seq].deliveries[index].recipient.clone();
-                        self.dropped.insert((seq, to));
+                    for it in &happened {
+                        let Some(index) = it.delivery else { continue };
+                        let to = self.durable[&seq].deliveries[index as usize].recipient.clone();
+                        match it.what {
+                            Happening::Dropped => drop(self.dropped.insert((seq, to))),
+                            Happening::Superseded => drop(self.superseded.insert((seq, to))),
+                            _ => {}
+                        }
                     }
                     self.unwritten.retain(|(record, _)| record.seq != seq);
-                    self.forgets.push_back(seq);
+                    self.forgets.push_back((seq, key));
                 }
-                Output::ForgetKey { .. }
-                | Output::HandOver(_)
-                | Output::Changed { .. }
-                | Output::Suspect { .. }
-                | Output::SendAgain { .. } => {}
+                Output::FollowUp { route, alert, follows } => {
+                    let mut acked = self.disk.values().filter(|record| record.attention.acked.is_some());
+                    assert!(
+                        !acked.any(|record| record.id == follows.id),
+                        "said again after it was acknowledged"
+                    );
+                    self.asked.push_back((route, *alert, follows));
+                }
+                Output::ForgetKey { seq } => drop(self.disk_keys.remove(&seq)),
+                Output::HandOver(_) | Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
         }
     }
@@ -330,6 +273,7 @@ impl World {
         let alerts = (0..count).map(|_| {
             self.named += 1;
             NewAlert {
+                follows: None,
                 id: format!("A{}", self.named),
                 alert: Alert {
                     title: format!("title {}", self.random.below(2)),
@@ -366,6 +310,50 @@ impl World {
         self.drain();
     }
 
+    /// The shell accepts what the outbox has asked for.
+    fn follow_up(&mut self) {
+        let Some((route, alert, follows)) = self.asked.pop_front() else {
+            return;
+        };
+        self.named += 1;
+        let request = AcceptRequest {
+            route,
+            session: session(),
+            to: vec![recipient(0), recipient(1)],
+            alerts: vec![NewAlert {
+                id: format!("A{}", self.named),
+                alert,
+                follows: Some(follows.clone()),
+            }],
+        };
+        match self
+            .outbox
+            .accept(self.now, request)
+            .map(|mut accepted| accepted.remove(0))
+        {
+            Ok(Accepted::New { seq }) => self.writing.push(self.outbox.record(seq).unwrap().clone()),
+            Ok(Accepted::Duplicate { durable: false, .. }) | Err(_) => {}
+            Ok(Accepted::Duplicate { .. } | Accepted::Forgotten { .. }) => {
+                self.outbox.handle(self.now, Input::Followed { follows });
+            }
+        }
+        self.drain();
+    }
+
+    fn acknowledge(&mut self) {
+        let kept: Vec<String> = self
+            .outbox
+            .list(false, 50)
+            .iter()
+            .map(|record| record.id.clone())
+            .collect();
+        if !kept.is_empty() {
+            let id = &kept[self.random.below(kept.len() as u64) as usize];
+            self.outbox.ack(self.now, id, "somebody").unwrap();
+            self.drain();
+        }
+    }
+
     fn disk_answers(&mut self) {
         if self.writing.is_empty() {
             return;
@@ -392,8 +380,9 @@ impl World {
             for message_id in made {
                 self.handle(Input::MessageDurable { message_id, seq });
             }
-        } else if let Some(seq) = self.forgets.pop_front() {
+        } else if let Some((seq, key)) = self.forgets.pop_front() {
             self.disk.remove(&seq);
+            self.disk_keys.extend(key.map(|key| (seq, key)));
         }
     }
 
@@ -462,6 +451,7 @@ impl World {
         self.up = false;
         self.outward.clear();
         self.inward.clear();
+        self.asked.clear();
         for _ in 0..self.random.below(self.unwritten.len() as u64 + 1) {
             if let Some((record, _)) = self.unwritten.pop_front() {
                 self.disk.insert(record.seq, record);
@@ -480,6 +470,7 @@ impl World {
         }
         let seed = self.random.below(u64::MAX);
         self.outbox = outbox(&self.rules, seed, &self.drawn);
+        self.outbox.restore_keys(self.now, self.disk_keys.values().cloned());
         self.outbox.restore(self.now, self.disk.values().cloned());
         self.outbox
             .skip_to(self.durable.keys().max().copied().unwrap_or_default());
@@ -527,6 +518,8 @@ impl World {
             42 => self.line(false),
             43 => self.restart(),
             44..=51 => self.write_one(),
+            54 => self.follow_up(),
+            55 => self.acknowledge(),
             52 if self.random.one_in(4) => self.clock_steps(),
             53 => {
                 let by = Duration::from_secs(self.random.below(2 * 3600));
@@ -544,11 +537,15 @@ impl World {
             if self.outbox.pending_len() == 0 && self.writing.is_empty() {
                 return;
             }
+            self.follow_up();
             self.disk_answers();
             self.write_one();
             self.carry();
             self.answer();
-            let busy = !self.unwritten.is_empty() || !self.outward.is_empty() || !self.inward.is_empty();
+            let busy = !self.asked.is_empty()
+                || !self.unwritten.is_empty()
+                || !self.outward.is_empty()
+                || !self.inward.is_empty();
             if !busy {
                 self.time_passes(SECOND * 300);
             }
@@ -558,6 +555,10 @@ impl World {
 
     /// Somebody has said more about it: a later alert, or it is the end of what was not told.
     fn check_superseded(&self, record: &AlertRecord, to: &Recipient) {
+        // Somebody has acknowledged it first.
+        if record.attention.follows.is_some() {
+            return;
+        }
         let alert = &record.alert;
         let same = self.durable.values().filter(|other| {
             let names = other.deliveries.iter().any(|delivery| delivery.recipient == *to);
@@ -579,7 +580,17 @@ impl World {
         for key in self.shown.values().flatten() {
             *shown.entry(key.clone()).or_default() += 1;
         }
+        let mut followed = BTreeSet::new();
         for (seq, accepted) in &self.durable {
+            let to_any = |to: &Recipient| shown.contains_key(&(*seq, to.clone()));
+            let was_shown = accepted.deliveries.iter().any(|delivery| to_any(&delivery.recipient));
+            if let Some(Follows { id, what }) = accepted.attention.follows.as_ref().filter(|_| was_shown) {
+                let number = match what {
+                    FollowUp::Repeat { number, .. } => *number,
+                    FollowUp::Escalation { .. } => 0,
+                };
+                assert!(followed.insert((id, number)), "{what:?} of {id} twice");
+            }
             for delivery in &accepted.deliveries {
                 let key = (*seq, delivery.recipient.clone());
                 let times = shown.remove(&key).unwrap_or_default();

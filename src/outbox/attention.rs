@@ -48,8 +48,14 @@ impl Outbox {
         if let Some(before) = std::mem::replace(&mut entry.attention_at, next) {
             self.attention.remove(&(before, seq));
         }
-        if let Some(at) = next {
-            self.attention.insert((at, seq));
+        let Some(at) = next else { return };
+        self.attention.insert((at, seq));
+        // As in `place`.
+        let keep = at + self.limits.keep;
+        if let Some(until) = entry.keep_until.filter(|until| *until < keep) {
+            entry.keep_until = Some(keep);
+            self.kept.ends.remove(&(until, seq));
+            self.kept.ends.insert((keep, seq));
         }
     }
 

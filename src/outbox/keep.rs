@@ -196,6 +196,8 @@ impl Outbox {
             (false, None) => {
                 let settled_at = entry.record.deliveries.iter().map(|delivery| delivery.since).max();
                 let until = ends(now, settled_at.unwrap_or(entry.record.accepted_at), keep);
+                // Others are forgotten before one that nobody has acknowledged, whatever comes meanwhile.
+                let until = entry.attention_at.map_or(until, |at| until.max(at + keep));
                 entry.keep_until = Some(until);
                 if let Some(at) = entry.expires.take() {
                     self.expiries.remove(&(at, seq));

@@ -15,7 +15,7 @@ use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
 impl Outbox {
-    /// Since when the thing has fired that an alert says is over.
+    /// For how long the thing has fired that an alert says is over. Less than a second is not worth a word.
     pub(super) fn lasted(&self, now: Now, route: &RouteName, alert: &Alert) -> Option<Duration> {
         let sequence = alert.sequence.clone().filter(|_| alert.status == Status::Resolved)?;
         let same = self.by_sequence.get(&(route.clone(), sequence))?;
@@ -27,7 +27,7 @@ impl Outbox {
             .0
             .checked_sub(began.0)
             .filter(|_| began >= CLOCK_UNSET_BEFORE)?;
-        Some(Duration::from_millis(lasted))
+        Some(Duration::from_millis(lasted)).filter(|lasted| lasted.as_secs() > 0)
     }
 
     /// After a restart: what a kill has left undone.

@@ -3,17 +3,19 @@
 mod v1;
 mod v2;
 mod v3;
+mod v4;
 
 use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
 use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
 use v1::{AlertKeyV1, AlertRecordV1};
 use v2::{AlertKeyV2, AlertRecordV2};
-use v3::{AlertKeyV3, AlertRecordV3, Notes};
+use v3::{AlertKeyV3, AlertRecordV3};
+use v4::{AlertKeyV4, AlertRecordV4, Notes};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-const KEY_VERSION: u8 = 3;
+const KEY_VERSION: u8 = 4;
 
 /// By how much an alert may grow that somebody acknowledges, or that is said again.
 const ATTENTION_BYTES: usize = 192;
@@ -39,11 +41,11 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an
 /// alert would be sent again after a restart.
 pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV3::of(alert, Notes::Kept))?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV4::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    record::encode(Tree::Outbox, VERSION, &AlertRecordV3::of(alert, Notes::LeftOut))
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV4::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
@@ -60,7 +62,8 @@ pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
     let alert: Result<AlertRecord, NameError> = match record::version(Tree::Outbox, value)? {
         (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
         (2, _) => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, 2, value)?.try_into(),
-        _ => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
+        (3, _) => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, 3, value)?.try_into(),
+        _ => record::decode::<AlertRecordV4<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
     };
     let mut alert = alert.map_err(|error| fault(error.to_string()))?;
     // It stays in memory, and was collected with room for four.
@@ -95,7 +98,7 @@ pub fn forget_key(batch: &mut Batch, seq: u64) {
 
 /// The value that stands under the number of a forgotten alert.
 pub(crate) fn encode_key(key: &KeyRecord) -> Result<Vec<u8>, StoreError> {
-    let kept = AlertKeyV3 {
+    let kept = AlertKeyV4 {
         fingerprint: key.fingerprint.0,
         id: key.id.clone(),
         accepted_at: key.accepted_at.0,
@@ -119,8 +122,12 @@ pub(crate) fn decode_key(key: &[u8], value: &[u8]) -> Result<KeyRecord, StoreErr
             let kept: AlertKeyV2 = record::decode(Tree::AlertKey, 2, value)?;
             (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
         }
+        (3, _) => {
+            let kept: AlertKeyV3 = record::decode(Tree::AlertKey, 3, value)?;
+            (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
+        }
         _ => {
-            let kept: AlertKeyV3 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
+            let kept: AlertKeyV4 = record::decode(Tree::AlertKey, KEY_VERSION, value)?;
             (kept.fingerprint, kept.id, kept.accepted_at, kept.step.into())
         }
     };
@@ -373,22 +380,6 @@ mod tests {
         let mut last = alerts[5].clone();
         last.seq = 13;
         last.alert.status = Status::Resolved;
-        last.lasted = Some(Duration::from_secs(840));
-        last.attention = Attention {
-            watched: true,
-            follows: Some(Follows {
-                id: "AAAAAAAAAAAA".into(),
-                what: FollowUp::Repeat { number: 2, of: 300 },
-            }),
-            acked: Some(Ack {
-                at: Timestamp(1_767_225_600_010),
-                by: "somebody".into(),
-            }),
-            repeats: 2,
-            repeated_at: Some(Timestamp(1_767_225_600_011)),
-            escalated_at: Some(Timestamp(1_767_225_600_012)),
-        };
-        last.deliveries[2].step = Step::Superseded;
         last.alert.sequence = Some("disk-1".into());
         last.alert.sender = Some("Alertmanager".into());
         last.alert.labels = [("alertname", "DiskFull"), ("instance", "nas:9100")]
@@ -446,6 +437,34 @@ mod tests {
         alerts
     }
 
+    /// The rows of format 4.
+    const VERSION_4: &str = include_str!("../../tests/fixtures/store-v4/outbox.txt");
+
+    /// What that says: the alerts of format 3, and one with what only format 4 can hold.
+    fn version_4() -> Vec<AlertRecord> {
+        let mut alerts = version_3();
+        let mut last = alerts[6].clone();
+        last.seq = 15;
+        last.lasted = Some(Duration::from_secs(840));
+        last.attention = Attention {
+            watched: true,
+            follows: Some(Follows {
+                id: "AAAAAAAAAAAA".into(),
+                what: FollowUp::Repeat { number: 2, of: 300 },
+            }),
+            acked: Some(Ack {
+                at: Timestamp(1_767_225_600_010),
+                by: "somebody".into(),
+            }),
+            repeats: 2,
+            repeated_at: Some(Timestamp(1_767_225_600_011)),
+            escalated_at: Some(Timestamp(1_767_225_600_012)),
+        };
+        last.deliveries[2].step = Step::Superseded;
+        alerts.push(last);
+        alerts
+    }
+
     fn read(rows: &str) -> Vec<AlertRecord> {
         let row = |row: &str| {
             let (key, value) = row.split_once(' ').unwrap();
@@ -458,14 +477,15 @@ mod tests {
     fn older_formats_are_read_and_this_one_stays_as_it_is() {
         assert_eq!(read(VERSION_1), version_1());
         assert_eq!(read(VERSION_2), version_2());
+        assert_eq!(read(VERSION_3), version_3());
         let line = |alert: &AlertRecord| {
             let key = record::hex(&alert.seq.to_be_bytes());
             format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
         };
-        let alerts = version_3();
+        let alerts = version_4();
         let written: String = alerts.iter().map(line).collect();
-        assert!(written == VERSION_3, "the rows are\n{written}");
-        assert_eq!(read(VERSION_3), alerts);
+        assert!(written == VERSION_4, "the rows are\n{written}");
+        assert_eq!(read(VERSION_4), alerts);
     }
 
     #[test]
@@ -517,8 +537,8 @@ mod tests {
             step: Step::Delivered,
         };
         let body = "3c544e5459ecb618fa450c948caa18770c41414141414141414141414180d0eab6b73302";
-        assert_eq!(record::hex(&encode_key(&key).unwrap()), format!("03{body}"));
-        for version in ["01", "02", "03"] {
+        assert_eq!(record::hex(&encode_key(&key).unwrap()), format!("04{body}"));
+        for version in ["01", "02", "03", "04"] {
             let written = record::from_hex(&format!("{version}{body}"));
             assert_eq!(decode_key(&7u64.to_be_bytes(), &written).unwrap(), key);
         }

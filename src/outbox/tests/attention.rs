@@ -240,3 +240,23 @@ fn rules_that_are_new_leave_old_alerts_alone_and_those_that_are_gone_do_nothing(
     after.outbox.restore(after.now, [watched].into_iter());
     assert!(an_hour(&mut after).is_empty());
 }
+
+#[test]
+fn a_storm_makes_no_room_with_what_nobody_has_acknowledged() {
+    let mut bench = Bench::new(Limits {
+        settled_max: 3,
+        ..Limits::default()
+    });
+    bench.outbox.set_rules(rules());
+    bench.handle(Input::SessionUp(session()));
+    bench.accept_to(&["+15550101"], alert(Priority::Max));
+    shown(&mut bench);
+    for minute in 0..60 {
+        bench.accept_to(&["+15550102"], Alert::default());
+        take(&mut bench);
+        shown(&mut bench);
+        assert!(bench.outbox.get("A1").is_some() || minute > 25, "{minute}");
+        bench.pass(MINUTE);
+    }
+    assert!(bench.outbox.get("A1").is_none(), "what is over is forgotten as all is");
+}

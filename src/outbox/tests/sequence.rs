@@ -104,7 +104,7 @@ fn an_end_says_how_long_it_was_so() {
     assert_eq!(bench.take_sends().len(), 1);
     bench.handle(Input::SessionDown(session()));
     bench.say(RESOLVED, "over");
-    assert_eq!(bench.shown(), ["perhaps", "_after 0s_\nover"]);
+    assert_eq!(bench.shown(), ["perhaps", "over"]);
 }
 
 #[test]

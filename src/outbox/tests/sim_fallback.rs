@@ -70,7 +70,10 @@ impl Fallbacks {
 
     /// A message goes out again. It says what it said, but for what a fallback is known to have.
     pub fn on_text(&self, before: &str, now: &str) {
-        let left: Vec<&str> = before.lines().filter(|line| now.lines().all(|it| it != *line)).collect();
+        let left: Vec<&str> = before
+            .lines()
+            .filter(|line| now.lines().all(|it| it != *line))
+            .collect();
         let known = |line: &&str| {
             let id = format!("A{}", super::sim::number_of(line));
             self.known.iter().any(|(_, known)| *known == id)

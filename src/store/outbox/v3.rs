@@ -1,5 +1,6 @@
-//! Format 3 of an alert's record. Beside what format 2 holds: whether it fires or is resolved, what its sender calls the same
-//! thing, who that is, the labels by which a route can group, attachments, which of them a delivery is about, and where else it goes.
+//! Format 3 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is. Beside
+//! what format 2 holds: whether it fires or is resolved, what its sender calls the same thing, who that is, the labels by which
+//! a route can group, attachments, which of them a delivery is about, and where else it goes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,14 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Attachment, BlobHash, MediaKind, NameError, Priority, Status};
-use crate::outbox::{
-    Ack, AlertRecord, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
-};
+use crate::outbox::{AlertRecord, Attention, Delivery, Form, Handover, HandoverState, MessageId, Step, Timestamp};
 use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct AlertRecordV3<'a> {
     seq: u64,
     id: Text<'a>,
@@ -24,16 +23,13 @@ pub(super) struct AlertRecordV3<'a> {
     accepted_at: u64,
     /// Milliseconds.
     ttl: Option<u64>,
-    /// Milliseconds.
-    lasted: Option<u64>,
-    attention: AttentionV3<'a>,
     alert: AlertV3<'a>,
     deliveries: Vec<DeliveryV3<'a>>,
     handovers: Vec<HandoverV3<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct HandoverV3<'a> {
+pub(super) struct HandoverV3<'a> {
     to: Text<'a>,
     state: HandoverStateV3,
     /// Unix milliseconds.
@@ -52,25 +48,7 @@ enum HandoverStateV3 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AttentionV3<'a> {
-    watched: bool,
-    follows: Option<FollowsV3<'a>>,
-    /// When, in Unix milliseconds, and by whom.
-    acked: Option<(u64, Text<'a>)>,
-    repeats: u16,
-    /// Unix milliseconds.
-    repeated_at: Option<u64>,
-    escalated_at: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum FollowsV3<'a> {
-    Repeat { id: Text<'a>, number: u16, of: u16 },
-    Escalation { id: Text<'a>, from: Text<'a> },
-}
-
-#[derive(Serialize, Deserialize)]
-struct AlertV3<'a> {
+pub(super) struct AlertV3<'a> {
     title: Text<'a>,
     text: Text<'a>,
     /// 1 to 5.
@@ -116,7 +94,7 @@ enum StatusV3 {
     Resolved,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct DeliveryV3<'a> {
     /// As in a route's `to`.
     recipient: String,
@@ -135,14 +113,14 @@ struct DeliveryV3<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-enum FormV3 {
+pub(super) enum FormV3 {
     Whole,
     /// How many lines it may have.
     Summary(u16),
     Digest(u16),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) enum StepV3 {
     Accepted,
     Sent,
@@ -152,50 +130,16 @@ pub(super) enum StepV3 {
     Dropped,
     Expired,
     Fallback,
-    Superseded,
 }
 
 /// What stays of a forgotten alert whose key still counts: as in format 2, with the steps of this one.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct AlertKeyV3 {
     pub fingerprint: [u8; 16],
     pub id: String,
     /// Unix milliseconds.
     pub accepted_at: u64,
     pub step: StepV3,
-}
-
-/// Whether the words beside the steps are written too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notes {
-    Kept,
-    LeftOut,
-}
-
-impl<'a> AlertRecordV3<'a> {
-    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
-        Self {
-            seq: record.seq,
-            id: record.id.as_str().into(),
-            route: record.route.as_str().into(),
-            session: record.session.as_str().into(),
-            accepted_at: record.accepted_at.0,
-            ttl: record.ttl.map(millis),
-            lasted: record.lasted.map(millis),
-            attention: AttentionV3::of(&record.attention),
-            alert: AlertV3::of(&record.alert),
-            deliveries: record
-                .deliveries
-                .iter()
-                .map(|delivery| DeliveryV3::of(delivery, notes))
-                .collect(),
-            handovers: record
-                .handovers
-                .iter()
-                .map(|handover| HandoverV3::of(handover, notes))
-                .collect(),
-        }
-    }
 }
 
 impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
@@ -209,8 +153,8 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
-            lasted: stored.lasted.map(Duration::from_millis),
-            attention: stored.attention.try_into()?,
+            lasted: None,
+            attention: Attention::default(),
             alert: stored.alert.try_into()?,
             deliveries: stored
                 .deliveries
@@ -226,64 +170,8 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
     }
 }
 
-impl<'a> AttentionV3<'a> {
-    fn of(attention: &'a Attention) -> Self {
-        let follows = attention.follows.as_ref().map(|follows| {
-            let id = follows.id.as_str().into();
-            match &follows.what {
-                FollowUp::Repeat { number, of } => FollowsV3::Repeat {
-                    id,
-                    number: *number,
-                    of: *of,
-                },
-                FollowUp::Escalation { from } => FollowsV3::Escalation {
-                    id,
-                    from: from.as_str().into(),
-                },
-            }
-        });
-        Self {
-            watched: attention.watched,
-            follows,
-            acked: attention.acked.as_ref().map(|ack| (ack.at.0, ack.by.as_str().into())),
-            repeats: attention.repeats,
-            repeated_at: attention.repeated_at.map(|at| at.0),
-            escalated_at: attention.escalated_at.map(|at| at.0),
-        }
-    }
-}
-
-impl TryFrom<AttentionV3<'_>> for Attention {
-    type Error = NameError;
-
-    fn try_from(stored: AttentionV3<'_>) -> Result<Self, NameError> {
-        let follows = match stored.follows {
-            None => None,
-            Some(FollowsV3::Repeat { id, number, of }) => Some(Follows {
-                id: id.into_owned(),
-                what: FollowUp::Repeat { number, of },
-            }),
-            Some(FollowsV3::Escalation { id, from }) => Some(Follows {
-                id: id.into_owned(),
-                what: FollowUp::Escalation { from: from.parse()? },
-            }),
-        };
-        Ok(Self {
-            watched: stored.watched,
-            follows,
-            acked: stored.acked.map(|(at, by)| Ack {
-                at: Timestamp(at),
-                by: by.into_owned(),
-            }),
-            repeats: stored.repeats,
-            repeated_at: stored.repeated_at.map(Timestamp),
-            escalated_at: stored.escalated_at.map(Timestamp),
-        })
-    }
-}
-
 impl<'a> AlertV3<'a> {
-    fn of(alert: &'a Alert) -> Self {
+    pub(super) fn of(alert: &'a Alert) -> Self {
         let labels = alert.labels.iter();
         Self {
             title: alert.title.as_str().into(),
@@ -368,27 +256,6 @@ impl TryFrom<AlertV3<'_>> for Alert {
     }
 }
 
-impl<'a> DeliveryV3<'a> {
-    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
-        let note = match notes {
-            Notes::Kept => delivery.note.as_str(),
-            Notes::LeftOut => "",
-        };
-        Self {
-            recipient: delivery.recipient.to_string(),
-            part: delivery.part,
-            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
-            made_at: delivery.made_at.map(|at| at.0),
-            form: delivery.form.into(),
-            step: delivery.step.into(),
-            since: delivery.since.0,
-            attempts: delivery.attempts,
-            late: delivery.late,
-            note: note.into(),
-        }
-    }
-}
-
 impl TryFrom<DeliveryV3<'_>> for Delivery {
     type Error = NameError;
 
@@ -409,11 +276,9 @@ impl TryFrom<DeliveryV3<'_>> for Delivery {
 }
 
 impl<'a> HandoverV3<'a> {
-    fn of(handover: &'a Handover, notes: Notes) -> Self {
-        let note = match notes {
-            Notes::Kept => handover.note.as_str(),
-            Notes::LeftOut => "",
-        };
+    /// Without its note where `noted` is false.
+    pub(super) fn of(handover: &'a Handover, noted: bool) -> Self {
+        let note = if noted { handover.note.as_str() } else { "" };
         Self {
             to: handover.to.as_str().into(),
             state: handover.state.into(),
@@ -460,22 +325,6 @@ impl From<HandoverStateV3> for HandoverState {
     }
 }
 
-impl From<Step> for StepV3 {
-    fn from(step: Step) -> Self {
-        match step {
-            Step::Accepted => Self::Accepted,
-            Step::Sent => Self::Sent,
-            Step::Delivered => Self::Delivered,
-            Step::Read => Self::Read,
-            Step::Failed => Self::Failed,
-            Step::Dropped => Self::Dropped,
-            Step::Expired => Self::Expired,
-            Step::Fallback => Self::Fallback,
-            Step::Superseded => Self::Superseded,
-        }
-    }
-}
-
 impl From<StepV3> for Step {
     fn from(stored: StepV3) -> Self {
         match stored {
@@ -487,7 +336,6 @@ impl From<StepV3> for Step {
             StepV3::Dropped => Self::Dropped,
             StepV3::Expired => Self::Expired,
             StepV3::Fallback => Self::Fallback,
-            StepV3::Superseded => Self::Superseded,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Many years of one line's life: `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365 --first 0`.
-//! With `--routes 10000` so many histories of routes with rules instead.
+//! Many years of one line's life:
+//! `cargo run --release --features lab --example simulate -- --seeds 1000 --days 365 --first 0`. With `--routes 10000`
+//! so many histories of routes with rules instead.
 //!
 //! Prints the seed and the commit of the first violated property, and how to run it again.
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keep::Entry;
+use super::entry::Entry;
 use super::keys::{Fingerprint, KeyRecord};
 use super::policy::Arrival;
 use super::record::{AlertRecord, Attention, Delivery, Follows, Form, Step};
@@ -179,15 +179,19 @@ impl Outbox {
         // In order, so that of two with one key the first keeps it.
         records.sort_by_key(|record| record.seq);
         for record in records {
-            self.remove(now, record.seq);
+            let seq = record.seq;
+            self.remove(now, seq);
             self.insert(now, record, true);
+            if let Some(entry) = self.entries.get_mut(&seq) {
+                entry.restored = true;
+            }
         }
-        let followed = self.entries.values().filter_map(|entry| {
-            let follows = entry.record.attention.follows.clone()?;
-            Some((follows, entry.record.accepted_at))
-        });
-        for (follows, at) in followed.collect::<Vec<_>>() {
-            self.on_followed(now, &follows, at);
+        let follow_ups = self
+            .entries
+            .values()
+            .filter(|entry| entry.record.attention.follows.is_some());
+        for seq in follow_ups.map(|entry| entry.record.seq).collect::<Vec<_>>() {
+            self.on_follow_up_durable(now, seq);
         }
         self.supersede_all(now);
         self.make_messages(now);
@@ -224,10 +228,13 @@ impl Outbox {
             if record.deliveries.len() == entry.record.deliveries.len() {
                 continue;
             }
-            let durable = entry.durable;
+            let (durable, restored) = (entry.durable, entry.restored);
             let dirty = self.dirty.remove(&seq).unwrap_or_default();
             self.remove(now, seq);
             self.insert(now, record, durable);
+            if let Some(entry) = self.entries.get_mut(&seq) {
+                entry.restored = restored;
+            }
             self.dirty.insert(seq, dirty);
         }
         self.make_messages(now);

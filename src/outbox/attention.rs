@@ -1,13 +1,13 @@
 //! What is said again until somebody acknowledges it: repetitions, and the escalation to another route.
 //!
-//! Each is an alert of its own, which [follows](Follows) the first and has a key of its own: so it is accepted once, whatever is killed in
-//! between. The record of the first counts them.
+//! Each is an alert of its own, which [follows](Follows) the first and has a key of its own: so it is accepted once,
+//! whatever is killed in between. The record of the first counts them.
 
 use std::time::{Duration, Instant};
 
+use super::entry::ends;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Output};
-use super::keep::ends;
 use super::line::Leg;
 use super::record::{Ack, AlertRecord, FollowUp, Follows, Step, Timestamp};
 use super::rules::Rules;
@@ -179,7 +179,8 @@ impl Outbox {
         self.watch(now, seq);
     }
 
-    /// Notes that somebody has seen to an alert, and to all that follow each other with it. What of those was not sent yet is not.
+    /// Notes that somebody has seen to an alert, and to all that follow each other with it. What of those was not sent
+    /// yet is not.
     ///
     /// # Errors
     /// The id is not known.

@@ -1,18 +1,19 @@
 //! The second path: which alerts go to a fallback, when, and what becomes of them then.
 //!
-//! An alert goes there when it is older than its route's `after` and not sent, when its session has been down for that long, or
-//! when WhatsApp has refused it for good or it has expired. That it shall is on the disk before the request goes out. From then
-//! on WhatsApp does not get it while it may be there: a request that nobody can have seen frees it again, one without an answer
-//! after a while. Whichever path has it first is the one; with `both` neither waits for the other.
+//! An alert goes there when it is older than its route's `after` and not sent, when its session has been down for that
+//! long, or when WhatsApp has refused it for good or it has expired. That it shall is on the disk before the request
+//! goes out. From then on WhatsApp does not get it while it may be there: a request that nobody can have seen frees it
+//! again, one without an answer after a while. Whichever path has it first is the one; with `both` neither waits for
+//! the other.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::entry;
 use super::handover::{Phase, Request};
 use super::history::{Happened, Happening};
 use super::io::{HandoverFailure, Output};
-use super::keep;
 use super::line::{Leg, Place};
 use super::parcel::{Handed, Parcel};
 use super::policy::{self, Why};
@@ -21,14 +22,15 @@ use super::rules::FallbackRules;
 use super::{Now, Outbox};
 use crate::alert::{FallbackName, SessionName};
 
-/// After a start a session has at least this long to come up before an alert of the run before is handed over for its age.
+/// After a start a session has at least this long to come up before an alert of the run before is handed over for its
+/// age.
 const START_GRACE: Duration = Duration::from_secs(60);
 
 /// An alert that a policy holds back is not late. After this it is looked at again.
 const HELD_AGAIN: Duration = Duration::from_secs(60);
 
-/// After a request without an answer WhatsApp waits for so long for a clear one. A fallback that takes requests and never
-/// answers must not keep an alert from everybody.
+/// After a request without an answer WhatsApp waits for so long for a clear one. A fallback that takes requests and
+/// never answers must not keep an alert from everybody.
 const UNCLEAR_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The first pause after a request that came to nothing; it doubles.
@@ -337,11 +339,11 @@ impl Outbox {
 
     fn request(&mut self, now: Now, to: &FallbackName, key: String, seqs: &BTreeSet<u64>) {
         let entries = seqs.iter().filter_map(|seq| self.entries.get(seq).map(Box::as_ref));
-        let entries: Vec<&keep::Entry> = entries.collect();
+        let entries: Vec<&entry::Entry> = entries.collect();
         let Some(first) = entries.first().map(|entry| &entry.record) else {
             return;
         };
-        let handed = |entry: &&keep::Entry| Handed {
+        let handed = |entry: &&entry::Entry| Handed {
             id: entry.record.id.clone(),
             accepted_at: entry.record.accepted_at,
             alert: entry.record.alert.clone(),
@@ -479,7 +481,7 @@ impl Outbox {
                 .map(|delivery| delivery.since)
                 .max()
                 .unwrap_or_default();
-            if keep::ends(now, last, OFFERED_FOR) <= now.mono {
+            if entry::ends(now, last, OFFERED_FOR) <= now.mono {
                 self.set_handover(now, seq, to, HandoverState::GivenUp, |_| {});
                 self.handovers.lane(to).waiting.remove(&seq);
                 self.settle_all(now, [seq]);
@@ -595,8 +597,8 @@ impl Outbox {
     }
 }
 
-/// Whether a fallback still has to have the alert: it has not got it, and WhatsApp has not got its text through to everybody. A
-/// picture that is missing is no reason.
+/// Whether a fallback still has to have the alert: it has not got it, and WhatsApp has not got its text through to
+/// everybody. A picture that is missing is no reason.
 fn is_wanted(record: &AlertRecord, to: &FallbackName) -> bool {
     let ended = record
         .handovers

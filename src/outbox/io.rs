@@ -1,21 +1,14 @@
 //! What goes into the outbox and what comes out.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::history::Happened;
 use super::keys::KeyRecord;
 use super::message::Message;
 use super::parcel::Parcel;
-use super::record::{AlertRecord, Follows, MessageId, Step, Timestamp};
+use super::record::{AlertRecord, Follows, MessageId, Step};
 use crate::alert::{Alert, FallbackName, Recipient, RouteName, SessionName};
-
-/// The shell's two clocks at one moment. Deadlines use `mono` alone; `wall` is for records and people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    pub mono: Instant,
-    pub wall: Timestamp,
-}
 
 /// Everything that can happen to the outbox, apart from [`accept`](super::Outbox::accept) and the commands.
 ///
@@ -24,10 +17,12 @@ pub struct Now {
 pub enum Input {
     /// The record of this accepted alert has reached the disk: it may be sent, and its sender may be told.
     Durable { seq: u64 },
-    /// The record of this alert has reached the disk with the id of a message that was [made](Output::Persist::made) later.
+    /// The record of this alert has reached the disk with the id of a message that was [made](Output::Persist::made)
+    /// later.
     MessageDurable { message_id: MessageId, seq: u64 },
     /// The record of this alert has reached the disk, and says that a request to this fallback is
-    /// [begun](super::HandoverState::Begun). To be told where [`Happening::Handover`](super::Happening::Handover) came with it.
+    /// [begun](super::HandoverState::Begun). To be told where [`Happening::Handover`](super::Happening::Handover) came
+    /// with it.
     IntentDurable { seq: u64, to: FallbackName },
     /// The fallback has taken the [`Parcel`] of this key.
     HandedOver { to: FallbackName, key: String },
@@ -63,9 +58,9 @@ pub enum Input {
     },
     /// What a send [waited for](SendFailure::Uploading) is uploaded, or given up: it may be sent.
     Uploaded { message_id: MessageId },
-    /// Somebody has it. It counts only where it comes from a device of the recipient; anybody may name an id. May come before
-    /// the ack. In a group the first other participant's receipt counts: who it was is not kept, because membership changes and
-    /// nobody waits for the last of forty phones.
+    /// Somebody has it. It counts only where it comes from a device of the recipient; anybody may name an id. May come
+    /// before the ack. In a group the first other participant's receipt counts: who it was is not kept, because
+    /// membership changes and nobody waits for the last of forty phones.
     Receipt {
         session: SessionName,
         message_id: MessageId,
@@ -74,8 +69,8 @@ pub enum Input {
         /// and, for the account itself, `me`. Empty where nobody knows.
         from: Vec<Recipient>,
     },
-    /// The device `by` could not read this message, and nobody has sent it again. Only a device of the recipient is heard, or
-    /// one of the account itself, which has a copy of all that it sends.
+    /// The device `by` could not read this message, and nobody has sent it again. Only a device of the recipient is
+    /// heard, or one of the account itself, which has a copy of all that it sends.
     AskedAgain {
         session: SessionName,
         message_id: MessageId,
@@ -84,13 +79,13 @@ pub enum Input {
         /// Comes back in [`Output::SendAgain`] as it is.
         by: String,
     },
-    /// Somebody has written to the account, or has given it leave to write: what was held until then may go. `from` are all
-    /// their names.
+    /// Somebody has written to the account, or has given it leave to write: what was held until then may go. `from` are
+    /// all their names.
     Heard { session: SessionName, from: Vec<Recipient> },
     /// A [follow-up](Output::FollowUp) that was asked for was accepted before.
     Followed { follows: Follows },
-    /// The wall clock was set; the time that comes with this is the new one. Deadlines of ours do not move, those of policies
-    /// that speak of the time of day do.
+    /// The wall clock was set; the time that comes with this is the new one. Deadlines of ours do not move, those of
+    /// policies that speak of the time of day do.
     ClockStepped,
 }
 
@@ -99,12 +94,13 @@ pub enum Input {
 pub enum SendFailure {
     /// No line, no answer in time, or our own trouble, in words. A new line is a new chance.
     Path(String),
-    /// Nothing was sent yet: what goes with the message is being uploaded, which may take minutes. [`Input::Uploaded`] follows.
+    /// Nothing was sent yet: what goes with the message is being uploaded, which may take minutes. [`Input::Uploaded`]
+    /// follows.
     Uploading,
     /// It would fail the same way for ever, in words.
     Permanent(String),
-    /// The server has answered a question that the send begins with by this code. `backoff` is how long it wants not to be
-    /// asked again, where it says so.
+    /// The server has answered a question that the send begins with by this code. `backoff` is how long it wants not to
+    /// be asked again, where it says so.
     Refused { code: u16, backoff: Option<Duration> },
 }
 
@@ -139,28 +135,28 @@ pub enum Output {
         session: SessionName,
         seqs: Vec<u64>,
         message: Message,
-        /// Ask the server anew for all that is known of the recipient before: it may be out of date, and the message was
-        /// refused.
+        /// Ask the server anew for all that is known of the recipient before: it may be out of date, and the message
+        /// was refused.
         fresh: bool,
     },
-    /// Send `message` once more, to the device `by` alone. Nothing follows from it: a device that cannot read this either asks
-    /// again.
+    /// Send `message` once more, to the device `by` alone. Nothing follows from it: a device that cannot read this
+    /// either asks again.
     SendAgain {
         session: SessionName,
         message: Message,
         by: String,
     },
     /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
-    /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it is
-    /// empty when only a note has changed. For each message of `made` somebody waits: say [`Input::MessageDurable`] when it is
-    /// on disk.
+    /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it
+    /// is empty when only a note has changed. For each message of `made` somebody waits: say [`Input::MessageDurable`]
+    /// when it is on disk.
     Persist {
         record: Box<AlertRecord>,
         happened: Vec<Happened>,
         made: Vec<MessageId>,
     },
-    /// Nobody has acknowledged the alert that this one follows: accept it on this route. It is asked for again until it is
-    /// durable, or [`Input::Followed`] says that it was there.
+    /// Nobody has acknowledged the alert that this one follows: accept it on this route. It is asked for again until it
+    /// is durable, or [`Input::Followed`] says that it was there.
     FollowUp {
         route: RouteName,
         alert: Box<Alert>,

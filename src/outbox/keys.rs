@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use super::record::{AlertRecord, Step, Timestamp};
-use super::{Now, Outbox, Output};
+use super::Now;
+use super::record::{Step, Timestamp};
 use crate::alert::RouteName;
 
 const FINGERPRINT_BYTES: usize = 16;
@@ -61,7 +61,7 @@ struct Held {
 }
 
 impl Keys {
-    fn insert(&mut self, key: KeyRecord, until: Instant) {
+    pub(super) fn insert(&mut self, key: KeyRecord, until: Instant) {
         let KeyRecord {
             seq,
             fingerprint,
@@ -100,55 +100,19 @@ impl Keys {
             step: held.step,
         })
     }
-}
 
-impl Outbox {
-    /// Brings back the keys that the disk holds, before [`restore`](Self::restore). Numbers go on above the highest.
-    pub fn restore_keys(&mut self, now: Now, keys: impl Iterator<Item = KeyRecord>) {
-        let dedup = self.limits.dedup;
-        for key in keys {
-            self.skip_to(key.seq);
-            let until = self.ages.ends(now, key.seq, key.accepted_at, dedup);
-            self.keys.insert(key, until);
+    /// Takes the oldest key out that has ended, or is one too many, and returns its number.
+    pub(super) fn pop_over(&mut self, now: Now, max: usize) -> Option<u64> {
+        let (&seq, held) = self.by_seq.first_key_value()?;
+        if held.until > now.mono && self.by_seq.len() <= max {
+            return None;
         }
-        self.trim_keys(now);
+        self.remove(seq);
+        Some(seq)
     }
 
-    /// What is to be kept of an alert that is about to be forgotten. `None` where its key does not count.
-    pub(super) fn key_of(&self, now: Now, seq: u64) -> Option<(KeyRecord, Instant)> {
-        let entry = self.entries.get(&seq)?;
-        let AlertRecord { route, alert, .. } = &entry.record;
-        let key = alert.key.as_ref()?;
-        let until = entry.dedup_until.filter(|until| *until > now.mono)?;
-        let holder = self.by_key.get(&(route.clone(), key.clone()));
-        let kept = KeyRecord {
-            seq,
-            fingerprint: Fingerprint::of(route, key),
-            id: entry.record.id.clone(),
-            accepted_at: entry.record.accepted_at,
-            step: entry.record.step(),
-        };
-        (holder == Some(&seq) && entry.holds_its_key()).then_some((kept, until))
-    }
-
-    pub(super) fn keep_key(&mut self, now: Now, key: KeyRecord, until: Instant) {
-        self.keys.insert(key, until);
-        self.trim_keys(now);
-    }
-
-    /// Ends the keys whose day is over, and the oldest that are too many.
-    fn trim_keys(&mut self, now: Now) {
-        while let Some((&seq, held)) = self.keys.by_seq.first_key_value() {
-            if held.until > now.mono && self.keys.by_seq.len() <= self.limits.keys_max {
-                return;
-            }
-            self.keys.remove(seq);
-            self.outputs.push_back(Output::ForgetKey { seq });
-        }
-    }
-
-    /// Whether `id` is that of an alert of which nothing but its key is left. Looks through all of them.
-    pub fn is_forgotten(&self, id: &str) -> bool {
-        self.keys.by_seq.values().any(|held| &*held.id == id)
+    /// Whether one of them is of the alert `id`. Looks through all of them.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.by_seq.values().any(|held| &*held.id == id)
     }
 }

@@ -9,29 +9,33 @@
 //!
 //! - Nothing is sent before the shell has said [`Input::Durable`]. An alert that could not be made durable
 //!   ([`Input::NotDurable`]) was never there.
-//! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent; but for
-//!   the mark that it is late, which one that was not sent gets when it has become so, and for what a fallback has had meanwhile,
-//!   which is left out.
+//! - Which alerts a message carries, under which id and so with which content, never changes, however often it is sent;
+//!   but for the mark that it is late, which one that was not sent gets when it has become so, and for what a fallback
+//!   has had meanwhile, which is left out.
 //! - An alert is durable before it has a message, or with it; a message is sent when the disk knows its id.
-//! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of acceptance; the
-//!   next one only after the server has acknowledged (or for good refused) the one before. Recipients do not wait for each other.
+//! - To one recipient of one session the more urgent alerts go out first, those of one priority in the order of
+//!   acceptance; the next one only after the server has acknowledged (or for good refused) the one before. Recipients
+//!   do not wait for each other.
 //! - *Sent* comes from the server's ack (or a receipt, which implies it), never from a write that returned.
-//! - What goes to a fallback is on the disk as going there before it does; WhatsApp does not get it while it may be there, and
-//!   never once it is, unless its route wants both.
-//! - A step is never taken back. Two things lift one that [gave up](Step::is_given_up): a person's retry, and proof that it
-//!   arrived after all.
-//! - What can be retried is retried until its time to live is over, and for ever where it has none; else only a refusal that
-//!   repeats itself by its nature ends a delivery, and that only after one more try with all that is known of the recipient asked anew.
+//! - What goes to a fallback is on the disk as going there before it does; WhatsApp does not get it while it may be
+//!   there, and never once it is, unless its route wants both.
+//! - A step is never taken back. Two things lift one that [gave up](Step::is_given_up): a person's retry, and proof
+//!   that it arrived after all.
+//! - What can be retried is retried until its time to live is over, and for ever where it has none; else only a refusal
+//!   that repeats itself by its nature ends a delivery, and that only after one more try with all that is known of the
+//!   recipient asked anew.
 //!
-//! Deliberately absent: the content of a message (made by the policy each time that it goes out, so that what waits is in
-//! memory once), the disk, and any wall-clock deadline but a policy's.
+//! Deliberately absent: the content of a message (made by the policy each time that it goes out, so that what waits is
+//! in memory once), the disk, and any wall-clock deadline but a policy's.
 
 mod accept;
 mod age;
 mod attention;
+mod entry;
 mod expiry;
 mod failures;
 mod fallback;
+mod forgotten;
 mod group;
 mod handover;
 mod history;
@@ -41,7 +45,9 @@ mod keys;
 mod limits;
 mod line;
 mod lookup;
+mod making;
 mod message;
+mod now;
 mod pace;
 mod parcel;
 mod policy;
@@ -55,6 +61,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::{CLOCK_UNSET_BEFORE, Start};
@@ -62,10 +69,11 @@ pub use failures::Failures;
 pub use fallback::FallbackTrouble;
 pub use group::Group;
 pub use history::{Happened, Happening};
-pub use io::{CommandError, HandoverFailure, Input, Now, Output, Reason, ReceiptKind, SendFailure};
+pub use io::{CommandError, HandoverFailure, Input, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
 pub use message::{Content, Message};
+pub use now::Now;
 pub use pace::Pace;
 pub use parcel::{Handed, Parcel};
 pub use policy::{HeldBack, Why};
@@ -82,8 +90,8 @@ use std::time::Instant;
 
 use crate::alert::{Recipient, RouteName, SessionName};
 use age::Ages;
+use entry::{Entry, Kept};
 use handover::Handovers;
-use keep::{Entry, Kept};
 use keys::Keys;
 use line::{Leg, Line};
 use lookup::Lookup;
@@ -125,7 +133,8 @@ pub struct Outbox {
     by_id: Lookup<u64>,
     /// The deliveries that each message makes.
     messages: Lookup<Leg>,
-    /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on disk yet.
+    /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on
+    /// disk yet.
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
     policy: Box<dyn Policy>,
     rules: Rules,
@@ -154,8 +163,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox. `seed` feeds the jitter of retries and nothing else. `draw_id` is asked for the id of each new message,
-    /// of the alert with that number to that recipient; no id may come twice, also not after a restart.
+    /// An empty outbox. `seed` feeds the jitter of retries and nothing else. `draw_id` is asked for the id of each new
+    /// message, of the alert with that number to that recipient; no id may come twice, also not after a restart.
     pub fn new(limits: Limits, seed: u64, draw_id: impl FnMut(u64, &Recipient) -> MessageId + Send + 'static) -> Self {
         Self {
             limits,
@@ -187,14 +196,16 @@ impl Outbox {
         }
     }
 
-    /// Sets what the owner wants done with the alerts of each route, and how people are told the time. Once, before anything else.
+    /// Sets what the owner wants done with the alerts of each route, and how people are told the time. Once, before
+    /// anything else.
     pub fn set_rules(&mut self, rules: Rules) {
         self.policy = Box::new(Routed::new(rules.clone()));
         self.rules = rules;
     }
 
-    /// Tells of the starts before this one, as far as they are known, and of this one, before anything else. What is returned is
-    /// to be known at the next: without it a key whose alert was accepted while the clock was not set counts anew at every start.
+    /// Tells of the starts before this one, as far as they are known, and of this one, before anything else. What is
+    /// returned is to be known at the next: without it a key whose alert was accepted while the clock was not set
+    /// counts anew at every start.
     pub fn begin(&mut self, now: Now, earlier: Vec<Start>, this: Start) -> Vec<Start> {
         self.ages = Ages::new(now, earlier, this);
         self.handovers.start(now.mono, now.wall);
@@ -246,46 +257,5 @@ impl Outbox {
     /// How many deliveries stand at `step`; one alert to three recipients counts three times.
     pub fn count(&self, step: Step) -> u64 {
         self.counts[step as usize]
-    }
-
-    /// The alert that has waited longest to be sent, but for those that the rules of their routes hold back.
-    fn first_pending(&self) -> Option<&AlertRecord> {
-        let held = |record: &AlertRecord| {
-            let waiting = self.legs_at(record.seq, Step::Accepted).into_iter();
-            let mut waiting = waiting.map(|leg| self.policy.held(leg).map(|held| held.why));
-            waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
-        };
-        let records = self
-            .pending
-            .iter()
-            .filter_map(|seq| Some(&self.entries.get(seq)?.record));
-        records.into_iter().find(|record| !held(record))
-    }
-
-    /// When it was accepted.
-    pub fn oldest_pending(&self) -> Option<Timestamp> {
-        Some(self.first_pending()?.accepted_at)
-    }
-
-    /// Why that alert was not sent when it was last tried; empty when it was not, or nobody said.
-    pub fn oldest_pending_note(&self) -> &str {
-        let deliveries = self.first_pending().map_or(&[][..], |record| &record.deliveries);
-        let mut waiting = deliveries.iter().filter(|delivery| delivery.step == Step::Accepted);
-        waiting
-            .find(|delivery| !delivery.note.is_empty())
-            .map_or("", |delivery| &delivery.note)
-    }
-
-    /// The recipients of each session that the server holds up for the time being, and why. One that lasts until an answer
-    /// to a later try has come, over any number of lines.
-    pub fn held(&self) -> impl Iterator<Item = (&SessionName, &Recipient, Hold)> {
-        self.lines
-            .iter()
-            .flat_map(|(session, line)| line.held().map(move |(recipient, hold)| (session, recipient, hold)))
-    }
-
-    /// Alerts that still have something to send.
-    pub fn pending_len(&self) -> usize {
-        self.pending.len()
     }
 }

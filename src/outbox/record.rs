@@ -40,8 +40,8 @@ pub enum Step {
     Read,
     /// WhatsApp has not taken it, and a fallback of its route has.
     Fallback,
-    /// It was not sent, because a later alert about the same thing says more: the newer one is sent in its place, or it was over
-    /// before anybody was told.
+    /// It was not sent, because a later alert about the same thing says more: the newer one is sent in its place, or it
+    /// was over before anybody was told.
     Superseded,
     /// A person gave it up before it was sent, or the quiet hours of its route did.
     Dropped,
@@ -205,7 +205,7 @@ pub struct AlertRecord {
     /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what
     /// the sender and the route say.
     pub ttl: Option<Duration>,
-    /// Of one that is resolved: since when it had fired, as far as that is known here.
+    /// For how long a resolved one had fired, as far as that is known here.
     pub lasted: Option<Duration>,
     /// Whether somebody has to acknowledge it, and what was done until somebody has.
     pub attention: Attention,

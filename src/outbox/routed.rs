@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::entry::ends;
 use super::group::{Groups, Values};
-use super::keep::ends;
 use super::line::{Leg, Turn};
 use super::message::Content;
 use super::pace::Gone;

@@ -1,14 +1,14 @@
 //! Several alerts about the same thing, as ntfy's sequence id and Alertmanager's fingerprint name it.
 //!
-//! What was never handed over to a session is superseded by a later alert about the same thing on its route. An end of what nobody
-//! was told of is not told either. What was handed over may be on the phone, and stays.
+//! What was never handed over to a session is superseded by a later alert about the same thing on its route. An end of
+//! what nobody was told of is not told either. What was handed over may be on the phone, and stays.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::age::CLOCK_UNSET_BEFORE;
+use super::entry::Entry;
 use super::history::Happening;
-use super::keep::Entry;
 use super::line::Leg;
 use super::record::{AlertRecord, Handover, HandoverState, Step};
 use super::{Now, Outbox};
@@ -39,7 +39,8 @@ impl Outbox {
         }
     }
 
-    /// The alert `seq` is on disk: of those about the same thing to each recipient, the unsent ones that say less are not sent.
+    /// The alert `seq` is on disk: of those about the same thing to each recipient, the unsent ones that say less are
+    /// not sent.
     pub(super) fn supersede(&mut self, now: Now, seq: u64) {
         let Some(record) = self.entries.get(&seq).map(|entry| &entry.record) else {
             return;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::line::{Leg, Pause, Place};
-use super::message::{self, Message};
+use super::making;
+use super::message::Message;
 use super::record::{AlertRecord, NOTE_CHARS_MAX, Step};
 use super::refusal::{self, Hold, Judgement, Refused};
 use super::{MessageId, Now, Outbox, policy};
@@ -119,7 +120,7 @@ impl Outbox {
         let message = Message {
             id: message_id.clone(),
             recipient: recipient.clone(),
-            content: message::content(&self.entries, &*self.policy, &self.rules, &carried),
+            content: making::content(&self.entries, &*self.policy, &self.rules, &carried),
         };
         self.outputs.push_back(Output::SendAgain {
             session: session.clone(),
@@ -483,8 +484,8 @@ impl Outbox {
                 let Some(id) = delivery.and_then(|delivery| delivery.message_id.clone()) else {
                     continue;
                 };
-                let carried: Vec<Leg> = message::carried(&self.entries, &self.messages, &id).collect();
-                let told = message::told(&self.entries, &carried);
+                let carried: Vec<Leg> = making::carried(&self.entries, &self.messages, &id).collect();
+                let told = making::told(&self.entries, &carried);
                 for leg in &told {
                     let Some(entry) = self.entries.get_mut(&leg.seq) else {
                         continue;
@@ -500,7 +501,7 @@ impl Outbox {
                     session: session.clone(),
                     seqs: told.iter().map(|leg| leg.seq).collect(),
                     message: Message {
-                        content: message::content(&self.entries, &*self.policy, &self.rules, &carried),
+                        content: making::content(&self.entries, &*self.policy, &self.rules, &carried),
                         id,
                         recipient,
                     },
@@ -595,7 +596,7 @@ impl Outbox {
 
     /// The first delivery of this message, which stands for it in the queue.
     pub(super) fn first_of(&self, message_id: &MessageId) -> Option<Leg> {
-        message::carried(&self.entries, &self.messages, message_id).next()
+        making::carried(&self.entries, &self.messages, message_id).next()
     }
 
     /// The first delivery of this message, while it still has to be sent.

@@ -6,9 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rooms::ROOMS;
 use super::{is_test, rust, without_tests};
 
-/// The rooms in which files may still use each other. In every other room no two do, also not by way of others.
-const WITH_CIRCLES: &[&str] = &["outbox"];
-
 /// The files of some rooms, by their module paths.
 pub struct Imports<'a> {
     modules: BTreeMap<Vec<&'a str>, Module<'a>>,
@@ -349,8 +346,7 @@ fn no_two_files_use_each_other() {
             .map(|(name, text)| (name.as_str(), without_tests(text)))
             .collect();
         let circles = Imports::new(&files).circles();
-        let may_have = WITH_CIRCLES.contains(room);
-        assert!(circles.is_empty() != may_have, "in {room}: {circles:#?}");
+        assert!(circles.is_empty(), "in {room}: {circles:#?}");
     }
 }
 

@@ -12,12 +12,12 @@ use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{self, AcceptRequest, AlertRecord, Follows, Input, KeyRecord, NewAlert};
 use crate::store::{StoreError, outbox as outbox_store};
 
-/// Alerts that are written together at the most, but for those of one request, which are never parted. It keeps a transaction
-/// small, and one that is refused costs no more than these.
+/// Alerts that are written together at the most, but for those of one request, which are never parted. It keeps a
+/// transaction small, and one that is refused costs no more than these.
 const TOGETHER_MAX: usize = 128;
 
-/// Likewise their records' bytes. It is what the largest alert takes: where there is room for that, none may be refused for the
-/// others' sake.
+/// Their records' bytes together. It is what the largest alert takes: where there is room for that, none may be refused
+/// for the others' sake.
 const TOGETHER_BYTES_MAX: usize = 128 * 1024;
 
 impl Dispatcher {
@@ -74,8 +74,8 @@ impl Dispatcher {
         self.accept_following(parts, None)
     }
 
-    /// Takes alerts into the outbox, and those that are new into the next transaction; all of them, or none. Also says whether
-    /// any is new.
+    /// Takes alerts into the outbox, and those that are new into the next transaction; all of them, or none. Also says
+    /// whether any is new.
     fn accept_following(
         &mut self,
         parts: Vec<(RouteName, Vec<Alert>)>,
@@ -290,8 +290,8 @@ fn bound_parts(alert: &mut Alert, recipients: usize) {
     }
 }
 
-/// What a sender is told of an alert whose first is forgotten: that one's name and how far it had come, with the text that was
-/// handed over now.
+/// What a sender is told of an alert whose first is forgotten: that one's name and how far it had come, with the text
+/// that was handed over now.
 fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView {
     let record = AlertRecord {
         seq: first.seq,

@@ -399,8 +399,8 @@ pub struct AlertView {
     /// The id of the alert that it says again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
-    /// The alerts that are in one message with it, or would be if that were made now, itself among them; at most 1000, and empty
-    /// where it is alone. Only of one alert by its id.
+    /// The alerts that are in one message with it, or would be if that were made now, itself among them; at most 1000,
+    /// and empty where it is alone. Only of one alert by its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<BesideView>,
     /// One for each fallback that it goes to, or went to.
@@ -441,11 +441,12 @@ impl From<&Attachment> for AttachmentView {
 pub struct DeliveryView {
     /// The recipient, as the route names it.
     pub to: String,
-    /// Which part of the alert it is, from 0: the text with the first attachment, and then each of the others. A long text is a part
-    /// of its own before them.
+    /// Which part of the alert it is, from 0: the text with the first attachment, and then each of the others. A long
+    /// text is a part of its own before them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub part: u16,
-    /// The id by which WhatsApp knows the message that carries the alert; empty while the policy of its route holds it back.
+    /// The id by which WhatsApp knows the message that carries the alert; empty while the policy of its route holds it
+    /// back.
     pub message_id: String,
     /// How far it is.
     pub state: Step,
@@ -487,9 +488,9 @@ pub struct EventView {
     pub number: u64,
     /// When, in Unix milliseconds.
     pub at: u64,
-    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `acknowledged`, `repeated`,
-    /// `escalated`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded` of a received message; `online`,
-    /// `offline`, `needs-person`, `paired` of a session. More may come.
+    /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `acknowledged`,
+    /// `repeated`, `escalated`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded` of a received
+    /// message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.
     pub session: String,
@@ -530,7 +531,8 @@ pub struct ErrorBody {
     pub routes: Vec<String>,
 }
 
-/// Bytes that the texts of one list may have together. A thousand alerts of 64 KiB would fill the memory of a small board.
+/// Bytes that the texts of one list may have together. A thousand alerts of 64 KiB would fill the memory of a small
+/// board.
 const LIST_TEXT_BYTES_MAX: usize = 2 << 20;
 
 /// What is left of a text beyond that.

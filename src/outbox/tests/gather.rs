@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::super::keep::ends;
+use super::super::entry::ends;
 use super::super::policy::{Arrival, Decision, Input, Part, Policy, Takes};
 use super::super::*;
 use super::SECOND;

@@ -1,5 +1,5 @@
-//! Format 2 of an alert's record, and of what stays of a forgotten one, which are only read now; frozen as format 1 is. Beside what that holds: times to
-//! live, what was late, and the ends that an alert can come to.
+//! Format 2 of an alert's record, and of what stays of a forgotten one, which are only read now; frozen as format 1 is.
+//! Beside what that holds: times to live, what was late, and the ends that an alert can come to.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Format 3 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is. Beside
-//! what format 2 holds: whether it fires or is resolved, what its sender calls the same thing, who that is, the labels by which
-//! a route can group, attachments, which of them a delivery is about, and where else it goes.
+//! Format 3 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is.
+//! Beside what format 2 holds: whether it fires or is resolved, what its sender calls the same thing, who that is, the
+//! labels by which a route can group, attachments, which of them a delivery is about, and where else it goes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct HandoverV3<'a> {
     state: HandoverStateV3,
     /// Unix milliseconds.
     since: u64,
-    /// Of the request.
+    /// The key of the request.
     key: Text<'a>,
     note: Text<'a>,
 }

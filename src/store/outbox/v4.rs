@@ -1,5 +1,5 @@
-//! Format 4 of an alert's record. Beside what format 3 holds, whose unchanged parts it takes from there: how long what a resolved
-//! alert ends has lasted, and whether somebody has to acknowledge it, has done so, or was reminded.
+//! Format 4 of an alert's record. Beside what format 3 holds, whose unchanged parts it takes from there: how long what
+//! a resolved alert ends has lasted, and whether somebody has to acknowledge it, has done so, or was reminded.
 
 use std::borrow::Cow;
 use std::time::Duration;

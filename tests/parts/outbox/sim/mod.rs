@@ -3,14 +3,15 @@
 //! A phase with faults (kills, restarts with other rules, a line that comes and goes, a clock that is set, summer
 //! time), then one without, in which all must come to an end. What is checked:
 //!
-//! - Each accepted alert is in exactly one message to each recipient, or quiet hours have dropped it as they may, or a later one about
-//!   the same thing says more.
+//! - Each accepted alert is in exactly one message to each recipient, or quiet hours have dropped it as they may, or a
+//!   later one about the same thing says more.
 //! - Under one id there is one text. Nothing is sent that the disk does not know.
 //! - In quiet hours no message is made of what they hold.
 //! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where
 //!   no clock was set and no rule changed in between.
 //! - The most urgent are held by nothing.
-//! - Each repetition and each escalation is accepted once, and none once the disk knows that somebody has acknowledged the alert.
+//! - Each repetition and each escalation is accepted once, and none once the disk knows that somebody has acknowledged
+//!   the alert.
 
 mod rules;
 

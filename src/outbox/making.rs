@@ -1,0 +1,278 @@
+//! How messages are made of deliveries, get in line, and find again what they carry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::entry::Entry;
+use super::history::Happening;
+use super::line::{Leg, Place, Turn};
+use super::lookup::Lookup;
+use super::message::Content;
+use super::policy::{self, Decision, Part, Policy};
+use super::policy::{HeldBack, Why};
+use super::record::{AlertRecord, Form, MessageId, Step};
+use super::{Now, Outbox, Rules};
+use crate::alert::{Recipient, RouteName, SessionName};
+
+impl Outbox {
+    /// Makes the messages that the policy has decided on.
+    pub(super) fn make_messages(&mut self, now: Now) {
+        loop {
+            // A recipient whose next message is not on disk yet takes no other.
+            let making: BTreeSet<(SessionName, Recipient)> = self
+                .unwritten
+                .keys()
+                .filter_map(|id| {
+                    let first = self.first_of(id)?;
+                    let session = self.entries.get(&first.seq)?.record.session.clone();
+                    Some((session, self.recipient_of(first)?.clone()))
+                })
+                .collect();
+            let lines = &self.lines;
+            let takes = |session: &SessionName, recipient: &Recipient, turn: Turn| {
+                let line = lines.get(session);
+                line.is_some_and(|line| line.takes(recipient, turn))
+                    && !making.contains(&(session.clone(), recipient.clone()))
+            };
+            match self.policy.poll_decision(now, &takes) {
+                Some(Decision::Message { deliveries, form }) => self.make_message(now, deliveries, form),
+                Some(Decision::Drop { delivery, note }) => {
+                    self.give_up(now, delivery, Happening::Dropped, |_, _| note.clone());
+                    self.settle(now, delivery.seq);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// A message out of deliveries that are on disk without one. It is sent once the records say so on disk too: after
+    /// a crash in between another id would be drawn.
+    fn make_message(&mut self, now: Now, mut deliveries: Vec<Leg>, form: Form) {
+        // One that a person gave up meanwhile is not in it.
+        deliveries.retain(|leg| self.step_of(*leg) == Some(Step::Accepted) && self.message_of(*leg).is_none());
+        let Some(&first) = deliveries.first() else { return };
+        let Some(recipient) = self.recipient_of(first).cloned() else {
+            return;
+        };
+        let id = (self.draw_id.0)(first.seq, &recipient);
+        let unwritten = deliveries.iter().map(|leg| leg.seq).collect();
+        self.unwritten.insert(id.clone(), unwritten);
+        for leg in deliveries {
+            let entry = self.entries.get_mut(&leg.seq);
+            let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) else {
+                continue;
+            };
+            delivery.message_id = Some(id.clone());
+            delivery.made_at = Some(now.wall);
+            delivery.form = form;
+            self.dirty.entry(leg.seq).or_default().made.push(id.clone());
+            self.attach(&id, leg);
+        }
+    }
+
+    /// The record of alert `seq` is on disk with this message.
+    pub(super) fn on_message_durable(&mut self, message_id: &MessageId, seq: u64) {
+        let Some(unwritten) = self.unwritten.get_mut(message_id) else {
+            return;
+        };
+        unwritten.remove(&seq);
+        if unwritten.is_empty() {
+            self.unwritten.remove(message_id);
+            self.enqueue(message_id, Place::InTurn);
+        }
+    }
+
+    /// Notes that a message carries this delivery, whose record says so.
+    pub(super) fn attach(&mut self, message_id: &MessageId, leg: Leg) {
+        let before = self.first_of(message_id);
+        self.messages.insert(&message_id.0, leg);
+        self.enqueue(message_id, Place::InTurn);
+        self.leave_old_place(message_id, before, leg);
+    }
+
+    /// The alert of this delivery is gone.
+    pub(super) fn detach(&mut self, message_id: &MessageId, leg: Leg) {
+        let Some(before) = self.first_of(message_id) else {
+            return;
+        };
+        self.messages.remove(&message_id.0, leg);
+        if self.first_of(message_id).is_none() {
+            self.unwritten.remove(message_id);
+            self.on_line(leg, |line, recipient| line.give_up(recipient, leg));
+            return;
+        }
+        self.on_message_durable(message_id, leg.seq);
+        self.enqueue(message_id, Place::InTurn);
+        self.leave_old_place(message_id, Some(before), leg);
+    }
+
+    fn leave_old_place(&mut self, message_id: &MessageId, before: Option<Leg>, of: Leg) {
+        let first = self.first_of(message_id);
+        if let Some(before) = before.filter(|before| Some(*before) != first) {
+            self.on_line(of, |line, recipient| line.give_up(recipient, before));
+        }
+    }
+
+    /// Puts a message that still has to go out in line, if it may be.
+    pub(super) fn enqueue(&mut self, message_id: &MessageId, place: Place) {
+        let carried = self.legs_of(message_id);
+        let Some(&first) = carried.first() else { return };
+        let waits = carried.iter().any(|leg| self.step_of(*leg) == Some(Step::Accepted));
+        let held = carried.iter().any(|leg| self.handovers.holds(leg.seq));
+        if !waits || held || self.unwritten.contains_key(message_id) {
+            return;
+        }
+        let durable = |leg: &Leg| self.entries.get(&leg.seq).is_some_and(|entry| entry.durable);
+        let durable = carried.iter().all(durable);
+        let priority = |leg: &Leg| Some(self.entries.get(&leg.seq)?.record.alert.priority);
+        let priority = carried.iter().filter_map(priority).max().unwrap_or_default();
+        let Some(entry) = self.entries.get(&first.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get(first.index) else {
+            return;
+        };
+        let line = self.lines.entry(entry.record.session.clone()).or_default();
+        line.enqueue(&delivery.recipient, Turn::new(priority, first), durable, place);
+    }
+
+    /// The delivery has no message and is on disk: the policy decides about it.
+    pub(super) fn wait(&mut self, now: Now, leg: Leg, by_hand: bool) {
+        if let Some(entry) = self.entries.get(&leg.seq) {
+            let input = policy::Input::Waits {
+                delivery: leg,
+                of: &entry.record,
+                by_hand,
+            };
+            self.policy.handle(now, input);
+        }
+    }
+
+    /// The delivery is in a message that was made by a decision before this start.
+    pub(super) fn tell_of_earlier(&mut self, now: Now, leg: Leg) {
+        let Some(entry) = self.entries.get(&leg.seq) else {
+            return;
+        };
+        let made_at = entry
+            .record
+            .deliveries
+            .get(leg.index)
+            .and_then(|delivery| delivery.made_at);
+        let is_first = self.message_of(leg).and_then(|id| self.first_of(id)) == Some(leg);
+        if made_at.is_some() {
+            let input = policy::Input::Went {
+                delivery: leg,
+                of: &entry.record,
+                is_first,
+            };
+            self.policy.handle(now, input);
+        }
+    }
+
+    /// What each delivery of the alert waits for that has no message yet.
+    pub fn held_back(&self, seq: u64) -> Vec<Option<HeldBack>> {
+        let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
+        let places = (0..deliveries.len()).map(|index| Leg { seq, index });
+        places.map(|leg| self.policy.held(leg)).collect()
+    }
+
+    /// What waits without a message, by route and by what it waits for: how many deliveries, and until when the first
+    /// does.
+    pub fn all_held_back(&self) -> BTreeMap<(&RouteName, Why), (usize, Option<Instant>)> {
+        let mut found: BTreeMap<_, (usize, Option<Instant>)> = BTreeMap::new();
+        for entry in self.pending.iter().filter_map(|seq| self.entries.get(seq)) {
+            let record = &entry.record;
+            for held in self.held_back(record.seq).into_iter().flatten() {
+                let (count, until) = found.entry((&record.route, held.why)).or_default();
+                *count += 1;
+                *until = until.iter().copied().chain(held.until).min();
+            }
+        }
+        found
+    }
+
+    /// The alerts that are in one message with this one, or would be if it went out now: itself among them, in the
+    /// order of acceptance.
+    pub fn beside(&self, seq: u64) -> Vec<&AlertRecord> {
+        let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
+        let legs = deliveries
+            .iter()
+            .enumerate()
+            .flat_map(|(index, delivery)| match &delivery.message_id {
+                Some(id) => self.legs_of(id),
+                None => self.policy.beside(Leg { seq, index }),
+            });
+        let seqs: BTreeSet<u64> = legs.map(|leg| leg.seq).collect();
+        let entries = seqs.into_iter().filter_map(|seq| self.entries.get(&seq));
+        entries
+            .filter(|entry| entry.durable)
+            .map(|entry| &entry.record)
+            .collect()
+    }
+
+    /// The deliveries of a message, in the order of acceptance. None where it is not known.
+    pub(super) fn legs_of(&self, message_id: &MessageId) -> Vec<Leg> {
+        carried(&self.entries, &self.messages, message_id).collect()
+    }
+
+    /// The message that makes this delivery, once there is one.
+    pub(super) fn message_of(&self, leg: Leg) -> Option<&MessageId> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        record.deliveries.get(leg.index)?.message_id.as_ref()
+    }
+
+    pub(super) fn recipient_of(&self, leg: Leg) -> Option<&Recipient> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        Some(&record.deliveries.get(leg.index)?.recipient)
+    }
+}
+
+/// The deliveries that one message makes, each of another alert, in the order of acceptance. The first stands for it in
+/// the queue.
+pub(super) fn carried<'a>(
+    entries: &'a BTreeMap<u64, Box<Entry>>,
+    messages: &'a Lookup<Leg>,
+    message_id: &'a MessageId,
+) -> impl Iterator<Item = Leg> + 'a {
+    let is_in = move |leg: &Leg| {
+        let delivery = entries.get(&leg.seq)?.record.deliveries.get(leg.index)?;
+        Some(delivery.message_id.as_ref()? == message_id)
+    };
+    let found = messages.find(&message_id.0, Leg { seq: 0, index: 0 });
+    found.filter(move |leg| is_in(leg) == Some(true))
+}
+
+/// The deliveries that a message still tells of: not those that a fallback has had meanwhile, unless it has had all.
+pub(super) fn told(entries: &BTreeMap<u64, Box<Entry>>, carried: &[Leg]) -> Vec<Leg> {
+    let is_elsewhere = |leg: &Leg| {
+        let entry = entries.get(&leg.seq);
+        let delivery = entry.and_then(|entry| entry.record.deliveries.get(leg.index));
+        delivery.is_some_and(|delivery| delivery.step == Step::Fallback)
+    };
+    let told: Vec<Leg> = carried.iter().copied().filter(|leg| !is_elsewhere(leg)).collect();
+    if told.is_empty() { carried.to_vec() } else { told }
+}
+
+/// What a message is to say. It is always the same, because what the message carries is; but for what becomes late
+/// before it is sent, and for what a fallback has had.
+pub(super) fn content(
+    entries: &BTreeMap<u64, Box<Entry>>,
+    policy: &dyn Policy,
+    rules: &Rules,
+    carried: &[Leg],
+) -> Content {
+    let part = |leg: &Leg| {
+        let record = &entries.get(&leg.seq)?.record;
+        let delivery = record.deliveries.get(leg.index)?;
+        let raised = delivery.late.then(|| rules.raised(record.accepted_at));
+        let (number, form) = (delivery.part, delivery.form);
+        Some(Part {
+            record,
+            number,
+            raised,
+            form,
+        })
+    };
+    let parts: Vec<Part<'_>> = told(entries, carried).iter().filter_map(part).collect();
+    policy.content(&parts)
+}

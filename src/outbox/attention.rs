@@ -152,6 +152,22 @@ impl Outbox {
         }
     }
 
+    /// The alert `seq` is on disk, and says another one again.
+    pub(super) fn on_follow_up_durable(&mut self, now: Now, seq: u64) {
+        let record = self.entries.get(&seq).map(|entry| &entry.record);
+        let Some((follows, at)) =
+            record.and_then(|record| Some((record.attention.follows.clone()?, record.accepted_at)))
+        else {
+            return;
+        };
+        self.on_followed(now, &follows, at);
+        // Somebody may have seen to that one meanwhile.
+        let acked = self.get(&follows.id).and_then(|first| first.attention.acked.clone());
+        if let Some(ack) = acked {
+            self.acknowledge(now, seq, &ack, true);
+        }
+    }
+
     /// The alert that `follows` another is on disk.
     pub(super) fn on_followed(&mut self, now: Now, follows: &Follows, at: Timestamp) {
         let Some(seq) = self.get(&follows.id).map(|record| record.seq) else {
@@ -188,34 +204,40 @@ impl Outbox {
         let record = self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))?;
         let first = self.chain(record).last().map_or(record.seq, |first| first.seq);
         let is_of_it = |record: &AlertRecord| self.chain(record).any(|before| before.seq == first);
-        let records = self.entries.values().map(|entry| &entry.record);
-        let all: Vec<u64> = records
+        // One that is still being written hears of it when it is on disk.
+        let durable = self.entries.values().filter(|entry| entry.durable);
+        let all: Vec<u64> = durable
+            .map(|entry| &entry.record)
             .filter(|record| is_of_it(record))
             .map(|record| record.seq)
             .collect();
+        let ack = Ack {
+            at: now.wall,
+            by: by.to_owned(),
+        };
         for seq in all {
-            let Some(entry) = self.entries.get_mut(&seq) else {
-                continue;
-            };
-            let attention = &mut entry.record.attention;
-            if attention.acked.is_none() {
-                attention.acked = Some(Ack {
-                    at: now.wall,
-                    by: by.to_owned(),
-                });
-                let happened = Happened::to_all(&entry.record, now.wall, Happening::Acknowledged);
-                self.dirty.entry(seq).or_default().happened.push(happened);
-            }
-            self.watch(now, seq);
-            if seq == first {
-                continue;
-            }
-            for index in 0..self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len()) {
-                self.supersede_leg(now, Leg { seq, index }, "acknowledged before it was sent");
-            }
+            self.acknowledge(now, seq, &ack, seq != first);
         }
         self.fill(now);
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    /// Where it only says another one again, what of it was not sent yet is not sent.
+    fn acknowledge(&mut self, now: Now, seq: u64, ack: &Ack, follows: bool) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        let attention = &mut entry.record.attention;
+        if attention.acked.is_none() {
+            attention.acked = Some(ack.clone());
+            let happened = Happened::to_all(&entry.record, now.wall, Happening::Acknowledged);
+            self.dirty.entry(seq).or_default().happened.push(happened);
+        }
+        self.watch(now, seq);
+        let legs = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
+        for index in (0..legs).filter(|_| follows) {
+            self.supersede_leg(now, Leg { seq, index }, "acknowledged before it was sent");
+        }
     }
 }
 

@@ -34,9 +34,14 @@ impl Outbox {
     pub(super) fn supersede_all(&mut self, now: Now) {
         let same = self.by_sequence.values().filter(|same| same.len() > 1);
         let newest: Vec<u64> = same.filter_map(|same| same.last().copied()).collect();
+        // Nothing is forgotten meanwhile: it may be what tells that another one is over.
+        let limits = self.limits.clone();
+        self.limits.settled_max = usize::MAX;
+        self.limits.settled_bytes_max = usize::MAX;
         for seq in newest {
             self.supersede(now, seq);
         }
+        self.limits = limits;
     }
 
     /// The alert `seq` is on disk: of those about the same thing to each recipient, the unsent ones that say less are
@@ -102,7 +107,7 @@ impl Outbox {
             };
             let of = record.alert.status;
             let legs = legs_to(record, recipient);
-            let was_told = legs.iter().any(|leg| self.was_handed_over(*leg));
+            let was_told = legs.iter().any(|leg| self.is_told(*leg));
             if was_told {
                 told = Some(of);
                 untold = None;
@@ -126,14 +131,18 @@ impl Outbox {
         }
     }
 
-    /// Whether a session or a fallback has had it to send: then somebody may have read it.
-    fn was_handed_over(&self, leg: Leg) -> bool {
+    /// Whether a session or a fallback has had it to send, or surely will: then somebody may have read it. That a
+    /// session had it is not on disk before its ack, so after a restart whatever has a message may have gone out. One
+    /// with other alerts in it goes out as it is.
+    fn is_told(&self, leg: Leg) -> bool {
+        let Some(entry) = self.entries.get(&leg.seq) else {
+            return false;
+        };
         let begun = |handover: &Handover| matches!(handover.state, HandoverState::Begun | HandoverState::Done);
-        let entry = self.entries.get(&leg.seq);
-        if entry.is_some_and(|entry| entry.record.handovers.iter().any(begun)) {
-            return true;
-        }
-        self.attempts(leg) > 0
+        let message = self.message_of(leg);
+        entry.record.handovers.iter().any(begun)
+            || message.is_some_and(|id| entry.restored || self.legs_of(id).len() > 1)
+            || self.attempts(leg) > 0
             || matches!(
                 self.step_of(leg),
                 Some(Step::Sent | Step::Delivered | Step::Read | Step::Fallback)
@@ -141,10 +150,7 @@ impl Outbox {
     }
 
     pub(super) fn supersede_leg(&mut self, now: Now, leg: Leg, note: &str) {
-        let shared = self.message_of(leg).is_some_and(|id| self.legs_of(id).len() > 1);
-        let waits = self.step_of(leg) == Some(Step::Accepted);
-        // A message is what it is, once it is made.
-        if waits && !shared && !self.was_handed_over(leg) {
+        if self.step_of(leg) == Some(Step::Accepted) && !self.is_told(leg) {
             self.give_up(now, leg, Happening::Superseded, |_, _| note.to_owned());
             self.settle(now, leg.seq);
         }

@@ -258,11 +258,7 @@ impl Outbox {
         }
         self.supersede(now, seq);
         self.watch(now, seq);
-        let record = self.entries.get(&seq).map(|entry| &entry.record);
-        let follows = record.and_then(|record| Some((record.attention.follows.clone()?, record.accepted_at)));
-        if let Some((follows, at)) = follows {
-            self.on_followed(now, &follows, at);
-        }
+        self.on_follow_up_durable(now, seq);
     }
 
     fn on_not_durable(&mut self, now: Now, seq: u64) {

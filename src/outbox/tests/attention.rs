@@ -260,3 +260,33 @@ fn a_storm_makes_no_room_with_what_nobody_has_acknowledged() {
     }
     assert!(bench.outbox.get("A1").is_none(), "what is over is forgotten as all is");
 }
+
+#[test]
+fn a_reminder_that_is_being_written_hears_of_the_acknowledgement() {
+    let mut bench = bench();
+    bench.accept_to(&["+15550101"], alert(Priority::Max));
+    shown(&mut bench);
+    bench.pass(MINUTE * 10);
+    let (route, alert, follows) = bench.follow_ups.remove(0);
+    let request = AcceptRequest {
+        route,
+        session: session(),
+        to: vec![recipient("1")],
+        alerts: vec![NewAlert {
+            id: "A2".into(),
+            alert,
+            follows: Some(follows),
+        }],
+    };
+    let seq = bench
+        .outbox
+        .accept(bench.now, request)
+        .unwrap()
+        .remove(0)
+        .new_seq()
+        .unwrap();
+    bench.outbox.ack(bench.now, "A1", "somebody").unwrap();
+    bench.handle(Input::Durable { seq });
+    assert!(shown(&mut bench).is_empty());
+    assert_eq!(bench.step("A2"), Step::Superseded);
+}

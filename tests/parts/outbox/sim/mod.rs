@@ -153,7 +153,7 @@ impl World {
                         let to = self.durable[&seq].deliveries[index as usize].recipient.clone();
                         match it.what {
                             Happening::Dropped => drop(self.dropped.insert((seq, to))),
-                            Happening::Superseded => drop(self.superseded.insert((seq, to))),
+                            Happening::Superseded => self.on_superseded(seq, to),
                             _ => {}
                         }
                     }
@@ -188,7 +188,7 @@ impl World {
             }
             if delivery.step == Step::Superseded {
                 assert_eq!(delivery.attempts, 0, "what may be on the phone is superseded");
-                self.superseded.insert((record.seq, delivery.recipient.clone()));
+                self.on_superseded(record.seq, delivery.recipient.clone());
             }
             if delivery.step == Step::Dropped {
                 let quiet = rules.quiet.as_ref().filter(|quiet| quiet.then == Then::Drop);
@@ -465,6 +465,12 @@ impl World {
                 self.written(record);
             }
         }
+        // What the disk does not know of is decided anew.
+        let disk = &self.disk;
+        self.superseded.retain(|(seq, to)| {
+            let mut deliveries = disk.get(seq).into_iter().flat_map(|record| &record.deliveries);
+            deliveries.all(|delivery| delivery.recipient != *to || delivery.step == Step::Superseded)
+        });
         if self.random.one_in(2) {
             self.rules = rules(&mut self.random);
             self.forget_limits();
@@ -555,6 +561,12 @@ impl World {
     }
 
     /// Somebody has said more about it: a later alert, or it is the end of what was not told.
+    fn on_superseded(&mut self, seq: u64, to: Recipient) {
+        if self.superseded.insert((seq, to.clone())) {
+            self.check_superseded(&self.durable[&seq], &to);
+        }
+    }
+
     fn check_superseded(&self, record: &AlertRecord, to: &Recipient) {
         // Somebody has acknowledged it first.
         if record.attention.follows.is_some() {
@@ -566,14 +578,21 @@ impl World {
             other.seq != record.seq && other.route == record.route && other.alert.sequence == alert.sequence && names
         });
         let (mut later, mut untold) = (false, false);
+        let mut others = Vec::new();
         for other in same {
+            others.push((
+                other.seq,
+                &other.id,
+                other.alert.status,
+                self.carried.get(&(other.seq, to.clone())),
+            ));
             later |= other.seq > record.seq;
             let was_told = self.carried.contains_key(&(other.seq, to.clone()));
             untold |= other.seq < record.seq && !was_told && other.alert.status == Status::Firing;
         }
         let is_end = alert.status == Status::Resolved;
         let may = alert.sequence.is_some() && (later || is_end && untold);
-        assert!(may, "superseded by nothing: {record:?}");
+        assert!(may, "superseded by nothing of {others:?}: {record:?}");
     }
 
     fn check(&self) {
@@ -595,11 +614,7 @@ impl World {
             for delivery in &accepted.deliveries {
                 let key = (*seq, delivery.recipient.clone());
                 let times = shown.remove(&key).unwrap_or_default();
-                if times == 0 && self.superseded.contains(&key) {
-                    self.check_superseded(accepted, &delivery.recipient);
-                    continue;
-                }
-                let lost = times == 0 && !self.dropped.contains(&key);
+                let lost = times == 0 && !self.dropped.contains(&key) && !self.superseded.contains(&key);
                 assert!(!lost, "alert {seq} to {} is lost", key.1);
                 assert!(times <= 1, "alert {seq} to {} is shown {times} times", key.1);
             }

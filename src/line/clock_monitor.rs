@@ -116,7 +116,7 @@ impl ClockMonitor {
         events
     }
 
-    /// The time to be written to disk now, if it is time for that. Call it after [`look`](Self::look), and
+    /// The time to be written to disk now, if it is time for that. Call it after [`observe`](Self::observe), and
     /// [`kept`](Self::kept) when it is there. A clock that is not set leaves no trace; one that was put back replaces
     /// what stood there at once.
     pub fn to_keep(&self) -> Option<i64> {

@@ -371,3 +371,47 @@ fn what_is_never_taken_is_given_up_after_a_day() {
         HandoverState::GivenUp
     );
 }
+
+#[test]
+fn what_was_refused_while_another_message_of_it_was_under_way_is_not_forgotten() {
+    let mut bench = bench(false);
+    bench.accept(&["1", "2"]);
+    assert_eq!(bench.take_sends(), ["M11", "M12"]);
+    for _ in 0..2 {
+        bench.ack("M11", Some("403"));
+        bench.pass(SECOND * 2);
+    }
+    assert!(bench.handed().is_empty(), "the other may still get through");
+    bench.ack("M12", None);
+    assert_eq!(bench.outbox.pending_len(), 1, "it is not over");
+    let (parcel, _) = bench.next_parcel();
+    assert_eq!(parcel.alerts[0].id, "A1");
+}
+
+#[test]
+fn a_message_with_several_alerts_leaves_out_what_a_fallback_has_had() {
+    let mut first = bench(false);
+    first.down();
+    first.accept(&["1"]);
+    first.accept(&["1"]);
+    let mut records = ["A1", "A2"].map(|id| first.outbox.get(id).unwrap().clone());
+    for record in &mut records {
+        record.deliveries[0].message_id = Some(MessageId("together".into()));
+        record.alert.text = format!("text {}", record.seq);
+    }
+    records[0].deliveries[0].step = Step::Fallback;
+    records[0].handovers = vec![Handover {
+        to: ntfy(),
+        state: HandoverState::Done,
+        since: first.now.wall,
+        key: "A1".into(),
+        note: String::new(),
+    }];
+    let mut bench = bench(false);
+    bench.outbox.restore(bench.now, records.into_iter());
+    bench.come_up();
+    assert_eq!(bench.take_sends(), ["together"]);
+    assert_eq!(bench.texts["together"], "text 2");
+    bench.ack("together", None);
+    assert_eq!((bench.step("A1"), bench.step("A2")), (Step::Fallback, Step::Sent));
+}

@@ -164,3 +164,52 @@ fn a_kill_between_the_two_writes_changes_nothing() {
     let at_once = || Bench::new(Limits::default());
     assert_eq!(after_a_kill(at_once(), at_once()), [Step::Accepted, Step::Accepted]);
 }
+
+#[test]
+fn the_end_of_what_goes_out_with_others_is_told() {
+    let mut bench = Bench::new(Limits::default());
+    bench.outbox.policy = Box::<super::gather::Gather>::default();
+    for sequence in [Some("disk".to_owned()), None] {
+        let low = Alert {
+            priority: crate::alert::Priority::Low,
+            sequence,
+            ..alert(FIRING, "1")
+        };
+        bench.accept_to(&["+15550101"], low);
+    }
+    bench.pass(super::gather::WAIT);
+    assert_eq!(bench.made.len(), 2, "one message carries both");
+    bench.say(RESOLVED, "over");
+    assert_eq!(bench.steps(), [Step::Accepted; 3]);
+}
+
+#[test]
+fn a_start_forgets_nothing_before_it_has_looked_at_it() {
+    let mut bench = Bench::new(Limits::default());
+    let said = [("disk", FIRING), ("disk", RESOLVED), ("a", FIRING), ("a", FIRING)];
+    let records = said.map(|(sequence, status)| {
+        let of = Alert {
+            sequence: Some(sequence.into()),
+            ..alert(status, "x")
+        };
+        let seq = bench.accept_to(&["+15550101"], of);
+        let mut record = bench.outbox.record(seq).unwrap().clone();
+        record.deliveries[0].message_id = None;
+        record.deliveries[0].step = match status {
+            Status::Firing => Step::Accepted,
+            Status::Resolved => Step::Superseded,
+        };
+        record
+    });
+    let mut after = Bench::new(Limits {
+        settled_max: 1,
+        ..Limits::default()
+    });
+    after.outbox.restore(after.now, records.into_iter());
+    let waits: Vec<u64> = after.outbox.pending.iter().copied().collect();
+    assert_eq!(
+        waits,
+        [4],
+        "what is over does not wait, and only the newest of the other does"
+    );
+}

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 
+use super::found::{Found, Identity};
 use super::{LockError, StoreError, place};
 
 /// Held while the value lives. The kernel releases it when the process ends, however it ends.
 pub struct Lock {
     file: File,
     path: PathBuf,
-    /// Device and number of the file, and of the state directory.
-    identity: (u64, u64),
-    directory: (u64, u64),
+    identity: Identity,
+    /// The state directory's.
+    directory: Identity,
 }
 
 impl Lock {
@@ -35,8 +36,8 @@ impl Lock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(pid.as_bytes()))
             .map_err(open)?;
-        let identity = file.metadata().map(|it| (it.dev(), it.ino())).map_err(open)?;
-        let directory = identity_of(path).map_err(open)?;
+        let identity = Found::open(&file).map_err(open)?.identity;
+        let directory = Found::at(path).map_err(open)?.identity;
         let path = path.join("lock");
         Ok(Self {
             file,
@@ -68,7 +69,7 @@ impl Lock {
 
     /// Whether the state is still where it was: the lock's name leads to the file that is held.
     pub(super) fn is_in_place(&self) -> bool {
-        identity_of(&self.path).is_ok_and(|named| named == self.identity)
+        Found::at(&self.path).is_ok_and(|named| named.identity == self.identity)
     }
 
     /// Why it is not, if so: the directory was moved away or removed, and nobody would ever find what is written into
@@ -77,17 +78,14 @@ impl Lock {
         if self.is_in_place() {
             return None;
         }
-        let directory = self.path.parent().map(identity_of);
+        let directory = self.path.parent().map(Found::at);
         Some(match directory {
-            Some(Ok(named)) if named == self.directory => "`lock` in the state directory was removed or replaced",
+            Some(Ok(named)) if named.identity == self.directory => {
+                "`lock` in the state directory was removed or replaced"
+            }
             Some(_) | None => "the state directory was moved away or removed",
         })
     }
-}
-
-/// Device and number of what `path` leads to.
-fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn take(file: &mut File, path: &Path) -> Result<(), StoreError> {

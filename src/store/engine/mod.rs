@@ -16,6 +16,7 @@ mod batch;
 mod broken;
 pub mod closed;
 mod error;
+mod found;
 mod index;
 mod lock;
 pub mod log;

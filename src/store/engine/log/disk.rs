@@ -1,10 +1,11 @@
 //! The few things that the log asks of a directory. Small enough that a test can stand in for it and cut the power.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use super::super::found::{Found, Identity};
 use super::mapping::apart;
 
 /// A directory with the log's files.
@@ -51,28 +52,6 @@ pub trait DiskFile: Send {
     fn identity(&self) -> Option<Identity> {
         None
     }
-}
-
-/// Tells files apart: the device, and the number of the file on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    device: u64,
-    number: u64,
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        let (device, number) = (metadata.dev(), metadata.ino());
-        Self { device, number }
-    }
-}
-
-/// What a name leads to.
-#[derive(Debug, Clone, Copy)]
-pub struct Found {
-    pub identity: Identity,
-    /// Its length in bytes.
-    pub len: u64,
 }
 
 /// A directory of the operating system.
@@ -136,9 +115,7 @@ impl Disk for RealDisk {
     }
 
     fn look_up(&self, name: &str) -> io::Result<Option<Found>> {
-        let metadata = std::fs::metadata(self.directory.join(name))?;
-        let (identity, len) = (Identity::of(&metadata), metadata.len());
-        Ok(Some(Found { identity, len }))
+        Found::at(&self.directory.join(name)).map(Some)
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
@@ -186,6 +163,6 @@ impl DiskFile for RealFile {
     }
 
     fn identity(&self) -> Option<Identity> {
-        self.0.metadata().ok().map(|metadata| Identity::of(&metadata))
+        Found::open(&self.0).ok().map(|found| found.identity)
     }
 }

@@ -28,8 +28,9 @@ mod snapshot;
 mod state;
 mod volume;
 
+pub use super::found::{Found, Identity};
 pub use append::Log;
-pub use disk::{Disk, DiskFile, Found, Identity, RealDisk};
+pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{CommitError, LogError, StageError};
 pub use export::{ExportFault, Exporter, import};
 pub use frame::BODY_BYTES_MAX;

@@ -126,9 +126,12 @@ case "${1:-}" in
     if [ -n "$before" ] || [ -n "$root" ]; then
         exit 0
     fi
-    has_systemd || say "systemd does not run here: let your own init run, as the user tautline," \
-        "'tautline --state /var/lib/tautline run'"
-    say "link an account with 'tautline pair', then name who gets the alerts in /etc/tautline/tautline.toml"
+    if has_systemd; then
+        say "link an account with 'tautline pair', then name who gets the alerts in /etc/tautline/tautline.toml"
+    else
+        say "systemd does not run here: let your own init run, as the user tautline," \
+            "'tautline --state /var/lib/tautline run', and link an account with 'tautline --state /var/lib/tautline pair'"
+    fi
     ;;
 --remove | --purge)
     may_write_here

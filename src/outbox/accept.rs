@@ -124,6 +124,8 @@ impl Outbox {
                 attempts: 0,
                 late: false,
                 note: String::new(),
+                mark: None,
+                quotes: None,
             });
             // Without it the list would have room for four: with ten thousand alerts that is 2 MB.
             let deliveries = Vec::from_iter(deliveries).into_boxed_slice().into_vec();

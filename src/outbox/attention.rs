@@ -214,6 +214,7 @@ impl Outbox {
         let ack = Ack {
             at: now.wall,
             by: by.to_owned(),
+            answer: None,
         };
         for seq in all {
             self.acknowledge(now, seq, &ack, seq != first);

@@ -79,7 +79,8 @@ pub use parcel::{Handed, Parcel};
 pub use policy::{HeldBack, Why};
 pub use quiet::{Quiet, Then};
 pub use record::{
-    Ack, AlertRecord, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
+    Ack, AckAnswer, AlertRecord, AnswerKind, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState,
+    Mark, MessageId, Step, Timestamp,
 };
 pub use refusal::Hold;
 pub use rules::{Escalate, FallbackRules, Repeat, RouteRules, Rules};

@@ -124,6 +124,20 @@ pub struct Delivery {
     pub late: bool,
     /// The last refusal or the reason of a failure, in words that tell what a person can do.
     pub note: String,
+    /// The recipient is to know that somebody has acknowledged the alert, or has been told. Mostly `None`, so that it
+    /// takes little room there.
+    pub mark: Option<Box<Mark>>,
+    /// The earlier message to this recipient that it quotes: of the same thing, when that began. Mostly `None`.
+    pub quotes: Option<Box<MessageId>>,
+}
+
+/// A reaction of ours on a message, by which its recipient is told that somebody else has acknowledged what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The id under which it goes out, as often as that takes.
+    pub id: MessageId,
+    /// WhatsApp's server has it. One that it does not take is forgotten.
+    pub done: bool,
 }
 
 /// A fallback that is to have an alert, or has it.
@@ -160,6 +174,39 @@ pub struct Ack {
     pub at: Timestamp,
     /// Who or what it was, for people.
     pub by: String,
+    /// The answer in a chat that it was. `None`: it was told by a command or over HTTP.
+    pub answer: Option<AckAnswer>,
+}
+
+/// The answer by which somebody has acknowledged an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AckAnswer {
+    pub how: AnswerKind,
+    /// WhatsApp's id of it, by which it is known when it comes once more.
+    pub id: String,
+}
+
+/// In which way somebody has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerKind {
+    /// A reaction on a message.
+    Reaction,
+    /// A message that quotes one.
+    Reply,
+    /// A word in the chat.
+    Text,
+}
+
+impl AnswerKind {
+    /// The word for it in JSON, which never changes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reaction => "reaction",
+            Self::Reply => "reply",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// Why an alert is said again.

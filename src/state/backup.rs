@@ -399,6 +399,8 @@ mod tests {
                 made_at: None,
                 form: crate::outbox::Form::Whole,
                 note: String::new(),
+                mark: None,
+                quotes: None,
             }],
             handovers: Vec::new(),
         };

@@ -4,6 +4,7 @@ mod v1;
 mod v2;
 mod v3;
 mod v4;
+mod v5;
 
 use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
@@ -11,14 +12,15 @@ use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Ti
 use v1::{AlertKeyV1, AlertRecordV1};
 use v2::{AlertKeyV2, AlertRecordV2};
 use v3::{AlertKeyV3, AlertRecordV3};
-use v4::{AlertKeyV4, AlertRecordV4, Notes};
+use v4::{AlertKeyV4, AlertRecordV4};
+use v5::{AlertRecordV5, Notes};
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 const KEY_VERSION: u8 = 4;
 
 /// By how much an alert may grow that somebody acknowledges, or that is said again.
-const ATTENTION_BYTES: usize = 192;
+const ATTENTION_BYTES: usize = 320;
 
 /// By how much one delivery may grow after its alert was accepted, without its note: the count of attempts from one
 /// byte to five, the time of its step from one (a clock that was not set) to ten.
@@ -26,6 +28,10 @@ const GROWTH_BYTES: usize = 13;
 
 /// What the id of a message takes, and when and how it was made, where that is later.
 const MESSAGE_ID_BYTES: usize = 48;
+
+/// What the reaction takes that tells one recipient that somebody has acknowledged the alert, and the id of an earlier
+/// message that is quoted.
+const MARK_BYTES: usize = 64;
 
 /// What the names of fallbacks and of requests to them take, beside their notes: of four, where hardly anybody has two.
 const HANDOVER_BYTES: usize = 4 * 80;
@@ -41,11 +47,11 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an
 /// alert would be sent again after a restart.
 pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV4::of(alert, Notes::Kept))?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV5::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    record::encode(Tree::Outbox, VERSION, &AlertRecordV4::of(alert, Notes::LeftOut))
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV5::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
@@ -63,7 +69,8 @@ pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
         (1, _) => record::decode::<AlertRecordV1<'_>>(Tree::Outbox, 1, value)?.try_into(),
         (2, _) => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, 2, value)?.try_into(),
         (3, _) => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, 3, value)?.try_into(),
-        _ => record::decode::<AlertRecordV4<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
+        (4, _) => record::decode::<AlertRecordV4<'_>>(Tree::Outbox, 4, value)?.try_into(),
+        _ => record::decode::<AlertRecordV5<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
     };
     let mut alert = alert.map_err(|error| fault(error.to_string()))?;
     // It stays in memory, and was collected with room for four.
@@ -169,7 +176,7 @@ impl New {
         let value = encode(alert)?;
         let without_id = alert.deliveries.iter().filter(|delivery| delivery.message_id.is_none());
         let growth = ATTENTION_BYTES
-            + GROWTH_BYTES * alert.deliveries.len()
+            + (GROWTH_BYTES + MARK_BYTES) * alert.deliveries.len()
             + MESSAGE_ID_BYTES * without_id.count()
             + HANDOVER_BYTES;
         let size = value.len();
@@ -247,7 +254,8 @@ mod tests {
 
     use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
     use crate::outbox::{
-        Ack, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, MessageId, Step, Timestamp,
+        Ack, AckAnswer, AnswerKind, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, Mark,
+        MessageId, Step, Timestamp,
     };
 
     /// With a text that makes the record `bytes` long.
@@ -263,6 +271,8 @@ mod tests {
             made_at: None,
             form: Form::Whole,
             note: String::new(),
+            mark: None,
+            quotes: None,
         };
         let mut alert = AlertRecord {
             seq: 1,
@@ -315,6 +325,8 @@ mod tests {
             } else {
                 String::new()
             },
+            mark: None,
+            quotes: None,
         };
         let full = AlertRecord {
             seq: 7,
@@ -455,6 +467,7 @@ mod tests {
             acked: Some(Ack {
                 at: Timestamp(1_767_225_600_010),
                 by: "somebody".into(),
+                answer: None,
             }),
             repeats: 2,
             repeated_at: Some(Timestamp(1_767_225_600_011)),
@@ -462,6 +475,45 @@ mod tests {
         };
         last.deliveries[2].step = Step::Superseded;
         alerts.push(last);
+        alerts
+    }
+
+    /// The rows of format 5.
+    const VERSION_5: &str = include_str!("../../tests/fixtures/store-v5/outbox.txt");
+
+    /// What that says: the alerts of format 4, and some with what only format 5 can hold.
+    fn version_5() -> Vec<AlertRecord> {
+        let mut alerts = version_4();
+        let mut last = alerts[8].clone();
+        last.seq = 16;
+        let answer = |how| AckAnswer {
+            how,
+            id: "3A0123456789ABCDEF01".into(),
+        };
+        if let Some(acked) = &mut last.attention.acked {
+            acked.answer = Some(answer(AnswerKind::Reaction));
+        }
+        for (delivery, done) in last.deliveries.iter_mut().zip([false, true]) {
+            delivery.mark = Some(Box::new(Mark {
+                id: MessageId("3EB0D57B77BFAE3AA58C39".into()),
+                done,
+            }));
+        }
+        last.deliveries[2].quotes = Some(Box::new(MessageId("3EB0D57B77BFAE3AA58C38".into())));
+        let kinds = [AnswerKind::Reply, AnswerKind::Text];
+        let others: Vec<AlertRecord> = (17..)
+            .zip(kinds)
+            .map(|(seq, how)| {
+                let mut other = last.clone();
+                other.seq = seq;
+                if let Some(acked) = &mut other.attention.acked {
+                    acked.answer = Some(answer(how));
+                }
+                other
+            })
+            .collect();
+        alerts.push(last);
+        alerts.extend(others);
         alerts
     }
 
@@ -478,21 +530,22 @@ mod tests {
         assert_eq!(read(VERSION_1), version_1());
         assert_eq!(read(VERSION_2), version_2());
         assert_eq!(read(VERSION_3), version_3());
+        assert_eq!(read(VERSION_4), version_4());
         let line = |alert: &AlertRecord| {
             let key = record::hex(&alert.seq.to_be_bytes());
             format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
         };
-        let alerts = version_4();
+        let alerts = version_5();
         let written: String = alerts.iter().map(line).collect();
-        assert!(written == VERSION_4, "the rows are\n{written}");
-        assert_eq!(read(VERSION_4), alerts);
+        assert!(written == VERSION_5, "the rows are\n{written}");
+        assert_eq!(read(VERSION_5), alerts);
     }
 
     #[test]
     fn what_is_accepted_can_be_written_with_every_later_step() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), 1 << 20).unwrap();
-        let most = VALUE_BYTES_MAX - ATTENTION_BYTES - 200 * GROWTH_BYTES - HANDOVER_BYTES;
+        let most = VALUE_BYTES_MAX - ATTENTION_BYTES - 200 * (GROWTH_BYTES + MARK_BYTES) - HANDOVER_BYTES;
         let mut new = New::default();
         let refused = new.add(&long(most + 1, 200));
         assert!(matches!(refused, Err(StoreError::TooLarge { .. })), "{refused:?}");
@@ -504,6 +557,11 @@ mod tests {
             delivery.since = Timestamp(u64::MAX);
             delivery.attempts = u32::MAX;
             delivery.note = "the server refused it".repeat(9);
+            delivery.mark = Some(Box::new(Mark {
+                id: MessageId("3EB0D57B77BFAE3AA58C39".into()),
+                done: true,
+            }));
+            delivery.quotes = Some(Box::new(MessageId("3EB0D57B77BFAE3AA58C38".into())));
         }
         alert.handovers = ["a", "b", "c", "d"]
             .map(|name| Handover {

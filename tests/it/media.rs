@@ -178,6 +178,8 @@ impl Bench {
             attempts: 0,
             late: false,
             note: String::new(),
+            mark: None,
+            quotes: None,
         };
         let places = to.iter().enumerate();
         let deliveries = places.flat_map(|(place, to)| (0..parts(&alert)).map(move |part| delivery(place, to, part)));

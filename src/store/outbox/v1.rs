@@ -129,6 +129,8 @@ impl TryFrom<DeliveryV1<'_>> for Delivery {
             attempts: stored.attempts,
             late: false,
             note: stored.note.into_owned(),
+            mark: None,
+            quotes: None,
         })
     }
 }

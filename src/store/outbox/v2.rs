@@ -130,6 +130,8 @@ impl TryFrom<DeliveryV2<'_>> for Delivery {
             attempts: stored.attempts,
             late: stored.late,
             note: stored.note.into_owned(),
+            mark: None,
+            quotes: None,
         })
     }
 }

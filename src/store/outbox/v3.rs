@@ -271,6 +271,8 @@ impl TryFrom<DeliveryV3<'_>> for Delivery {
             attempts: stored.attempts,
             late: stored.late,
             note: stored.note.into_owned(),
+            mark: None,
+            quotes: None,
         })
     }
 }

@@ -1,5 +1,6 @@
-//! Format 4 of an alert's record. Beside what format 3 holds, whose unchanged parts it takes from there: how long what
-//! a resolved alert ends has lasted, and whether somebody has to acknowledge it, has done so, or was reminded.
+//! Format 4 of an alert's record, which is only read now, and of what stays of a forgotten one; frozen as format 1 is.
+//! Beside what format 3 holds, whose unchanged parts it takes from there: how long what a resolved alert ends has
+//! lasted, and whether somebody has to acknowledge it, has done so, or was reminded.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,11 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::v3::{AlertV3, FormV3, HandoverV3};
 use crate::alert::NameError;
 use crate::outbox::{Ack, AlertRecord, Attention, Delivery, FollowUp, Follows, Handover, MessageId, Step, Timestamp};
-use crate::util::millis;
 
 type Text<'a> = Cow<'a, str>;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct AlertRecordV4<'a> {
     seq: u64,
     id: Text<'a>,
@@ -31,7 +31,7 @@ pub(super) struct AlertRecordV4<'a> {
     handovers: Vec<HandoverV3<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct AttentionV4<'a> {
     watched: bool,
     follows: Option<FollowsV4<'a>>,
@@ -44,12 +44,12 @@ struct AttentionV4<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-enum FollowsV4<'a> {
+pub(super) enum FollowsV4<'a> {
     Repeat { id: Text<'a>, number: u16, of: u16 },
     Escalation { id: Text<'a>, from: Text<'a> },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct DeliveryV4<'a> {
     /// As in a route's `to`.
     recipient: String,
@@ -90,39 +90,6 @@ pub(super) struct AlertKeyV4 {
     pub step: StepV4,
 }
 
-/// Whether the words beside the steps are written too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notes {
-    Kept,
-    LeftOut,
-}
-
-impl<'a> AlertRecordV4<'a> {
-    pub(super) fn of(record: &'a AlertRecord, notes: Notes) -> Self {
-        Self {
-            seq: record.seq,
-            id: record.id.as_str().into(),
-            route: record.route.as_str().into(),
-            session: record.session.as_str().into(),
-            accepted_at: record.accepted_at.0,
-            ttl: record.ttl.map(millis),
-            lasted: record.lasted.map(millis),
-            attention: AttentionV4::of(&record.attention),
-            alert: AlertV3::of(&record.alert),
-            deliveries: record
-                .deliveries
-                .iter()
-                .map(|delivery| DeliveryV4::of(delivery, notes))
-                .collect(),
-            handovers: record
-                .handovers
-                .iter()
-                .map(|handover| HandoverV3::of(handover, notes == Notes::Kept))
-                .collect(),
-        }
-    }
-}
-
 impl TryFrom<AlertRecordV4<'_>> for AlertRecord {
     type Error = NameError;
 
@@ -151,30 +118,35 @@ impl TryFrom<AlertRecordV4<'_>> for AlertRecord {
     }
 }
 
-impl<'a> AttentionV4<'a> {
-    fn of(attention: &'a Attention) -> Self {
-        let follows = attention.follows.as_ref().map(|follows| {
-            let id = follows.id.as_str().into();
-            match &follows.what {
-                FollowUp::Repeat { number, of } => FollowsV4::Repeat {
-                    id,
-                    number: *number,
-                    of: *of,
-                },
-                FollowUp::Escalation { from } => FollowsV4::Escalation {
-                    id,
-                    from: from.as_str().into(),
-                },
-            }
-        });
-        Self {
-            watched: attention.watched,
-            follows,
-            acked: attention.acked.as_ref().map(|ack| (ack.at.0, ack.by.as_str().into())),
-            repeats: attention.repeats,
-            repeated_at: attention.repeated_at.map(|at| at.0),
-            escalated_at: attention.escalated_at.map(|at| at.0),
+impl<'a> FollowsV4<'a> {
+    pub(super) fn of(follows: &'a Follows) -> Self {
+        let id = follows.id.as_str().into();
+        match &follows.what {
+            FollowUp::Repeat { number, of } => Self::Repeat {
+                id,
+                number: *number,
+                of: *of,
+            },
+            FollowUp::Escalation { from } => Self::Escalation {
+                id,
+                from: from.as_str().into(),
+            },
         }
+    }
+}
+
+impl TryFrom<FollowsV4<'_>> for Follows {
+    type Error = NameError;
+
+    fn try_from(stored: FollowsV4<'_>) -> Result<Self, NameError> {
+        let (id, what) = match stored {
+            FollowsV4::Repeat { id, number, of } => (id, FollowUp::Repeat { number, of }),
+            FollowsV4::Escalation { id, from } => (id, FollowUp::Escalation { from: from.parse()? }),
+        };
+        Ok(Self {
+            id: id.into_owned(),
+            what,
+        })
     }
 }
 
@@ -182,49 +154,18 @@ impl TryFrom<AttentionV4<'_>> for Attention {
     type Error = NameError;
 
     fn try_from(stored: AttentionV4<'_>) -> Result<Self, NameError> {
-        let follows = match stored.follows {
-            None => None,
-            Some(FollowsV4::Repeat { id, number, of }) => Some(Follows {
-                id: id.into_owned(),
-                what: FollowUp::Repeat { number, of },
-            }),
-            Some(FollowsV4::Escalation { id, from }) => Some(Follows {
-                id: id.into_owned(),
-                what: FollowUp::Escalation { from: from.parse()? },
-            }),
-        };
         Ok(Self {
             watched: stored.watched,
-            follows,
+            follows: stored.follows.map(Follows::try_from).transpose()?,
             acked: stored.acked.map(|(at, by)| Ack {
                 at: Timestamp(at),
                 by: by.into_owned(),
+                answer: None,
             }),
             repeats: stored.repeats,
             repeated_at: stored.repeated_at.map(Timestamp),
             escalated_at: stored.escalated_at.map(Timestamp),
         })
-    }
-}
-
-impl<'a> DeliveryV4<'a> {
-    fn of(delivery: &'a Delivery, notes: Notes) -> Self {
-        let note = match notes {
-            Notes::Kept => delivery.note.as_str(),
-            Notes::LeftOut => "",
-        };
-        Self {
-            recipient: delivery.recipient.to_string(),
-            part: delivery.part,
-            message_id: delivery.message_id.as_ref().map_or("", |id| id.0.as_str()).into(),
-            made_at: delivery.made_at.map(|at| at.0),
-            form: delivery.form.into(),
-            step: delivery.step.into(),
-            since: delivery.since.0,
-            attempts: delivery.attempts,
-            late: delivery.late,
-            note: note.into(),
-        }
     }
 }
 
@@ -243,6 +184,8 @@ impl TryFrom<DeliveryV4<'_>> for Delivery {
             attempts: stored.attempts,
             late: stored.late,
             note: stored.note.into_owned(),
+            mark: None,
+            quotes: None,
         })
     }
 }

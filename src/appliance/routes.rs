@@ -115,6 +115,7 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
         pace,
         repeat,
         escalate,
+        acks,
         fallback,
     } = plan;
     let time = |time: Duration| span(millis(time));
@@ -176,6 +177,10 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
             time(*after)
         ));
     }
+    if let Some(from) = &acks.from {
+        let names: Vec<String> = from.iter().map(ToString::to_string).collect();
+        words.push(format!("only answers of {} acknowledge", names.join(" and of ")));
+    }
     if let Some(RouteFallback { after, to, both }) = fallback {
         let names: Vec<&str> = to.iter().map(|name| name.as_str()).collect();
         let by_whatsapp = if *both { ", and by WhatsApp when it can" } else { "" };
@@ -191,6 +196,7 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::AckRules;
 
     #[test]
     fn a_route_is_told_in_words() {
@@ -221,6 +227,10 @@ mod tests {
                 to: "oncall".parse().unwrap(),
                 from: Priority::High,
             }),
+            acks: AckRules {
+                from: Some(vec!["me".parse().unwrap(), "+15550100002".parse().unwrap()]),
+                ..AckRules::default()
+            },
             fallback: Some(RouteFallback {
                 after: Duration::from_secs(300),
                 to: vec!["ntfy".parse().unwrap(), "mail".parse().unwrap()],
@@ -234,6 +244,7 @@ mod tests {
             "at most 20 messages a minute go out, 10 at once",
             "from priority max on it is said again every 10m, 3 times, until somebody acknowledges it",
             "from priority high on oncall is told of what nobody has acknowledged within 30m",
+            "only answers of me and of +15550100002 acknowledge",
             "what WhatsApp has not taken within 5m goes to ntfy and to mail, once, and by WhatsApp when it can",
         ];
         assert_eq!(policies(&plan), wanted);

@@ -150,7 +150,13 @@ fn details(alert: &AlertView) -> String {
     }
     if let Some(acknowledged) = &alert.acknowledged {
         let (at, by) = (ago(acknowledged.at), plain(&acknowledged.by, 80));
-        lines.push(format!("seen to   {at}, by {by}"));
+        let how = match acknowledged.how.as_deref() {
+            Some("reaction") => ", with a reaction",
+            Some("reply") => ", with a reply",
+            Some("text") => ", with a word in the chat",
+            Some(_) | None => "",
+        };
+        lines.push(format!("seen to   {at}, by {by}{how}"));
     }
     if !alert.tags.is_empty() {
         lines.push(format!("tags      {}", plain(&alert.tags.join(", "), 200)));
@@ -253,6 +259,7 @@ fn happening_word(what: Happening) -> &'static str {
         Happening::Retried => "sent again by hand",
         Happening::Handover => "on its way to a fallback",
         Happening::Fallback => "handed to a fallback",
+        Happening::Unheeded => "answered by somebody who may not acknowledge it",
         Happening::Accepted
         | Happening::Sent
         | Happening::Delivered

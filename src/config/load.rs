@@ -23,7 +23,7 @@ use super::{
 };
 use crate::access::Network;
 use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
-use crate::outbox::{Group, Quiet, Then};
+use crate::outbox::{AckRules, Group, Quiet, Then};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -578,6 +578,17 @@ impl Builder<'_> {
             json!({"after": written(escalate.after), "to": escalate.to.as_str(), "from": escalate.from.word()})
         });
         self.note(key("escalate"), json!(shown), source);
+        let (ack_from, line) = split(draft.ack_from);
+        let source = self.source(line);
+        let shown: Option<Vec<_>> = ack_from
+            .as_ref()
+            .map(|from| from.iter().map(ToString::to_string).collect());
+        self.note(key("ack_from"), json!(shown), source);
+        let (ack_words, line) = split(draft.ack_words);
+        let source = self.source(line);
+        let words = ack_words.unwrap_or_else(|| AckRules::default().words);
+        self.note(key("ack_words"), json!(words), source);
+        let acks = AckRules { from: ack_from, words };
         RoutePlan {
             name: draft.name.value,
             session,
@@ -590,6 +601,7 @@ impl Builder<'_> {
             fallback,
             repeat,
             escalate,
+            acks,
         }
     }
 
@@ -600,9 +612,11 @@ impl Builder<'_> {
         self.note("route[0].to".into(), json!(["me"]), Source::Default);
         self.note("route[0].ttl".into(), serde_json::Value::Null, Source::Default);
         self.note("route[0].mark_late".into(), json!(written(LATE_AFTER)), Source::Default);
-        for name in ["group", "quiet", "pace", "repeat", "escalate"] {
+        for name in ["group", "quiet", "pace", "repeat", "escalate", "ack_from"] {
             self.note(format!("route[0].{name}"), serde_json::Value::Null, Source::Default);
         }
+        let acks = AckRules::default();
+        self.note("route[0].ack_words".into(), json!(acks.words), Source::Default);
         Some(RoutePlan {
             name: ROUTE_DEFAULT.parse().ok()?,
             session: session.clone(),
@@ -615,6 +629,7 @@ impl Builder<'_> {
             fallback: None,
             repeat: None,
             escalate: None,
+            acks,
         })
     }
 

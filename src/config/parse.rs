@@ -92,6 +92,9 @@ pub(super) struct DraftRoute {
     pub fallback: Option<At<RouteFallback>>,
     pub repeat: Option<At<Repeat>>,
     pub escalate: Option<At<Escalate>>,
+    pub ack_from: Option<At<Vec<Recipient>>>,
+    /// Folded.
+    pub ack_words: Option<At<Vec<String>>>,
 }
 
 pub(super) struct Parsed {

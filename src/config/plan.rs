@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fallback::{FallbackPlan, RouteFallback};
 use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
-use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat};
+use crate::outbox::{AckRules, Escalate, Group, Pace, Quiet, Repeat};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct RoutePlan {
     pub repeat: Option<Repeat>,
     /// Who is told of what nobody acknowledges.
     pub escalate: Option<Escalate>,
+    /// Which answers in a chat acknowledge its alerts.
+    pub acks: AckRules,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -202,7 +202,19 @@ impl Outbox {
     /// The id is not known.
     pub fn ack(&mut self, now: Now, id: &str, by: &str) -> Result<&AlertRecord, CommandError> {
         let record = self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))?;
-        let first = self.chain(record).last().map_or(record.seq, |first| first.seq);
+        let first = self.first_of_chain(record).seq;
+        let ack = Ack {
+            at: now.wall,
+            by: by.to_owned(),
+            answer: None,
+        };
+        self.acknowledge_all(now, first, &ack);
+        self.fill(now);
+        self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    /// Notes it for the alert numbered `first`, and for all that follow it.
+    pub(super) fn acknowledge_all(&mut self, now: Now, first: u64, ack: &Ack) {
         let is_of_it = |record: &AlertRecord| self.chain(record).any(|before| before.seq == first);
         // One that is still being written hears of it when it is on disk.
         let durable = self.entries.values().filter(|entry| entry.durable);
@@ -211,16 +223,21 @@ impl Outbox {
             .filter(|record| is_of_it(record))
             .map(|record| record.seq)
             .collect();
-        let ack = Ack {
-            at: now.wall,
-            by: by.to_owned(),
-            answer: None,
-        };
         for seq in all {
-            self.acknowledge(now, seq, &ack, seq != first);
+            self.acknowledge(now, seq, ack, seq != first);
         }
-        self.fill(now);
-        self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
+    }
+
+    /// The alert that this one follows in the end, or itself; where that waits for somebody to acknowledge it.
+    pub(super) fn open(&self, record: &AlertRecord) -> Option<u64> {
+        let watched = self.chain(record).any(|of_it| of_it.attention.watched);
+        let acked = self.chain(record).any(|of_it| of_it.attention.acked.is_some());
+        let is_open = watched && !acked && !self.is_over(record);
+        is_open.then(|| self.first_of_chain(record).seq)
+    }
+
+    fn first_of_chain<'a>(&'a self, record: &'a AlertRecord) -> &'a AlertRecord {
+        self.chain(record).last().unwrap_or(record)
     }
 
     /// Where it only says another one again, what of it was not sent yet is not sent.

@@ -36,6 +36,8 @@ pub enum Happening {
     Repeated,
     /// Another route was told of it, because nobody had.
     Escalated,
+    /// Somebody has answered it who may not acknowledge it.
+    Unheeded,
 }
 
 impl Happening {
@@ -57,6 +59,7 @@ impl Happening {
             Self::Acknowledged => "acknowledged",
             Self::Repeated => "repeated",
             Self::Escalated => "escalated",
+            Self::Unheeded => "unheeded",
         }
     }
 
@@ -72,7 +75,12 @@ impl Happening {
             Self::Expired => Some(Step::Expired),
             Self::Fallback => Some(Step::Fallback),
             Self::Superseded => Some(Step::Superseded),
-            Self::Forgotten | Self::Handover | Self::Acknowledged | Self::Repeated | Self::Escalated => None,
+            Self::Forgotten
+            | Self::Handover
+            | Self::Acknowledged
+            | Self::Repeated
+            | Self::Escalated
+            | Self::Unheeded => None,
         }
     }
 }

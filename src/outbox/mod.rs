@@ -30,6 +30,7 @@
 
 mod accept;
 mod age;
+mod answers;
 mod attention;
 mod entry;
 mod expiry;
@@ -65,6 +66,7 @@ mod waiting;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::{CLOCK_UNSET_BEFORE, Start};
+pub use answers::{Answer, Answered, Said};
 pub use failures::Failures;
 pub use fallback::FallbackTrouble;
 pub use group::Group;
@@ -83,7 +85,7 @@ pub use record::{
     Mark, MessageId, Step, Timestamp,
 };
 pub use refusal::Hold;
-pub use rules::{Escalate, FallbackRules, Repeat, RouteRules, Rules};
+pub use rules::{AckRules, Escalate, FallbackRules, Repeat, RouteRules, Rules, fold_word};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -11,7 +11,7 @@ use super::group::Group;
 use super::pace::Pace;
 use super::quiet::Quiet;
 use super::record::Timestamp;
-use crate::alert::{FallbackName, LATE_AFTER, Priority, RouteName};
+use crate::alert::{FallbackName, LATE_AFTER, Priority, Recipient, RouteName};
 
 /// A route says alerts again until somebody acknowledges them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,40 @@ pub struct Escalate {
     pub from: Priority,
 }
 
+/// Which answers in a chat acknowledge the alerts of a route, beside every reaction on one and every reply that quotes
+/// one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AckRules {
+    /// Whose answers count, and those of all in which groups. `None`: those of everybody who gets the alerts.
+    pub from: Option<Vec<Recipient>>,
+    /// Words that mean it without a quote, [folded](fold_word). Empty: none does.
+    pub words: Vec<String>,
+}
+
+impl Default for AckRules {
+    fn default() -> Self {
+        Self {
+            from: None,
+            words: ACK_WORDS.map(str::to_owned).into(),
+        }
+    }
+}
+
+/// The words that acknowledge where nothing else is said.
+const ACK_WORDS: [&str; 3] = ["ok", "okay", "👍"];
+
+/// A word as it is compared: in lower case, without what stands around it, the signs at its end, or the tone of an
+/// emoji. Empty where nothing is left.
+pub fn fold_word(word: &str) -> String {
+    let is_end = |letter: char| letter.is_whitespace() || matches!(letter, '.' | ',' | '!' | '?' | '…' | ';' | ':');
+    let tone = |letter: &char| matches!(letter, '\u{fe0e}' | '\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
+    let word = word.trim().trim_end_matches(is_end);
+    word.chars()
+        .filter(|letter| !tone(letter))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
 /// What the owner wants of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteRules {
@@ -46,6 +80,7 @@ pub struct RouteRules {
     pub pace: Option<Pace>,
     pub repeat: Option<Repeat>,
     pub escalate: Option<Escalate>,
+    pub acks: AckRules,
     /// `None`: it has no second path.
     pub fallback: Option<FallbackRules>,
 }
@@ -73,6 +108,7 @@ impl Default for RouteRules {
             fallback: None,
             repeat: None,
             escalate: None,
+            acks: AckRules::default(),
         }
     }
 }
@@ -96,6 +132,19 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether this word, [folded](fold_word), acknowledges alerts on `route`.
+    pub(super) fn is_ack_word(&self, route: &RouteName, word: &str) -> bool {
+        match self.routes.get(route) {
+            Some(rules) => rules.acks.words.iter().any(|known| known == word),
+            None => ACK_WORDS.contains(&word),
+        }
+    }
+
+    /// Whose answers acknowledge alerts on `route`. `None`: those of everybody who gets them.
+    pub(super) fn ack_from(&self, route: &RouteName) -> Option<&[Recipient]> {
+        self.routes.get(route)?.acks.from.as_deref()
+    }
+
     pub(super) fn fallback_of(&self, route: &RouteName) -> Option<FallbackRules> {
         self.routes.get(route)?.fallback.clone()
     }

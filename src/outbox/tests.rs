@@ -1,5 +1,6 @@
 //! Tables of single behaviours; `sim` puts all of them together under a seed.
 
+mod answers;
 mod asking;
 mod attention;
 mod batches;

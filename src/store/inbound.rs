@@ -76,6 +76,15 @@ pub(crate) fn check_row(tree: Tree, key: &[u8], value: &[u8]) -> Result<(), Stor
         .ok_or_else(|| fault("it stands at no place in the order"))
 }
 
+/// Whether this message was recorded before.
+///
+/// # Errors
+/// The store could not be read.
+pub fn is_recorded(view: &View, session: &SessionName, message: &InboundRecord) -> Result<bool, StoreError> {
+    let row = view.get(Tree::InboundIdentity, &identity_key(session, message))?;
+    Ok(row.is_some())
+}
+
 /// Records those of `messages` that are new, in their order, as one transaction, and says how many were new. Whoever
 /// calls it again with the same messages, after a crash or a redelivery, changes nothing.
 ///

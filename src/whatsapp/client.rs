@@ -13,12 +13,14 @@ use whatsapp_rust::store::persistence_manager::PersistenceManager;
 use whatsapp_rust::{CacheConfig, Client, MsgSecretPolicy, RawNodeLease};
 
 use super::events::{EventMapper, LineEvent};
+use super::handle::Notice;
 use super::inbound::InboundRecorder;
 use super::parts::ClientParts;
 use super::presence::PresenceSuppression;
 use super::runtime::SmolRuntime;
 use super::transport::LineFactory;
 use super::version::WebVersion;
+use crate::alert::SessionName;
 use crate::line::Cause;
 use crate::net::{ConnectionStats, DialError, Ended};
 use crate::util::within;
@@ -45,7 +47,11 @@ pub(super) struct LiveClient {
 }
 
 impl LiveClient {
-    pub(super) async fn build(parts: &ClientParts) -> anyhow::Result<Self> {
+    /// `notices` are the session's.
+    pub(super) async fn build(
+        parts: &ClientParts,
+        notices: async_channel::Sender<(SessionName, Notice)>,
+    ) -> anyhow::Result<Self> {
         if parts.credentials.renew_after_a_copy().await? {
             log::warn!(
                 "session {}: a copy of its state was in use; its encryption sessions are made anew",
@@ -77,6 +83,8 @@ impl LiveClient {
             session: parts.plan.name.clone(),
             timers: Arc::clone(&parts.timers),
             mapper: Arc::clone(&mapper),
+            directory: Arc::clone(&parts.directory),
+            notices,
         };
         let client = Client::builder()
             .with_runtime(SmolRuntime::new(Arc::clone(&parts.executor)))

@@ -9,7 +9,8 @@ use super::again::Again;
 use super::directory::Directory;
 use crate::alert::{Chat, Recipient, SessionName};
 use crate::line::{EndRecord, HostEvent, PairEvent, State};
-use crate::outbox::{Message, MessageId, ReceiptKind, SendFailure};
+use crate::outbox::{Answer, Message, MessageId, ReceiptKind, SendFailure};
+use crate::store::StoreError;
 use crate::util::lock;
 
 /// Commands that wait at once; whoever sends one more waits.
@@ -46,7 +47,7 @@ pub enum Command {
 }
 
 /// What a session tells the dispatcher.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Notice {
     Up,
     Down,
@@ -104,6 +105,12 @@ pub enum Notice {
     Heard {
         /// Every name that a route may have for them.
         from: Vec<Recipient>,
+    },
+    /// Somebody has written what may acknowledge an alert. WhatsApp's server is told that we have it only after `done`
+    /// says that what it means is on disk.
+    Answered {
+        answer: Box<Answer>,
+        done: async_channel::Sender<Result<(), StoreError>>,
     },
 }
 

@@ -5,6 +5,7 @@
 
 mod afresh;
 mod again;
+mod answers;
 mod catch_up;
 mod chats;
 mod client;

@@ -4,6 +4,7 @@
 //! One binary, because each would compile the lab and link the protocol again.
 //! `cargo test --features lab --test it field::` runs one part. What needs no process of its own is in `tests/parts`.
 
+mod answers;
 mod attachments;
 mod backup;
 mod bad_input;

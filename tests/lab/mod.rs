@@ -450,6 +450,26 @@ impl Phone {
         )
     }
 
+    /// Reacts to a received message in its chat; an empty `emoji` takes the reaction back. Returns the reaction's id.
+    ///
+    /// # Panics
+    /// This phone has received no message with that id.
+    pub fn react(&self, to_id: &str, emoji: &str) -> String {
+        let chat = self.received().into_iter().find(|r| r.id == to_id);
+        let chat = chat.unwrap_or_else(|| panic!("no message {to_id} on this phone")).chat;
+        self.react_in(&chat, to_id, emoji)
+    }
+
+    /// Reacts to whatever has this id in a chat, whether this phone has it or not.
+    ///
+    /// # Panics
+    /// There is no such account or group.
+    pub fn react_in(&self, to: &str, to_id: &str, emoji: &str) -> String {
+        let mut world = self.shared.lock();
+        let chat = chat_of(&world, to);
+        phone::send(&mut world, self.account, chat, phone::reaction_message(to_id, emoji))
+    }
+
     /// Every message this phone has decrypted, each (chat, sender, id) once, in order of arrival.
     pub fn received(&self) -> Vec<Received> {
         self.shared

@@ -637,6 +637,23 @@ pub fn text_message(text: &str, quoted: Option<(String, Jid)>) -> wa::Message {
     }
 }
 
+/// A reaction on the message of this id.
+pub fn reaction_message(id: &str, emoji: &str) -> wa::Message {
+    let key = wa::MessageKey {
+        id: Some(id.into()),
+        from_me: Some(false),
+        ..Default::default()
+    };
+    wa::Message {
+        reaction_message: MessageField::some(wa::message::ReactionMessage {
+            key: MessageField::some(key),
+            text: Some(emoji.into()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 /// A device came or went: phones drop what they shared with it. Deliberately absent: `notification type=devices` to
 /// others' companions; they learn of new devices when they ask.
 pub fn devices_changed(world: &mut World, account: usize, device: u16) {

@@ -74,6 +74,8 @@ quiet = { from = "22:30", to = "06:30", below = "max", then = "drop" }
 pace = { per_minute = 20, burst = 3 }
 repeat = { every = "10m", times = 3, from = "high" }
 escalate = { after = "30m", to = "ops" }
+ack_from = ["+15550100123", "120363000000000000@g.us"]
+ack_words = ["Seen!", "ok"]
 
 [[route]]
 name = "ops"
@@ -534,7 +536,7 @@ fn what_is_printed_reads_back_as_the_same_plan() {
     }
     let printed = to_toml(&Site::with(WHOLE).load().unwrap().provenance);
     assert!(
-        printed.contains("socks5://me:***@127.0.0.1:9050") && !printed.contains("word"),
+        printed.contains("socks5://me:***@127.0.0.1:9050") && !printed.contains("pass"),
         "{printed}"
     );
     assert!(

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::event::Event;
+use super::event::{self, Event};
 use super::state::{Dispatcher, hold_files};
 use crate::alert::{Recipient, SessionName};
 use crate::appliance::clock;
-use crate::outbox::{AlertRecord, Happened, Happening, Input, Output, Parcel, SendFailure};
+use crate::outbox::{AlertRecord, Answer, Answered, Happened, Happening, Input, Output, Parcel, SendFailure};
+use crate::store::StoreError;
 use crate::store::journal::Event as Told;
 use crate::whatsapp::{Again, Command, Notice};
 
@@ -112,6 +113,7 @@ impl Dispatcher {
             Notice::SendFailed { message_id, failure } => Input::SendFailed { message_id, failure },
             Notice::Uploaded { message_id } => Input::Uploaded { message_id },
             Notice::Heard { from } => Input::Heard { session, from },
+            Notice::Answered { answer, done } => return self.on_answered(&answer, done),
             Notice::Ack { message_id, error } => Input::ServerAck {
                 session,
                 message_id,
@@ -131,6 +133,23 @@ impl Dispatcher {
             },
         };
         self.outbox.handle(clock::now(), input);
+    }
+
+    /// What nothing follows from needs no write: the message itself is recorded before it is acked.
+    fn on_answered(&mut self, answer: &Answer, done: event::Answer<Result<(), StoreError>>) {
+        let session = &answer.session;
+        match self.outbox.answer(clock::now(), answer) {
+            Answered::Acknowledged => return self.rounds.want(done),
+            Answered::Unheeded => {
+                log::info!("session {session}: an answer to an alert comes from somebody who may not acknowledge it");
+                return self.rounds.want(done);
+            }
+            Answered::Ambiguous(open) => {
+                log::info!("session {session}: a word that would acknowledge one alert, and {open} wait for that");
+            }
+            Answered::Nothing => {}
+        }
+        let _ = done.try_send(Ok(()));
     }
 }
 

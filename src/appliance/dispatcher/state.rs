@@ -166,6 +166,7 @@ fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
             fallback,
             repeat: plan.repeat.clone(),
             escalate: plan.escalate.clone(),
+            acks: plan.acks.clone(),
         };
         (plan.name.clone(), rules)
     };

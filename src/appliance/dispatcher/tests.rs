@@ -70,6 +70,7 @@ impl Bench {
             fallback: None,
             repeat: None,
             escalate: None,
+            acks: crate::outbox::AckRules::default(),
         };
         let (notices, heard) = async_channel::unbounded();
         let blobs = crate::blobs::Blobs::open(directory, crate::blobs::Limits::default());

@@ -1,4 +1,5 @@
-//! What a route does between an alert and its messages: `group`, `quiet`, `pace`, `repeat`, `escalate`.
+//! What a route does between an alert and its messages, and with the answers to them: `group`, `quiet`, `pace`,
+//! `repeat`, `escalate`, `ack_from`, `ack_words`.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -10,8 +11,8 @@ use toml::de::DeTable;
 use super::reader::{At, Reader, Value};
 use super::route::SPAN_MAX;
 use super::sorted;
-use crate::alert::Priority;
-use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Then};
+use crate::alert::{Priority, Recipient};
+use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Then, fold_word};
 
 const KEYS_GROUP: &[&str] = &["by", "wait", "interval", "max"];
 const KEYS_QUIET: &[&str] = &["from", "to", "below", "then"];
@@ -32,6 +33,10 @@ const LINES_MAX: u64 = 100;
 const PER_MINUTE_MAX: u64 = 600;
 const BURST_DEFAULT: u32 = 10;
 const BURST_MAX: u64 = 1000;
+
+/// Words that acknowledge, and characters of one: what a person types with a thumb.
+const WORDS_MAX: usize = 16;
+const WORD_CHARS_MAX: usize = 32;
 
 /// Nobody answers the hundredth who has not answered one before.
 const TIMES_MAX: u64 = 100;
@@ -172,6 +177,61 @@ impl Reader<'_> {
             from: from.or(repeated_from).unwrap_or(Priority::High),
         };
         (self.faults.len() == before).then(|| self.at(escalate, &value.span()))
+    }
+
+    /// Whose answers acknowledge alerts. `to` is who gets them: a group that does not cannot answer.
+    pub(super) fn ack_from(
+        &mut self,
+        key: &str,
+        value: Value,
+        to: Option<&At<Vec<Recipient>>>,
+    ) -> Option<At<Vec<Recipient>>> {
+        let before = self.faults.len();
+        let from = self.recipients(key, value)?;
+        let items = value.get_ref().as_array().into_iter().flatten();
+        for ((index, recipient), item) in from.value.iter().enumerate().zip(items) {
+            let is_strange = to.is_some_and(|to| !to.value.contains(recipient));
+            if matches!(recipient, Recipient::Group(_)) && is_strange {
+                let text = "is a group that the route does not send to; expected one of its to, or a person";
+                self.fault(&format!("{key}[{index}]"), item.span(), text);
+            }
+        }
+        (self.faults.len() == before).then_some(from)
+    }
+
+    /// Words that acknowledge an alert; there may be none.
+    pub(super) fn ack_words(&mut self, key: &str, value: Value) -> Option<At<Vec<String>>> {
+        let expected = "a list like [\"ok\", \"seen\"] of short words";
+        let Some(array) = value.get_ref().as_array() else {
+            self.wrong_type(key, value, expected);
+            return None;
+        };
+        let before = self.faults.len();
+        if array.len() > WORDS_MAX {
+            let text = format!("has more than {WORDS_MAX} words; expected {expected}");
+            self.fault(key, value.span(), text);
+        }
+        let mut words = Vec::new();
+        for (index, item) in array.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let Some(written) = item.get_ref().as_str() else {
+                self.wrong_type(&key, item, "a short word");
+                continue;
+            };
+            let word = fold_word(written);
+            if word.is_empty() || written.chars().nth(WORD_CHARS_MAX).is_some() {
+                let text = format!(
+                    "{written:?} says nothing, or has more than {WORD_CHARS_MAX} characters; expected a short word"
+                );
+                self.fault(&key, item.span(), text);
+            } else if words.contains(&word) {
+                let text = "is the same word again, without its case and the signs at its end; expected each once";
+                self.fault(&key, item.span(), text);
+            } else {
+                words.push(word);
+            }
+        }
+        (self.faults.len() == before).then(|| self.at(words, &value.span()))
     }
 
     /// Where routes escalate to: to others that there are, and never back. `tables` are the sections with their keys.

@@ -22,6 +22,8 @@ const KEYS_ROUTE: &[&str] = &[
     "fallback",
     "repeat",
     "escalate",
+    "ack_from",
+    "ack_words",
 ];
 
 /// More than anybody waits, and no time that a clock cannot count to.
@@ -80,6 +82,12 @@ impl Reader<'_> {
         let escalate = table
             .get("escalate")
             .and_then(|value| self.escalate(&format!("{key}.escalate"), value, repeated_from));
+        let ack_from = table
+            .get("ack_from")
+            .and_then(|value| self.ack_from(&format!("{key}.ack_from"), value, to.as_ref()));
+        let ack_words = table
+            .get("ack_words")
+            .and_then(|value| self.ack_words(&format!("{key}.ack_words"), value));
         Some(DraftRoute {
             name: name?,
             session,
@@ -92,6 +100,8 @@ impl Reader<'_> {
             fallback,
             repeat,
             escalate,
+            ack_from,
+            ack_words,
         })
     }
 
@@ -113,7 +123,7 @@ impl Reader<'_> {
         Some(self.at(name, &value.span()))
     }
 
-    fn recipients(&mut self, key: &str, value: Value) -> Option<At<Vec<Recipient>>> {
+    pub(super) fn recipients(&mut self, key: &str, value: Value) -> Option<At<Vec<Recipient>>> {
         let Some(array) = value.get_ref().as_array() else {
             self.wrong_type(key, value, "a list like [\"+15550100\"]");
             return None;

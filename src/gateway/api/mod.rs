@@ -489,8 +489,8 @@ pub struct EventView {
     /// When, in Unix milliseconds.
     pub at: u64,
     /// `accepted`, `sent`, `delivered`, `read`, `failed`, `dropped`, `expired`, `superseded`, `acknowledged`,
-    /// `repeated`, `escalated`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded` of a received
-    /// message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
+    /// `unheeded`, `repeated`, `escalated`, `handover`, `fallback`, `retried`, `forgotten` of an alert; `recorded` of a
+    /// received message; `online`, `offline`, `needs-person`, `paired` of a session. More may come.
     pub event: String,
     /// The session that it concerns.
     pub session: String,
@@ -586,10 +586,7 @@ impl AlertView {
                     held_back: None,
                 })
                 .collect(),
-            acknowledged: record.attention.acked.as_ref().map(|ack| AcknowledgedView {
-                at: ack.at.0,
-                by: ack.by.clone(),
-            }),
+            acknowledged: record.attention.acked.as_ref().map(AcknowledgedView::from),
             repeats: record.attention.repeats,
             escalated_at: record.attention.escalated_at.map(|at| at.0),
             follows: record.attention.follows.as_ref().map(|follows| follows.id.clone()),

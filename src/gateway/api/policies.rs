@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::span;
 use crate::alert::hygiene::shortened;
-use crate::outbox::AlertRecord;
+use crate::outbox::{Ack, AlertRecord};
 
 /// Characters of the text of an alert beside another.
 const BESIDE_TEXT_CHARS_MAX: usize = 160;
@@ -30,6 +30,23 @@ pub struct AcknowledgedView {
     pub at: u64,
     /// Who or what it was, for people.
     pub by: String,
+    /// For an answer from a phone how it was given: `reaction`, `reply` or `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
+    /// WhatsApp's id of that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+}
+
+impl From<&Ack> for AcknowledgedView {
+    fn from(ack: &Ack) -> Self {
+        Self {
+            at: ack.at.0,
+            by: ack.by.clone(),
+            how: ack.answer.as_ref().map(|answer| answer.how.name().to_owned()),
+            message_id: ack.answer.as_ref().map(|answer| answer.id.clone()),
+        }
+    }
 }
 
 /// What a delivery waits for that has no message yet.

@@ -64,6 +64,7 @@ enum HappeningV1 {
     Acknowledged,
     Repeated,
     Escalated,
+    Unheeded,
 }
 
 impl<'a> EntryV1<'a> {
@@ -182,6 +183,7 @@ impl From<Happening> for HappeningV1 {
             Happening::Acknowledged => Self::Acknowledged,
             Happening::Repeated => Self::Repeated,
             Happening::Escalated => Self::Escalated,
+            Happening::Unheeded => Self::Unheeded,
         }
     }
 }
@@ -204,6 +206,7 @@ impl From<HappeningV1> for Happening {
             HappeningV1::Acknowledged => Self::Acknowledged,
             HappeningV1::Repeated => Self::Repeated,
             HappeningV1::Escalated => Self::Escalated,
+            HappeningV1::Unheeded => Self::Unheeded,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Session {
             self.parts.fetch_version().await;
         }
         if self.client.is_none() {
-            match LiveClient::build(&self.parts).await {
+            match LiveClient::build(&self.parts, self.notices.clone()).await {
                 Ok(client) => self.client = Some(client),
                 Err(error) => {
                     log::error!("session {}: no client: {error:#}", self.name);

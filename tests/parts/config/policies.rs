@@ -65,6 +65,20 @@ fn a_policy_that_cannot_hold_is_a_fault_with_its_key() {
              escalate = { after = \"1m\", to = \"r\" }",
             ["route[1].escalate.to", "leads back: s → r → s"],
         ),
+        ("ack_from = \"me\"", ["route[0].ack_from", "is a string"]),
+        ("ack_from = []", ["route[0].ack_from", "is empty"]),
+        ("ack_from = [\"Anna\"]", ["route[0].ack_from[0]", "\"Anna\""]),
+        (
+            "ack_from = [\"me\", \"120363000000000000@g.us\"]",
+            ["route[0].ack_from[1]", "does not send to"],
+        ),
+        ("ack_words = \"ok\"", ["route[0].ack_words", "is a string"]),
+        ("ack_words = [\"ok\", \"!\"]", ["route[0].ack_words[1]", "says nothing"]),
+        (
+            "ack_words = [\"ok\", \"OK.\"]",
+            ["route[0].ack_words[1]", "the same word again"],
+        ),
+        ("ack_words = [7]", ["route[0].ack_words[0]", "is an integer"]),
         ("pace = { burst = 1 }", ["route[0].pace.per_minute", "is missing"]),
         (
             "pace = { per_minute = 0 }",

@@ -10,9 +10,12 @@
 //! - Between two messages of a group lies its interval, and no route goes faster than its pace. Both are measured where
 //!   no clock was set and no rule changed in between.
 //! - The most urgent are held by nothing.
+//! - An answer from a phone stays at the server until what it means is on the disk, and may come again until then. It
+//!   acknowledges what it is about and nothing else, once, whatever is killed in between, and only of whom it may.
 //! - Each repetition and each escalation is accepted once, and none once the disk knows that somebody has acknowledged
 //!   the alert.
 
+mod answers;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +30,7 @@ use tautline::outbox::{
     NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
 };
 
+use answers::AtServer;
 use rules::{ROUTES, Random, recipient, rules, session};
 
 const STEPS: usize = 500;
@@ -54,6 +58,8 @@ struct World {
     durable: BTreeMap<u64, AlertRecord>,
     outward: VecDeque<Message>,
     inward: Vec<Input>,
+    /// Answers that the server has had no ack for.
+    answers: Vec<AtServer>,
     texts: BTreeMap<MessageId, String>,
     /// What the phones have shown: the alerts of each message.
     shown: BTreeMap<MessageId, Vec<(u64, Recipient)>>,
@@ -109,6 +115,7 @@ impl World {
             durable: BTreeMap::new(),
             outward: VecDeque::new(),
             inward: Vec::new(),
+            answers: Vec::new(),
             texts: BTreeMap::new(),
             shown: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -374,10 +381,20 @@ impl World {
         self.disk.insert(record.seq, record);
     }
 
+    fn write(&mut self, record: AlertRecord) {
+        let acked = |record: &AlertRecord| record.attention.acked.clone();
+        let before = self.disk.get(&record.seq).and_then(acked);
+        assert!(
+            before.is_none() || before == acked(&record),
+            "acknowledged twice: {record:?}"
+        );
+        self.disk.insert(record.seq, record);
+    }
+
     fn write_one(&mut self) {
         if let Some((record, made)) = self.unwritten.pop_front() {
             let seq = record.seq;
-            self.disk.insert(seq, record);
+            self.write(record);
             for message_id in made {
                 self.handle(Input::MessageDurable { message_id, seq });
             }
@@ -453,9 +470,10 @@ impl World {
         self.outward.clear();
         self.inward.clear();
         self.asked.clear();
+        self.answers.iter_mut().for_each(|answer| answer.came = false);
         for _ in 0..self.random.below(self.unwritten.len() as u64 + 1) {
             if let Some((record, _)) = self.unwritten.pop_front() {
-                self.disk.insert(record.seq, record);
+                self.write(record);
             }
         }
         self.unwritten.clear();
@@ -526,7 +544,10 @@ impl World {
             43 => self.restart(),
             44..=51 => self.write_one(),
             54 => self.follow_up(),
-            55 => self.acknowledge(),
+            55 if self.random.one_in(3) => self.acknowledge(),
+            55 => self.somebody_answers(),
+            56 | 57 => self.answer_comes(),
+            58 => self.ack_answers(),
             52 if self.random.one_in(4) => self.clock_steps(),
             53 => {
                 let by = Duration::from_secs(self.random.below(2 * 3600));
@@ -549,6 +570,8 @@ impl World {
             self.write_one();
             self.carry();
             self.answer();
+            self.answer_comes();
+            self.ack_answers();
             let busy = !self.asked.is_empty()
                 || !self.unwritten.is_empty()
                 || !self.outward.is_empty()

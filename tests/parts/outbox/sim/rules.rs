@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use tautline::alert::{Priority, Recipient, RouteName, SessionName};
-use tautline::outbox::{Escalate, Group, Pace, Quiet, Repeat, RouteRules, Rules, Then};
+use tautline::outbox::{AckRules, Escalate, Group, Pace, Quiet, Repeat, RouteRules, Rules, Then};
 
 pub const ROUTES: [&str; 3] = ["family", "ops", "plain"];
 
@@ -76,6 +76,10 @@ pub fn rules(random: &mut Random) -> Rules {
             pace: random.one_in(2).then_some(pace),
             repeat: random.one_in(3).then_some(repeat),
             escalate: random.one_in(3).then_some(escalate),
+            acks: AckRules {
+                from: random.one_in(3).then(|| vec![recipient(1), Recipient::Me]),
+                ..AckRules::default()
+            },
             ..RouteRules::default()
         };
         (name.parse().unwrap(), rules)

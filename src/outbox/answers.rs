@@ -1,0 +1,165 @@
+//! What people answer in the chats, and which alert that acknowledges.
+
+use std::collections::BTreeMap;
+
+use super::history::{Happened, Happening};
+use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, MessageId};
+use super::rules::fold_word;
+use super::{Now, Outbox};
+use crate::alert::{Recipient, SessionName};
+
+/// An answer, as it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The account that got it.
+    pub session: SessionName,
+    /// Every name that a route may have for the chat that it stands in.
+    pub chat: Vec<Recipient>,
+    /// Every name that a route may have for whoever has written it.
+    pub from: Vec<Recipient>,
+    /// WhatsApp's id of it.
+    pub id: String,
+    pub said: Said,
+}
+
+/// What somebody has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// A reaction on the message of this id; to take one back is none.
+    Reaction(MessageId),
+    /// A message that quotes the one of this id.
+    Reply(MessageId),
+    /// A text that quotes nothing.
+    Text(String),
+}
+
+/// What an answer has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// Alerts are acknowledged by it, since just now or since it first came.
+    Acknowledged,
+    /// It is about an alert that its writer may not acknowledge. The journal is told.
+    Unheeded,
+    /// A word that would acknowledge one alert, where so many wait for that.
+    Ambiguous(usize),
+    /// It is about nothing that waits.
+    Nothing,
+}
+
+impl Outbox {
+    /// Acknowledges what an answer is about. The same one again, also after a restart, comes to the same.
+    pub fn answer(&mut self, now: Now, answer: &Answer) -> Answered {
+        let (how, meant) = match &answer.said {
+            Said::Reaction(to) => (AnswerKind::Reaction, self.pointed_at(answer, to)),
+            Said::Reply(to) => (AnswerKind::Reply, self.pointed_at(answer, to)),
+            Said::Text(text) => (AnswerKind::Text, self.meant_by(answer, &fold_word(text))),
+        };
+        let Meant { open, allowed } = meant;
+        // Of what it points at some may have come to the disk before a crash, and some not.
+        if (how == AnswerKind::Text || open.is_empty()) && self.has_acknowledged(answer) {
+            return Answered::Acknowledged;
+        }
+        let Some((_, &about)) = open.first_key_value() else {
+            return Answered::Nothing;
+        };
+        if how == AnswerKind::Text && open.len() > 1 {
+            return Answered::Ambiguous(open.len());
+        }
+        if !allowed {
+            let record = self.entries.get(&about).map(|entry| &entry.record);
+            let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
+            self.dirty.entry(about).or_default().happened.extend(happened);
+            return Answered::Unheeded;
+        }
+        let ack = Ack {
+            at: now.wall,
+            by: name_of(&answer.from),
+            answer: Some(AckAnswer {
+                how,
+                id: answer.id.clone(),
+            }),
+        };
+        for first in open.into_keys() {
+            self.acknowledge_all(now, first, &ack);
+        }
+        self.fill(now);
+        Answered::Acknowledged
+    }
+
+    /// Whether this very answer has acknowledged something that is still kept.
+    fn has_acknowledged(&self, answer: &Answer) -> bool {
+        let of_session = |record: &&AlertRecord| record.session == answer.session;
+        let records = self.entries.values().map(|entry| &entry.record).filter(of_session);
+        let mut acks = records.filter_map(|record| record.attention.acked.as_ref()?.answer.as_ref());
+        acks.any(|by| by.id == answer.id)
+    }
+
+    /// The alerts that the message `to` carries, where it went into the chat of the answer. It may have been seen
+    /// before the server's ack has come.
+    fn pointed_at(&self, answer: &Answer, to: &MessageId) -> Meant {
+        let carried = self.legs_of(to).into_iter();
+        let entries = carried.filter_map(|leg| self.entries.get(&leg.seq).map(|entry| (leg, entry)));
+        let here = entries.filter(|(leg, entry)| {
+            let recipient = entry.record.deliveries.get(leg.index).map(|it| &it.recipient);
+            entry.durable
+                && entry.record.session == answer.session
+                && recipient.is_some_and(|it| answer.chat.contains(it))
+        });
+        self.meant(answer, here.map(|(_, entry)| &entry.record))
+    }
+
+    /// The alerts that may have been seen in the chat and that the word acknowledges.
+    fn meant_by(&self, answer: &Answer, word: &str) -> Meant {
+        let entries = self.entries.values().filter(|entry| entry.durable);
+        let records = entries.map(|entry| &entry.record);
+        let here = records.filter(|record| {
+            let shown = |it: &super::Delivery| it.attempts > 0 && answer.chat.contains(&it.recipient);
+            record.session == answer.session
+                && self.rules.is_ack_word(&record.route, word)
+                && record.deliveries.iter().any(shown)
+        });
+        self.meant(answer, here)
+    }
+
+    fn meant<'a>(&self, answer: &Answer, records: impl Iterator<Item = &'a AlertRecord>) -> Meant {
+        let mut meant = Meant {
+            open: BTreeMap::new(),
+            allowed: true,
+        };
+        for record in records {
+            if let Some(first) = self.open(record) {
+                meant.allowed &= self.may_acknowledge(answer, record);
+                meant.open.insert(first, record.seq);
+            }
+        }
+        meant
+    }
+
+    /// In a group all members may, where nothing is said; elsewhere only who gets the alert: the account itself does
+    /// not as long as it only sends.
+    fn may_acknowledge(&self, answer: &Answer, record: &AlertRecord) -> bool {
+        let in_group = answer.chat.iter().any(|chat| matches!(chat, Recipient::Group(_)));
+        match self.rules.ack_from(&record.route) {
+            Some(allowed) => {
+                let named = |name: &Recipient| answer.from.contains(name) || (in_group && answer.chat.contains(name));
+                allowed.iter().any(named)
+            }
+            None => in_group || record.deliveries.iter().any(|it| answer.from.contains(&it.recipient)),
+        }
+    }
+}
+
+/// The alerts that an answer may be about.
+struct Meant {
+    /// The first of those that follow each other, and the one that the answer is about.
+    open: BTreeMap<u64, u64>,
+    /// Whoever has written it may acknowledge each of them.
+    allowed: bool,
+}
+
+/// Who it was, for people.
+fn name_of(from: &[Recipient]) -> String {
+    let me = from.iter().find(|name| **name == Recipient::Me);
+    me.or(from.first())
+        .map_or_else(|| "somebody".to_owned(), ToString::to_string)
+}

@@ -243,7 +243,8 @@ impl Way {
                 | Output::Suspect { .. }
                 | Output::SendAgain { .. }
                 | Output::HandOver(_)
-                | Output::FollowUp { .. } => {}
+                | Output::FollowUp { .. }
+                | Output::Mark { .. } => {}
             }
         }
         smol::block_on(journal::commit(&self.store, batch, told)).expect("a commit");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{Happened, Happening};
-use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, MessageId};
+use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, Delivery, MessageId};
 use super::rules::fold_word;
 use super::{Now, Outbox};
 use crate::alert::{Recipient, SessionName};
@@ -80,7 +80,7 @@ impl Outbox {
             }),
         };
         for first in open.into_keys() {
-            self.acknowledge_all(now, first, &ack);
+            self.acknowledge_all(now, first, &ack, &answer.chat);
         }
         self.fill(now);
         Answered::Acknowledged
@@ -111,14 +111,16 @@ impl Outbox {
     /// The alerts that may have been seen in the chat and that the word acknowledges.
     fn meant_by(&self, answer: &Answer, word: &str) -> Meant {
         let entries = self.entries.values().filter(|entry| entry.durable);
-        let records = entries.map(|entry| &entry.record);
-        let here = records.filter(|record| {
-            let shown = |it: &super::Delivery| it.attempts > 0 && answer.chat.contains(&it.recipient);
+        let here = entries.filter(|entry| {
+            let record = &entry.record;
+            // Of one from before this start the disk may not know that it was handed out.
+            let handed_out = |it: &Delivery| it.attempts > 0 || (entry.restored && it.message_id.is_some());
+            let shown = |it: &Delivery| answer.chat.contains(&it.recipient) && handed_out(it);
             record.session == answer.session
                 && self.rules.is_ack_word(&record.route, word)
                 && record.deliveries.iter().any(shown)
         });
-        self.meant(answer, here)
+        self.meant(answer, here.map(|entry| &entry.record))
     }
 
     fn meant<'a>(&self, answer: &Answer, records: impl Iterator<Item = &'a AlertRecord>) -> Meant {

@@ -3,6 +3,7 @@
 //! Each is an alert of its own, which [follows](Follows) the first and has a key of its own: so it is accepted once,
 //! whatever is killed in between. The record of the first counts them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::entry::ends;
@@ -12,7 +13,7 @@ use super::line::Leg;
 use super::record::{Ack, AlertRecord, FollowUp, Follows, Step, Timestamp};
 use super::rules::Rules;
 use super::{Now, Outbox};
-use crate::alert::{Alert, RouteName, Status};
+use crate::alert::{Alert, Recipient, RouteName, Status};
 
 /// The shell has not taken a follow-up: it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -208,24 +209,26 @@ impl Outbox {
             by: by.to_owned(),
             answer: None,
         };
-        self.acknowledge_all(now, first, &ack);
+        self.acknowledge_all(now, first, &ack, &[]);
         self.fill(now);
         self.get(id).ok_or_else(|| CommandError::Unknown(id.to_owned()))
     }
 
-    /// Notes it for the alert numbered `first`, and for all that follow it.
-    pub(super) fn acknowledge_all(&mut self, now: Now, first: u64, ack: &Ack) {
+    /// Notes it for the alert numbered `first`, and for all that follow it, and tells those who have them; but in
+    /// `chat`, where somebody has answered, they see that.
+    pub(super) fn acknowledge_all(&mut self, now: Now, first: u64, ack: &Ack, chat: &[Recipient]) {
         let is_of_it = |record: &AlertRecord| self.chain(record).any(|before| before.seq == first);
         // One that is still being written hears of it when it is on disk.
         let durable = self.entries.values().filter(|entry| entry.durable);
-        let all: Vec<u64> = durable
+        let all: BTreeSet<u64> = durable
             .map(|entry| &entry.record)
             .filter(|record| is_of_it(record))
             .map(|record| record.seq)
             .collect();
-        for seq in all {
-            self.acknowledge(now, seq, ack, seq != first);
+        for seq in &all {
+            self.acknowledge(now, *seq, ack, *seq != first);
         }
+        self.mark_copies(&all, chat);
     }
 
     /// The alert that this one follows in the end, or itself; where that waits for somebody to acknowledge it.

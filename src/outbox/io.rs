@@ -146,6 +146,9 @@ pub enum Output {
         message: Message,
         by: String,
     },
+    /// Send `message`, a reaction by which a recipient is told that somebody has acknowledged what they have. What
+    /// comes of it is told as for [`Output::Send`]; nobody waits for it.
+    Mark { session: SessionName, message: Message },
     /// The record has changed. Writing it may lag, and the last write may be lost: a restart then sends again under
     /// the same id. After a person's drop it is worth a sync. `happened` goes into the journal with the same write; it
     /// is empty when only a note has changed. For each message of `made` somebody waits: say [`Input::MessageDurable`]
@@ -198,6 +201,8 @@ pub enum Reason {
     FallbackPause { seq: u64 },
     /// Nobody has acknowledged this alert.
     FollowUp { seq: u64 },
+    /// A reaction on this alert is looked after.
+    Mark { seq: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -210,6 +215,7 @@ impl fmt::Display for Reason {
             Self::FallbackDue { seq } => write!(f, "alert {seq} goes to a fallback"),
             Self::FallbackPause { seq } => write!(f, "a fallback is asked again, for alert {seq}"),
             Self::FollowUp { seq } => write!(f, "nobody has acknowledged alert {seq}"),
+            Self::Mark { seq } => write!(f, "a reaction on alert {seq} is looked after"),
             Self::HeldEnds { seq } => write!(f, "alert {seq} is held back no longer"),
         }
     }

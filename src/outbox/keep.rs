@@ -68,6 +68,7 @@ impl Outbox {
         }
         self.place(now, seq);
         self.watch(now, seq);
+        self.restore_marks(seq);
     }
 
     /// The first alert with a key keeps it while it counts.
@@ -195,6 +196,7 @@ impl Outbox {
             }
         }
         self.handovers.forget(seq);
+        self.forget_marks(seq);
         let Some(entry) = self.entries.remove(&seq) else { return };
         if let Some(at) = entry.expires {
             self.expiries.remove(&(at, seq));

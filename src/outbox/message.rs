@@ -14,6 +14,8 @@ pub enum Content {
     Text(String),
     /// A file out of the [blobs](crate::alert::BlobHash). The caption is text as above, or empty.
     Media { attachment: Attachment, caption: String },
+    /// A reaction on a message of ours. No alert is said by it.
+    Reaction { to: MessageId, emoji: String },
 }
 
 /// A message as a session is to send it.

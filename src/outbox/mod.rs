@@ -47,6 +47,7 @@ mod limits;
 mod line;
 mod lookup;
 mod making;
+mod marks;
 mod message;
 mod now;
 mod pace;
@@ -98,6 +99,7 @@ use handover::Handovers;
 use keys::Keys;
 use line::{Leg, Line};
 use lookup::Lookup;
+use marks::Marks;
 use policy::Policy;
 use routed::Routed;
 
@@ -150,6 +152,7 @@ pub struct Outbox {
     pending_bytes: usize,
     /// The ends of their times to live, of those that are pending.
     expiries: BTreeSet<(Instant, u64)>,
+    marks: Marks,
     /// When something is due of those that wait for somebody to acknowledge them.
     attention: BTreeSet<(Instant, u64)>,
     kept: Kept,
@@ -188,6 +191,7 @@ impl Outbox {
             pending_bytes: 0,
             expiries: BTreeSet::new(),
             attention: BTreeSet::new(),
+            marks: Marks::default(),
             kept: Kept::default(),
             keys: Keys::default(),
             ages: Ages::default(),

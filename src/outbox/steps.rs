@@ -30,29 +30,43 @@ impl Outbox {
         match input {
             Input::Durable { seq } => self.on_durable(now, seq),
             Input::NotDurable { seq } => self.on_not_durable(now, seq),
-            Input::MessageDurable { message_id, seq } => self.on_message_durable(&message_id, seq),
+            Input::MessageDurable { message_id, seq } => {
+                self.on_message_durable(&message_id, seq);
+                self.on_mark_durable(&message_id);
+            }
             Input::IntentDurable { seq, to } => self.on_intent_durable(seq, &to),
             Input::HandedOver { to, key } => self.on_handed_over(now, &to, &key),
             Input::HandoverFailed { to, key, failure } => self.on_handover_failed(now, &to, &key, failure),
             Input::SessionUp(session) => {
                 self.handovers.start(now.mono, now.wall);
                 self.handovers.session_up(session.clone());
+                self.marks_up(&session, true);
                 self.lines.entry(session).or_default().up();
             }
             Input::SessionDown(session) => {
                 self.on_down(&session);
+                self.marks_up(&session, false);
                 self.handovers.session_down(session, now.mono, now.wall);
             }
             // The ack's time runs from the lease, so that a write that never ends is seen too; what asks first, and
             // gets answers, has more of it.
-            Input::Asking { message_id } => self.on_asking(now, &message_id),
-            Input::Written { message_id } => self.on_written(now, &message_id),
+            Input::Asking { message_id } => {
+                self.on_asking(now, &message_id);
+                self.on_mark_goes_on(now, &message_id);
+            }
+            Input::Written { message_id } => {
+                self.on_written(now, &message_id);
+                self.on_mark_goes_on(now, &message_id);
+            }
             Input::Incomplete { message_id, words } => {
                 for leg in self.legs_of(&message_id) {
                     self.note(leg, &words);
                 }
             }
-            Input::SendFailed { message_id, failure } => self.on_send_failed(now, &message_id, failure),
+            Input::SendFailed { message_id, failure } => {
+                self.on_mark_failed(now, &message_id, &failure);
+                self.on_send_failed(now, &message_id, failure);
+            }
             Input::Uploaded { message_id } => self.on_uploaded(&message_id),
             Input::Heard { session, from } => {
                 if let Some(line) = self.lines.get_mut(&session) {
@@ -63,7 +77,10 @@ impl Outbox {
                 session,
                 message_id,
                 error,
-            } => self.on_ack(now, &session, &message_id, error),
+            } => {
+                self.on_mark_answered(&session, &message_id, error.is_none());
+                self.on_ack(now, &session, &message_id, error);
+            }
             Input::Receipt {
                 session,
                 message_id,
@@ -505,6 +522,7 @@ impl Outbox {
                 });
             }
         }
+        self.send_marks(now);
     }
 
     /// The one place where a step changes. The caller puts the message in line or takes it out, and settles the alert
@@ -517,7 +535,8 @@ impl Outbox {
         let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
             return;
         };
-        self.counts[delivery.step as usize] -= 1;
+        let before = delivery.step;
+        self.counts[before as usize] -= 1;
         self.counts[step as usize] += 1;
         // A receipt of one device does not take back that another could not be given it.
         let keeps_note = note.is_empty() && matches!(delivery.step, Step::Sent | Step::Delivered);
@@ -534,6 +553,10 @@ impl Outbox {
             self.want_fallback(now, leg.seq);
         }
         self.watch(now, leg.seq);
+        let is_there = |step| matches!(step, Step::Sent | Step::Delivered | Step::Read);
+        if is_there(step) && !is_there(before) {
+            self.mark_late(leg);
+        }
     }
 
     /// [`note`](Self::note) for all that the message carries and that waits.

@@ -12,6 +12,7 @@ mod gather;
 mod gathered;
 mod history;
 mod keys;
+mod marks;
 mod names;
 mod parts;
 mod receipts;

@@ -34,10 +34,13 @@ impl Outbox {
         });
         let attention = self.attention.first();
         let attention = attention.map(|&(at, seq)| (at, Reason::FollowUp { seq }));
+        let marks = self.marks.next_deadline();
+        let marks = marks.map(|(at, seq)| (at, Reason::Mark { seq }));
         lines
             .chain(handover)
             .chain(kept)
             .chain(attention)
+            .chain(marks)
             .chain(expiry)
             .chain(self.policy.poll_timeout())
             .min()

@@ -44,8 +44,6 @@ pub(super) struct InboundRecorder {
 }
 
 impl InboundRecorder {
-    /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come
-    /// again only at the next login.
     async fn record(&self, records: Vec<InboundRecord>) -> Result<usize, StoreError> {
         self.while_there_is_no_room(|| record_new(&self.store, &self.session, records.clone()))
             .await
@@ -94,6 +92,8 @@ impl InboundRecorder {
         }
     }
 
+    /// A disk that takes nothing for now is waited for, as long as the line lasts: refused, the message would come
+    /// again only at the next login.
     async fn while_there_is_no_room<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         write: impl Fn() -> F,

@@ -11,6 +11,8 @@
 mod source;
 mod wire;
 
+pub(super) use wire::addressed;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -82,6 +84,11 @@ pub(super) enum Prepared {
 pub(super) enum Said {
     Text(String),
     Media(Box<Media>),
+    /// On a message of ours.
+    Reaction {
+        to: MessageId,
+        emoji: String,
+    },
 }
 
 /// An attachment that is uploaded.
@@ -184,6 +191,10 @@ impl Uploads {
     pub(super) fn prepare(&self, message: &outbox::Message) -> Prepared {
         let (attachment, caption) = match &message.content {
             Content::Text(text) => return Prepared::Ready(Said::Text(text.clone())),
+            Content::Reaction { to, emoji } => {
+                let (to, emoji) = (to.clone(), emoji.clone());
+                return Prepared::Ready(Said::Reaction { to, emoji });
+            }
             Content::Media { attachment, caption } => (attachment, caption),
         };
         if let Some(why) = self.given_up(&message.id) {
@@ -254,6 +265,7 @@ impl Uploads {
             uploaded,
         } = match said {
             Said::Text(text) => return Message::text(text),
+            Said::Reaction { to, emoji } => return wire::reaction(to.0, emoji),
             Said::Media(media) => *media,
         };
         let thumbnail = match attachment.thumbnail {

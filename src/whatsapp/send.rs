@@ -12,7 +12,7 @@ use super::afresh;
 use super::directory::Directory;
 use super::events::{EventMapper, LineEvent, TOO_MUCH};
 use super::handle::Notice;
-use super::media::{Said, Uploads};
+use super::media::{Said, Uploads, addressed};
 use super::patience;
 use super::recipients::{Asking, Own};
 use super::timers::Timers;
@@ -51,7 +51,8 @@ pub(super) async fn deliver(
             Ok(to) => to,
             Err(no_way) => return Ok(Err(no_way)),
         };
-        let message = timers.timed(&asking.client, &to, uploads.message(said).await).await;
+        let message = addressed(uploads.message(said).await, &to);
+        let message = timers.timed(&asking.client, &to, message).await;
         send(&asking, &mapper, &to, (&message_id, message, fresh)).await.map(Ok)
     };
     let late = async {

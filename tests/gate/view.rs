@@ -29,6 +29,7 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
             since_at: 1_700_000_000_123,
             attempts: 1,
             note: String::new(),
+            told: false,
             held_back: None,
         }],
         fallbacks: Vec::new(),

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::bench::Bench;
-use crate::lab::{Naming, Phone};
+use crate::bench::{Bench, OWNER};
+use crate::lab::{Lab, Naming, Phone, ReactionSeen};
 use crate::support::{Relay, SOON};
 
 /// An hour apart, so that nothing is repeated while a test looks.
@@ -109,6 +109,69 @@ fn who_is_not_in_ack_from_changes_nothing() {
     // The owner, on the phone, in the friend's chat.
     bench.owner.send_text("15550100002", "Seen.");
     assert_eq!(wait_acknowledged(&relay, &id)["by"], "me");
+}
+
+#[test]
+fn the_others_are_told_by_a_reaction_and_once() {
+    let (bench, relay) = with_rules(REPEAT).go_online();
+    let (id, _) = raise(&relay, "all", &bench.friend, "fire");
+    let copy = |phone: &Phone, chat: &str| {
+        let mut received = phone.received().into_iter();
+        received.rfind(|it| it.chat == chat && it.text == "‼️ fire").unwrap().id
+    };
+    let direct = copy(&bench.friend, OWNER);
+    bench.friend.react_in(OWNER, &direct, "👍");
+    assert_eq!(wait_acknowledged(&relay, &id)["by"], "+15550100002");
+    let ours = |phone: &Phone| -> Vec<ReactionSeen> {
+        let reactions = phone.reactions().into_iter();
+        reactions.filter(|it| it.emoji == "✅" && it.from == OWNER).collect()
+    };
+    let told = |_: &Lab| ours(&bench.owner).len() == 2 && ours(&bench.friend).len() == 1;
+    assert!(bench.lab.wait_until(SOON, told), "{:?}", bench.owner.reactions());
+    let in_group = &ours(&bench.friend)[0];
+    assert_eq!(in_group.to, copy(&bench.friend, &bench.group));
+    assert!(in_group.chat == bench.group && in_group.on_own);
+    for chat in [OWNER, &bench.group] {
+        let to = copy(&bench.owner, chat);
+        assert!(
+            ours(&bench.owner).iter().any(|it| it.chat == chat && it.to == to),
+            "{chat}"
+        );
+    }
+    // The last ack is still on its way when the phone has the reaction.
+    relay.wait_status("what it knows of that", |_| {
+        let deliveries = show(&relay, &id)["deliveries"].clone();
+        [0, 1, 2].map(|index| deliveries[index]["told"] == true) == [false, true, true]
+    });
+
+    // A restart tells nobody again.
+    assert_eq!(relay.stop(), 0);
+    let relay = bench.site.start();
+    relay.wait_online();
+    let (id, message) = raise(&relay, "friend", &bench.friend, "smoke");
+    bench.friend.react(&message, "👍");
+    wait_acknowledged(&relay, &id);
+    assert_eq!((ours(&bench.owner).len(), ours(&bench.friend).len()), (2, 1));
+    bench.assert_quiet();
+}
+
+#[test]
+fn the_account_answers_in_its_own_chat_and_any_member_in_a_group() {
+    let (bench, relay) = with_rules(REPEAT).go_online();
+    for (phone, chat, by) in [
+        (&bench.owner, OWNER, "me"),
+        (&bench.friend, &bench.group, "+15550100002"),
+    ] {
+        let text = format!("fire for {by}");
+        let (id, _) = raise(&relay, "all", &bench.friend, &text);
+        let shown = format!("‼️ {text}");
+        let copy = phone
+            .received()
+            .into_iter()
+            .rfind(|it| it.chat == chat && it.text == shown);
+        phone.react_in(chat, &copy.unwrap().id, "👍");
+        assert_eq!(wait_acknowledged(&relay, &id)["by"], by);
+    }
 }
 
 #[test]

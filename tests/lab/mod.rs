@@ -73,7 +73,7 @@ use wacore_binary::Jid;
 pub use faults::{Failure, Faults, KeyPace, NoKeys, SessionTimer};
 pub use media::{MediaFaults, MediaSeen, Upload};
 pub use people::GroupKind;
-pub use phone::{AutoReceipts, ReceiptSeen, Received};
+pub use phone::{AutoReceipts, ReactionSeen, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
 pub use world::{Counters, Direction, Naming, Seen};
 
@@ -474,6 +474,12 @@ impl Phone {
     pub fn received(&self) -> Vec<Received> {
         self.shared
             .lock_quietly(|w| w.accounts[self.account].phone.received.clone())
+    }
+
+    /// Every reaction this phone has decrypted, in order of arrival.
+    pub fn reactions(&self) -> Vec<ReactionSeen> {
+        self.shared
+            .lock_quietly(|w| w.accounts[self.account].phone.reactions.clone())
     }
 
     /// How often any message came over the wire, doubles and unreadable ones included.

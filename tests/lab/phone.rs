@@ -42,6 +42,21 @@ pub struct Received {
     pub seq: u64,
 }
 
+/// A reaction that the phone has decrypted. Each (chat, sender, id) is here once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReactionSeen {
+    pub id: String,
+    /// As in [`Received`].
+    pub from: String,
+    pub chat: String,
+    /// The id of the message that it is on.
+    pub to: String,
+    /// Whether it says that its sender wrote that message.
+    pub on_own: bool,
+    /// Empty where it was taken back.
+    pub emoji: String,
+}
+
 /// A receipt for a message that this phone sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptSeen {
@@ -63,6 +78,7 @@ pub struct AutoReceipts {
 pub struct PhoneState {
     pub signal: SignalState,
     pub received: Vec<Received>,
+    pub reactions: Vec<ReactionSeen>,
     /// How often each id has come over the wire.
     pub wire: HashMap<String, usize>,
     /// What the phone could not decrypt: id and why.
@@ -90,6 +106,7 @@ impl PhoneState {
         Self {
             signal: SignalState::generate(),
             received: Vec::new(),
+            reactions: Vec::new(),
             wire: HashMap::new(),
             unreadable: Vec::new(),
             receipts: Vec::new(),
@@ -186,6 +203,8 @@ struct Found {
     text: String,
     media: Option<MediaSeen>,
     timer: Option<u32>,
+    /// Of a reaction: the message's id, whether it is the sender's own, and the emoji.
+    reaction: Option<(String, bool, String)>,
 }
 
 /// Decrypts one `<enc>`. `None` where there is nothing for people in it.
@@ -234,11 +253,18 @@ fn open(
         None => text_of(&message),
     };
     let timer = people::timer_of(&message);
+    let reaction = message.reaction_message.as_option().and_then(|reaction| {
+        let key = reaction.key.as_option()?;
+        let emoji = reaction.text.clone().unwrap_or_default();
+        Some((key.id.clone()?, key.from_me == Some(true), emoji))
+    });
+    let text = text.or_else(|| reaction.as_ref().map(|_| String::new()));
     Ok(text.map(|text| Found {
         chat,
         text,
         media,
         timer,
+        reaction,
     }))
 }
 
@@ -257,6 +283,7 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
         text,
         media,
         timer,
+        reaction,
     } = found;
     let from = world.accounts[incoming.from.account].number.clone();
     let phone = &mut world.accounts[me].phone;
@@ -264,6 +291,18 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
         .seen
         .insert((chat.clone(), incoming.from.account, incoming.id.clone()))
     {
+        return;
+    }
+    if let Some((to, on_own, emoji)) = reaction {
+        let id = incoming.id.clone();
+        phone.reactions.push(ReactionSeen {
+            id,
+            from,
+            chat,
+            to,
+            on_own,
+            emoji,
+        });
         return;
     }
     let seq = phone.received.len() as u64;

@@ -55,6 +55,15 @@ impl Dispatcher {
                         self.outbox.handle(clock::now(), failed);
                     }
                 }
+                Output::Mark { session, message } => {
+                    let message_id = message.id.clone();
+                    let (handle, fresh) = (self.sessions.get(&session), false);
+                    if !handle.is_some_and(|handle| handle.try_command(Command::Send { message, fresh })) {
+                        let failure = SendFailure::Path("the session takes no commands".to_owned());
+                        let failed = Input::SendFailed { message_id, failure };
+                        self.outbox.handle(clock::now(), failed);
+                    }
+                }
                 Output::SendAgain { session, message, by } => {
                     if let Some(handle) = self.sessions.get(&session) {
                         // With too many commands before it, it is not sent: the device asks again.

@@ -457,6 +457,9 @@ pub struct DeliveryView {
     /// What is to be said of it, as why it failed; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// A reaction of ours has told the recipient that somebody else has acknowledged it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
     /// What holds it back, while it waits without a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBackView>,
@@ -583,6 +586,7 @@ impl AlertView {
                     since_at: delivery.since.0,
                     attempts: delivery.attempts,
                     note: delivery.note.clone(),
+                    told: delivery.mark.as_ref().is_some_and(|mark| mark.done),
                     held_back: None,
                 })
                 .collect(),

@@ -19,6 +19,8 @@ pub(super) struct Bench {
     pub(super) suspects: usize,
     /// What was asked for because nobody has acknowledged an alert.
     pub(super) follow_ups: Vec<(RouteName, Alert, Follows)>,
+    /// Reactions that went out: id, recipient and what they say.
+    pub(super) marks: Vec<(String, Recipient, String)>,
     /// Message, text and device of what was sent again to one device.
     pub(super) again: Vec<(String, String, String)>,
     pub(super) forgotten: Vec<u64>,
@@ -47,6 +49,7 @@ pub(super) fn said(content: &Content) -> String {
     match content {
         Content::Text(text) => text.clone(),
         Content::Media { attachment, caption } => format!("<{}> {caption}", attachment.name),
+        Content::Reaction { to, emoji } => format!("{emoji} on {to}"),
     }
 }
 
@@ -73,8 +76,17 @@ pub(super) fn request(outbox: &Outbox, to: Vec<Recipient>, alert: Alert) -> Acce
 
 impl Bench {
     pub(super) fn new(limits: Limits) -> Self {
+        let mut drawn = std::collections::BTreeSet::new();
+        // The second for one alert and recipient is that of a reaction.
+        let draw = move |seq: u64, to: &Recipient| {
+            let id = draw_id(seq, to);
+            match drawn.insert(id.clone()) {
+                true => id,
+                false => MessageId(format!("R{id}")),
+            }
+        };
         Self {
-            outbox: Outbox::new(limits, 7, draw_id),
+            outbox: Outbox::new(limits, 7, draw),
             now: Now {
                 mono: Instant::now(),
                 wall: Timestamp(WALL),
@@ -87,6 +99,7 @@ impl Bench {
             changes: Vec::new(),
             suspects: 0,
             follow_ups: Vec::new(),
+            marks: Vec::new(),
             again: Vec::new(),
             forgotten: Vec::new(),
             keys: BTreeMap::new(),
@@ -130,6 +143,10 @@ impl Bench {
                 Output::HandOver(parcel) => self.parcels.push(parcel),
                 Output::FollowUp { route, alert, follows } => self.follow_ups.push((route, *alert, follows)),
                 Output::Suspect { .. } => self.suspects += 1,
+                Output::Mark { message, .. } => {
+                    let text = said(&message.content);
+                    self.marks.push((message.id.0, message.recipient, text));
+                }
                 Output::SendAgain { message, by, .. } => {
                     let text = said(&message.content);
                     self.again.push((message.id.0, text, by));

@@ -200,6 +200,7 @@ impl World {
                 Output::Changed { .. }
                 | Output::Suspect { .. }
                 | Output::SendAgain { .. }
+                | Output::Mark { .. }
                 | Output::FollowUp { .. } => {}
             }
         }

@@ -1,12 +1,34 @@
 //! An attachment as a message of the protocol.
 
 use wacore::download::MediaType;
+use wacore::proto_helpers::build_reaction_message;
+use wacore_binary::Jid;
 use waproto::buffa::MessageField;
-use waproto::whatsapp::Message;
 use waproto::whatsapp::message::{AudioMessage, DocumentMessage, ImageMessage, VideoMessage};
+use waproto::whatsapp::{Message, MessageKey};
 
 use crate::alert::{Attachment, MediaKind};
 use crate::store::uploads::Uploaded;
+use crate::util::wall_ms;
+
+/// A reaction on a message of ours with this id, in whichever chat it is sent to.
+pub fn reaction(id: String, emoji: String) -> Message {
+    let key = MessageKey {
+        id: Some(id),
+        from_me: Some(true),
+        ..MessageKey::default()
+    };
+    build_reaction_message(key, emoji, i64::try_from(wall_ms()).unwrap_or_default())
+}
+
+/// `message` as it goes to `chat`: a reaction names the chat of what it is about.
+pub fn addressed(mut message: Message, chat: &Jid) -> Message {
+    let reaction = message.reaction_message.as_option_mut();
+    if let Some(key) = reaction.and_then(|reaction| reaction.key.as_option_mut()) {
+        key.remote_jid = Some(chat.to_string());
+    }
+    message
+}
 
 /// Under which names the library knows the four kinds.
 pub fn media_type(kind: MediaKind) -> MediaType {

@@ -1,12 +1,22 @@
 //! Answers from the phones, and when the server may forget them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tautline::alert::Recipient;
-use tautline::outbox::{AlertRecord, Answer, Answered, MessageId, Said};
+use tautline::outbox::{
+    AlertRecord, Answer, Answered, Content, Delivery, Input, Message, MessageId, Said, SendFailure,
+};
 
 use super::World;
 use super::rules::{recipient, session};
+
+/// Reactions of ours, by which the others are told.
+#[derive(Default)]
+pub struct Marks {
+    pub outward: VecDeque<Message>,
+    /// The reaction that each message has got.
+    shown: BTreeMap<MessageId, MessageId>,
+}
 
 /// An answer that the server has had no ack for.
 pub struct AtServer {
@@ -102,6 +112,59 @@ impl World {
             new.is_empty() || new.iter().any(|record| is_here(&record)),
             "{answer:?} acknowledges {new:?}"
         );
+    }
+
+    pub fn on_mark(&mut self, message: Message) {
+        assert!(self.up, "a reaction is sent while the line is down");
+        let Content::Reaction { to, .. } = &message.content else {
+            panic!("{message:?} is no reaction");
+        };
+        let is_it = |it: &Delivery| {
+            let mark = it.mark.as_ref().is_some_and(|mark| mark.id == message.id);
+            mark && it.message_id.as_ref() == Some(to) && it.recipient == message.recipient
+        };
+        let mut acked = self.disk.values().filter(|record| record.attention.acked.is_some());
+        let known = acked.any(|record| record.deliveries.iter().any(is_it));
+        assert!(known, "a reaction that the disk does not know: {message:?}");
+        assert!(
+            self.shown.contains_key(to),
+            "a reaction on what nobody has: {message:?}"
+        );
+        self.marks.outward.push_back(message);
+    }
+
+    /// The next reaction is taken by the server, refused, or lost.
+    pub fn carry_mark(&mut self) {
+        let Some(message) = self.marks.outward.pop_front() else {
+            return;
+        };
+        let message_id = message.id.clone();
+        if self.random.one_in(4) && !self.calm {
+            let failure = SendFailure::Path("broken".to_owned());
+            return self.inward.push(Input::SendFailed { message_id, failure });
+        }
+        if let Content::Reaction { to, .. } = message.content {
+            let known = self.marks.shown.entry(to).or_insert_with(|| message_id.clone());
+            assert_eq!(*known, message_id, "two reactions on one message");
+        }
+        if self.calm || !self.random.one_in(4) {
+            let (session, error) = (session(), self.random.one_in(9).then(|| "503".to_owned()));
+            self.inward.push(Input::ServerAck {
+                session,
+                message_id,
+                error,
+            });
+        }
+    }
+
+    /// Nobody is still to be told.
+    pub fn all_marked(&self) -> bool {
+        let records = self.outbox.list(false, usize::MAX);
+        let mut marks = records
+            .iter()
+            .flat_map(|record| &record.deliveries)
+            .filter_map(|it| it.mark.as_ref());
+        marks.all(|mark| mark.done)
     }
 
     /// All that has come about is written, and then the server may forget what it has been told by.

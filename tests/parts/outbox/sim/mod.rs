@@ -12,6 +12,7 @@
 //! - The most urgent are held by nothing.
 //! - An answer from a phone stays at the server until what it means is on the disk, and may come again until then. It
 //!   acknowledges what it is about and nothing else, once, whatever is killed in between, and only of whom it may.
+//! - Whoever else has an acknowledged alert gets one reaction on one message, under one id, once the disk knows that.
 //! - Each repetition and each escalation is accepted once, and none once the disk knows that somebody has acknowledged
 //!   the alert.
 
@@ -30,7 +31,7 @@ use tautline::outbox::{
     NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
 };
 
-use answers::AtServer;
+use answers::{AtServer, Marks};
 use rules::{ROUTES, Random, recipient, rules, session};
 
 const STEPS: usize = 500;
@@ -60,6 +61,7 @@ struct World {
     inward: Vec<Input>,
     /// Answers that the server has had no ack for.
     answers: Vec<AtServer>,
+    marks: Marks,
     texts: BTreeMap<MessageId, String>,
     /// What the phones have shown: the alerts of each message.
     shown: BTreeMap<MessageId, Vec<(u64, Recipient)>>,
@@ -116,6 +118,7 @@ impl World {
             outward: VecDeque::new(),
             inward: Vec::new(),
             answers: Vec::new(),
+            marks: Marks::default(),
             texts: BTreeMap::new(),
             shown: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -175,6 +178,7 @@ impl World {
                     );
                     self.asked.push_back((route, *alert, follows));
                 }
+                Output::Mark { message, .. } => self.on_mark(message),
                 Output::ForgetKey { seq } => drop(self.disk_keys.remove(&seq)),
                 Output::HandOver(_) | Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
             }
@@ -457,6 +461,7 @@ impl World {
         self.up = up;
         if !up {
             self.outward.clear();
+            self.marks.outward.clear();
         }
         self.handle(match up {
             true => Input::SessionUp(session()),
@@ -470,6 +475,7 @@ impl World {
         self.outward.clear();
         self.inward.clear();
         self.asked.clear();
+        self.marks.outward.clear();
         self.answers.iter_mut().for_each(|answer| answer.came = false);
         for _ in 0..self.random.below(self.unwritten.len() as u64 + 1) {
             if let Some((record, _)) = self.unwritten.pop_front() {
@@ -546,7 +552,8 @@ impl World {
             54 => self.follow_up(),
             55 if self.random.one_in(3) => self.acknowledge(),
             55 => self.somebody_answers(),
-            56 | 57 => self.answer_comes(),
+            56 => self.answer_comes(),
+            57 => self.carry_mark(),
             58 => self.ack_answers(),
             52 if self.random.one_in(4) => self.clock_steps(),
             53 => {
@@ -562,7 +569,7 @@ impl World {
         self.calm = true;
         self.line(true);
         for _ in 0..60_000 {
-            if self.outbox.pending_len() == 0 && self.writing.is_empty() {
+            if self.outbox.pending_len() == 0 && self.writing.is_empty() && self.all_marked() {
                 return;
             }
             self.follow_up();
@@ -572,6 +579,7 @@ impl World {
             self.answer();
             self.answer_comes();
             self.ack_answers();
+            self.carry_mark();
             let busy = !self.asked.is_empty()
                 || !self.unwritten.is_empty()
                 || !self.outward.is_empty()

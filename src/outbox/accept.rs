@@ -149,7 +149,12 @@ impl Outbox {
             for index in 0..record.deliveries.len() {
                 match self.policy.arrive(now, &record, index) {
                     Arrival::AtOnce => {
+                        let quotes = match record.deliveries[index].part {
+                            0 => self.first_told(&route, &record.alert, seq, &record.deliveries[index].recipient),
+                            _ => None,
+                        };
                         let delivery = &mut record.deliveries[index];
+                        delivery.quotes = quotes;
                         delivery.message_id = Some((self.draw_id.0)(seq, &delivery.recipient));
                     }
                     Arrival::Later => {}

@@ -7,7 +7,7 @@ use super::entry::Entry;
 use super::history::Happening;
 use super::line::{Leg, Place, Turn};
 use super::lookup::Lookup;
-use super::message::Content;
+use super::message::{Content, Quote};
 use super::policy::{self, Decision, Part, Policy};
 use super::policy::{HeldBack, Why};
 use super::record::{AlertRecord, Form, MessageId, Step};
@@ -55,6 +55,10 @@ impl Outbox {
             return;
         };
         let id = (self.draw_id.0)(first.seq, &recipient);
+        let quotes = match deliveries.as_slice() {
+            [alone] => self.quoted_by(*alone),
+            _ => None,
+        };
         let unwritten = deliveries.iter().map(|leg| leg.seq).collect();
         self.unwritten.insert(id.clone(), unwritten);
         for leg in deliveries {
@@ -65,6 +69,7 @@ impl Outbox {
             delivery.message_id = Some(id.clone());
             delivery.made_at = Some(now.wall);
             delivery.form = form;
+            delivery.quotes = quotes.clone();
             self.dirty.entry(leg.seq).or_default().made.push(id.clone());
             self.attach(&id, leg);
         }
@@ -275,4 +280,33 @@ pub(super) fn content(
     };
     let parts: Vec<Part<'_>> = told(entries, carried).iter().filter_map(part).collect();
     policy.content(&parts)
+}
+
+/// Characters of what a message quotes. The apps show three lines.
+const QUOTE_CHARS_MAX: usize = 160;
+
+/// What a message quotes. What that said is told for as long as it is kept.
+pub(super) fn quote(
+    entries: &BTreeMap<u64, Box<Entry>>,
+    messages: &Lookup<Leg>,
+    policy: &dyn Policy,
+    rules: &Rules,
+    carrying: &[Leg],
+) -> Option<Quote> {
+    let [alone] = carrying else { return None };
+    let delivery = entries.get(&alone.seq)?.record.deliveries.get(alone.index)?;
+    let id = delivery.quotes.as_deref()?.clone();
+    let quoted: Vec<Leg> = carried(entries, messages, &id).collect();
+    let text = match quoted.is_empty() {
+        true => String::new(),
+        false => match content(entries, policy, rules, &quoted) {
+            Content::Text(text) => text,
+            Content::Media { caption, .. } => caption,
+            Content::Reaction { .. } => String::new(),
+        },
+    };
+    Some(Quote {
+        id,
+        text: text.chars().take(QUOTE_CHARS_MAX).collect(),
+    })
 }

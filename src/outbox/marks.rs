@@ -302,7 +302,12 @@ impl Outbox {
             }
             let emoji = EMOJI.to_owned();
             let content = Content::Reaction { to, emoji };
-            let message = Message { id, recipient, content };
+            let message = Message {
+                id,
+                recipient,
+                content,
+                quotes: None,
+            };
             self.outputs.push_back(Output::Mark { session, message });
         }
     }

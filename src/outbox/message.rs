@@ -24,4 +24,14 @@ pub struct Message {
     pub id: MessageId,
     pub recipient: Recipient,
     pub content: Content,
+    /// What it answers in the chat, where it is news of something said before.
+    pub quotes: Option<Quote>,
+}
+
+/// An earlier message of ours, as the apps show it above one that quotes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    pub id: MessageId,
+    /// The beginning of what it says; empty where nobody knows any more.
+    pub text: String,
 }

@@ -75,7 +75,7 @@ pub use history::{Happened, Happening};
 pub use io::{CommandError, HandoverFailure, Input, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
-pub use message::{Content, Message};
+pub use message::{Content, Message, Quote};
 pub use now::Now;
 pub use pace::Pace;
 pub use parcel::{Handed, Parcel};

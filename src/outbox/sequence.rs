@@ -10,7 +10,7 @@ use super::age::CLOCK_UNSET_BEFORE;
 use super::entry::Entry;
 use super::history::Happening;
 use super::line::Leg;
-use super::record::{AlertRecord, Handover, HandoverState, Step};
+use super::record::{AlertRecord, Handover, HandoverState, MessageId, Step};
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
@@ -28,6 +28,35 @@ impl Outbox {
             .checked_sub(began.0)
             .filter(|_| began >= CLOCK_UNSET_BEFORE)?;
         Some(Duration::from_millis(lasted)).filter(|lasted| lasted.as_secs() > 0)
+    }
+
+    /// The message by which the recipient of this delivery was told that the thing fires which its alert is news of.
+    pub(super) fn quoted_by(&self, leg: Leg) -> Option<Box<MessageId>> {
+        let record = &self.entries.get(&leg.seq)?.record;
+        let delivery = record.deliveries.get(leg.index).filter(|delivery| delivery.part == 0)?;
+        self.first_told(&record.route, &record.alert, leg.seq, &delivery.recipient)
+    }
+
+    /// The message that has told `recipient` first of what this alert on `route` is about; `before` is its number.
+    pub(super) fn first_told(
+        &self,
+        route: &RouteName,
+        alert: &Alert,
+        before: u64,
+        recipient: &Recipient,
+    ) -> Option<Box<MessageId>> {
+        let sequence = alert.sequence.clone()?;
+        let same = self.by_sequence.get(&(route.clone(), sequence))?;
+        let entries = same.range(..before).rev().filter_map(|seq| self.entries.get(seq));
+        let records = entries.filter(|entry| entry.durable).map(|entry| &entry.record);
+        let firing = records.take_while(|record| record.alert.status == Status::Firing);
+        let told = firing.filter_map(|record| {
+            let mut legs = legs_to(record, recipient).into_iter();
+            let text = legs.find(|leg| record.deliveries.get(leg.index).is_some_and(|it| it.part == 0))?;
+            let told = self.is_told(text) && self.step_of(text) != Some(Step::Fallback);
+            self.message_of(text).filter(|_| told).cloned()
+        });
+        told.last().map(Box::new)
     }
 
     /// After a restart: what a kill has left undone.

@@ -138,6 +138,7 @@ impl Outbox {
             id: message_id.clone(),
             recipient: recipient.clone(),
             content: making::content(&self.entries, &*self.policy, &self.rules, &carried),
+            quotes: making::quote(&self.entries, &self.messages, &*self.policy, &self.rules, &carried),
         };
         self.outputs.push_back(Output::SendAgain {
             session: session.clone(),
@@ -515,6 +516,7 @@ impl Outbox {
                     seqs: told.iter().map(|leg| leg.seq).collect(),
                     message: Message {
                         content: making::content(&self.entries, &*self.policy, &self.rules, &carried),
+                        quotes: making::quote(&self.entries, &self.messages, &*self.policy, &self.rules, &carried),
                         id,
                         recipient,
                     },

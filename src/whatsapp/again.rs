@@ -19,6 +19,7 @@ use whatsapp_rust::Client;
 use whatsapp_rust::features::MessageRetransmission;
 
 use super::parts::ClientParts;
+use super::quote;
 use crate::alert::Recipient;
 use crate::credentials::Credentials;
 use crate::outbox;
@@ -145,7 +146,9 @@ pub struct Again {
 
 /// Sends it once more under its id, as `message`.
 pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, message: Message, again: Again) {
-    let outbox::Message { id, recipient, .. } = again.message;
+    let outbox::Message {
+        id, recipient, quotes, ..
+    } = again.message;
     let Ok(device) = again.by.parse::<Jid>() else { return };
     let directory = &parts.directory;
     let Ok(chat) = directory.way_to(&client, &recipient, &id).await else {
@@ -153,7 +156,8 @@ pub(super) async fn send(client: Arc<Client>, parts: Arc<ClientParts>, message: 
     };
     let to_group = chat.is_group();
     let own = directory.names_of(&client, &device).await.contains(&Recipient::Me);
-    let message = parts.timers.timed(&client, &chat, message).await;
+    let quoted = quotes.and_then(|quote| quote::context(&client, &chat, &quote));
+    let message = parts.timers.timed(&client, &chat, message, quoted).await;
     let again = MessageRetransmission::new(chat.clone(), device, message, id.0, COUNT_REFUSED - 1);
     let again = match own && !to_group {
         true => again.with_recipient(chat),

@@ -20,6 +20,7 @@ mod numbers;
 mod parts;
 mod patience;
 mod presence;
+mod quote;
 mod recipients;
 mod runtime;
 mod send;

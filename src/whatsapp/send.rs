@@ -14,17 +14,19 @@ use super::events::{EventMapper, LineEvent, TOO_MUCH};
 use super::handle::Notice;
 use super::media::{Said, Uploads, addressed};
 use super::patience;
+use super::quote;
 use super::recipients::{Asking, Own};
 use super::timers::Timers;
 use super::written::Flight;
 use crate::alert::Recipient;
-use crate::outbox::{MessageId, SendFailure};
+use crate::outbox::{MessageId, Quote, SendFailure};
 
 /// A message, as the outbox wants it sent.
 pub(super) struct Outgoing {
     pub id: MessageId,
     pub recipient: Recipient,
     pub said: Said,
+    pub quotes: Option<Quote>,
     /// Ask the server anew for all that is known of the recipient before.
     pub fresh: bool,
 }
@@ -43,6 +45,7 @@ pub(super) async fn deliver(
         id: message_id,
         recipient,
         said,
+        quotes,
         fresh,
     } = outgoing;
     let began = Instant::now();
@@ -52,7 +55,8 @@ pub(super) async fn deliver(
             Err(no_way) => return Ok(Err(no_way)),
         };
         let message = addressed(uploads.message(said).await, &to);
-        let message = timers.timed(&asking.client, &to, message).await;
+        let quoted = quotes.and_then(|quote| quote::context(&asking.client, &to, &quote));
+        let message = timers.timed(&asking.client, &to, message, quoted).await;
         send(&asking, &mapper, &to, (&message_id, message, fresh)).await.map(Ok)
     };
     let late = async {

@@ -94,10 +94,16 @@ impl Timers {
         }
     }
 
-    /// `message` as it goes to `chat`, with the timer that is in force there.
-    pub(super) async fn timed(&self, client: &Client, chat: &Jid, message: Message) -> Message {
+    /// `message` as it goes to `chat`, with the timer that is in force there and what it quotes.
+    pub(super) async fn timed(
+        &self,
+        client: &Client,
+        chat: &Jid,
+        message: Message,
+        quoted: Option<ContextInfo>,
+    ) -> Message {
         let timer = self.of(client, chat).await;
-        with_timer(message, timer)
+        with_context(message, timer, quoted)
     }
 
     async fn of(&self, client: &Client, chat: &Jid) -> Option<Timer> {
@@ -263,15 +269,15 @@ fn is_plain_text(message: &Message) -> bool {
 }
 
 /// The apps read the timer in the context of what is shown; a plain `conversation` has none.
-fn with_timer(mut message: Message, timer: Option<Timer>) -> Message {
-    let Some(timer) = timer.filter(|timer| timer.seconds > 0) else {
-        return message;
-    };
-    message.set_context_info(ContextInfo {
-        expiration: Some(timer.seconds),
-        ephemeral_setting_timestamp: timer.set_at_s,
-        ..ContextInfo::default()
-    });
+fn with_context(mut message: Message, timer: Option<Timer>, quoted: Option<ContextInfo>) -> Message {
+    let timer = timer.filter(|timer| timer.seconds > 0);
+    if timer.is_some() || quoted.is_some() {
+        message.set_context_info(ContextInfo {
+            expiration: timer.map(|timer| timer.seconds),
+            ephemeral_setting_timestamp: timer.and_then(|timer| timer.set_at_s),
+            ..quoted.unwrap_or_default()
+        });
+    }
     message
 }
 
@@ -315,7 +321,7 @@ mod tests {
             told_at_s: 0,
             set_at_s,
         };
-        with_timer(Message::text("text"), Some(timer))
+        with_context(Message::text("text"), Some(timer), None)
     }
 
     fn in_wrapper(message: Message) -> Message {
@@ -414,14 +420,14 @@ mod tests {
 
     #[test]
     fn a_message_without_a_timer_stays_as_short_as_it_was() {
-        let plain = with_timer(Message::text("text"), None);
+        let plain = with_context(Message::text("text"), None, None);
         assert_eq!(plain.conversation.as_deref(), Some("text"));
         let none = Timer {
             seconds: 0,
             told_at_s: 1,
             set_at_s: None,
         };
-        assert!(with_timer(Message::text("text"), Some(none)) == plain);
+        assert!(with_context(Message::text("text"), Some(none), None) == plain);
     }
 
     #[test]
@@ -450,7 +456,7 @@ mod tests {
                 ..Message::default()
             },
         ] {
-            let timed = with_timer(message, timer);
+            let timed = with_context(message, timer, None);
             assert_eq!(timed.get_ephemeral_expiration(), Some(90));
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::bench::{Bench, publish};
+use crate::bench::{self, Bench, publish};
 use crate::support::{Relay, SOON, finding};
 
 fn with_rules(rules: &str) -> Bench {
@@ -258,4 +258,15 @@ fn what_is_over_before_anybody_was_told_is_not_sent() {
     relay.wait_online();
     relay.wait_step(&last, "delivered");
     bench.assert_each_once_in_order(&["full again".to_owned()]);
+
+    // What ends it quotes that, also in a chat whose messages disappear.
+    bench.friend.set_timer(bench::OWNER, 86_400);
+    relay.wait_status("the timer", |status| status["sessions"][0]["inbound_recorded"] == 1);
+    let end = say("free again", "resolved");
+    relay.wait_step(&end, "delivered");
+    let received = bench.friend.wait_received(2, SOON);
+    let began = (received[0].id.clone(), "full again".to_owned());
+    assert_eq!(received[1].quoted, Some(began));
+    assert!(received[1].text.ends_with("free again"), "{:?}", received[1]);
+    assert_eq!(received[1].timer, Some(86_400));
 }

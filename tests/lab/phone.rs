@@ -36,6 +36,8 @@ pub struct Received {
     /// The text; for an attachment, its kind in brackets and its caption.
     pub text: String,
     pub media: Option<MediaSeen>,
+    /// The id of the message that it quotes, and the text that stands for that.
+    pub quoted: Option<(String, String)>,
     /// Seconds after which the message disappears, as the app reads them.
     pub timer: Option<u32>,
     /// Counts up per phone, in the order of decryption.
@@ -203,6 +205,7 @@ struct Found {
     text: String,
     media: Option<MediaSeen>,
     timer: Option<u32>,
+    quoted: Option<(String, String)>,
     /// Of a reaction: the message's id, whether it is the sender's own, and the emoji.
     reaction: Option<(String, bool, String)>,
 }
@@ -253,6 +256,7 @@ fn open(
         None => text_of(&message),
     };
     let timer = people::timer_of(&message);
+    let quoted = quoted_in(&message);
     let reaction = message.reaction_message.as_option().and_then(|reaction| {
         let key = reaction.key.as_option()?;
         let emoji = reaction.text.clone().unwrap_or_default();
@@ -264,8 +268,20 @@ fn open(
         text,
         media,
         timer,
+        quoted,
         reaction,
     }))
+}
+
+/// What a text or a picture quotes.
+fn quoted_in(message: &wa::Message) -> Option<(String, String)> {
+    let text = message.extended_text_message.as_option();
+    let text = text.and_then(|text| text.context_info.as_option());
+    let picture = message.image_message.as_option();
+    let context = text.or_else(|| picture?.context_info.as_option())?;
+    let quoted = context.quoted_message.as_option();
+    let says = quoted.and_then(text_of).unwrap_or_default();
+    Some((context.stanza_id.clone()?, says))
 }
 
 fn text_of(message: &wa::Message) -> Option<String> {
@@ -283,6 +299,7 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
         text,
         media,
         timer,
+        quoted,
         reaction,
     } = found;
     let from = world.accounts[incoming.from.account].number.clone();
@@ -313,6 +330,7 @@ fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
         chat,
         text,
         media,
+        quoted,
         timer,
         seq,
     });

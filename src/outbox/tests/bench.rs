@@ -10,6 +10,8 @@ pub(super) struct Bench {
     pub(super) sends: Vec<(u64, String)>,
     /// What was last sent under each id.
     pub(super) texts: BTreeMap<String, String>,
+    /// What was last quoted under each id, and the text of that.
+    pub(super) quoted: BTreeMap<String, (String, String)>,
     /// Messages made later, each with an alert whose record is to be written for it.
     pub(super) made: Vec<(String, u64)>,
     /// Those of `sends` for which everything was asked anew.
@@ -93,6 +95,7 @@ impl Bench {
             },
             sends: Vec::new(),
             texts: BTreeMap::new(),
+            quoted: BTreeMap::new(),
             made: Vec::new(),
             fresh: Vec::new(),
             persisted: Vec::new(),
@@ -123,6 +126,9 @@ impl Bench {
                 } => {
                     if fresh {
                         self.fresh.push(message.id.0.clone());
+                    }
+                    if let Some(quote) = message.quotes {
+                        self.quoted.insert(message.id.0.clone(), (quote.id.0, quote.text));
                     }
                     let text = said(&message.content);
                     self.texts.insert(message.id.0.clone(), text);

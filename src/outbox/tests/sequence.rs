@@ -108,6 +108,35 @@ fn an_end_says_how_long_it_was_so() {
 }
 
 #[test]
+fn news_of_the_same_thing_quote_the_message_that_began_it() {
+    let mut bench = Bench::new(Limits::default());
+    let mut said = |status, text: &str| {
+        bench.say(status, text);
+        bench.shown();
+        let id = format!("M{}1", bench.outbox.seq_next - 1);
+        bench.quoted.get(&id).map(|(id, text)| format!("{id}: {text}"))
+    };
+    assert_eq!(said(RESOLVED, "nothing is known"), None);
+    assert_eq!(said(FIRING, "began"), None);
+    assert_eq!(said(FIRING, "worse").as_deref(), Some("M21: began"));
+    assert_eq!(said(RESOLVED, "over").as_deref(), Some("M21: began"));
+    assert_eq!(said(FIRING, &"x".repeat(1000)), None);
+    // Who was told nothing before has nothing to quote; what was not told is not quoted.
+    bench.accept_to(&["+15550101", "+15550102"], alert(RESOLVED, "over again"));
+    bench.shown();
+    assert_eq!(bench.quoted["M61"], ("M51".to_owned(), "x".repeat(160)));
+    assert!(!bench.quoted.contains_key("M62"));
+    // A restart changes nothing, and the quote is there without the text of what is forgotten.
+    let disk = bench.outbox.get("A4").unwrap().clone();
+    let mut after = Bench::new(Limits::default());
+    let mut unsent = disk.clone();
+    unsent.deliveries[0].step = Step::Accepted;
+    after.outbox.restore(after.now, std::iter::once(unsent));
+    after.shown();
+    assert_eq!(after.quoted["M41"], ("M21".to_owned(), String::new()));
+}
+
+#[test]
 fn other_routes_other_names_and_what_is_not_on_disk_are_left_alone() {
     let mut bench = Bench::new(Limits::default());
     bench.say(FIRING, "1");

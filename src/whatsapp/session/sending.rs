@@ -35,11 +35,13 @@ impl Session {
             id,
             recipient,
             content: _,
+            quotes,
         } = message;
         let outgoing = send::Outgoing {
             id,
             recipient,
             said,
+            quotes,
             fresh,
         };
         let outcome = send::deliver(asking, mapper, Arc::clone(&self.parts.directory), kept, outgoing);

@@ -228,7 +228,8 @@ impl World {
             let before = self.carried.entry(to).or_insert_with(|| message.id.clone());
             assert_eq!(*before, message.id, "an alert in two messages");
         }
-        let text = format!("{:?}", message.content);
+        let quoted = message.quotes.as_ref().map(|quote| &quote.id);
+        let text = format!("{:?} {quoted:?}", message.content);
         let known = self.texts.entry(message.id.clone()).or_insert_with(|| text.clone());
         assert_eq!(*known, text, "the same id with another text");
         let first_time = self.sent.insert(message.id.clone(), seqs.to_vec()).is_none();

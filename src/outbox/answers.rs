@@ -65,6 +65,10 @@ impl Outbox {
         if how == AnswerKind::Text && open.len() > 1 {
             return Answered::Ambiguous(open.len());
         }
+        // What has perhaps not been shown is not silenced by a word that may be about something else.
+        if how == AnswerKind::Text && !self.was_handed_out(answer, about) {
+            return Answered::Nothing;
+        }
         if !allowed {
             let record = self.entries.get(&about).map(|entry| &entry.record);
             let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
@@ -113,7 +117,7 @@ impl Outbox {
         let entries = self.entries.values().filter(|entry| entry.durable);
         let here = entries.filter(|entry| {
             let record = &entry.record;
-            // Of one from before this start the disk may not know that it was handed out.
+            // Of one from before this start the disk may not know that it was handed out: two make a word unclear.
             let handed_out = |it: &Delivery| it.attempts > 0 || (entry.restored && it.message_id.is_some());
             let shown = |it: &Delivery| answer.chat.contains(&it.recipient) && handed_out(it);
             record.session == answer.session
@@ -121,6 +125,15 @@ impl Outbox {
                 && record.deliveries.iter().any(shown)
         });
         self.meant(answer, here.map(|entry| &entry.record))
+    }
+
+    fn was_handed_out(&self, answer: &Answer, seq: u64) -> bool {
+        let mut deliveries = self
+            .entries
+            .get(&seq)
+            .into_iter()
+            .flat_map(|entry| &entry.record.deliveries);
+        deliveries.any(|it| it.attempts > 0 && answer.chat.contains(&it.recipient))
     }
 
     fn meant<'a>(&self, answer: &Answer, records: impl Iterator<Item = &'a AlertRecord>) -> Meant {
@@ -131,7 +144,7 @@ impl Outbox {
         for record in records {
             if let Some(first) = self.open(record) {
                 meant.allowed &= self.may_acknowledge(answer, record);
-                meant.open.insert(first, record.seq);
+                meant.open.entry(first).or_insert(record.seq);
             }
         }
         meant
@@ -153,7 +166,7 @@ impl Outbox {
 
 /// The alerts that an answer may be about.
 struct Meant {
-    /// The first of those that follow each other, and the one that the answer is about.
+    /// The first of those that follow each other, and the first of them that the answer is about.
     open: BTreeMap<u64, u64>,
     /// Whoever has written it may acknowledge each of them.
     allowed: bool,

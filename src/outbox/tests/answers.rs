@@ -159,6 +159,27 @@ fn what_was_not_shown_yet_makes_no_word_ambiguous() {
 }
 
 #[test]
+fn after_a_restart_a_word_is_not_about_what_was_perhaps_never_shown() {
+    let mut before = bench(AckRules::default());
+    before.handle(Input::SessionDown(session()));
+    before.accept_to(&["+15550101"], fire());
+    before.accept_to(&["+15550101"], fire());
+    let disk: Vec<AlertRecord> = ["A1", "A2"].map(|id| before.outbox.get(id).unwrap().clone()).into();
+    let ok = |id: &str| answer("+15550101", &["+15550101"], id, word("ok"));
+    let mut after = bench(AckRules::default());
+    after.handle(Input::SessionDown(session()));
+    after.outbox.restore(after.now, disk[..1].iter().cloned());
+    assert_eq!(after.answered(&ok("X1")), Answered::Nothing);
+    after.handle(Input::SessionUp(session()));
+    assert_eq!(after.answered(&ok("X2")), Answered::Acknowledged);
+    // But it makes one about another unclear.
+    let mut after = bench(AckRules::default());
+    after.outbox.restore(after.now, disk.iter().cloned());
+    after.handle(Input::SessionUp(session()));
+    assert_eq!(after.answered(&ok("X3")), Answered::Ambiguous(2));
+}
+
+#[test]
 fn it_counts_before_the_servers_ack_and_only_where_the_message_went() {
     let mut bench = bench(AckRules::default());
     bench.accept_to(&["+15550101", "+15550102"], fire());

@@ -82,6 +82,25 @@ impl World {
         self.drain();
     }
 
+    /// What the disk says that the answer of this id has acknowledged: the first of those that follow each other.
+    pub fn acknowledged_by(&self, answer: &str) -> BTreeSet<String> {
+        let is_it = |record: &&AlertRecord| {
+            let acked = record.attention.acked.as_ref().and_then(|ack| ack.answer.as_ref());
+            acked.is_some_and(|it| it.id == answer)
+        };
+        let first = |record: &AlertRecord| {
+            let mut first = record;
+            while let Some(follows) = &first.attention.follows {
+                match self.durable.values().find(|record| record.id == follows.id) {
+                    Some(before) => first = before,
+                    None => break,
+                }
+            }
+            first.id.clone()
+        };
+        self.disk.values().filter(is_it).map(first).collect()
+    }
+
     fn check_answered(&self, answer: &Answer, new: &[AlertRecord]) {
         // What follows another is acknowledged with it, wherever it went.
         let firsts = new.iter().filter(|record| {

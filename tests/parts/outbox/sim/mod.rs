@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 
 use tautline::alert::{Alert, Priority, Recipient, RouteName, Status};
 use tautline::outbox::{
-    AcceptRequest, Accepted, AlertRecord, FollowUp, Follows, Happening, Input, KeyRecord, Limits, Message, MessageId,
-    NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
+    AcceptRequest, Accepted, AlertRecord, AnswerKind, FollowUp, Follows, Happening, Input, KeyRecord, Limits, Message,
+    MessageId, NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then,
+    Timestamp,
 };
 
 use answers::{AtServer, Marks};
@@ -393,7 +394,14 @@ impl World {
             before.is_none() || before == acked(&record),
             "acknowledged twice: {record:?}"
         );
+        let by_word = acked(&record)
+            .and_then(|ack| ack.answer)
+            .filter(|it| it.how == AnswerKind::Text);
         self.disk.insert(record.seq, record);
+        if let Some(answer) = by_word {
+            let firsts = self.acknowledged_by(&answer.id);
+            assert!(firsts.len() <= 1, "one word acknowledges {firsts:?}");
+        }
     }
 
     fn write_one(&mut self) {

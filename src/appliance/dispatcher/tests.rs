@@ -8,17 +8,17 @@ use async_channel::Sender;
 use smol::{Executor, Task};
 
 use super::{Dispatcher, DispatcherHandle, Parts};
-use crate::alert::{Alert, RouteName, SessionName};
+use crate::alert::{Alert, Priority, RouteName, SessionName};
 use crate::appliance::proofs::Proofs;
 use crate::board::Board;
 use crate::config::RoutePlan;
 use crate::fallback::Courier;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
-use crate::outbox::{Limits, MessageId, ReceiptKind, SendFailure, Step};
+use crate::outbox::{Answer, Limits, MessageId, ReceiptKind, Repeat, Said, SendFailure, Step};
 use crate::store::journal::Event as Told;
 use crate::store::log::{Limits as LogLimits, RealDisk};
-use crate::store::{Store, Tree, journal};
+use crate::store::{Store, Tree, journal, outbox};
 use crate::whatsapp::Notice;
 
 const ALERTS: usize = 4000;
@@ -85,6 +85,11 @@ impl Bench {
             routes: vec![
                 RoutePlan {
                     name: "ops".parse().unwrap(),
+                    repeat: Some(Repeat {
+                        every: Duration::from_secs(3600),
+                        times: 1,
+                        from: Priority::Max,
+                    }),
                     ..plan.clone()
                 },
                 plan,
@@ -507,4 +512,42 @@ fn the_file_of_an_alert_that_is_refused_goes() {
     let refused = bench.run(bench.dispatcher.publish(parts, vec![file]));
     assert_eq!(refused.unwrap_err(), Refusal::UnknownRoute("nobody".into()));
     files(&bench, 0);
+}
+
+#[test]
+fn what_an_answer_means_is_on_disk_before_anybody_may_forget_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::open(directory.path());
+    let fire = Alert {
+        priority: Priority::Max,
+        ..alert("fire")
+    };
+    let published = bench
+        .dispatcher
+        .publish(vec![("ops".parse().unwrap(), vec![fire])], Vec::new());
+    let id = bench.run(published).unwrap().remove(0).alert.id;
+    let [to, _] = <[MessageId; 2]>::try_from(bench.messages(&id)).unwrap();
+    let friend = vec!["+15550100002".parse().unwrap()];
+    let answer = |id: &str, chat| {
+        let (done, on_disk) = async_channel::bounded(1);
+        let answer = Box::new(Answer {
+            session: bench.session.clone(),
+            chat,
+            from: friend.clone(),
+            id: id.to_owned(),
+            said: Said::Reaction(to.clone()),
+        });
+        bench.say(Notice::Answered { answer, done });
+        bench.run(on_disk.recv()).unwrap().unwrap();
+        let stored = outbox::load(bench.store.view()).unwrap().alerts.remove(0);
+        stored.attention.acked.map(|ack| ack.answer.unwrap().id)
+    };
+    // What it is not about changes nothing, and is no reason to wait.
+    assert_eq!(answer("3A0", vec!["me".parse().unwrap()]), None);
+    assert_eq!(answer("3A1", friend.clone()).as_deref(), Some("3A1"));
+    assert_eq!(answer("3A2", friend.clone()).as_deref(), Some("3A1"));
+    assert_eq!(
+        bench.history(&id).iter().filter(|what| *what == "acknowledged").count(),
+        1
+    );
 }

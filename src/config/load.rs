@@ -16,6 +16,7 @@ use super::parse::{
     At, Draft, DraftAttachments, DraftFallback, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, DraftTarget,
     Kind, MailAddress, Parsed, parse,
 };
+use super::shown::{escalate_shown, group_shown, quiet_shown, repeat_shown, written};
 use super::{
     Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, FallbackKind, FallbackPlan, Fault, GatewayPlan,
     HeartbeatPlan, MailPlan, MailTarget, Place, Plan, Proxy, RouteFallback, RoutePlan, Secret, SessionPlan, Setting,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::access::Network;
 use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
-use crate::outbox::{AckRules, Group, Quiet, Then};
+use crate::outbox::AckRules;
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -568,16 +569,10 @@ impl Builder<'_> {
             .map(|draft| self.route_fallback(&format!("route[{index}]"), draft));
         let (repeat, line) = split(draft.repeat);
         let source = self.source(line);
-        let shown = repeat
-            .as_ref()
-            .map(|repeat| json!({"every": written(repeat.every), "times": repeat.times, "from": repeat.from.word()}));
-        self.note(key("repeat"), json!(shown), source);
+        self.note(key("repeat"), json!(repeat.as_ref().map(repeat_shown)), source);
         let (escalate, line) = split(draft.escalate);
         let source = self.source(line);
-        let shown = escalate.as_ref().map(|escalate| {
-            json!({"after": written(escalate.after), "to": escalate.to.as_str(), "from": escalate.from.word()})
-        });
-        self.note(key("escalate"), json!(shown), source);
+        self.note(key("escalate"), json!(escalate.as_ref().map(escalate_shown)), source);
         let (ack_from, line) = split(draft.ack_from);
         let source = self.source(line);
         let shown: Option<Vec<_>> = ack_from
@@ -677,25 +672,6 @@ impl Builder<'_> {
         }
         found
     }
-}
-
-fn group_shown(group: &Group) -> serde_json::Value {
-    let (wait, interval) = (written(group.wait), written(group.interval));
-    json!({"by": group.by, "wait": wait, "interval": interval, "max": group.max})
-}
-
-fn quiet_shown(quiet: &Quiet) -> serde_json::Value {
-    let time = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
-    let then = match quiet.then {
-        Then::Digest => "digest",
-        Then::Drop => "drop",
-    };
-    json!({"from": time(quiet.from), "to": time(quiet.to), "below": quiet.below.word(), "then": then})
-}
-
-/// As it may stand in a file.
-fn written(span: Duration) -> String {
-    humantime::format_duration(span).to_string()
 }
 
 fn split<T>(at: Option<At<T>>) -> (Option<T>, Option<usize>) {

@@ -10,6 +10,7 @@ mod load;
 mod parse;
 mod plan;
 mod print;
+mod shown;
 mod url;
 
 pub use access::{Access, Loopback};

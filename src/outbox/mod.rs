@@ -47,6 +47,7 @@ mod limits;
 mod line;
 mod lookup;
 mod making;
+mod marking;
 mod marks;
 mod message;
 mod now;

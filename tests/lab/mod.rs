@@ -43,6 +43,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod adv;
+mod answers;
 mod faults;
 mod groups;
 mod login;
@@ -70,10 +71,11 @@ use smol::Executor;
 use smol::net::TcpListener;
 use wacore_binary::Jid;
 
+pub use answers::ReactionSeen;
 pub use faults::{Failure, Faults, KeyPace, NoKeys, SessionTimer};
 pub use media::{MediaFaults, MediaSeen, Upload};
 pub use people::GroupKind;
-pub use phone::{AutoReceipts, ReactionSeen, ReceiptSeen, Received};
+pub use phone::{AutoReceipts, ReceiptSeen, Received};
 use world::{Account, Device, LineState, Shared};
 pub use world::{Counters, Direction, Naming, Seen};
 
@@ -420,7 +422,7 @@ impl Phone {
     pub fn send_text(&self, to: &str, text: &str) -> String {
         let mut world = self.shared.lock();
         let chat = chat_of(&world, to);
-        let message = phone::text_message(text, None);
+        let message = answers::text_message(text, None);
         let timer = world.accounts[self.account].phone.timers.get(&people::timer_key(&chat));
         let message = people::with_timer(message, timer.copied().unwrap_or(0));
         phone::send(&mut world, self.account, chat, message)
@@ -446,7 +448,7 @@ impl Phone {
             &mut world,
             self.account,
             chat,
-            phone::text_message(text, Some((to_id.into(), sender))),
+            answers::text_message(text, Some((to_id.into(), sender))),
         )
     }
 
@@ -467,7 +469,7 @@ impl Phone {
     pub fn react_in(&self, to: &str, to_id: &str, emoji: &str) -> String {
         let mut world = self.shared.lock();
         let chat = chat_of(&world, to);
-        phone::send(&mut world, self.account, chat, phone::reaction_message(to_id, emoji))
+        phone::send(&mut world, self.account, chat, answers::reaction_message(to_id, emoji))
     }
 
     /// Every message this phone has decrypted, each (chat, sender, id) once, in order of arrival.

@@ -10,6 +10,7 @@ use wacore_libsignal::protocol::SignalProtocolError;
 use waproto::buffa::MessageField;
 use waproto::whatsapp as wa;
 
+use super::answers::{self, ReactionSeen};
 use super::media::{self, MediaSeen};
 use super::node::{attr, child_bytes, leaf, message_id, now_s, number_from};
 use super::people;
@@ -42,21 +43,6 @@ pub struct Received {
     pub timer: Option<u32>,
     /// Counts up per phone, in the order of decryption.
     pub seq: u64,
-}
-
-/// A reaction that the phone has decrypted. Each (chat, sender, id) is here once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReactionSeen {
-    pub id: String,
-    /// As in [`Received`].
-    pub from: String,
-    pub chat: String,
-    /// The id of the message that it is on.
-    pub to: String,
-    /// Whether it says that its sender wrote that message.
-    pub on_own: bool,
-    /// Empty where it was taken back.
-    pub emoji: String,
 }
 
 /// A receipt for a message that this phone sent.
@@ -206,7 +192,7 @@ struct Found {
     media: Option<MediaSeen>,
     timer: Option<u32>,
     quoted: Option<(String, String)>,
-    /// Of a reaction: the message's id, whether it is the sender's own, and the emoji.
+    /// As `answers::reaction_in` reads it.
     reaction: Option<(String, bool, String)>,
 }
 
@@ -253,15 +239,11 @@ fn open(
     let media = media::seen(world, &message);
     let text = match &media {
         Some(media) => Some(format!("[{}] {}", media.kind, media.caption).trim_end().to_owned()),
-        None => text_of(&message),
+        None => answers::text_of(&message),
     };
     let timer = people::timer_of(&message);
-    let quoted = quoted_in(&message);
-    let reaction = message.reaction_message.as_option().and_then(|reaction| {
-        let key = reaction.key.as_option()?;
-        let emoji = reaction.text.clone().unwrap_or_default();
-        Some((key.id.clone()?, key.from_me == Some(true), emoji))
-    });
+    let quoted = answers::quoted_in(&message);
+    let reaction = answers::reaction_in(&message);
     let text = text.or_else(|| reaction.as_ref().map(|_| String::new()));
     Ok(text.map(|text| Found {
         chat,
@@ -271,26 +253,6 @@ fn open(
         quoted,
         reaction,
     }))
-}
-
-/// What a text or a picture quotes.
-fn quoted_in(message: &wa::Message) -> Option<(String, String)> {
-    let text = message.extended_text_message.as_option();
-    let text = text.and_then(|text| text.context_info.as_option());
-    let picture = message.image_message.as_option();
-    let context = text.or_else(|| picture?.context_info.as_option())?;
-    let quoted = context.quoted_message.as_option();
-    let says = quoted.and_then(text_of).unwrap_or_default();
-    Some((context.stanza_id.clone()?, says))
-}
-
-fn text_of(message: &wa::Message) -> Option<String> {
-    let extended = || message.extended_text_message.as_option()?.text.clone();
-    message
-        .conversation
-        .clone()
-        .filter(|text| !text.is_empty())
-        .or_else(extended)
 }
 
 fn remember(world: &mut World, me: usize, incoming: &Incoming, found: Found) {
@@ -669,46 +631,6 @@ fn enc(kind: EncKind, sealed: Vec<u8>) -> Node {
         .attr("type", kind.name())
         .bytes(sealed)
         .build()
-}
-
-/// A plain text, or an answer that quotes `quoted`: the id of a received message and its sender's address.
-pub fn text_message(text: &str, quoted: Option<(String, Jid)>) -> wa::Message {
-    let Some((id, sender)) = quoted else {
-        return wa::Message {
-            conversation: Some(text.into()),
-            ..Default::default()
-        };
-    };
-    let context = wa::ContextInfo {
-        stanza_id: Some(id),
-        participant: Some(sender.to_string()),
-        ..Default::default()
-    };
-    wa::Message {
-        extended_text_message: MessageField::some(wa::message::ExtendedTextMessage {
-            text: Some(text.into()),
-            context_info: MessageField::some(context),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// A reaction on the message of this id.
-pub fn reaction_message(id: &str, emoji: &str) -> wa::Message {
-    let key = wa::MessageKey {
-        id: Some(id.into()),
-        from_me: Some(false),
-        ..Default::default()
-    };
-    wa::Message {
-        reaction_message: MessageField::some(wa::message::ReactionMessage {
-            key: MessageField::some(key),
-            text: Some(emoji.into()),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
 }
 
 /// A device came or went: phones drop what they shared with it. Deliberately absent: `notification type=devices` to

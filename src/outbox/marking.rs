@@ -1,0 +1,231 @@
+//! Reactions of ours on messages that somebody has acknowledged: so the other recipients are told, without a message.
+//!
+//! They go beside the queues of the recipients, one at a time in a session. No alert waits for one, and whatever
+//! becomes of it changes nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::io::{Output, SendFailure};
+use super::line::Leg;
+use super::marks::Session;
+use super::message::{Content, Message};
+use super::record::{AlertRecord, FollowUp, Mark, MessageId, Step};
+use super::{Now, Outbox};
+use crate::alert::{Recipient, SessionName};
+
+/// What the recipient sees beside the message.
+const EMOJI: &str = "✅";
+
+/// Attempts that may come to nothing before a mark is given up: it is news that ages.
+const ATTEMPTS_MAX: u32 = 8;
+
+impl Outbox {
+    /// The alerts `seqs`, which follow each other, are acknowledged, perhaps by somebody in one of `chat`. Whoever else
+    /// has them sees it on the newest of them that they have.
+    pub(super) fn mark_copies(&mut self, seqs: &BTreeSet<u64>, chat: &[Recipient]) {
+        let mut newest: BTreeMap<Recipient, Leg> = BTreeMap::new();
+        let mut watched = false;
+        for entry in seqs.iter().filter_map(|seq| self.entries.get(seq)) {
+            watched |= entry.record.attention.watched;
+            for (index, delivery) in entry.record.deliveries.iter().enumerate() {
+                let has_it = matches!(delivery.step, Step::Sent | Step::Delivered | Step::Read);
+                if delivery.part == 0 && has_it && !chat.contains(&delivery.recipient) {
+                    let leg = Leg {
+                        seq: entry.record.seq,
+                        index,
+                    };
+                    newest.insert(delivery.recipient.clone(), leg);
+                }
+            }
+        }
+        for leg in newest.into_values().filter(|_| watched) {
+            self.mark(leg);
+        }
+    }
+
+    /// The delivery has arrived only after somebody had acknowledged its alert elsewhere.
+    pub(super) fn mark_late(&mut self, leg: Leg) {
+        let Some(entry) = self.entries.get(&leg.seq) else {
+            return;
+        };
+        let attention = &entry.record.attention;
+        let (Some(acked), Some(delivery)) = (&attention.acked, entry.record.deliveries.get(leg.index)) else {
+            return;
+        };
+        // Of what is said again the first is marked.
+        let again = attention.follows.as_ref();
+        let again = again.is_some_and(|follows| matches!(follows.what, FollowUp::Repeat { .. }));
+        let theirs = acked.by == delivery.recipient.to_string();
+        if attention.watched && !again && !theirs && delivery.part == 0 {
+            self.mark(leg);
+        }
+    }
+
+    /// Once, and not while something that the message carries still waits for somebody.
+    fn mark(&mut self, leg: Leg) {
+        let Some(message_id) = self.message_of(leg) else {
+            return;
+        };
+        let carried = self.legs_of(message_id);
+        let records = || {
+            carried
+                .iter()
+                .filter_map(|leg| self.entries.get(&leg.seq).map(|entry| (leg, &entry.record)))
+        };
+        let marked = |(leg, record): (&Leg, &AlertRecord)| {
+            let delivery = record.deliveries.get(leg.index);
+            delivery.is_some_and(|delivery| delivery.mark.is_some())
+        };
+        if records().any(|(_, record)| self.open(record).is_some()) || records().any(marked) {
+            return;
+        }
+        let Some(recipient) = self.recipient_of(leg).cloned() else {
+            return;
+        };
+        let id = (self.draw_id.0)(leg.seq, &recipient);
+        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+            return;
+        };
+        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+            return;
+        };
+        delivery.mark = Some(Box::new(Mark {
+            id: id.clone(),
+            done: false,
+        }));
+        let session = entry.record.session.clone();
+        self.marks.add(session, id.clone(), leg, false);
+        self.dirty.entry(leg.seq).or_default().made.push(id);
+    }
+
+    /// Takes up those of an alert that the disk holds.
+    pub(super) fn restore_marks(&mut self, seq: u64) {
+        let Some(entry) = self.entries.get(&seq) else { return };
+        for (index, delivery) in entry.record.deliveries.iter().enumerate() {
+            if let Some(mark) = delivery.mark.as_ref().filter(|mark| !mark.done) {
+                let session = entry.record.session.clone();
+                self.marks.add(session, mark.id.clone(), Leg { seq, index }, true);
+            }
+        }
+    }
+
+    /// The alert goes, and nobody is told of it any more.
+    pub(super) fn forget_marks(&mut self, seq: u64) {
+        let Some(entry) = self.entries.get(&seq) else { return };
+        for mark in entry.record.deliveries.iter().filter_map(|it| it.mark.as_ref()) {
+            self.marks.remove(&mark.id);
+        }
+    }
+
+    pub(super) fn on_mark_durable(&mut self, id: &MessageId) {
+        if let Some(waiting) = self.marks.by_id.get_mut(id) {
+            waiting.durable = true;
+        }
+    }
+
+    pub(super) fn marks_up(&mut self, session: &SessionName, up: bool) {
+        let lane = self.marks.sessions.entry(session.clone()).or_default();
+        lane.up = up;
+        lane.under_way = None;
+        lane.pause_until = None;
+        self.outputs
+            .retain(|output| !matches!(output, Output::Mark { session: queued, .. } if queued == session));
+    }
+
+    /// The send goes on: the server's ack has its time from now.
+    pub(super) fn on_mark_goes_on(&mut self, now: Now, id: &MessageId) {
+        let until = now.mono + self.limits.ack;
+        if let Some(waiting) = self.marks.by_id.get(id)
+            && let Some(session) = self.marks.sessions.get_mut(&waiting.session)
+            && let Some(under_way) = session.under_way.as_mut().filter(|(under_way, _)| under_way == id)
+        {
+            under_way.1 = until;
+        }
+    }
+
+    /// The server has it, or refuses it; then it is given up.
+    pub(super) fn on_mark_answered(&mut self, session: &SessionName, id: &MessageId, taken: bool) {
+        let waiting = self.marks.by_id.get(id);
+        if waiting.is_some_and(|waiting| waiting.session == *session) {
+            self.end_mark(id, taken);
+        }
+    }
+
+    pub(super) fn on_mark_failed(&mut self, now: Now, id: &MessageId, failure: &SendFailure) {
+        let passing = match failure {
+            SendFailure::Path(_) | SendFailure::Uploading | SendFailure::Refused { .. } => true,
+            SendFailure::Permanent(_) => false,
+        };
+        let Some(waiting) = self.marks.by_id.get_mut(id) else {
+            return;
+        };
+        let session = waiting.session.clone();
+        let under_way = self
+            .marks
+            .sessions
+            .get(&session)
+            .and_then(|lane| lane.under_way.as_ref());
+        // Word of an earlier attempt may come late.
+        if under_way.is_none_or(|(under_way, _)| under_way != id) {
+            return;
+        }
+        waiting.attempts += 1;
+        let attempts = waiting.attempts;
+        if !passing || attempts >= ATTEMPTS_MAX {
+            return self.end_mark(id, false);
+        }
+        let pause = self.backoff(attempts);
+        if let Some(session) = self.marks.sessions.get_mut(&session) {
+            session.under_way = None;
+            session.pause_until = Some(now.mono + pause);
+            // One that cannot go holds up no other.
+            session.queue.retain(|queued| queued != id);
+            session.queue.push_back(id.clone());
+        }
+    }
+
+    fn end_mark(&mut self, id: &MessageId, taken: bool) {
+        let Some(leg) = self.marks.remove(id) else { return };
+        let entry = self.entries.get_mut(&leg.seq);
+        let delivery = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index));
+        let Some(delivery) = delivery else { return };
+        match &mut delivery.mark {
+            Some(mark) if taken => mark.done = true,
+            mark => *mark = None,
+        }
+        self.dirty.entry(leg.seq).or_default();
+    }
+
+    /// Hands out what can go, and looks after what got no answer.
+    pub(super) fn send_marks(&mut self, now: Now) {
+        let late = |session: &Session| {
+            let (id, until) = session.under_way.as_ref()?;
+            (*until <= now.mono).then(|| id.clone())
+        };
+        let late: Vec<MessageId> = self.marks.sessions.values().filter_map(late).collect();
+        for id in late {
+            self.on_mark_failed(now, &id, &SendFailure::Path(String::new()));
+        }
+        for session in self.marks.sessions.values_mut() {
+            session.pause_until = session.pause_until.filter(|until| *until > now.mono);
+        }
+        while let Some((session, id, leg)) = self.marks.next(now.mono) {
+            let (Some(to), Some(recipient)) = (self.message_of(leg).cloned(), self.recipient_of(leg).cloned()) else {
+                self.marks.remove(&id);
+                continue;
+            };
+            if let Some(lane) = self.marks.sessions.get_mut(&session) {
+                lane.under_way = Some((id.clone(), now.mono + self.limits.ack));
+            }
+            let emoji = EMOJI.to_owned();
+            let content = Content::Reaction { to, emoji };
+            let message = Message {
+                id,
+                recipient,
+                content,
+                quotes: None,
+            };
+            self.outputs.push_back(Output::Mark { session, message });
+        }
+    }
+}

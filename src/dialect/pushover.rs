@@ -9,7 +9,8 @@
 //! | picture | `attachment` of a form, `attachment_base64` |
 //! | time to live | `ttl`, in seconds: what is not sent by then is not sent |
 //! | `token` | whose it is, where a token is needed |
-//! | `user`, `device`, `sound`, `retry`, `expire` | ignored |
+//! | `user` | a route, where the token is for none alone |
+//! | `device`, `sound`, `retry`, `expire` | ignored |
 
 use super::form::Form;
 use super::{Draft, Parsed, Rejection, Request};
@@ -21,6 +22,11 @@ const TEXT_EMPTY: &str = "(no message)";
 /// The application's token.
 pub fn token(request: &Request<'_>) -> Option<String> {
     Form::read(request).text(&["token"])
+}
+
+/// Whom it is for.
+pub fn user(request: &Request<'_>) -> Option<String> {
+    Form::read(request).text(&["user"])
 }
 
 /// Reads an alert out of a message for Pushover.

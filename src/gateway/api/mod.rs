@@ -353,6 +353,28 @@ impl From<Published> for GotifyMessage {
     }
 }
 
+/// The answer to a message for Pushover: its fields, and those of every publish answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PushoverMessage {
+    /// Always 1: it was taken.
+    pub status: u8,
+    /// The alert's id.
+    pub request: String,
+    /// What the answer to an ntfy publish has.
+    #[serde(flatten)]
+    pub published: Published,
+}
+
+impl From<Published> for PushoverMessage {
+    fn from(published: Published) -> Self {
+        Self {
+            status: 1,
+            request: published.id.clone(),
+            published,
+        }
+    }
+}
+
 /// One alert of `GET /v1/alerts` and `GET /v1/alerts/<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AlertView {
@@ -532,6 +554,9 @@ pub struct ErrorBody {
     /// For an unknown route: the ones that exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
+    /// On ntfy's addresses over TCP, whose errors have it and neither `field` nor `routes`; empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// Bytes that the texts of one list may have together. A thousand alerts of 64 KiB would fill the memory of a small

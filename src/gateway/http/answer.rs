@@ -113,6 +113,7 @@ impl Problem {
             error: error.into(),
             field: None,
             routes: Vec::new(),
+            link: None,
         };
         Self {
             body: Box::new(body),
@@ -158,6 +159,13 @@ impl Problem {
         problem
     }
 
+    /// The same with ntfy's fields alone, and all of them: a client of it may take an error that has others for none.
+    pub fn in_ntfys_words(mut self) -> Self {
+        (self.body.field, self.body.routes) = (None, Vec::new());
+        self.body.link = Some(String::new());
+        self
+    }
+
     pub fn body(&self) -> &ErrorBody {
         &self.body
     }
@@ -166,6 +174,9 @@ impl Problem {
 /// ntfy's code for a status that has only one there, else the status followed by 00.
 fn code_of(http: u16) -> u32 {
     match http {
+        401 => 40101,
+        403 => 40301,
+        404 => 40401,
         413 => 41301,
         429 => 42901,
         500 => 50001,

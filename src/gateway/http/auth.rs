@@ -19,6 +19,8 @@ use crate::gateway::place::Place;
 /// The right that an endpoint takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
+    /// To ask what senders ask before they send: for whoever may do anything here.
+    Any,
     /// To hand in alerts.
     Publish,
     /// To see what there is: status, alerts and their texts, what happened.
@@ -30,17 +32,22 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every scope.
+    /// Every scope that is a right of its own, the least first.
     pub const ALL: [Self; 4] = [Self::Publish, Self::Read, Self::Admin, Self::Control];
 
     /// Its name in documents.
     pub fn name(self) -> &'static str {
-        self.right().map_or("control", Right::name)
+        match self {
+            Self::Any => "any",
+            Self::Publish | Self::Read | Self::Admin | Self::Control => self.right().map_or("control", Right::name),
+        }
     }
 
     /// The right of a token that is enough for it.
     fn right(self) -> Option<Right> {
         match self {
+            // Each right is enough, and every token has one.
+            Self::Any => None,
             Self::Publish => Some(Right::Publish),
             Self::Read => Some(Right::Read),
             Self::Admin => Some(Right::Admin),
@@ -52,11 +59,11 @@ impl Scope {
 impl Place {
     fn may(self, scope: Scope) -> bool {
         match (self, scope) {
-            (Self::Loopback, Scope::Publish | Scope::Read) => true,
+            (Self::Loopback, Scope::Any | Scope::Publish | Scope::Read) => true,
             (Self::Loopback, Scope::Admin | Scope::Control) => false,
-            (Self::Trusted, Scope::Publish) => true,
+            (Self::Trusted, Scope::Any | Scope::Publish) => true,
             (Self::Trusted, Scope::Read | Scope::Admin | Scope::Control) => false,
-            (Self::Elsewhere, Scope::Publish | Scope::Read | Scope::Admin | Scope::Control) => false,
+            (Self::Elsewhere, Scope::Any | Scope::Publish | Scope::Read | Scope::Admin | Scope::Control) => false,
         }
     }
 }
@@ -137,7 +144,12 @@ impl Caller {
 
 impl Held {
     fn may(&self, scope: Scope, route: Option<&str>) -> bool {
-        let right = scope.right().is_some_and(|right| self.grant.rights.has(right));
+        let right = match scope {
+            Scope::Any => true,
+            Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => {
+                scope.right().is_some_and(|right| self.grant.rights.has(right))
+            }
+        };
         right && route.is_none_or(|route| self.grant.routes.has(route))
     }
 }
@@ -328,7 +340,7 @@ pub(super) fn permit(caller: &Caller, scope: Scope, route: Option<&str>, head: &
         // A page can cause a GET without an `Origin`, so one that does something is looked at again. No page knows a
         // token.
         Scope::Publish | Scope::Admin if head.method == "GET" && !explicit => guard::check_acting_get(head),
-        Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => Ok(()),
+        Scope::Any | Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use smol::lock::SemaphoreGuardArc;
 
 use crate::alert::RouteName;
 use crate::blobs::Kept;
-use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, waha};
+use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, pushover, waha};
 
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
@@ -14,7 +14,7 @@ use super::call::{Call, Outcome};
 use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
-use crate::gateway::api::{GotifyMessage, Mailed, Published};
+use crate::gateway::api::{GotifyMessage, Mailed, Published, PushoverMessage};
 use crate::gateway::files::{FromBody, NO_FILES};
 use crate::gateway::relay::Accepted;
 use crate::gateway::{query, recipients};
@@ -180,9 +180,33 @@ pub(super) async fn ntfy_json(mut call: Call<'_, '_>) -> Outcome {
 /// `POST /message`, as Gotify's senders do. The application's token says the route: it is a token for one route alone,
 /// or, where none is needed, the name of a route.
 pub(super) async fn gotify(mut call: Call<'_, '_>) -> Outcome {
-    let route = gotify_route(&call)?;
+    let token = gotify_token(&call.request.head);
+    let route = route_by_token(&call, token.as_slice(), "gotify")?;
     let body = receive(&mut call).await?;
     take(&call, "gotify", Some(route), body).await
+}
+
+/// `POST /1/messages.json`, as Pushover's senders do. The application's token says the route, as Gotify's; or the user
+/// does.
+pub(super) async fn pushover(mut call: Call<'_, '_>) -> Outcome {
+    let body = receive(&mut call).await?;
+    let names = |request: &Request<'_>| [pushover::token(request), pushover::user(request)];
+    let (names, _) = with_request(call.context, None, &call.request.head, &body, names);
+    let names: Vec<String> = names.into_iter().flatten().collect();
+    let route = route_by_token(&call, &names, "pushover")?;
+    take(&call, "pushover", Some(route), body).await
+}
+
+/// `POST /notify`, as Apprise does: what its API calls the key stands in a header.
+pub(super) async fn apprise(call: Call<'_, '_>) -> Outcome {
+    let headers = Fields::from_headers(call.request.head.headers());
+    let Some(key) = headers.get("x-apprise-config-id") else {
+        let error =
+            "which route is it for? Post it to /notify/ROUTE, or name the route in the header X-Apprise-Config-ID";
+        return Err(Problem::new(400, error).at("X-Apprise-Config-ID"));
+    };
+    let route = call.route(key.trim())?;
+    speak(call, "apprise", route).await
 }
 
 /// `POST /api/sendText` and its kin, as WAHA's senders do. Whom it is for is read as a mail's recipient is: the name of
@@ -201,24 +225,26 @@ pub(super) async fn waha(mut call: Call<'_, '_>) -> Outcome {
     take(&call, "waha", Some(route), body).await
 }
 
-fn gotify_route(call: &Call<'_, '_>) -> Result<RouteName, Problem> {
-    let token = gotify_token(&call.request.head);
-    let named = token.filter(|token| call.context.relay.routes().iter().any(|route| route.as_str() == token));
-    match (named, call.caller.grant()) {
-        (Some(name), _) => call.route(&name),
+/// The route that is meant where a sender has no place for one: that which one of `names` is, or else the only one that
+/// its token is for. `names` are what it has given as tokens, and what else may be a name.
+fn route_by_token(call: &Call<'_, '_>, names: &[String], dialect: &str) -> Result<RouteName, Problem> {
+    let routes = call.context.relay.routes();
+    let is_route = |name: &&String| routes.iter().any(|route| route.as_str() == name.as_str());
+    match (names.iter().find(is_route), call.caller.grant()) {
+        (Some(name), _) => call.route(name),
         (None, Some(grant)) => match grant.routes.sole() {
             Some(route) => call.route(route.as_str()),
             None => {
                 let error = format!(
                     "which route is it for? The token {} is not for one alone: make one with --route, or set the server's \
-                     address to …/v1/hooks/gotify/ROUTE",
+                     address to …/v1/hooks/{dialect}/ROUTE",
                     grant.name
                 );
                 Err(Problem::new(400, error).at("token"))
             }
         },
-        (None, None) => match gotify_token(&call.request.head) {
-            Some(token) => call.route(&token),
+        (None, None) => match names.first() {
+            Some(name) => call.route(name),
             None => {
                 let error = "which route is it for? Set the application's token to the name of the route";
                 Err(Problem::new(401, error).at("token"))
@@ -285,6 +311,7 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut bod
     let published = published(accepted, click, warnings);
     Ok(match name {
         "gotify" => Answer::json(200, &GotifyMessage::from(published)),
+        "pushover" => Answer::json(200, &PushoverMessage::from(published)),
         _ => Answer::json(200, &published),
     })
 }

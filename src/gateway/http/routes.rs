@@ -13,7 +13,9 @@ use super::connection::Request;
 use super::context::{Context, Listener};
 use super::head::Head;
 use super::subscribe::Form;
-use super::{alerts, backup, events, lines, mail, page, publish, route_detail, sessions, status, subscribe, tokens};
+use super::{
+    alerts, backup, events, lines, mail, page, probes, publish, route_detail, sessions, status, subscribe, tokens,
+};
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
@@ -200,6 +202,62 @@ pub const ENDPOINTS: &[Endpoint] = &[
         handler: Handler::Named(|call, name| Box::pin(tokens::revoke(call, name))),
     },
     Endpoint {
+        methods: READ,
+        path: "/v1/account",
+        scope: Scope::Any,
+        summary: "Who one is, as ntfy's clients ask.",
+        handler: Handler::Fixed(|call| at_once(Ok(probes::account(&call)))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/v1/config",
+        scope: Scope::Any,
+        summary: "What there is of ntfy's, as its apps ask.",
+        handler: Handler::Fixed(|_| at_once(Ok(probes::config()))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/v1/stats",
+        scope: Scope::Read,
+        summary: "How many alerts were ever accepted, as ntfy's clients ask.",
+        handler: Handler::Fixed(|call| Box::pin(probes::stats(call))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/version",
+        scope: Scope::Any,
+        summary: "The version of Gotify that is spoken, as its clients ask.",
+        handler: Handler::Fixed(|_| at_once(Ok(probes::version()))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/health",
+        scope: Scope::Any,
+        summary: "Whether messages are taken, as Gotify's senders ask.",
+        handler: Handler::Fixed(|_| at_once(Ok(probes::health()))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/api/sessions",
+        scope: Scope::Any,
+        summary: "The sessions, as WAHA's clients ask.",
+        handler: Handler::Fixed(|call| Box::pin(probes::sessions(call))),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/api/sessions/{session}",
+        scope: Scope::Any,
+        summary: "One session, as WAHA's clients ask.",
+        handler: Handler::Named(|call, session| Box::pin(probes::session(call, session))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/1/users/validate.json",
+        scope: Scope::Any,
+        summary: "The routes as a user's devices, as Pushover's clients ask.",
+        handler: Handler::Fixed(|call| Box::pin(probes::pushover_user(call))),
+    },
+    Endpoint {
         methods: PUBLISH,
         path: "/",
         scope: Scope::Publish,
@@ -212,6 +270,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Publish,
         summary: "Publishes a message for Gotify; the application's token says the route.",
         handler: Handler::Fixed(|call| Box::pin(publish::gotify(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/1/messages.json",
+        scope: Scope::Publish,
+        summary: "Publishes a message for Pushover; the token, or the user, says the route.",
+        handler: Handler::Fixed(|call| Box::pin(publish::pushover(call))),
     },
     Endpoint {
         methods: POST,
@@ -240,6 +305,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Publish,
         summary: "Publishes a mail; its recipients, `to` in the query, lead to routes.",
         handler: Handler::Fixed(|call| Box::pin(mail::mail(call))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/notify",
+        scope: Scope::Publish,
+        summary: "Publishes what is posted to Apprise's API; the header `X-Apprise-Config-ID` says the route.",
+        handler: Handler::Fixed(|call| Box::pin(publish::apprise(call))),
     },
     Endpoint {
         methods: POST,
@@ -354,6 +426,15 @@ impl Endpoint {
         }
         Some(open)
     }
+
+    /// The dialect that is spoken there, where its name stands in the path or its senders have a path of their own.
+    fn dialect<'s>(&self, open: &[&'s str]) -> Option<&'s str> {
+        match self.handler {
+            Handler::Hook(_) => open.first().copied(),
+            _ if self.path.starts_with("/1/") => Some("pushover"),
+            Handler::Fixed(_) | Handler::Alert(_) | Handler::Named(_) | Handler::Route(_) => None,
+        }
+    }
 }
 
 /// The segments of a path. A base address that ends with a slash makes `//family`, a careful one `/family/`: they mean
@@ -367,8 +448,22 @@ pub(super) async fn handle(context: &Context, listener: Listener, request: &mut 
     let outcome = dispatch(context, listener, request).await;
     outcome.unwrap_or_else(|problem| {
         log::debug!("{listener}: {} {}", problem.body().http, problem.body().error);
+        let by_ntfy = matches!(listener, Listener::Tcp { .. }) && is_ntfys(&segments_of(&request.head.path));
+        let problem = if by_ntfy { problem.in_ntfys_words() } else { problem };
         problem.into()
     })
+}
+
+/// Whether ntfy has this address too.
+fn is_ntfys(segments: &[&str]) -> bool {
+    match segments {
+        [] => true,
+        ["v1", rest @ ..] => matches!(rest, ["account" | "config" | "health" | "stats" | "version", ..]),
+        _ => {
+            let found = ENDPOINTS.iter().find(|endpoint| endpoint.matches(segments).is_some());
+            found.is_some_and(|endpoint| endpoint.path.starts_with("/{"))
+        }
+    }
 }
 
 async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'_>) -> Outcome {
@@ -383,9 +478,9 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     let mut body = None;
     // Before anything is told of what is here.
     if caller.is_nobody() {
-        let place = found.as_ref().map(|(endpoint, open)| (endpoint.handler, open.first()));
+        let spoken = found.as_ref().and_then(|(endpoint, open)| endpoint.dialect(open));
         let mut token = None;
-        if let Some((Handler::Hook(_), Some(name))) = place
+        if let Some(name) = spoken
             && publish::has_token_in_body(name)
         {
             let received = context.receive(listener, request).await?;
@@ -468,7 +563,7 @@ async fn keep_to_their_routes(
             None => Ok(()),
         },
         Handler::Fixed(_) | Handler::Named(_) => match scope {
-            Scope::Publish | Scope::Read => Ok(()),
+            Scope::Any | Scope::Publish | Scope::Read => Ok(()),
             Scope::Admin | Scope::Control => Err(auth::refusal(caller, scope, None, head)),
         },
     }
@@ -527,6 +622,9 @@ mod tests {
             ("/v1/hooks/slack/family", "/v1/hooks/{dialect}/{route}"),
             ("/message", "/message"),
             ("/notify/family", "/notify/{route}"),
+            ("/notify", "/notify"),
+            ("/1/messages.json", "/1/messages.json"),
+            ("/1/publish", "/{route}/publish"),
             ("/v1/nothing", ""),
             ("/a/b/c", ""),
         ] {
@@ -539,9 +637,10 @@ mod tests {
         for endpoint in ENDPOINTS {
             assert_eq!(found(endpoint.path), endpoint.path, "hidden by a row before it");
             let segments = segments_of(endpoint.path);
-            match segments.first() {
-                Some(first) if !first.starts_with('{') => assert!(is_reserved(first), "{first} hides a route"),
-                Some(_) | None => {}
+            if let Some(first) = segments.first().filter(|first| !first.starts_with('{')) {
+                let of_routes = |other: &Endpoint| other.path.starts_with("/{") && other.matches(&segments).is_some();
+                let hides = ENDPOINTS.iter().any(of_routes);
+                assert!(!hides || is_reserved(first), "{first} hides a route");
             }
             let open: Vec<_> = segments.iter().filter(|segment| segment.starts_with('{')).collect();
             match endpoint.handler {
@@ -565,14 +664,30 @@ mod tests {
                     endpoint.path
                 );
             }
-            let shows = endpoint.scope == Scope::Read;
+            let shows = matches!(endpoint.scope, Scope::Any | Scope::Read);
             assert_eq!(
                 shows,
-                endpoint.methods == READ && endpoint.path != "/v1/chats",
+                endpoint.methods == READ && endpoint.path != "/v1/chats" || endpoint.path == "/1/users/validate.json",
                 "{}",
                 endpoint.path
             );
         }
         assert_eq!(allowed("/v1/alerts/{id}"), "GET, HEAD, DELETE");
+    }
+
+    #[test]
+    fn ntfys_clients_are_told_of_errors_in_its_words() {
+        for path in ["/", "/family", "/family/json", "/v1/account", "/v1/version"] {
+            assert!(is_ntfys(&segments_of(path)), "{path}");
+        }
+        for path in [
+            "/v1/alerts/x",
+            "/v1/hooks/json/family",
+            "/message",
+            "/1/messages.json",
+            "/notify/family",
+        ] {
+            assert!(!is_ntfys(&segments_of(path)), "{path}");
+        }
     }
 }

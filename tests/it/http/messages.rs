@@ -17,7 +17,7 @@ fn a_body_over_the_limit_is_413_however_it_comes_and_before_any_100() {
     let head = format!("POST /family HTTP/1.1\r\nHost: {}\r\n", bench.address);
     assert_eq!(bench.tcp("POST", "/family", "", &"x".repeat(100)).status, 200);
     let error = bench.tcp("POST", "/family", "", &"x".repeat(101)).error(413);
-    assert_eq!((error.code, error.field.as_deref()), (41301, Some("body")));
+    assert_eq!((error.code, error.field), (41301, None), "ntfy's fields alone");
     let promised = format!("{head}Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
     talk(bench.connect(), promised.as_bytes()).error(413);
     let chunk = format!("64\r\n{}\r\n", "x".repeat(100));

@@ -136,7 +136,7 @@ fn what_there_was_is_told_as_it_is_asked_for() {
         assert_eq!(polled(&bench, target), expected, "{target}");
     }
     let answer = bench.tcp("GET", "/family/json?poll=1&since=yesterday", "", "");
-    assert_eq!(answer.error(400).field.as_deref(), Some("since"));
+    assert!(answer.error(400).error.contains("since"), "{answer:?}");
     let answer = bench.tcp("GET", "/family/json", "X-Poll: yes\r\nX-Since: latest\r\n", "");
     assert_eq!(answer.body.lines().count(), 1, "{answer:?}");
     // Then what comes, and nothing twice.
@@ -365,7 +365,7 @@ fn one_may_hear_what_one_may_read() {
     let auth = bench.tcp("GET", "/family/auth", "X-Api-Key: tk_in\r\n", "");
     assert_eq!(auth.body, "{\"success\":true}");
     let unknown = Bench::new().tcp("GET", "/nobody/json", "", "");
-    assert_eq!(unknown.error(404).routes, ["family", "ops"]);
+    assert!(unknown.error(404).error.contains("family, ops"), "{unknown:?}");
 }
 
 #[test]

@@ -240,6 +240,7 @@ impl Way {
                 }
                 Output::ForgetKey { seq } => outbox::forget_key(&mut batch, seq),
                 Output::Changed { .. }
+                | Output::Due { .. }
                 | Output::Suspect { .. }
                 | Output::SendAgain { .. }
                 | Output::HandOver(_)

@@ -60,6 +60,8 @@ pub struct Alert {
     pub key: Option<String>,
     /// How long it is worth sending, where the sender says so; counted from when it is accepted.
     pub ttl: Option<Duration>,
+    /// How long after it was accepted it is to go out, where the sender says so.
+    pub delay: Option<Duration>,
     pub status: Status,
     /// What its sender calls the thing that it is about, the same each time: ntfy's sequence id, Alertmanager's
     /// fingerprint.

@@ -71,6 +71,9 @@ impl Dispatcher {
                 let dropped = command(&mut self.outbox, |outbox, now| outbox.drop_alert(now, &id));
                 let _ = answer.try_send(dropped);
             }
+            Event::Cancel { route, name, answer } => {
+                let _ = answer.try_send(self.outbox.cancel(clock::now(), &route, &name));
+            }
             Event::Ack { id, by, answer } => {
                 let acked = command(&mut self.outbox, |outbox, now| outbox.ack(now, &id, &by));
                 let _ = answer.try_send(acked);

@@ -183,6 +183,10 @@ impl Relay for Appliance {
         }
     }
 
+    async fn cancel(&self, route: &RouteName, name: &str) -> Result<Vec<String>, Refusal> {
+        self.dispatcher.cancel(route, name).await
+    }
+
     async fn chats(&self, session: Option<SessionName>) -> Result<Vec<Chat>, Refusal> {
         let asked: Vec<&SessionHandle> = match &session {
             Some(name) => vec![self.session(name)?],

@@ -29,6 +29,14 @@ const TTL_MIN: Duration = Duration::from_secs(1);
 /// The longest that counts; more than anybody waits.
 const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// The shortest and the longest delay, as ntfy has them. What a sender asks for beyond them is more likely a mistake,
+/// of its clock or of this box's, than a wish, and an alert that goes out at once is not lost.
+const DELAY_MIN: Duration = Duration::from_secs(10);
+const DELAY_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// From here on a number is a time, in Unix seconds, and no span: 2001.
+const TIME_MIN: u64 = 1_000_000_000;
+
 /// What a dialect makes of a request: what stands beside the text never costs the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parsed {
@@ -218,6 +226,43 @@ impl Draft {
         }
     }
 
+    /// Takes when the alert is to go out: after a time like `30m` or `2 hours`, or at one in Unix seconds, where the
+    /// clock shows `now_ms`. What cannot be done is no reason to keep it back: it goes out at once, and where that
+    /// matters to whoever reads it the text says so.
+    pub fn delay(&mut self, given: &str, now_ms: u64) {
+        let given = given.trim();
+        if given.is_empty() {
+            return;
+        }
+        let shown = quoted(given);
+        let delay = match given.parse::<u64>() {
+            Ok(seconds) if seconds >= TIME_MIN => {
+                let left = seconds.saturating_mul(1000).checked_sub(now_ms);
+                left.map_or(Duration::ZERO, Duration::from_millis)
+            }
+            Ok(_) | Err(_) => match span(given) {
+                Some(span) => span,
+                None => {
+                    self.warn(format!(
+                        "the delay {shown:?} is no time like 30m, 2h or 1d, and no Unix time: it is sent at once"
+                    ));
+                    self.note(format!("meant for later: {shown}"));
+                    return;
+                }
+            },
+        };
+        if delay < DELAY_MIN {
+            self.warn(format!(
+                "the delay {shown:?} is over, or shorter than 10s: it is sent at once"
+            ));
+        } else if delay > DELAY_MAX {
+            self.warn(format!("the delay {shown:?} is longer than 3 days: it is sent at once"));
+            self.note(format!("meant for later: {shown}"));
+        } else {
+            self.alert.delay = Some(delay);
+        }
+    }
+
     /// Says whether the thing is so, or over.
     pub fn status(&mut self, status: Status) {
         self.alert.status = status;
@@ -330,6 +375,13 @@ impl Draft {
         };
         format!("{text}{notes}").trim_start().to_owned()
     }
+}
+
+/// A span as senders write it: `30m`, `2 hours`, also `in 1 day`. An `M` is a minute, and no month.
+fn span(given: &str) -> Option<Duration> {
+    let given = given.to_ascii_lowercase();
+    let given = given.strip_prefix("in ").unwrap_or(&given);
+    humantime::parse_duration(given.trim()).ok()
 }
 
 /// A value as it may stand in a warning or a note: on one line, and short.

@@ -12,7 +12,7 @@
 //! | key (ours) | `idempotency-key` `x-key` `key` | the same key on the same route within a day is the same alert |
 //! | time to live (ours) | `x-ttl` `ttl` | what is not sent within `90` (seconds), `10m` or `24h` expires |
 //! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
-//! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | sent at once, and the text says when it was meant for |
+//! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | it goes out after a time like `30m`, or at a Unix time, within 3 days; of words like `tomorrow, 7am` the text says that it was meant for later |
 //! | filename | `x-filename` `filename` `file` `f` | the body is a file of this name: it is attached, and a text is part of the message |
 //! | attach | `x-attach` `attach` `a` | a link to a file: it is attached where the configuration allows to fetch it, else sent in the text |
 //! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
@@ -23,7 +23,6 @@
 //! query. Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or
 //! left out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
-use super::draft::quoted;
 use super::file::Source;
 use super::form::Form;
 use super::{Body, Draft, Fields, Parsed, Rejection, RejectionKind, Request};
@@ -181,13 +180,7 @@ fn undone(request: &Request<'_>, draft: &mut Draft) {
         let name = param(request, FILENAME).unwrap_or_default();
         draft.file(name, None, Source::Link(link.to_owned()));
     }
-    if let Some(delay) = param(request, DELAY) {
-        let delay = quoted(delay);
-        draft.warn(format!(
-            "delayed delivery is not supported yet: it is sent at once, not at {delay:?}"
-        ));
-        draft.note(format!("meant for later: {delay}"));
-    }
+    draft.delay(param(request, DELAY).unwrap_or_default(), request.now_ms);
     if param(request, EMAIL).is_some() {
         draft.warn("e-mail notifications are not supported");
     }

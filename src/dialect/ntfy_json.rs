@@ -62,6 +62,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         body: message.as_bytes(),
         body_bytes: message.len() as u64,
         text_bytes_max: request.text_bytes_max,
+        now_ms: request.now_ms,
     };
     let mut parsed = ntfy::parse(&inner)?;
     parsed.topic = topic;

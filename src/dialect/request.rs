@@ -23,6 +23,8 @@ pub struct Request<'a> {
     pub body_bytes: u64,
     /// A body that is a text and longer than this is rejected, in bytes.
     pub text_bytes_max: u64,
+    /// What the wall clock shows, in Unix milliseconds; 0 where the way in does not say.
+    pub now_ms: u64,
 }
 
 /// Named values in the order in which they came. Names are found in any case.

@@ -76,6 +76,7 @@ mod tests {
             priority: 3,
             tags: Vec::new(),
             click: None,
+            not_before: None,
             attachments: Vec::new(),
             state: Step::Accepted,
             deliveries: Vec::new(),

@@ -181,6 +181,13 @@ pub trait Relay: Send + Sync + 'static {
     /// There is no such alert, or all of it is sent.
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal>;
 
+    /// Gives up what waits for its own time on `route` and has this id, or this name for what it is about. The ids of
+    /// those.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    async fn cancel(&self, route: &RouteName, name: &str) -> Result<Vec<String>, Refusal>;
+
     /// The chats that a session knows, or all of them do.
     ///
     /// # Errors

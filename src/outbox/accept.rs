@@ -88,7 +88,7 @@ impl Outbox {
             alerts,
         } = request;
         let mut accepted = Vec::with_capacity(alerts.len());
-        for NewAlert { id, alert, follows } in alerts {
+        for NewAlert { id, mut alert, follows } in alerts {
             // The first may be of this very request.
             match self.find_first(now, &route, &alert) {
                 Some(First::Kept { seq, durable }) => {
@@ -109,6 +109,7 @@ impl Outbox {
                 return Err(self.waiting());
             }
             let seq = self.seq_next;
+            let delay = alert.delay.take();
             let parts = 0..render::parts(&alert);
             let each = to
                 .iter()
@@ -136,6 +137,7 @@ impl Outbox {
                 session: session.clone(),
                 accepted_at: now.wall,
                 ttl: self.rules.ttl(&route, alert.ttl),
+                delay,
                 lasted: self.lasted(now, &route, &alert),
                 attention: Attention {
                     watched: self.rules.watches(&route, &alert, follows.as_ref()),
@@ -146,7 +148,9 @@ impl Outbox {
                 deliveries,
                 handovers: Vec::new(),
             };
-            for index in 0..record.deliveries.len() {
+            // The policy hears of what is to go later when its time has come.
+            let at_once = if delay.is_none() { record.deliveries.len() } else { 0 };
+            for index in 0..at_once {
                 match self.policy.arrive(now, &record, index) {
                     Arrival::AtOnce => {
                         let quotes = match record.deliveries[index].part {

@@ -94,7 +94,7 @@ impl Outbox {
             let what = FollowUp::Escalation {
                 from: record.route.clone(),
             };
-            (ends(now, record.accepted_at, escalate.after), what)
+            (ends(now, record.due_at(), escalate.after), what)
         });
         repeat.into_iter().chain(escalate).min_by_key(|(at, _)| *at)
     }

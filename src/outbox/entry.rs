@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub late_at: Option<Instant>,
     /// When its time to live is over, while that is watched.
     pub expires: Option<Instant>,
+    /// Until then it waits, because its sender wants it so.
+    pub delayed_until: Option<Instant>,
     /// When something is due because nobody has acknowledged it.
     pub attention_at: Option<Instant>,
 }

@@ -10,7 +10,7 @@ use super::{Now, Outbox};
 impl Outbox {
     /// Notes when the alert's time to live is over.
     pub(super) fn watch_expiry(&mut self, now: Now, record: &AlertRecord) -> Option<Instant> {
-        let ttl = record.ttl?;
+        let ttl = record.after_due(record.ttl?);
         let at = self.ages.expires(now, record.seq, record.accepted_at, ttl);
         self.expiries.insert((at, record.seq));
         Some(at)

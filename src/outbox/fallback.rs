@@ -139,8 +139,12 @@ impl Outbox {
             }
         }
         if open && accepted {
-            let own = self.ages.expires(now, seq, record.accepted_at, rules.after);
+            let own = self
+                .ages
+                .expires(now, seq, record.accepted_at, record.after_due(rules.after));
             let at = self.due_at(&record.session, &rules, own);
+            // A line that is down makes nothing late that is to go later.
+            let at = entry.delayed_until.map_or(at, |until| at.max(until));
             self.handovers.watch(seq, own, at);
         }
     }
@@ -350,7 +354,7 @@ impl Outbox {
             raised: entry
                 .late_at
                 .filter(|at| *at <= now.mono)
-                .map(|_| self.rules.raised(entry.record.accepted_at)),
+                .map(|_| self.rules.raised(entry.record.due_at())),
         };
         let parcel = Parcel {
             to: to.clone(),
@@ -378,7 +382,7 @@ impl Outbox {
         let note = noted.map_or(String::new(), |delivery| format!(" ({})", delivery.note));
         format!(
             "WhatsApp has not taken it since {}{note}",
-            self.rules.moment(record.accepted_at, now.wall)
+            self.rules.moment(record.due_at(), now.wall)
         )
     }
 

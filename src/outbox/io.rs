@@ -165,6 +165,8 @@ pub enum Output {
         alert: Box<Alert>,
         follows: Follows,
     },
+    /// The delay of this alert is over: those may be told of it who listen.
+    Due { seq: u64 },
     /// For those who wait on an alert. Intermediate steps may be skipped.
     Changed { id: String, step: Step },
     /// Give this to the fallback, and say [`Input::HandedOver`] or [`Input::HandoverFailed`]. One at a time to each.
@@ -193,6 +195,8 @@ pub enum Reason {
     KeepEnds { seq: u64 },
     /// The time to live of this alert is over.
     Expires { seq: u64 },
+    /// The sender of this alert wants it to go out now.
+    DelayEnds { seq: u64 },
     /// The policy of its route has held this alert back, and perhaps others, for long enough.
     HeldEnds { seq: u64 },
     /// This alert is not sent, and a fallback is to have it.
@@ -212,6 +216,7 @@ impl fmt::Display for Reason {
             Self::Retry { seq } => write!(f, "alert {seq} is sent again"),
             Self::KeepEnds { seq } => write!(f, "alert {seq} has been kept long enough"),
             Self::Expires { seq } => write!(f, "the time to live of alert {seq} is over"),
+            Self::DelayEnds { seq } => write!(f, "alert {seq} is to go out now"),
             Self::FallbackDue { seq } => write!(f, "alert {seq} goes to a fallback"),
             Self::FallbackPause { seq } => write!(f, "a fallback is asked again, for alert {seq}"),
             Self::FollowUp { seq } => write!(f, "nobody has acknowledged alert {seq}"),

@@ -33,8 +33,9 @@ impl Outbox {
             .collect();
         let bytes = size_of(&record);
         let expires = self.watch_expiry(now, &record);
+        let delayed_until = self.watch_delay(now, &record);
         let mark_late = self.rules.mark_late(&record.route);
-        let late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, span));
+        let late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, record.after_due(span)));
         let entry = Entry {
             record,
             durable,
@@ -44,6 +45,7 @@ impl Outbox {
             keep_until: None,
             late_at,
             expires,
+            delayed_until,
             attention_at: None,
         };
         self.pending.insert(seq);
@@ -120,6 +122,9 @@ impl Outbox {
                 entry.keep_until = Some(until);
                 if let Some(at) = entry.expires.take() {
                     self.expiries.remove(&(at, seq));
+                }
+                if let Some(at) = entry.delayed_until.take() {
+                    self.delayed.remove(&(at, seq));
                 }
                 self.kept.ends.insert((until, seq));
                 self.kept.bytes += entry.bytes;
@@ -200,6 +205,9 @@ impl Outbox {
         let Some(entry) = self.entries.remove(&seq) else { return };
         if let Some(at) = entry.expires {
             self.expiries.remove(&(at, seq));
+        }
+        if let Some(at) = entry.delayed_until {
+            self.delayed.remove(&(at, seq));
         }
         if let Some(at) = entry.attention_at {
             self.attention.remove(&(at, seq));

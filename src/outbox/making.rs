@@ -143,7 +143,9 @@ impl Outbox {
 
     /// The delivery has no message and is on disk: the policy decides about it.
     pub(super) fn wait(&mut self, now: Now, leg: Leg, by_hand: bool) {
-        if let Some(entry) = self.entries.get(&leg.seq) {
+        // One that waits for its own time is told of then.
+        let entry = self.entries.get(&leg.seq);
+        if let Some(entry) = entry.filter(|entry| entry.delayed_until.is_none()) {
             let input = policy::Input::Waits {
                 delivery: leg,
                 of: &entry.record,
@@ -178,7 +180,8 @@ impl Outbox {
     pub fn held_back(&self, seq: u64) -> Vec<Option<HeldBack>> {
         let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
         let places = (0..deliveries.len()).map(|index| Leg { seq, index });
-        places.map(|leg| self.policy.held(leg)).collect()
+        let delayed = self.delay_of(seq);
+        places.map(|leg| delayed.or_else(|| self.policy.held(leg))).collect()
     }
 
     /// What waits without a message, by route and by what it waits for: how many deliveries, and until when the first
@@ -269,7 +272,7 @@ pub(super) fn content(
     let part = |leg: &Leg| {
         let record = &entries.get(&leg.seq)?.record;
         let delivery = record.deliveries.get(leg.index)?;
-        let raised = delivery.late.then(|| rules.raised(record.accepted_at));
+        let raised = delivery.late.then(|| rules.raised(record.due_at()));
         let (number, form) = (delivery.part, delivery.form);
         Some(Part {
             record,

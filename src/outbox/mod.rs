@@ -32,6 +32,7 @@ mod accept;
 mod age;
 mod answers;
 mod attention;
+mod delay;
 mod entry;
 mod expiry;
 mod failures;
@@ -153,6 +154,8 @@ pub struct Outbox {
     pending_bytes: usize,
     /// The ends of their times to live, of those that are pending.
     expiries: BTreeSet<(Instant, u64)>,
+    /// When those may go whose senders want them later.
+    delayed: BTreeSet<(Instant, u64)>,
     marks: Marks,
     /// When something is due of those that wait for somebody to acknowledge them.
     attention: BTreeSet<(Instant, u64)>,
@@ -191,6 +194,7 @@ impl Outbox {
             pending: BTreeSet::new(),
             pending_bytes: 0,
             expiries: BTreeSet::new(),
+            delayed: BTreeSet::new(),
             attention: BTreeSet::new(),
             marks: Marks::default(),
             kept: Kept::default(),

@@ -69,6 +69,8 @@ pub struct HeldBack {
 /// Why a delivery has no message yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// Its sender wants it to go out later.
+    Delay,
     /// The quiet hours of its route.
     Quiet,
     /// Others of its group may come.
@@ -82,6 +84,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Delay => "its sender wants it later",
             Self::Quiet => "quiet hours",
             Self::Group => "waits for others of its group",
             Self::Pace => "the pace of its route",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Attachment, FallbackName, Recipient, RouteName, SessionName};
+use crate::util::millis;
 
 /// A note is one line for people.
 pub(super) const NOTE_CHARS_MAX: usize = 200;
@@ -252,6 +253,9 @@ pub struct AlertRecord {
     /// What is not sent within this time after it was accepted expires; `None`: it waits for ever. The shorter of what
     /// the sender and the route say.
     pub ttl: Option<Duration>,
+    /// It goes out so long after it was accepted at the earliest, because its sender wants it so. [`Alert::delay`] is
+    /// not kept.
+    pub delay: Option<Duration>,
     /// For how long a resolved one had fired, as far as that is known here.
     pub lasted: Option<Duration>,
     /// Whether somebody has to acknowledge it, and what was done until somebody has.
@@ -263,6 +267,18 @@ pub struct AlertRecord {
 }
 
 impl AlertRecord {
+    /// Since when it is there to be sent: since it was accepted, or its delay was over. How late it is, and how long it
+    /// is worth sending, counts from then.
+    pub fn due_at(&self) -> Timestamp {
+        let delay = self.delay.map_or(0, millis);
+        Timestamp(self.accepted_at.0.saturating_add(delay))
+    }
+
+    /// `span`, counted from [then](Self::due_at), as it counts from when it was accepted.
+    pub(super) fn after_due(&self, span: Duration) -> Duration {
+        span.saturating_add(self.delay.unwrap_or_default())
+    }
+
     /// What the part of this number attaches. `None`: it is text alone.
     pub fn attachment(&self, part: u16) -> Option<&Attachment> {
         // Told from what was accepted, and not from the text: a later version may find another length of it too long.

@@ -184,7 +184,7 @@ impl Routed {
         };
         match (&stage, &rules.group) {
             (Stage::Group(values), Some(group)) => {
-                let first = ends(now, record.accepted_at, group.wait);
+                let first = ends(now, record.due_at(), group.wait);
                 queue.groups.add(values, turn, now.mono, first, group.interval);
             }
             (stage, _) => {
@@ -212,7 +212,7 @@ impl Routed {
             .quiet
             .as_ref()
             .filter(|quiet| record.alert.priority < quiet.below)?;
-        let raised = quiet.night(record.accepted_at, &self.rules.time_zone);
+        let raised = quiet.night(record.due_at(), &self.rules.time_zone);
         let tonight = quiet.night(now.wall, &self.rules.time_zone);
         match (raised, tonight, quiet.then) {
             // What was raised before them and could not be sent is not theirs to drop.

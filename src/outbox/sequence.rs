@@ -21,7 +21,7 @@ impl Outbox {
         let same = self.by_sequence.get(&(route.clone(), sequence))?;
         let records = same.iter().rev().filter_map(|seq| Some(&self.entries.get(seq)?.record));
         let firing = records.take_while(|record| record.alert.status == Status::Firing);
-        let began = firing.last()?.accepted_at;
+        let began = firing.last()?.due_at();
         let lasted = now
             .wall
             .0
@@ -91,7 +91,11 @@ impl Outbox {
             return;
         }
         let durable = |seq: &u64| self.entries.get(seq).is_some_and(|entry| entry.durable);
-        let same: Vec<u64> = same.into_iter().filter(durable).collect();
+        let mut same: Vec<u64> = same.into_iter().filter(durable).collect();
+        // What is to come later says nothing yet of what waits to be sent now, but of what was to come before it.
+        if same.last().is_some_and(|newest| self.is_delayed(*newest)) {
+            same.retain(|seq| self.is_delayed(*seq));
+        }
         let records = same.iter().filter_map(|seq| self.entries.get(seq));
         let recipients = records.flat_map(|entry| {
             entry

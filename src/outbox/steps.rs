@@ -168,8 +168,8 @@ impl Outbox {
     }
 
     /// Sends an alert that was given up again, under the same message ids and with all that the messages carry; for one
-    /// that waits out a pause, now. Its time to live counts no more: a person wants it sent. What is under way, or held
-    /// back by a policy, is left alone.
+    /// that waits out a pause, or for its own time, now. Its time to live counts no more: a person wants it sent. What
+    /// is under way, or held back by a policy, is left alone.
     ///
     /// # Errors
     /// The id is not known, or everything is sent.
@@ -200,6 +200,7 @@ impl Outbox {
                 }
             }
         }
+        self.end_delay(now, seq, true);
         for leg in self.legs_at(seq, Step::Accepted) {
             if let Some(first) = self.message_of(leg).and_then(|id| self.first_of(id)) {
                 self.on_line(first, |line, recipient| line.hurry(recipient, first));

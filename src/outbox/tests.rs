@@ -5,6 +5,7 @@ mod asking;
 mod attention;
 mod batches;
 mod bench;
+mod delays;
 mod expiry;
 mod failures;
 mod fallback;

@@ -28,6 +28,8 @@ impl Outbox {
         let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
         let expiry = self.expiries.first();
         let expiry = expiry.map(|&(at, seq)| (at, Reason::Expires { seq }));
+        let delay = self.delayed.first();
+        let delay = delay.map(|&(at, seq)| (at, Reason::DelayEnds { seq }));
         let handover = self.handovers.next_deadline().map(|(at, seq, due)| match due {
             true => (at, Reason::FallbackDue { seq }),
             false => (at, Reason::FallbackPause { seq }),
@@ -42,6 +44,7 @@ impl Outbox {
             .chain(attention)
             .chain(marks)
             .chain(expiry)
+            .chain(delay)
             .chain(self.policy.poll_timeout())
             .min()
     }
@@ -71,6 +74,7 @@ impl Outbox {
             }
         }
         self.expire(now);
+        self.end_delays(now);
         self.fill(now);
         self.follow_up(now);
     }

@@ -6,12 +6,13 @@ use super::{Hold, Outbox};
 use crate::alert::{Recipient, SessionName};
 
 impl Outbox {
-    /// The alert that has waited longest to be sent, but for those that the rules of their routes hold back.
+    /// The alert that has waited longest to be sent, but for those that their senders or the rules of their routes hold
+    /// back.
     fn first_pending(&self) -> Option<&AlertRecord> {
         let held = |record: &AlertRecord| {
             let waiting = self.legs_at(record.seq, Step::Accepted).into_iter();
             let mut waiting = waiting.map(|leg| self.policy.held(leg).map(|held| held.why));
-            waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
+            self.is_delayed(record.seq) || waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
         };
         let records = self
             .pending
@@ -20,9 +21,9 @@ impl Outbox {
         records.into_iter().find(|record| !held(record))
     }
 
-    /// When it was accepted.
+    /// Since when it was there to be sent.
     pub fn oldest_pending(&self) -> Option<Timestamp> {
-        Some(self.first_pending()?.accepted_at)
+        Some(self.first_pending()?.due_at())
     }
 
     /// Why that alert was not sent when it was last tried; empty when it was not, or nobody said.

@@ -385,6 +385,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1),
             ttl: None,
+            delay: None,
             lasted: None,
             attention: crate::outbox::Attention::default(),
             alert: Alert::default(),

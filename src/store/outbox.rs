@@ -281,6 +281,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(0),
             ttl: None,
+            delay: None,
             lasted: None,
             attention: Attention::default(),
             alert: Alert {
@@ -335,6 +336,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(1_767_225_600_000),
             ttl: None,
+            delay: None,
             lasted: None,
             attention: Attention::default(),
             alert: Alert {
@@ -514,6 +516,10 @@ mod tests {
             .collect();
         alerts.push(last);
         alerts.extend(others);
+        let mut last = alerts[0].clone();
+        last.seq = 19;
+        last.delay = Some(Duration::from_millis(1_800_001));
+        alerts.push(last);
         alerts
     }
 

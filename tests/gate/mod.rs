@@ -380,6 +380,18 @@ impl Relay for FakeRelay {
         }
     }
 
+    async fn cancel(&self, route: &RouteName, name: &str) -> Result<Vec<String>, Refusal> {
+        let mut inside = self.inside.lock().unwrap();
+        let mut ids = Vec::new();
+        for alert in &mut inside.alerts {
+            if alert.route == route.as_str() && alert.id == name && alert.not_before.is_some() {
+                alert.state = Step::Dropped;
+                ids.push(alert.id.clone());
+            }
+        }
+        Ok(ids)
+    }
+
     async fn is_forgotten(&self, id: &str) -> bool {
         id == FORGOTTEN || self.inside.lock().unwrap().forgotten.iter().any(|gone| gone == id)
     }

@@ -1,5 +1,7 @@
 //! What the relay in the test's hand shows of an alert.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use tautline::alert::{Alert, RouteName};
 use tautline::gateway::api::{
     AlertView, AttachmentView, DeliveryView, EventView, FallbackTested, RouteFallbackView, RouteTested, RouteView,
@@ -19,6 +21,7 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
         priority: alert.priority.into(),
         tags: alert.tags.clone(),
         click: alert.click.clone(),
+        not_before: alert.delay.map(in_ms),
         attachments: alert.attachments.iter().map(AttachmentView::from).collect(),
         state,
         deliveries: vec![DeliveryView {
@@ -40,6 +43,14 @@ pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> Al
         beside: Vec::new(),
         history: Vec::new(),
     }
+}
+
+/// The time this long from now, in Unix milliseconds.
+fn in_ms(delay: Duration) -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock that is set");
+    u64::try_from((now + delay).as_millis()).expect("some time soon")
 }
 
 /// An entry of the journal: of an alert on `route`, or of the session.

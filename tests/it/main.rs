@@ -15,6 +15,7 @@ mod captured;
 mod check;
 mod cli;
 mod clock;
+mod delays;
 mod disk_trouble;
 mod fallback;
 mod fallback_mail;

@@ -191,6 +191,7 @@ impl Bench {
             session: "default".parse().expect("a name"),
             accepted_at: at,
             ttl: None,
+            delay: None,
             lasted: None,
             attention: Attention::default(),
             deliveries: deliveries.collect(),

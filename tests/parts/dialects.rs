@@ -90,6 +90,7 @@ fn request(captured: &Captured, read: impl FnOnce(&Request<'_>)) {
         body: parts.body,
         body_bytes: parts.body.len() as u64,
         text_bytes_max: 1024 * 1024,
+        now_ms: 0,
     });
 }
 

@@ -47,6 +47,7 @@ struct ExpectedAlert {
     click: Option<String>,
     key: Option<String>,
     ttl_s: Option<u64>,
+    delay_s: Option<u64>,
     #[serde(default)]
     status: Status,
     sequence: Option<String>,
@@ -65,6 +66,7 @@ impl From<ExpectedAlert> for Alert {
             click: expected.click,
             key: expected.key,
             ttl: expected.ttl_s.map(Duration::from_secs),
+            delay: expected.delay_s.map(Duration::from_secs),
             status: expected.status,
             sequence: expected.sequence,
             sender: expected.sender,

@@ -46,6 +46,12 @@ pub(super) enum Event {
         id: String,
         answer: Answer<Result<AlertView, Refusal>>,
     },
+    /// Give up what waits for its own time on a route, by its id or what its sender calls it.
+    Cancel {
+        route: RouteName,
+        name: String,
+        answer: Answer<Vec<String>>,
+    },
     /// Somebody has seen to an alert.
     Ack {
         id: String,

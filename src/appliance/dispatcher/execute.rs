@@ -81,6 +81,7 @@ impl Dispatcher {
                     self.put_off.forget(seq, key, happened);
                 }
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),
+                Output::Due { seq } => self.tell_listeners(seq),
                 Output::Changed { id, step } => self.waiting.changed(&self.outbox, &id, step),
                 Output::HandOver(parcel) => self.hand_over(parcel),
                 Output::FollowUp { route, alert, follows } => self.follow_up(route, *alert, follows),

@@ -134,6 +134,15 @@ impl DispatcherHandle {
         Ok(dropped)
     }
 
+    /// Returns once that is on disk, as for [`drop_alert`](Self::drop_alert).
+    pub(in crate::appliance) async fn cancel(&self, route: &RouteName, name: &str) -> Result<Vec<String>, Refusal> {
+        let (route, name) = (route.clone(), name.to_owned());
+        let cancelled = self.ask(|answer| Event::Cancel { route, name, answer });
+        let cancelled = cancelled.await.ok_or_else(ended)?;
+        self.flush().await.map_err(|error| storage_refusal(&error))?;
+        Ok(cancelled)
+    }
+
     /// Returns once that is on disk: what somebody has seen to must not be said again.
     pub(in crate::appliance) async fn ack(&self, id: &str, by: &str) -> Result<AlertView, Refusal> {
         let (id, by) = (id.to_owned(), by.to_owned());

@@ -196,11 +196,9 @@ impl Dispatcher {
                 }
             };
             self.outbox.handle(clock::now(), input);
-            if result.is_ok()
-                && self.feed.is_heard()
-                && let Some(record) = self.outbox.record(seq)
-            {
-                self.feed.tell(AlertView::from(record));
+            // What waits for its own time is told of then.
+            if result.is_ok() && !self.outbox.is_delayed(seq) {
+                self.tell_listeners(seq);
             }
         }
         for taken in write.taken {
@@ -219,6 +217,15 @@ impl Dispatcher {
         }
         for publish in write.undecided {
             self.publish(publish);
+        }
+    }
+
+    /// Tells whoever subscribes of an alert that is on disk.
+    pub(super) fn tell_listeners(&self, seq: u64) {
+        if self.feed.is_heard()
+            && let Some(record) = self.outbox.record(seq)
+        {
+            self.feed.tell(AlertView::from(record));
         }
     }
 
@@ -300,6 +307,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         session: plan.session.clone(),
         accepted_at: first.accepted_at,
         ttl: None,
+        delay: None,
         lasted: None,
         attention: crate::outbox::Attention::default(),
         alert,

@@ -157,6 +157,64 @@ fn control_characters_never_reach_the_text() {
 }
 
 #[test]
+fn a_delay_is_a_span_or_a_time_within_bounds_and_costs_no_alert() {
+    const NOW: u64 = 1_767_225_600;
+    let read = |name: &'static str, given: &str| {
+        let headers = [(name, given)];
+        let asked = Request {
+            now_ms: NOW * 1000,
+            ..request(&headers, &[], b"text")
+        };
+        let (alert, warnings) = parsed(&asked);
+        assert!(warnings.len() <= 1, "{warnings:?}");
+        (alert.delay.map(|delay| delay.as_secs()), alert.text, warnings.concat())
+    };
+    for (given, seconds) in [
+        ("30m", 1800),
+        ("30M", 1800),
+        ("2 hours", 7200),
+        ("in 90 min", 5400),
+        ("3d", 259_200),
+        ("1767225660", 60),
+        ("10s", 10),
+    ] {
+        for name in DELAY {
+            assert_eq!(
+                read(name, given),
+                (Some(seconds), "text".into(), String::new()),
+                "{name}: {given}"
+            );
+        }
+    }
+    let later = |given: &str| format!("text\n[meant for later: {given}]");
+    for (given, text, word) in [
+        // In the past, or as good as now: nothing to tell whoever reads it.
+        ("1767225599", "text".to_owned(), "is over"),
+        ("9s", "text".to_owned(), "is over"),
+        ("0", "text".to_owned(), "is over"),
+        ("tomorrow, 7am", later("tomorrow, 7am"), "no time"),
+        ("-30m", later("-30m"), "no time"),
+        ("30", later("30"), "no time"),
+        ("nan", later("nan"), "no time"),
+        ("4d", later("4d"), "3 days"),
+        ("999999999999999999999h", later("999999999999999999999h"), "no time"),
+        ("18446744073709551615", later("18446744073709551615"), "3 days"),
+        // Milliseconds.
+        ("1767225660000", later("1767225660000"), "3 days"),
+    ] {
+        let (delay, shown, warning) = read("Delay", given);
+        assert_eq!((delay, shown), (None, text), "{given}");
+        assert!(
+            warning.contains(word) && warning.contains("sent at once"),
+            "{given}: {warning}"
+        );
+    }
+    // A board whose clock is not set knows no time of day.
+    let asked = request(&[("At", "1767225660")], &[], b"text");
+    assert!(parsed(&asked).0.delay.is_none());
+}
+
+#[test]
 fn what_is_not_done_is_said_and_costs_nothing_else() {
     for (names, note, warning) in [
         (DELAY, "\n[meant for later: tomorrow, 10am]", "at once"),
@@ -238,15 +296,7 @@ fn what_a_person_reads_is_not_forged() {
 
 #[test]
 fn what_only_decorates_is_ignored() {
-    for name in [
-        "actions",
-        "icon",
-        "cache",
-        "firebase",
-        "template",
-        "markdown",
-        "x-whatever",
-    ] {
+    for name in ["actions", "icon", "cache", "firebase", "markdown", "x-whatever"] {
         assert_eq!(
             with_header(name, "1"),
             Alert {

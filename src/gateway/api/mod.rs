@@ -256,7 +256,7 @@ pub struct Health {
 pub struct Published {
     /// The alert's id: 12 letters and digits.
     pub id: String,
-    /// When it was accepted, in Unix seconds, as ntfy has it.
+    /// When it was accepted, in Unix seconds, as ntfy has it; of one that is to go out later, when that is.
     pub time: u64,
     /// Always `message`.
     pub event: String,
@@ -402,6 +402,9 @@ pub struct AlertView {
     /// A link to open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click: Option<String>,
+    /// It goes out at the earliest then, in Unix milliseconds, because its sender wants it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<u64>,
     /// The files that go with it, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentView>,
@@ -582,6 +585,11 @@ impl AlertView {
         records.into_iter().map(view).collect()
     }
 
+    /// Since when it is there to be sent, in Unix milliseconds.
+    pub fn due_at(&self) -> u64 {
+        self.not_before.unwrap_or(self.accepted_at)
+    }
+
     fn new(record: &AlertRecord, text: &str, text_cut: bool) -> Self {
         Self {
             id: record.id.clone(),
@@ -595,6 +603,7 @@ impl AlertView {
             priority: record.alert.priority.into(),
             tags: record.alert.tags.clone(),
             click: record.alert.click.clone(),
+            not_before: record.delay.map(|_| record.due_at().0),
             attachments: record.alert.attachments.iter().map(AttachmentView::from).collect(),
             state: record.step(),
             deliveries: record
@@ -690,6 +699,7 @@ mod tests {
             session: "default".parse().unwrap(),
             accepted_at: Timestamp(0),
             ttl: None,
+            delay: None,
             lasted: None,
             attention: crate::outbox::Attention::default(),
             alert: Alert {

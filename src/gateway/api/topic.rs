@@ -12,9 +12,9 @@ const PRIORITY_DEFAULT: u8 = 3;
 pub struct TopicEvent {
     /// An alert's is that of the alert.
     pub id: String,
-    /// Unix seconds.
+    /// Unix seconds. Of an alert that is to go out later, when that is.
     pub time: u64,
-    /// `open`, `keepalive` or `message`.
+    /// `open`, `keepalive` or `message`; `message_delete` in the answer to a `DELETE`.
     pub event: String,
     /// The route; of `open` and `keepalive` all of them, as they were asked for.
     pub topic: String,
@@ -33,6 +33,12 @@ pub struct TopicEvent {
     /// A link to open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click: Option<String>,
+    /// What the sender called that which is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence_id: Option<String>,
+    /// What could not be done; in answers alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 impl TopicEvent {
@@ -48,6 +54,8 @@ impl TopicEvent {
             priority: None,
             tags: Vec::new(),
             click: None,
+            sequence_id: None,
+            warning: None,
         }
     }
 }
@@ -61,7 +69,7 @@ impl From<&AlertView> for TopicEvent {
             tags: alert.tags.clone(),
             click: alert.click.clone(),
             id: alert.id.clone(),
-            ..Self::of_stream("message", &alert.route, alert.accepted_at / 1000)
+            ..Self::of_stream("message", &alert.route, alert.due_at() / 1000)
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::gateway::api::{GotifyMessage, Mailed, Published, PushoverMessage};
 use crate::gateway::files::{FromBody, NO_FILES};
 use crate::gateway::relay::Accepted;
 use crate::gateway::{query, recipients};
+use crate::util::wall_ms;
 
 /// Lets `dialect` read the request.
 pub(super) fn parse(
@@ -52,6 +53,7 @@ fn with_request<T>(
         body: &body.kept,
         body_bytes: body.bytes,
         text_bytes_max: context.limits.body_bytes,
+        now_ms: wall_ms(),
     };
     (read(&request), faults)
 }
@@ -325,8 +327,8 @@ pub(super) fn published(accepted: Accepted, click: Option<String>, warnings: Vec
     let needs_person = warning.is_some();
     let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
     Published {
+        time: alert.due_at() / 1000,
         id: alert.id,
-        time: alert.accepted_at / 1000,
         event: "message".into(),
         topic: alert.route,
         message: alert.text,

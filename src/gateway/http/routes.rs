@@ -44,6 +44,8 @@ enum Handler {
     Named(for<'a, 'c> fn(Call<'a, 'c>, String) -> Reply<'a>),
     /// A configured route.
     Route(for<'a, 'c> fn(Call<'a, 'c>, RouteName) -> Reply<'a>),
+    /// A configured route, and behind it a name.
+    Item(for<'a, 'c> fn(Call<'a, 'c>, RouteName, String) -> Reply<'a>),
     /// A name, and behind it a configured route.
     Hook(for<'a, 'c> fn(Call<'a, 'c>, String, RouteName) -> Reply<'a>),
 }
@@ -402,6 +404,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         summary: "Whether one may subscribe, as ntfy's app asks first.",
         handler: Handler::Named(|call, topics| at_once(subscribe::auth(&call, &topics))),
     },
+    Endpoint {
+        methods: DELETE,
+        path: "/{route}/{id}",
+        scope: Scope::Publish,
+        summary: "Gives up what waits for its own time, by its id or its sequence id.",
+        handler: Handler::Item(|call, route, id| Box::pin(subscribe::delete(call, route, id))),
+    },
 ];
 
 /// The reply of an endpoint that waits for nothing.
@@ -432,7 +441,7 @@ impl Endpoint {
         match self.handler {
             Handler::Hook(_) => open.first().copied(),
             _ if self.path.starts_with("/1/") => Some("pushover"),
-            Handler::Fixed(_) | Handler::Alert(_) | Handler::Named(_) | Handler::Route(_) => None,
+            Handler::Fixed(_) | Handler::Alert(_) | Handler::Named(_) | Handler::Route(_) | Handler::Item(_) => None,
         }
     }
 }
@@ -501,13 +510,16 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     }
     let (first, open) = found.ok_or_else(|| nothing(&request.head))?;
     let last = open.last().copied().unwrap_or_default();
+    let name = open.first().copied().unwrap_or_default();
     let mut here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == first.path);
     let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
     let endpoint = here.find(takes);
     // A route that is not there has no methods either; but what is not theirs is not theirs, there or not.
     let named = match first.handler {
         Handler::Route(_) if is_reserved(last) => return Err(nothing(&request.head)),
+        Handler::Item(_) if is_reserved(name) => return Err(nothing(&request.head)),
         Handler::Route(_) | Handler::Hook(_) => Some(last),
+        Handler::Item(_) => Some(name),
         Handler::Fixed(_) | Handler::Named(_) | Handler::Alert(_) => None,
     };
     if let Some(endpoint) = endpoint {
@@ -518,7 +530,7 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         return Err(Problem::method(&allowed(first.path)));
     };
     let (handler, scope) = (endpoint.handler, endpoint.scope);
-    let name = open.first().copied().unwrap_or_default().to_owned();
+    let (name, last) = (name.to_owned(), last.to_owned());
     if !caller.may_everywhere(scope) {
         keep_to_their_routes(context, &caller, endpoint, &name, &request.head).await?;
     }
@@ -536,8 +548,9 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         (Handler::Named(handler) | Handler::Alert(handler), _) => handler(call, name).await,
         (Handler::Route(handler), Some(route)) => handler(call, route).await,
         (Handler::Hook(handler), Some(route)) => handler(call, name, route).await,
+        (Handler::Item(handler), Some(route)) => handler(call, route, last).await,
         // The rows of one path leave the same open, as a test makes sure.
-        (Handler::Route(_) | Handler::Hook(_), None) => Err(missing),
+        (Handler::Route(_) | Handler::Hook(_) | Handler::Item(_), None) => Err(missing),
     }
 }
 
@@ -557,7 +570,7 @@ async fn keep_to_their_routes(
         false => Err(auth::refusal(caller, scope, Some(route), head)),
     };
     match endpoint.handler {
-        Handler::Route(_) | Handler::Hook(_) => Ok(()),
+        Handler::Route(_) | Handler::Hook(_) | Handler::Item(_) => Ok(()),
         Handler::Alert(_) => match context.relay.alert(name).await {
             Some(alert) => theirs(&alert.route),
             None => Ok(()),
@@ -625,7 +638,9 @@ mod tests {
             ("/notify", "/notify"),
             ("/1/messages.json", "/1/messages.json"),
             ("/1/publish", "/{route}/publish"),
-            ("/v1/nothing", ""),
+            ("/family/AAAAAAAAAAAA", "/{route}/{id}"),
+            // It is nobody's: the first segment is no route's.
+            ("/v1/nothing", "/{route}/{id}"),
             ("/a/b/c", ""),
         ] {
             assert_eq!(found(path), expected, "{path}");
@@ -638,7 +653,11 @@ mod tests {
             assert_eq!(found(endpoint.path), endpoint.path, "hidden by a row before it");
             let segments = segments_of(endpoint.path);
             if let Some(first) = segments.first().filter(|first| !first.starts_with('{')) {
-                let of_routes = |other: &Endpoint| other.path.starts_with("/{") && other.matches(&segments).is_some();
+                // No alert is called as a fixed segment is.
+                let of_routes = |other: &Endpoint| {
+                    let is_of_routes = other.path.starts_with("/{") && !other.path.ends_with("{id}");
+                    is_of_routes && other.matches(&segments).is_some()
+                };
                 let hides = ENDPOINTS.iter().any(of_routes);
                 assert!(!hides || is_reserved(first), "{first} hides a route");
             }
@@ -648,6 +667,7 @@ mod tests {
                 Handler::Named(_) => assert!(open.len() == 1 && *open[0] != "{route}", "{}", endpoint.path),
                 Handler::Alert(_) => assert_eq!(open, [&"{id}"], "{}", endpoint.path),
                 Handler::Route(_) => assert_eq!(open, [&"{route}"], "{}", endpoint.path),
+                Handler::Item(_) => assert_eq!(open, [&"{route}", &"{id}"], "{}", endpoint.path),
                 Handler::Hook(_) => assert_eq!(open, [&"{dialect}", &"{route}"], "{}", endpoint.path),
             }
         }

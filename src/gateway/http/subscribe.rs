@@ -21,6 +21,7 @@ use crate::alert::{Priority, RouteName};
 use crate::dialect::Fields;
 use crate::gateway::api::{AlertView, TopicEvent};
 use crate::gateway::query;
+use crate::outbox::Step;
 use crate::util::wall_ms;
 pub(super) use socket::ws;
 pub(super) use stream::lines;
@@ -43,6 +44,8 @@ struct Wanted {
     /// What there was, and then the end.
     poll: bool,
     since: Since,
+    /// With those that wait for their own time.
+    scheduled: bool,
     filter: Filter,
 }
 
@@ -86,6 +89,20 @@ pub(super) fn auth(call: &Call<'_, '_>, topics: &str) -> Outcome {
     Ok(Answer::json(200, &serde_json::json!({ "success": true })))
 }
 
+/// `DELETE /{route}/{id}`: what waits for its own time and is called so is given up. What is on its way, or on a phone,
+/// stays there, and the answer says so.
+pub(super) async fn delete(call: Call<'_, '_>, route: RouteName, name: String) -> Outcome {
+    let cancelled = call.context.relay.cancel(&route, &name).await?;
+    let warning = "nothing of this name waits for its time: what is sent stays on the phone";
+    let answer = TopicEvent {
+        warning: cancelled.is_empty().then(|| warning.to_owned()),
+        id: cancelled.into_iter().next().unwrap_or_else(|| name.clone()),
+        sequence_id: Some(name),
+        ..TopicEvent::of_stream("message_delete", route.as_str(), wall_ms() / 1000)
+    };
+    Ok(Answer::json(200, &answer))
+}
+
 /// The routes of a list with commas, each of which is theirs to read.
 fn routes(call: &Call<'_, '_>, topics: &str) -> Result<Vec<RouteName>, Problem> {
     let mut routes: Vec<RouteName> = Vec::new();
@@ -108,6 +125,15 @@ async fn begin(call: &Call<'_, '_>, topics: &str, wanted: Wanted) -> Result<Subs
         since => {
             let mut all = relay.alerts(false, BEFORE_MAX).await;
             all.retain(|alert| routes.iter().any(|route| route.as_str() == alert.route));
+            // What waits for its own time is told of then, unless ntfy's `scheduled` asks for it; what was deleted
+            // before never.
+            let now_ms = wall_ms();
+            all.retain(|alert| match alert.state {
+                Step::Accepted => wanted.scheduled || alert.due_at() <= now_ms,
+                Step::Dropped => alert.not_before.is_none(),
+                Step::Sent | Step::Delivered | Step::Read | Step::Fallback => true,
+                Step::Superseded | Step::Expired | Step::Failed => true,
+            });
             all.sort_by_key(|alert| alert.seq);
             let mut before = since.of(all);
             before.retain(|alert| wanted.filter.fits(alert));
@@ -145,7 +171,7 @@ impl Since {
                 let known = all.iter().position(|alert| alert.id == id);
                 drop(all.drain(..known.map_or(0, |at| at + 1)));
             }
-            Self::Time(ms) => all.retain(|alert| alert.accepted_at >= ms),
+            Self::Time(ms) => all.retain(|alert| alert.due_at() >= ms),
         }
         all
     }
@@ -216,6 +242,7 @@ impl Wanted {
         Ok(Self {
             poll,
             since,
+            scheduled: named(&["x-scheduled", "scheduled", "sched"]).is_some_and(|text| yes(&text)),
             filter: Filter {
                 id: named(&["x-id", "id"]),
                 message: named(&["x-message", "message", "m"]),

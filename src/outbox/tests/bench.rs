@@ -26,6 +26,8 @@ pub(super) struct Bench {
     /// Message, text and device of what was sent again to one device.
     pub(super) again: Vec<(String, String, String)>,
     pub(super) forgotten: Vec<u64>,
+    /// Alerts whose delay is over.
+    pub(super) due: Vec<u64>,
     /// What is on the disk of forgotten alerts.
     pub(super) keys: BTreeMap<u64, KeyRecord>,
     pub(super) happened: Vec<Happened>,
@@ -105,6 +107,7 @@ impl Bench {
             marks: Vec::new(),
             again: Vec::new(),
             forgotten: Vec::new(),
+            due: Vec::new(),
             keys: BTreeMap::new(),
             happened: Vec::new(),
             parcels: Vec::new(),
@@ -146,6 +149,7 @@ impl Bench {
                     self.happened.extend(happened);
                 }
                 Output::Changed { id, step } => self.changes.push((id, step)),
+                Output::Due { seq } => self.due.push(seq),
                 Output::HandOver(parcel) => self.parcels.push(parcel),
                 Output::FollowUp { route, alert, follows } => self.follow_ups.push((route, *alert, follows)),
                 Output::Suspect { .. } => self.suspects += 1,
@@ -215,6 +219,7 @@ impl Bench {
                     session: session(),
                     accepted_at: first.accepted_at,
                     ttl: None,
+                    delay: None,
                     lasted: None,
                     attention: crate::outbox::Attention::default(),
                     alert: *alert,

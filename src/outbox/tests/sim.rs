@@ -198,6 +198,7 @@ impl World {
                 Output::ForgetKey { .. } => unreachable!("no day is over here"),
                 Output::HandOver(parcel) => self.fallbacks.on_hand_over(parcel, &self.outbox, &self.disk),
                 Output::Changed { .. }
+                | Output::Due { .. }
                 | Output::Suspect { .. }
                 | Output::SendAgain { .. }
                 | Output::Mark { .. }

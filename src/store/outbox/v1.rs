@@ -82,6 +82,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: None,
+            delay: None,
             lasted: None,
             attention: Attention::default(),
             alert: stored.alert.try_into()?,

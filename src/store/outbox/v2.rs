@@ -85,6 +85,7 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
+            delay: None,
             lasted: None,
             attention: Attention::default(),
             alert: stored.alert.try_into()?,
@@ -110,6 +111,7 @@ impl TryFrom<AlertV2<'_>> for Alert {
             click: stored.click.map(Cow::into_owned),
             key: stored.key.map(Cow::into_owned),
             ttl: stored.ttl.map(Duration::from_millis),
+            delay: None,
             ..Self::default()
         })
     }

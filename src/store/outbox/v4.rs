@@ -101,6 +101,7 @@ impl TryFrom<AlertRecordV4<'_>> for AlertRecord {
             session: stored.session.parse()?,
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
+            delay: None,
             lasted: stored.lasted.map(Duration::from_millis),
             attention: stored.attention.try_into()?,
             alert: stored.alert.try_into()?,

@@ -1,6 +1,6 @@
 //! Format 5 of an alert's record. Beside what format 4 holds, whose unchanged parts it takes from there and from format
 //! 3: the answer in a chat by which somebody has acknowledged the alert, the reaction that tells the others, and the
-//! earlier message that a delivery quotes.
+//! earlier message that a delivery quotes, and how long after it was accepted the alert is to go out at the earliest.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(super) struct AlertRecordV5<'a> {
     ttl: Option<u64>,
     /// Milliseconds.
     lasted: Option<u64>,
+    /// Milliseconds.
+    delay: Option<u64>,
     attention: AttentionV5<'a>,
     alert: AlertV3<'a>,
     deliveries: Vec<DeliveryV5<'a>>,
@@ -100,6 +102,7 @@ impl<'a> AlertRecordV5<'a> {
             accepted_at: record.accepted_at.0,
             ttl: record.ttl.map(millis),
             lasted: record.lasted.map(millis),
+            delay: record.delay.map(millis),
             attention: AttentionV5::of(&record.attention),
             alert: AlertV3::of(&record.alert),
             deliveries: record
@@ -128,6 +131,7 @@ impl TryFrom<AlertRecordV5<'_>> for AlertRecord {
             accepted_at: Timestamp(stored.accepted_at),
             ttl: stored.ttl.map(Duration::from_millis),
             lasted: stored.lasted.map(Duration::from_millis),
+            delay: stored.delay.map(Duration::from_millis),
             attention: stored.attention.try_into()?,
             alert: stored.alert.try_into()?,
             deliveries: stored

@@ -43,7 +43,7 @@ fn what_is_wrong_beside_a_text_is_said_and_the_text_is_kept() {
         ("/family?p=9", "priority"),
         ("/family?t=%4", "'%'"),
         ("/family?t=100%zz", "'%'"),
-        ("/family?delay=1h&email=a@b.test", "at once; e-mail"),
+        ("/family?delay=9d&email=a@b.test", "at once; e-mail"),
     ] {
         let said = warning(bench.tcp("POST", target, "", "x"));
         assert!(

@@ -271,6 +271,7 @@ fn view(route: &str, text: &str) -> AlertView {
         priority: 3,
         tags: Vec::new(),
         click: None,
+        not_before: None,
         attachments: Vec::new(),
         state: Step::Accepted,
         deliveries: Vec::new(),
@@ -366,6 +367,30 @@ fn one_may_hear_what_one_may_read() {
     assert_eq!(auth.body, "{\"success\":true}");
     let unknown = Bench::new().tcp("GET", "/nobody/json", "", "");
     assert!(unknown.error(404).error.contains("family, ops"), "{unknown:?}");
+}
+
+#[test]
+fn what_waits_for_its_time_is_told_to_whoever_asks_and_deleted_by_whoever_may_publish() {
+    let bench = Bench::new();
+    let answer: tautline::gateway::api::Published = bench.tcp("POST", "/family?delay=1h", "", "later").json();
+    assert!(answer.time > 1_700_000_000 + 3600, "{answer:?}");
+    assert_eq!(polled(&bench, "/family/json?poll=1"), Vec::<String>::new());
+    for target in ["/family/json?poll=1&scheduled=1", "/family/json?poll=1&sched=yes"] {
+        assert_eq!(polled(&bench, target), ["later"], "{target}");
+    }
+    let target = format!("/family/{}", answer.id);
+    bench
+        .tcp("DELETE", &target.replace("family", "nobody"), "", "")
+        .error(404);
+    bench.tcp("DELETE", "/v1/nothing", "", "").error(404);
+    bench.tcp("GET", &target, "", "").error(405);
+    let deleted: TopicEvent = bench.tcp("DELETE", &target, "", "").json();
+    assert_eq!(
+        (deleted.event.as_str(), deleted.id, deleted.warning),
+        ("message_delete", answer.id, None)
+    );
+    let nothing: TopicEvent = bench.tcp("DELETE", "/family/plants", "", "").json();
+    assert!(nothing.warning.is_some());
 }
 
 #[test]

@@ -181,7 +181,11 @@ impl World {
                 }
                 Output::Mark { message, .. } => self.on_mark(message),
                 Output::ForgetKey { seq } => drop(self.disk_keys.remove(&seq)),
-                Output::HandOver(_) | Output::Changed { .. } | Output::Suspect { .. } | Output::SendAgain { .. } => {}
+                Output::HandOver(_)
+                | Output::Changed { .. }
+                | Output::Due { .. }
+                | Output::Suspect { .. }
+                | Output::SendAgain { .. } => {}
             }
         }
     }

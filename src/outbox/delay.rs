@@ -1,0 +1,91 @@
+//! Delays: an alert that its sender wants to go out later waits here, and its policy hears of it when its time has
+//! come.
+//!
+//! What counts is the time that has passed, as for times to live: a wall clock that is set moves nothing.
+
+use std::time::Instant;
+
+use super::io::Output;
+use super::policy::{HeldBack, Why};
+use super::record::{AlertRecord, Delivery, Step};
+use super::{Now, Outbox};
+use crate::alert::RouteName;
+
+impl Outbox {
+    /// When the alert may go, if that is still to come.
+    pub(super) fn watch_delay(&mut self, now: Now, record: &AlertRecord) -> Option<Instant> {
+        let waits = |delivery: &Delivery| delivery.step == Step::Accepted && delivery.message_id.is_none();
+        let delay = record.delay.filter(|_| record.deliveries.iter().any(waits))?;
+        let at = self.ages.expires(now, record.seq, record.accepted_at, delay);
+        if at <= now.mono {
+            return None;
+        }
+        self.delayed.insert((at, record.seq));
+        Some(at)
+    }
+
+    /// Whether the alert numbered `seq` waits for its time.
+    pub fn is_delayed(&self, seq: u64) -> bool {
+        self.delay_of(seq).is_some()
+    }
+
+    /// What all its deliveries wait for then.
+    pub(super) fn delay_of(&self, seq: u64) -> Option<HeldBack> {
+        let until = self.entries.get(&seq)?.delayed_until?;
+        Some(HeldBack {
+            why: Why::Delay,
+            until: Some(until),
+        })
+    }
+
+    /// Lets go what has waited for long enough.
+    pub(super) fn end_delays(&mut self, now: Now) {
+        while let Some(&(at, seq)) = self.delayed.first() {
+            if at > now.mono {
+                return;
+            }
+            self.delayed.pop_first();
+            self.end_delay(now, seq, false);
+        }
+    }
+
+    /// The alert waits for its time no more; where a person wants it so, also after a restart.
+    pub(super) fn end_delay(&mut self, now: Now, seq: u64, by_hand: bool) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        let Some(at) = entry.delayed_until.take() else { return };
+        self.delayed.remove(&(at, seq));
+        let durable = entry.durable;
+        if by_hand {
+            entry.record.delay = None;
+            self.dirty.entry(seq).or_default();
+        }
+        // What is not on disk yet is told of when it is; what was given up by nobody.
+        let waiting = self.legs_at(seq, Step::Accepted);
+        if !durable || waiting.is_empty() {
+            return;
+        }
+        self.outputs.push_back(Output::Due { seq });
+        self.supersede(now, seq);
+        for leg in waiting {
+            let still = self.step_of(leg) == Some(Step::Accepted) && self.message_of(leg).is_none();
+            if still && !self.handovers.holds(seq) {
+                self.wait(now, leg, by_hand);
+            }
+        }
+    }
+
+    /// Gives up what waits for its own time on `route` and is called `name`, by itself or by what it is about. Returns
+    /// the ids of those.
+    pub fn cancel(&mut self, now: Now, route: &RouteName, name: &str) -> Vec<String> {
+        let entries = self.delayed.iter().filter_map(|(_, seq)| self.entries.get(seq));
+        let is_it = |record: &&AlertRecord| {
+            record.route == *route && (record.id == name || record.alert.sequence.as_deref() == Some(name))
+        };
+        let records = entries.filter(|entry| entry.durable).map(|entry| &entry.record);
+        let mut ids: Vec<String> = records.filter(is_it).map(|record| record.id.clone()).collect();
+        ids.retain(|id| self.drop_alert(now, id).is_ok());
+        ids
+    }
+}

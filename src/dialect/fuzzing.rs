@@ -1,7 +1,8 @@
-//! What the fuzz targets for mails and forms run: bytes that may be anything go in, and a panic is a failure. Not for
-//! other use.
+//! What the fuzz targets for mails, forms and templates run: bytes that may be anything go in, and a panic is a
+//! failure. Not for other use.
 
 use super::mail::{self, REDUCED_BYTES_MAX, Reducer};
+use super::template::render;
 use super::{Parsed, Request, Source};
 use crate::alert::hygiene::TEXT_BYTES_MAX;
 
@@ -30,6 +31,27 @@ pub fn mail(data: &[u8]) -> usize {
         alerts.len()
     });
     made[0]
+}
+
+/// A template in the first line, and behind it the JSON that it is filled from. Returns how long what it makes is; 0
+/// where it is refused.
+///
+/// # Panics
+/// What it makes is longer than what may be made, or why it is refused is more than a line.
+pub fn template(data: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(data);
+    let (template, json) = text.split_once('\n').unwrap_or((&text, ""));
+    let filled = render(template, &serde_json::from_str(json).unwrap_or_default());
+    match filled {
+        Ok(filled) => {
+            assert!(filled.len() <= (2 << 20) + data.len());
+            filled.len()
+        }
+        Err(why) => {
+            assert!(!why.contains('\n'), "{why}");
+            0
+        }
+    }
 }
 
 /// A body with its content type in the first line, in each dialect. Returns how many files come with it.

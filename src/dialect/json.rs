@@ -14,13 +14,15 @@
 //! | sender | `sender` `source` `from` `host` `hostname` |
 //! | time to live | `ttl`: seconds, or `10m`, `24h` |
 //!
+//! With `template=yes` in the query its fields are [templates](super::template) over what came, as in [ntfy's](ntfy).
+//!
 //! Shoutrrr's generic form, Healthchecks and Home Assistant's `rest_command` with a body of one's own, Node-RED, and
 //! what a script puts together come so. Names that are not known are no fault; a body that is a plain text is the text.
 
 use serde_json::Value;
 
 use super::form::{Form, text_of};
-use super::{Draft, Parsed, Rejection, Request};
+use super::{Draft, Parsed, Rejection, Request, ntfy};
 use crate::alert::Status;
 
 /// What is said of a request in which nothing is.
@@ -35,6 +37,11 @@ const TITLE: &[&str] = &["title", "subject", "summary", "name", "event", "headin
 pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let form = Form::read(request);
     let mut draft = Draft::default();
+    match ntfy::by_template(request) {
+        Ok(Some(parsed)) => return Ok(parsed),
+        Ok(None) => {}
+        Err(warning) => draft.warn(warning),
+    }
     let title = form.text(TITLE).unwrap_or_default();
     let text = form.other_text().unwrap_or_default();
     draft.title(&title);

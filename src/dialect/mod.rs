@@ -31,6 +31,7 @@ pub mod pushover;
 pub mod query;
 mod request;
 pub mod slack;
+pub mod template;
 pub mod uptime_kuma;
 pub mod waha;
 

@@ -17,15 +17,17 @@
 //! | attach | `x-attach` `attach` `a` | a link to a file: it is attached where the configuration allows to fetch it, else sent in the text |
 //! | email, call | `x-email` `x-e-mail` `email` `e-mail` `mail` `e`; `x-call` `call` | not done |
 //! | sequence id | `x-sequence-id` `sequence-id` `sid` | what the same thing is called each time |
-//! | actions, icon, cache, firebase, template | | ignored: the alert is worth more than they are |
+//! | template | `x-template` `template` `tpl` | `yes`: message, title, priority, tags, click and sequence id are [templates](super::template) over the JSON in the body; `github`, `grafana`, `alertmanager`: it is read as theirs |
+//! | actions, icon, cache, firebase | | ignored: the alert is worth more than they are |
 //!
 //! A message in a header and one in the body are both sent. A form in parts (`curl -F`) is read by the names of the
 //! query. Unlike ntfy, a body over 4096 bytes is a long text and no attachment. What is asked for and not done, cut or
 //! left out becomes a warning in the answer; nothing but a text beyond all measure is refused.
 
+use super::draft::quoted;
 use super::file::Source;
 use super::form::Form;
-use super::{Body, Draft, Fields, Parsed, Rejection, RejectionKind, Request};
+use super::{Body, Draft, Fields, Parsed, Rejection, RejectionKind, Request, alertmanager, github, grafana, template};
 use crate::alert::hygiene::{self, clean};
 
 /// What ntfy says when a message is empty.
@@ -45,6 +47,7 @@ const DELAY: &[&str] = &["x-delay", "delay", "x-at", "at", "x-in", "in"];
 const ATTACH: &[&str] = &["x-attach", "attach", "a"];
 const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
 const EMAIL: &[&str] = &["x-email", "x-e-mail", "email", "e-mail", "mail", "e"];
+const TEMPLATE: &[&str] = &["x-template", "template", "tpl"];
 const CALL: &[&str] = &["x-call", "call"];
 
 /// Reads an alert out of a publish request.
@@ -56,6 +59,11 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         return Ok(parse_parts(request));
     }
     let mut draft = Draft::default();
+    match by_template(request) {
+        Ok(Some(parsed)) => return Ok(parsed),
+        Ok(None) => {}
+        Err(warning) => draft.warn(warning),
+    }
     draft.title(param(request, TITLE).unwrap_or_default());
     draft.priority(priority(request).unwrap_or_default());
     draft.tags(tags(request).split(','));
@@ -66,6 +74,75 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let text = text(request, &mut draft)?;
     undone(request, &mut draft);
     Ok(draft.finish(text, request.body_bytes, TEXT_EMPTY))
+}
+
+/// What the template that the request asks for makes of the JSON in its body. `None`: it asks for none.
+///
+/// # Errors
+/// It cannot be had, in one line: the request is to be read without it.
+pub(super) fn by_template(request: &Request<'_>) -> Result<Option<Parsed>, String> {
+    let Some(name) = param(request, TEMPLATE).map(str::to_ascii_lowercase) else {
+        return Ok(None);
+    };
+    let parsed = match name.as_str() {
+        "yes" | "true" | "1" => {
+            let Body::Text(body) = request.read_body() else {
+                return Err("the body is no JSON, which a template needs".into());
+            };
+            let data = serde_json::from_str(&body)
+                .map_err(|_| "the body is no JSON, which a template needs: it was sent as it is".to_owned())?;
+            filled(request, &data)
+        }
+        "no" | "false" | "0" => return Ok(None),
+        "github" => github::parse(request).map_err(|rejection| rejection.why)?,
+        "grafana" => grafana::parse(request).map_err(|rejection| rejection.why)?,
+        "alertmanager" => alertmanager::parse(request).map_err(|rejection| rejection.why)?,
+        other => {
+            return Err(format!(
+                "no template is named {:?}: there are github, grafana, alertmanager, and yes for one in the message",
+                quoted(other)
+            ));
+        }
+    };
+    Ok(Some(parsed))
+}
+
+/// The fields of the request, each as a template over `data`. One with a fault costs itself alone.
+fn filled(request: &Request<'_>, data: &serde_json::Value) -> Parsed {
+    let bare = Request {
+        query: Fields::default(),
+        ..request.clone()
+    };
+    let form = Form::read(&bare);
+    let mut draft = Draft::default();
+    let fill = |what: &str, given: Option<&str>, draft: &mut Draft| {
+        let given = given.filter(|given| !given.is_empty())?.replace("\\n", "\n");
+        match template::render(&given, data) {
+            Ok(filled) => Some(clean(&filled).trim().to_owned()),
+            Err(why) => {
+                draft.warn(format!("the template of the {what} was not used: {}", quoted(&why)));
+                None
+            }
+        }
+    };
+    let title = fill("title", param(request, TITLE), &mut draft).unwrap_or_default();
+    draft.title(&title);
+    let urgency = fill("priority", priority(request), &mut draft).unwrap_or_default();
+    draft.priority(&urgency);
+    let named = fill("tags", Some(&tags(request)), &mut draft).unwrap_or_default();
+    draft.tags(named.split(','));
+    let click = fill("click", param(request, CLICK), &mut draft).unwrap_or_default();
+    draft.click(&click);
+    let sequence = fill("sequence id", param(request, SEQUENCE), &mut draft).unwrap_or_default();
+    draft.sequence(&sequence);
+    draft.key(param(request, KEY).unwrap_or_default());
+    draft.ttl(param(request, TTL).unwrap_or_default());
+    undone(request, &mut draft);
+    // Without a template, or where it says nothing, what came is told by its names.
+    let text = fill("message", param(request, MESSAGE), &mut draft).filter(|text| !text.is_empty());
+    let text = text.or_else(|| form.other_text()).unwrap_or_else(|| form.everything());
+    let bytes = text.len() as u64;
+    draft.finish(text, bytes, TEXT_EMPTY)
 }
 
 /// A form in parts, as `curl -F` makes it: ntfy has none, but its framing is nothing that a person should read. The

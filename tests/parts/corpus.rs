@@ -83,6 +83,13 @@ fn baileys() {
 }
 
 #[test]
+fn templates() {
+    replay("template", |data| {
+        tautline::dialect::fuzzing::template(data);
+    });
+}
+
+#[test]
 fn mails() {
     replay("mail", |data| {
         tautline::dialect::fuzzing::mail(data);
@@ -125,6 +132,7 @@ fn whole_mails_sessions_and_files_are_in_the_corpus() {
         let count = corpus.iter().filter(|(_, data)| is_whole(data)).count();
         assert!(count >= 5, "{target}: {count}");
     };
+    whole("template", |data| tautline::dialect::fuzzing::template(data) > 0);
     whole("mail", |data| tautline::dialect::fuzzing::mail(data) > 0);
     whole("smtp", |data| tautline::gateway::fuzzing::smtp(data) > 0);
     whole("spool", tautline::spool::fuzzing::entry);

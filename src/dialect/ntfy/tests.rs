@@ -215,6 +215,64 @@ fn a_delay_is_a_span_or_a_time_within_bounds_and_costs_no_alert() {
 }
 
 #[test]
+fn a_template_is_filled_from_json_and_never_costs_the_alert() {
+    let body = br#"{"alert": {"name": "DiskFull", "free": 5.1}, "level": 5}"#;
+    let read = |query: &[(&'static str, &'static str)], body: &'static [u8]| parsed(&request(&[], query, body));
+    let (alert, warnings) = read(
+        &[
+            ("template", "yes"),
+            ("title", "{{.alert.name}}"),
+            (
+                "m",
+                "only {{.alert.free}} GB on {{.alert.host}}\\n{{join \"\\n\" (list 1 2)}}",
+            ),
+            ("p", "{{.level}}"),
+            ("tags", "{{lower .alert.name}},x"),
+        ],
+        body,
+    );
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(alert.title, "DiskFull");
+    assert_eq!(alert.text, "only 5.1 GB on alert.host\n1\n2");
+    assert_eq!(
+        (alert.priority, alert.tags),
+        (Priority::Max, vec!["diskfull".to_owned(), "x".into()])
+    );
+    // A fault costs its field alone, and the text is what came.
+    let (alert, warnings) = read(&[("tpl", "1"), ("title", "{{.alert.name}}"), ("m", "{{if}}")], body);
+    assert_eq!(alert.title, "DiskFull");
+    assert!(
+        alert.text.contains("5.1") && warnings[0].contains("message"),
+        "{alert:?} {warnings:?}"
+    );
+    let (alert, warnings) = read(&[("template", "1")], body);
+    assert!(alert.text.contains("DiskFull") && warnings.is_empty(), "{alert:?}");
+    // No JSON, and no such template.
+    for (query, body, word) in [
+        (
+            &[("template", "yes"), ("t", "{{.a}}")][..],
+            &b"plain text"[..],
+            "no JSON",
+        ),
+        (&[("template", "mine")], b"plain text", "no template is named"),
+        (&[("template", "yes")], b"\x00\xff\xfe\x01", "no JSON"),
+    ] {
+        let (alert, warnings) = read(query, body);
+        assert!(
+            !alert.text.is_empty() && warnings[0].contains(word),
+            "{alert:?} {warnings:?}"
+        );
+    }
+    let alertmanager = br#"{"version":"4","status":"firing","alerts":[{"status":"firing","labels":{"alertname":"Load"},"annotations":{"summary":"busy"}}],"commonLabels":{"alertname":"Load"}}"#;
+    let (alert, warnings) = read(&[("template", "alertmanager")], alertmanager);
+    assert!(
+        alert.text.contains("busy") && warnings.is_empty(),
+        "{alert:?} {warnings:?}"
+    );
+    assert_eq!(read(&[("template", "no"), ("m", "{{.a}}")], b"").0.text, "{{.a}}");
+}
+
+#[test]
 fn what_is_not_done_is_said_and_costs_nothing_else() {
     for (names, note, warning) in [
         (DELAY, "\n[meant for later: tomorrow, 10am]", "at once"),

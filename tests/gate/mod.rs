@@ -28,7 +28,7 @@ use tautline::board::Board;
 use tautline::config::{Access, Prefix};
 use tautline::gateway::api::*;
 use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
-use tautline::outbox::{Happening, Step};
+use tautline::outbox::Step;
 use tautline::store::journal::{Updates, Watcher};
 use view::{event, view};
 
@@ -381,15 +381,7 @@ impl Relay for FakeRelay {
     }
 
     async fn cancel(&self, route: &RouteName, name: &str) -> Result<Vec<String>, Refusal> {
-        let mut inside = self.inside.lock().unwrap();
-        let mut ids = Vec::new();
-        for alert in &mut inside.alerts {
-            if alert.route == route.as_str() && alert.id == name && alert.not_before.is_some() {
-                alert.state = Step::Dropped;
-                ids.push(alert.id.clone());
-            }
-        }
-        Ok(ids)
+        Ok(view::cancel(&mut self.inside.lock().unwrap().alerts, route, name))
     }
 
     async fn is_forgotten(&self, id: &str) -> bool {
@@ -400,14 +392,7 @@ impl Relay for FakeRelay {
         let inside = self.inside.lock().unwrap();
         let there = |alert: &&AlertView| alert.id == id && !inside.forgotten.contains(&alert.id);
         let mut alert = inside.alerts.iter().find(there).cloned()?;
-        alert.history = [(1, Happening::Accepted, None), (2, Happening::Retried, Some(0))]
-            .map(|(number, what, delivery)| HistoryView {
-                number,
-                at: 1_700_000_000_123,
-                what,
-                delivery,
-            })
-            .to_vec();
+        alert.history = view::history();
         Some(alert)
     }
 

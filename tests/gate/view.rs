@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tautline::alert::{Alert, RouteName};
 use tautline::gateway::api::{
-    AlertView, AttachmentView, DeliveryView, EventView, FallbackTested, RouteFallbackView, RouteTested, RouteView,
+    AlertView, AttachmentView, DeliveryView, EventView, FallbackTested, HistoryView, RouteFallbackView, RouteTested,
+    RouteView,
 };
-use tautline::outbox::Step;
+use tautline::outbox::{Happening, Step};
 
 pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
     AlertView {
@@ -51,6 +52,29 @@ fn in_ms(delay: Duration) -> u64 {
         .duration_since(UNIX_EPOCH)
         .expect("a clock that is set");
     u64::try_from((now + delay).as_millis()).expect("some time soon")
+}
+
+/// Gives up what waits for its own time and has this id.
+pub(super) fn cancel(alerts: &mut [AlertView], route: &RouteName, name: &str) -> Vec<String> {
+    let waits = |alert: &&mut AlertView| alert.not_before.is_some() && alert.route == route.as_str();
+    let found = alerts.iter_mut().filter(waits).find(|alert| alert.id == name);
+    let cancel = |alert: &mut AlertView| {
+        alert.state = Step::Dropped;
+        alert.id.clone()
+    };
+    found.map(cancel).into_iter().collect()
+}
+
+/// How every alert came to where it is.
+pub(super) fn history() -> Vec<HistoryView> {
+    [(1, Happening::Accepted, None), (2, Happening::Retried, Some(0))]
+        .map(|(number, what, delivery)| HistoryView {
+            number,
+            at: 1_700_000_000_123,
+            what,
+            delivery,
+        })
+        .to_vec()
 }
 
 /// An entry of the journal: of an alert on `route`, or of the session.

@@ -10,6 +10,7 @@ mod ids;
 mod news;
 mod notify;
 mod pair;
+mod process;
 mod proofs;
 mod relay;
 mod routes;

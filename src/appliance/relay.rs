@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::dispatcher::{DispatcherHandle, storage_refusal};
+use super::process;
 use super::proofs::Proofs;
 use super::status::Facts;
 use super::tokens::Tokens;
@@ -17,7 +18,7 @@ use crate::gateway::api::{
     AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, RouteTested, RouteView, Status,
     TokenView,
 };
-use crate::gateway::{Accepted, Feed, Refusal, Relay};
+use crate::gateway::{Accepted, Counted, Feed, ProcessFacts, Refusal, Relay, Tallies};
 use crate::outbox::Step;
 use crate::store::history;
 use crate::store::journal::{self, Event, Watcher};
@@ -37,6 +38,7 @@ pub(super) struct Appliance {
     pub(super) feed: Arc<Feed>,
     pub(super) courier: Arc<Courier>,
     pub(super) proofs: Arc<Proofs>,
+    pub(super) tallies: Arc<Tallies>,
 }
 
 impl Appliance {
@@ -113,6 +115,14 @@ impl Relay for Appliance {
     async fn status(&self) -> Status {
         let outbox = self.dispatcher.facts().await;
         self.facts.status(&self.dispatcher, &outbox)
+    }
+
+    fn counted(&self) -> Counted {
+        self.tallies.counted()
+    }
+
+    fn process(&self) -> ProcessFacts {
+        process::facts()
     }
 
     async fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView> {

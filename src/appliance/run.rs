@@ -27,7 +27,7 @@ use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
 use crate::fallback::Courier;
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace};
+use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace, Tallies};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -169,6 +169,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let host_monitor = Arc::new(HostMonitor::open(store.clone()));
     let (sessions, handles, notices) = make_sessions(&plan, board, (&store, &blobs), &host_monitor, &executor);
     let feed = Arc::new(Feed::default());
+    let tallies = Arc::new(Tallies::default());
     let time_zone = time_zone(plan.time_zone.as_deref());
     let courier = Arc::new(Courier::new(plan.fallbacks.clone(), board.schedule()));
     let proofs = Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &plan.routes));
@@ -185,6 +186,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         notices,
         courier: Arc::clone(&courier),
         proofs: Arc::clone(&proofs),
+        tallies: Arc::clone(&tallies),
     })?;
     for finding in damaged.iter().chain(&dispatcher.orphaned()) {
         log::error!("{finding}");
@@ -281,6 +283,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         feed,
         courier: Arc::clone(&courier),
         proofs,
+        tallies,
     });
     if !plan.health_fallbacks.is_empty() {
         let desk = NewsDesk {

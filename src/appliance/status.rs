@@ -105,6 +105,7 @@ impl Facts {
                 expired: count(Step::Expired),
                 fallback: count(Step::Fallback),
                 superseded: count(Step::Superseded),
+                oldest_at: outbox.oldest.map(|since| since.0),
             },
             held_back: outbox.held_back.clone(),
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),

@@ -26,6 +26,7 @@ mod relay;
 mod smtp;
 mod socket;
 mod spool;
+mod tallies;
 mod tls;
 
 pub use crate::dialect::query;
@@ -33,7 +34,8 @@ pub use api::words::span;
 pub use feed::Feed;
 pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Scope};
 pub use refused::Refused;
-pub use relay::{Accepted, Refusal, Relay};
+pub use relay::{Accepted, ProcessFacts, Refusal, Relay};
 pub use smtp::{SmtpLimits, SmtpListening, fuzzing};
 pub use spool::{SpoolPlace, Spooling};
+pub use tallies::{Counted, Tallies};
 pub use tls::Certificate;

@@ -8,6 +8,7 @@ use super::api::{
     AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, RouteTested, RouteView, Status, TokenView,
 };
 use super::feed::Feed;
+use super::tallies::Counted;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::blobs::Kept;
@@ -37,6 +38,19 @@ impl Accepted {
         }
         self
     }
+}
+
+/// What the process takes of its host. What the host does not say is absent.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessFacts {
+    /// Time on a processor, by all threads.
+    pub cpu: Duration,
+    /// Memory that is there and not swapped out, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// Open file descriptors.
+    pub open_files: Option<u64>,
+    /// How many there may be.
+    pub open_files_max: Option<u64>,
 }
 
 /// Why the relay would not do what was asked.
@@ -128,6 +142,12 @@ pub trait Relay: Send + Sync + 'static {
 
     /// How all of it is now.
     async fn status(&self) -> Status;
+
+    /// What has happened since the start, in numbers.
+    fn counted(&self) -> Counted;
+
+    /// What the process takes of its host.
+    fn process(&self) -> ProcessFacts;
 
     /// The newest first, at most `limit`; with `pending` only those not yet sent.
     async fn alerts(&self, pending: bool, limit: usize) -> Vec<AlertView>;

@@ -41,6 +41,26 @@ pub enum Happening {
 }
 
 impl Happening {
+    /// Everything that can happen.
+    pub const ALL: [Self; 16] = [
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Failed,
+        Self::Dropped,
+        Self::Retried,
+        Self::Forgotten,
+        Self::Expired,
+        Self::Handover,
+        Self::Fallback,
+        Self::Superseded,
+        Self::Acknowledged,
+        Self::Repeated,
+        Self::Escalated,
+        Self::Unheeded,
+    ];
+
     /// The word for it in records and JSON, which never changes.
     pub fn name(self) -> &'static str {
         match self {

@@ -27,7 +27,9 @@ use tautline::blobs::{Blobs, Kept};
 use tautline::board::Board;
 use tautline::config::{Access, Prefix};
 use tautline::gateway::api::*;
-use tautline::gateway::{Accepted, Certificate, Feed, Gateway, Limits, Refusal, Refused, Relay, SmtpLimits};
+use tautline::gateway::{
+    Accepted, Certificate, Counted, Feed, Gateway, Limits, ProcessFacts, Refusal, Refused, Relay, SmtpLimits, Tallies,
+};
 use tautline::outbox::Step;
 use tautline::store::journal::{Updates, Watcher};
 use view::{event, view};
@@ -91,6 +93,8 @@ pub struct FakeRelay {
     files: Mutex<Vec<Kept>>,
     inside: Mutex<Inside>,
     feed: Feed,
+    /// What `GET /metrics` counts.
+    pub tallies: Tallies,
     updates: Updates,
     changed: (Sender<()>, Receiver<()>),
     pair_events: (Sender<PairEvent>, Receiver<PairEvent>),
@@ -106,6 +110,7 @@ impl FakeRelay {
                 ..Inside::default()
             }),
             feed: Feed::default(),
+            tallies: Tallies::default(),
             updates: Updates::default(),
             changed: unbounded(),
             pair_events: unbounded(),
@@ -126,6 +131,16 @@ impl FakeRelay {
             text: text.into(),
             title: "a session is not linked".into(),
             advice: "run `tautline pair`".into(),
+        });
+    }
+
+    pub fn warning(&self, text: &str) {
+        self.inside.lock().unwrap().problems.push(HealthEntry {
+            code: "route-unproven".into(),
+            severity: "warning".into(),
+            text: text.into(),
+            title: "nobody has seen a route work".into(),
+            advice: "run `tautline routes test NAME`".into(),
         });
     }
 
@@ -351,12 +366,26 @@ impl Relay for FakeRelay {
                 expired: 0,
                 fallback: 0,
                 superseded: 0,
+                oldest_at: None,
             },
             held_back: Vec::new(),
-            healthy: health.is_empty(),
+            healthy: health.iter().all(|entry| entry.severity != "error"),
             health,
             rights: Vec::new(),
             lab: true,
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        self.tallies.counted()
+    }
+
+    fn process(&self) -> ProcessFacts {
+        ProcessFacts {
+            cpu: Duration::from_millis(1500),
+            resident_bytes: Some(7 << 20),
+            open_files: Some(12),
+            open_files_max: Some(1024),
         }
     }
 

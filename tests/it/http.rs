@@ -6,6 +6,7 @@ mod files;
 mod full;
 mod journal;
 mod messages;
+mod metrics;
 mod network;
 mod probes;
 mod readers;

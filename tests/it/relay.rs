@@ -34,6 +34,19 @@ fn pairs_by_qr_and_delivers_to_a_number_and_to_a_group() {
     friend.mark_read(&got[0].id);
     relay.wait_step(&first, "read");
     assert_eq!(happened(&relay, &first), ["accepted", "sent", "delivered", "read"]);
+    let metrics = relay.http("GET", "/metrics", &[], b"").body;
+    for line in [
+        r#"tautline_alert_events_total{route="friend",event="accepted"} 1"#,
+        r#"tautline_alert_events_total{route="friend",event="read"} 1"#,
+        r#"tautline_alert_events_total{route="all",event="sent"} 1"#,
+        r#"tautline_alert_delivered_seconds_count{route="friend"} 1"#,
+        r#"tautline_session_online{session="default"} 1"#,
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} is missing in {metrics}"
+        );
+    }
     assert!(
         lab.presences().iter().all(|presence| presence == "unavailable"),
         "{:?}",

@@ -16,9 +16,12 @@ impl Dispatcher {
     /// it does.
     fn hand_over(&self, parcel: Parcel) {
         let (courier, ended) = (Arc::clone(&self.courier), self.ended.clone());
+        let tallies = Arc::clone(&self.tallies);
         let handed = async move {
             let (to, key) = (parcel.to.clone(), parcel.key.clone());
-            let input = match courier.deliver(&parcel).await {
+            let delivered = courier.deliver(&parcel).await;
+            tallies.handed_over(&to, delivered.is_ok());
+            let input = match delivered {
                 Ok(()) => {
                     log::info!(
                         "fallback {to}: {} alert(s) of route {} handed over",
@@ -74,10 +77,12 @@ impl Dispatcher {
                     warn_of_failures(&record, &happened);
                     hold_files(&self.blobs, &record);
                     self.proofs.look(&record, &happened);
+                    self.tallies.alert(&record, &happened);
                     self.put_off.change(*record, happened, made);
                 }
                 Output::Forget { seq, key, happened } => {
                     self.blobs.release(seq);
+                    self.tallies.forgotten(&happened);
                     self.put_off.forget(seq, key, happened);
                 }
                 Output::ForgetKey { seq } => self.put_off.forget_key(seq),
@@ -109,6 +114,7 @@ impl Dispatcher {
             }
             Notice::Down => Input::SessionDown(session),
             Notice::Offline { cause } => {
+                self.tallies.line_ended(&session, cause);
                 let cause = cause.to_owned();
                 return self.tell(Told::Offline { session, cause });
             }

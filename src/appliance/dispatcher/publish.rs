@@ -196,6 +196,11 @@ impl Dispatcher {
                 }
             };
             self.outbox.handle(clock::now(), input);
+            if result.is_ok()
+                && let Some(record) = self.outbox.record(seq)
+            {
+                self.tallies.accepted(&record.route);
+            }
             // What waits for its own time is told of then.
             if result.is_ok() && !self.outbox.is_delayed(seq) {
                 self.tell_listeners(seq);

@@ -21,7 +21,7 @@ use crate::appliance::{clock, ids};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
 use crate::fallback::Courier;
-use crate::gateway::Feed;
+use crate::gateway::{Feed, Tallies};
 use crate::outbox::{AlertRecord, FallbackRules, Limits, Outbox, RouteRules, Rules, Start, Step};
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
 use crate::whatsapp::{Notice, SessionHandle};
@@ -47,6 +47,7 @@ pub(in crate::appliance) struct Dispatcher {
     pub(super) rounds: Rounds,
     pub(super) courier: Arc<Courier>,
     pub(super) proofs: Arc<Proofs>,
+    pub(super) tallies: Arc<Tallies>,
 }
 
 /// What a dispatcher is made of.
@@ -66,6 +67,8 @@ pub(in crate::appliance) struct Parts {
     pub notices: Receiver<(SessionName, Notice)>,
     pub courier: Arc<Courier>,
     pub proofs: Arc<Proofs>,
+    /// Is told of what happens, for `GET /metrics`.
+    pub tallies: Arc<Tallies>,
 }
 
 impl Dispatcher {
@@ -87,6 +90,7 @@ impl Dispatcher {
             notices,
             courier,
             proofs,
+            tallies,
         } = parts;
         let loaded = outbox_store::load(store.view())?;
         loaded.alerts.iter().for_each(|record| hold_files(&blobs, record));
@@ -130,6 +134,7 @@ impl Dispatcher {
             rounds: Rounds::new(collect),
             courier,
             proofs,
+            tallies,
         };
         let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
         Ok((dispatcher, handle, damaged))

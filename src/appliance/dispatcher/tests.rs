@@ -97,6 +97,7 @@ impl Bench {
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
             courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+            tallies: Arc::default(),
             proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &[])),
         });
         let (dispatcher, handle, _) = opened.unwrap();

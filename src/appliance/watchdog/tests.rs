@@ -109,6 +109,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         time_zone: jiff::tz::TimeZone::UTC,
         notices,
         courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+        tallies: Arc::default(),
         proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(executor), &[])),
     };
     let (dispatcher, handle, _) = Dispatcher::open(parts).unwrap();

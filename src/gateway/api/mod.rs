@@ -224,6 +224,9 @@ pub struct OutboxCounts {
     /// Not sent, because a later alert about the same thing says more.
     #[serde(default)]
     pub superseded: u64,
+    /// When the alert was accepted that has waited longest to be sent, in Unix milliseconds; absent where none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_at: Option<u64>,
 }
 
 /// One finding of health.
@@ -248,7 +251,7 @@ pub struct HealthEntry {
 pub struct Health {
     /// What the HTTP status says too: 200 or 503.
     pub healthy: bool,
-    /// The findings of severity `error`.
+    /// The findings of severity `error`; with `strict`, all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<HealthEntry>,
 }

@@ -20,11 +20,7 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 pub(super) async fn list(call: Call<'_, '_>) -> Outcome {
     let query = call.query()?;
     let limit = query.limit(ALERTS_DEFAULT, ALERTS_MAX)?;
-    let pending = match query.value("pending") {
-        None | Some("0" | "false") => false,
-        Some("" | "1" | "true") => true,
-        Some(other) => return Err(Problem::new(400, format!("pending is 0 or 1, not {other:?}"))),
-    };
+    let pending = query.is_set("pending")?;
     Ok(Answer::json(200, &newest(&call, pending, limit).await))
 }
 

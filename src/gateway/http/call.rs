@@ -63,6 +63,18 @@ impl Query {
         pairs.find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether `name` is there: alone, or as 1 or true.
+    ///
+    /// # Errors
+    /// 400 if it says something else than yes or no.
+    pub fn is_set(&self, name: &str) -> Result<bool, Problem> {
+        match self.value(name) {
+            None | Some("0" | "false") => Ok(false),
+            Some("" | "1" | "true") => Ok(true),
+            Some(other) => Err(Problem::new(400, format!("{name} is 0 or 1, not {other:?}")).at(name)),
+        }
+    }
+
     /// `limit`, or `default` without one.
     ///
     /// # Errors

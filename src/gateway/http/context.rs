@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
@@ -14,6 +14,7 @@ use super::body_file::BodyFile;
 use super::connection::{Received, Request};
 use super::limits::Limits;
 use super::slot::Slot;
+use super::traffic::Traffic;
 use crate::access::{Asker, Limiter};
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
@@ -79,6 +80,8 @@ pub(super) struct Context {
     tcp: Places,
     control: Places,
     subscribers: Arc<AtomicUsize>,
+    /// What was answered, in numbers.
+    pub traffic: Traffic,
     refusals: Arc<AtomicUsize>,
     guesses: Arc<AtomicUsize>,
     /// Held for as long as a backup is on its way out.
@@ -93,6 +96,15 @@ struct Places {
     idle: Idle<Slot>,
     waiters: Arc<AtomicUsize>,
     slow: Arc<AtomicUsize>,
+}
+
+/// Connections that are open, by the places that they take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connections {
+    pub tcp: usize,
+    pub control: usize,
+    /// Beside the others.
+    pub subscribers: usize,
 }
 
 impl Context {
@@ -124,6 +136,7 @@ impl Context {
             tcp: Places::default(),
             control: Places::default(),
             subscribers: Arc::default(),
+            traffic: Traffic::default(),
             refusals: Arc::default(),
             guesses: Arc::default(),
             backups: Arc::default(),
@@ -191,6 +204,16 @@ impl Context {
     /// Held by a connection that subscribes.
     pub fn subscriber_slot(&self) -> Option<Slot> {
         Slot::take(&self.subscribers, self.limits.subscribers)
+    }
+
+    /// How many places are taken now.
+    pub fn connections(&self) -> Connections {
+        let taken = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        Connections {
+            tcp: taken(&self.tcp.connections),
+            control: taken(&self.control.connections),
+            subscribers: taken(&self.subscribers),
+        }
     }
 
     /// Held by a connection over the limit while it is told so.

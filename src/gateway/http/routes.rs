@@ -3,6 +3,7 @@
 use std::future::{Future, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::time::Instant;
 
 use async_io::Timer;
 
@@ -14,7 +15,8 @@ use super::context::{Context, Listener};
 use super::head::Head;
 use super::subscribe::Form;
 use super::{
-    alerts, backup, events, lines, mail, page, probes, publish, route_detail, sessions, status, subscribe, tokens,
+    alerts, backup, events, lines, mail, metrics, page, probes, publish, route_detail, sessions, status, subscribe,
+    tokens,
 };
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
@@ -89,7 +91,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
         path: "/v1/health",
         scope: Scope::Read,
         summary: "200 while all is well, else 503 with what is wrong.",
-        handler: Handler::Fixed(|call| Box::pin(async move { Ok(status::health(&call).await) })),
+        handler: Handler::Fixed(|call| Box::pin(async move { status::health(&call).await })),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/metrics",
+        scope: Scope::Read,
+        summary: "The relay in numbers, for Prometheus.",
+        handler: Handler::Fixed(|call| Box::pin(async move { Ok(metrics::metrics(&call).await) })),
     },
     Endpoint {
         methods: READ,
@@ -455,12 +464,14 @@ fn segments_of(path: &str) -> Vec<&str> {
 /// Answers one request.
 pub(super) async fn handle(context: &Context, listener: Listener, request: &mut Request<'_>) -> Answer {
     let outcome = dispatch(context, listener, request).await;
-    outcome.unwrap_or_else(|problem| {
+    let answer = outcome.unwrap_or_else(|problem| {
         log::debug!("{listener}: {} {}", problem.body().http, problem.body().error);
         let by_ntfy = matches!(listener, Listener::Tcp { .. }) && is_ntfys(&segments_of(&request.head.path));
         let problem = if by_ntfy { problem.in_ntfys_words() } else { problem };
         problem.into()
-    })
+    });
+    context.traffic.answered(answer.status);
+    answer
 }
 
 /// Whether ntfy has this address too.
@@ -476,6 +487,7 @@ fn is_ntfys(segments: &[&str]) -> bool {
 }
 
 async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'_>) -> Outcome {
+    let began = Instant::now();
     let origin = auth::origin(&context.access, listener, &request.head)?;
     let mut caller = auth::identify(context, listener, origin, &request.head)?;
     let nothing = |head: &Head| Problem::new(404, format!("there is nothing at {}", head.path));
@@ -543,7 +555,7 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         request,
         body,
     };
-    match (handler, route) {
+    let outcome = match (handler, route) {
         (Handler::Fixed(handler), _) => handler(call).await,
         (Handler::Named(handler) | Handler::Alert(handler), _) => handler(call, name).await,
         (Handler::Route(handler), Some(route)) => handler(call, route).await,
@@ -551,7 +563,11 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         (Handler::Item(handler), Some(route)) => handler(call, route, last).await,
         // The rows of one path leave the same open, as a test makes sure.
         (Handler::Route(_) | Handler::Hook(_) | Handler::Item(_), None) => Err(missing),
+    };
+    if scope == Scope::Publish && outcome.is_ok() {
+        context.traffic.published(began.elapsed());
     }
+    outcome
 }
 
 /// For a token that is not for all routes: an alert must be of one of its own, and what administers the whole relay is

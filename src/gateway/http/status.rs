@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::auth::Scope;
-use super::call::Call;
+use super::call::{Call, Outcome};
 use crate::gateway::api::{Health, Status};
 
 /// `GET /v1/status`.
@@ -32,16 +32,14 @@ pub(super) fn routes(call: &Call<'_, '_>) -> Answer {
 }
 
 /// `GET /v1/health`.
-pub(super) async fn health(call: &Call<'_, '_>) -> Answer {
+pub(super) async fn health(call: &Call<'_, '_>) -> Outcome {
+    let strict = call.query()?.is_set("strict")?;
     let status = theirs(call).await;
     let mut problems = status.health;
-    problems.retain(|entry| entry.severity == "error");
-    if status.healthy {
-        problems.clear();
-    }
+    problems.retain(|entry| strict || entry.severity == "error");
     let health = Health {
-        healthy: status.healthy,
+        healthy: problems.is_empty(),
         problems,
     };
-    Answer::json(if health.healthy { 200 } else { 503 }, &health)
+    Ok(Answer::json(if health.healthy { 200 } else { 503 }, &health))
 }

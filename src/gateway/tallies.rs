@@ -95,7 +95,7 @@ impl Tallies {
                 | Happening::Escalated
                 | Happening::Unheeded => continue,
             };
-            let seconds = happened.at.0.saturating_sub(record.accepted_at.0) as f64 / 1000.0;
+            let seconds = happened.at.0.saturating_sub(record.due_at().0) as f64 / 1000.0;
             waits.entry(happened.route.clone()).or_default().add(&WAITS_S, seconds);
         }
         happened.iter().for_each(|happened| counted.note(happened));

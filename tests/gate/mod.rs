@@ -317,63 +317,7 @@ impl Relay for FakeRelay {
 
     async fn status(&self) -> Status {
         let health = self.inside.lock().unwrap().problems.clone();
-        Status {
-            version: "0.1.0".into(),
-            pid: 4711,
-            started_at: 1_700_000_000_000,
-            uptime_ms: 90_061_000,
-            board: BoardStatus {
-                name: "generic".into(),
-                why: "nothing else fits".into(),
-                detection_worst_ms: 20_000,
-            },
-            state: "/var/lib/tautline".into(),
-            listen: vec!["127.0.0.1:7373".into()],
-            smtp: Vec::new(),
-            access: AccessStatus::default(),
-            sessions: vec![SessionStatus {
-                name: "default".into(),
-                state: SessionState::Online,
-                detail: "logged in <b>\u{1b}[31m".into(),
-                account: Some("+…00".into()),
-                online_since: Some(1_700_000_000_000),
-                lines: 3,
-                layers: vec![LayerStatus {
-                    layer: "websocket".into(),
-                    proof_age_ms: Some(4_200),
-                    detail: "ping 20 s".into(),
-                }],
-                next: Some(Deadline {
-                    in_ms: 8_000,
-                    reason: "websocket ping".into(),
-                }),
-                last_end: Some(LineEnd {
-                    at: 1_700_000_000_000,
-                    cause: "reset".into(),
-                    origin: "path".into(),
-                    verdict: "redial".into(),
-                    detail: String::new(),
-                }),
-                inbound_recorded: 2,
-            }],
-            outbox: OutboxCounts {
-                accepted: 1,
-                sent: 2,
-                delivered: 3,
-                read: 4,
-                failed: 5,
-                dropped: 0,
-                expired: 0,
-                fallback: 0,
-                superseded: 0,
-                oldest_at: None,
-            },
-            held_back: Vec::new(),
-            healthy: health.iter().all(|entry| entry.severity != "error"),
-            health,
-            rights: Vec::new(),
-            lab: true,
-        }
+        view::status(health)
     }
 
     fn counted(&self) -> Counted {

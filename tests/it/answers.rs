@@ -179,6 +179,12 @@ fn an_answer_survives_a_kill_and_counts_once() {
     let (bench, mut relay) = with_rules(REPEAT).go_online();
     for round in 0..3 {
         let (id, message) = raise(&relay, "friend", &bench.friend, &format!("fire {round}"));
+        // That it was sent is told before it is on disk, and a word is about nothing of which the disk does not know
+        // that.
+        relay.wait_status("its place in the journal", |_| {
+            let history = show(&relay, &id)["history"].as_array().cloned().unwrap_or_default();
+            history.iter().any(|it| it["what"] == "sent")
+        });
         // The kill comes before the answer has, while it is written, or after that.
         match round {
             0 => bench.friend.react(&message, "👍"),

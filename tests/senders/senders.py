@@ -34,7 +34,7 @@ class Lab:
         self.changed = threading.Condition()
         self.child = start([LAB, "--listen", "127.0.0.1:0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self.read, daemon=True).start()
-        self.endpoint = self.wait(r'endpoint = "(.*)"').group(1)
+        self.endpoint = self.wait(r'endpoint = "([^"]*)"').group(1)
 
     def read(self):
         for line in self.child.stdout:

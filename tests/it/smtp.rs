@@ -316,15 +316,20 @@ fn certificate(directory: &std::path::Path) -> (Arc<Certificate>, CertificateDer
 
 /// One whose users do not trust each other.
 fn closed(certificate: Option<Arc<Certificate>>) -> Bench {
+    closed_with(certificate, |_| {})
+}
+
+fn closed_with(certificate: Option<Arc<Certificate>>, change: impl FnOnce(&mut SmtpLimits)) -> Bench {
     let access = Access {
         loopback: Loopback::Token,
         tls: certificate.is_some(),
         ..Access::default()
     };
-    let limits = SmtpLimits {
+    let mut limits = SmtpLimits {
         wrong_token: Duration::ZERO,
         ..SmtpLimits::default()
     };
+    change(&mut limits);
     let bench = Bench::with_mails(FakeRelay::new(&["family", "ops"]), access, certificate, limits);
     bench.relay.token("tk_nas", &[Right::Publish], &["family"], false);
     bench.relay.token("tk_read", &[Right::Read], &["family"], false);
@@ -369,6 +374,30 @@ fn a_token_opens_its_routes_and_others_do_not() {
     );
 }
 
+/// What is answered to these lines behind TLS.
+fn by_tls(stream: TcpStream, root: CertificateDer<'static>, lines: &str) -> String {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    stream.set_nonblocking(true).unwrap();
+    let stream = smol::net::TcpStream::try_from(stream).unwrap();
+    smol::block_on(async {
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        stream.write_all(lines.as_bytes()).await.unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await.unwrap();
+        heard
+    })
+}
+
 #[test]
 fn starttls_begins_anew_and_takes_nothing_that_was_sent_ahead() {
     let directory = tempfile::tempdir().unwrap();
@@ -379,32 +408,13 @@ fn starttls_begins_anew_and_takes_nothing_that_was_sent_ahead() {
     client.write("STARTTLS\r\nEHLO evil\r\n");
     assert!(client.hear().starts_with("421") && client.has_ended());
 
-    let mut roots = RootCertStore::empty();
-    roots.add(root).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let mut client = Client::new(bench.mails);
     client.expect("250", "EHLO nas");
     client.expect("235", "AUTH PLAIN AG5hcwB0a19uYXM=");
     client.expect("220", "STARTTLS");
-    client.stream.set_nonblocking(true).unwrap();
-    let stream = smol::net::TcpStream::try_from(client.stream.try_clone().unwrap()).unwrap();
-    let heard = smol::block_on(async {
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap();
-        let lines = "EHLO nas\r\nMAIL FROM:<root@nas>\r\nAUTH PLAIN AG5hcwB0a19uYXM=\r\nMAIL FROM:<root@nas>\r\n\
-                     RCPT TO:<family>\r\nDATA\r\nSubject: secret\r\n\r\ny\r\n.\r\nQUIT\r\n";
-        stream.write_all(lines.as_bytes()).await.unwrap();
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).await.unwrap();
-        heard
-    });
+    let lines = "EHLO nas\r\nMAIL FROM:<root@nas>\r\nAUTH PLAIN AG5hcwB0a19uYXM=\r\nMAIL FROM:<root@nas>\r\n\
+                 RCPT TO:<family>\r\nDATA\r\nSubject: secret\r\n\r\ny\r\n.\r\nQUIT\r\n";
+    let heard = by_tls(client.stream.try_clone().unwrap(), root, lines);
     assert!(!heard.contains("STARTTLS"), "{heard}");
     let codes: Vec<&str> = heard
         .lines()
@@ -418,6 +428,24 @@ fn starttls_begins_anew_and_takes_nothing_that_was_sent_ahead() {
         "{heard}"
     );
     assert_eq!(texts(&bench.relay.taken()), [("family", "secret", "y")]);
+}
+
+#[test]
+fn where_tls_begins_at_once_it_is_there_before_the_greeting() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, root) = certificate(directory.path());
+    let bench = closed_with(Some(certificate), |limits| limits.tls_port = 0);
+    let lines = "EHLO nas\r\nAUTH PLAIN AG5hcwB0a19uYXM=\r\nMAIL FROM:<root@nas>\r\nRCPT TO:<family>\r\nDATA\r\n\
+                 Subject: secret\r\n\r\ny\r\n.\r\nQUIT\r\n";
+    let heard = by_tls(TcpStream::connect(bench.mails).unwrap(), root, lines);
+    assert!(heard.starts_with("220 ") && !heard.contains("STARTTLS"), "{heard}");
+    assert_eq!(texts(&bench.relay.taken()), [("family", "secret", "y")]);
+    // Whoever speaks in the clear there hears nothing in the clear.
+    let mut plain = TcpStream::connect(bench.mails).unwrap();
+    plain.write_all(b"EHLO nas\r\n").unwrap();
+    let mut heard = Vec::new();
+    let _ = plain.read_to_end(&mut heard);
+    assert!(!heard.starts_with(b"2"), "{heard:?}");
 }
 
 #[test]

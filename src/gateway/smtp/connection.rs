@@ -163,8 +163,18 @@ pub(super) async fn converse(shared: Arc<Shared>, stream: TcpStream, peer: Socke
         mail: Arc::clone(&shared.mail),
         limits: shared.limits,
     });
+    let port = stream.local_addr().map_or(0, |local| local.port());
+    let begins_with_tls = shared.tls.is_some() && [0, port].contains(&shared.limits.tls_port);
+    let mut socket = Socket::Tcp(stream);
+    if begins_with_tls {
+        socket = match encrypted(&shared, socket, peer).await {
+            Some(socket) => socket,
+            None => return,
+        };
+        session.encrypted();
+    }
     let mut link = Link {
-        socket: Socket::Tcp(stream),
+        socket,
         limits: shared.limits,
         ahead: Vec::new(),
         out: Vec::new(),

@@ -16,6 +16,8 @@ const DATA_GAP: Duration = Duration::from_secs(180);
 const DATA: Duration = Duration::from_secs(900);
 /// An answer that the client does not take.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Where TLS begins with the first byte (RFC 8314), as clients expect it there.
+const TLS_PORT: u16 = 465;
 /// Before the answer to a wrong token.
 const WRONG_TOKEN: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,8 @@ pub struct SmtpLimits {
     pub answer: Duration,
     /// Before the answer to a wrong token.
     pub wrong_token: Duration,
+    /// Connections to this port begin with TLS, where there is a certificate; 0: those to every port.
+    pub tls_port: u16,
 }
 
 impl Default for SmtpLimits {
@@ -51,6 +55,7 @@ impl Default for SmtpLimits {
             data: DATA,
             answer: ANSWER,
             wrong_token: WRONG_TOKEN,
+            tls_port: TLS_PORT,
         }
     }
 }

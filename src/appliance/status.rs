@@ -111,6 +111,7 @@ impl Facts {
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),
             health: health.into_iter().map(entry).collect(),
             // Whoever answers knows who asks.
+            login: None,
             rights: Vec::new(),
             lab: cfg!(feature = "lab"),
         }

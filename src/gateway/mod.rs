@@ -9,7 +9,7 @@
 //!
 //! `place`, `socket`, `tls`, `idle` and `refused` are what the ways over TCP share.
 //!
-//! Deliberately absent: CORS, cookies, and an answer over the network to whoever has no token, unless their network is
+//! Deliberately absent: CORS, and an answer over the network to whoever has no token, unless their network is
 //! trusted.
 #![warn(missing_docs)]
 

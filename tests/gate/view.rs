@@ -177,6 +177,7 @@ pub(super) fn status(health: Vec<HealthEntry>) -> Status {
         held_back: Vec::new(),
         healthy: health.iter().all(|entry| entry.severity != "error"),
         health,
+        login: None,
         rights: Vec::new(),
         lab: true,
     }

@@ -5,6 +5,7 @@ mod events;
 mod files;
 mod full;
 mod journal;
+mod login;
 mod messages;
 mod metrics;
 mod network;

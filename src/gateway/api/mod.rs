@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 mod handover;
 mod lines;
+mod login;
 mod policies;
 mod published;
 mod routes;
@@ -22,6 +23,7 @@ use crate::outbox::{AlertRecord, Happening, Step};
 use crate::store::journal;
 pub use handover::HandoverView;
 pub use lines::{EndView, HistoryEntry, StartView};
+pub use login::{LoginView, NewLogin};
 pub use policies::{AcknowledgedView, BesideView, HeldBackStatus, HeldBackView};
 pub use published::{GotifyMessage, Mailed, Published, PushoverMessage};
 pub use routes::{FallbackTested, RouteFallbackView, RouteTested, RouteView};

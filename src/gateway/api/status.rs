@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::HeldBackStatus;
+use super::{HeldBackStatus, LoginView};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Status {
     pub healthy: bool,
     /// What is wrong or worth knowing.
     pub health: Vec<HealthEntry>,
+    /// The login that whoever asks came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginView>,
     /// What whoever asks may, of `publish`, `read`, `admin` and `control`, on some route at least.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rights: Vec<String>,

@@ -38,11 +38,11 @@ pub(super) async fn newest(call: &Call<'_, '_>, pending: bool, limit: usize) -> 
 pub(super) async fn show(mut call: Call<'_, '_>, id: String) -> Outcome {
     let relay = &call.context.relay;
     let query = call.query()?;
+    let timeout = parse_timeout(query.value("timeout"))?.min(call.context.limits.wait_max);
     let found = match query.value("wait") {
         None => relay.alert(&id).await,
         Some(step) => {
             let step = parse_step(step)?;
-            let timeout = parse_timeout(query.value("timeout"))?.min(call.context.limits.wait_max);
             // Too many wait already: this one looks again and again instead, and leaves its place between two looks.
             let slot = call.context.waiting_slot(call.listener);
             let timeout = if slot.is_some() {

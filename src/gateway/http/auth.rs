@@ -5,13 +5,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
+
+use async_io::Timer;
 
 use super::answer::Problem;
 use super::context::{Context, Listener};
 use super::credentials::{Credential, presented};
 use super::guard;
 use super::head::{Head, Value};
-use crate::access::{Asker, Grant, Presented, Right};
+use crate::access::{Asker, Grant, Login, Presented, Right};
 use crate::config::Access;
 use crate::gateway::api::TokenView;
 use crate::gateway::place::Place;
@@ -29,6 +32,8 @@ pub enum Scope {
     Admin,
     /// What makes rights or gives keys away: for whoever may open the control socket, and for no token.
     Control,
+    /// What takes no right: to log in, and the page that asks for it.
+    Nothing,
 }
 
 impl Scope {
@@ -39,6 +44,7 @@ impl Scope {
     pub fn name(self) -> &'static str {
         match self {
             Self::Any => "any",
+            Self::Nothing => "none",
             Self::Publish | Self::Read | Self::Admin | Self::Control => self.right().map_or("control", Right::name),
         }
     }
@@ -51,7 +57,7 @@ impl Scope {
             Self::Publish => Some(Right::Publish),
             Self::Read => Some(Right::Read),
             Self::Admin => Some(Right::Admin),
-            Self::Control => None,
+            Self::Control | Self::Nothing => None,
         }
     }
 }
@@ -59,6 +65,7 @@ impl Scope {
 impl Place {
     fn may(self, scope: Scope) -> bool {
         match (self, scope) {
+            (_, Scope::Nothing) => true,
             (Self::Loopback, Scope::Any | Scope::Publish | Scope::Read) => true,
             (Self::Loopback, Scope::Admin | Scope::Control) => false,
             (Self::Trusted, Scope::Any | Scope::Publish) => true,
@@ -69,7 +76,7 @@ impl Place {
 }
 
 /// Who makes a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Caller {
     /// Whoever can open the control socket's file owns the relay.
     Control,
@@ -78,11 +85,13 @@ pub(super) enum Caller {
 }
 
 /// A token that is good.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
     grant: Arc<Grant>,
     /// As in [`Credential`].
     ambient: bool,
+    /// It was shown when this began, and is not in the request.
+    login: Option<Arc<Login>>,
 }
 
 /// Why somebody is nobody.
@@ -120,7 +129,11 @@ impl Caller {
             Self::Tcp {
                 place,
                 token: Some(held),
-            } => place.may(scope) || tokens().iter().any(|token| token.gives(&held.grant)),
+            } => {
+                let login = held.login.as_ref();
+                let lasts = login.is_none_or(|login| login.is_good(Instant::now()));
+                place.may(scope) || lasts && tokens().iter().any(|token| token.gives(&held.grant))
+            }
         }
     }
 
@@ -129,6 +142,14 @@ impl Caller {
         match self {
             Self::Control | Self::Tcp { token: None, .. } => None,
             Self::Tcp { token: Some(held), .. } => Some(&held.grant),
+        }
+    }
+
+    /// The login that they came with.
+    pub fn login(&self) -> Option<&Login> {
+        match self {
+            Self::Control | Self::Tcp { token: None, .. } => None,
+            Self::Tcp { token: Some(held), .. } => held.login.as_deref(),
         }
     }
 
@@ -145,6 +166,7 @@ impl Caller {
 impl Held {
     fn may(&self, scope: Scope, route: Option<&str>) -> bool {
         let right = match scope {
+            Scope::Nothing => return true,
             Scope::Any => true,
             Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => {
                 scope.right().is_some_and(|right| self.grant.rights.has(right))
@@ -271,9 +293,16 @@ pub(super) fn identify(
     for credential in presented(head) {
         if let Presented::Valid(grant) = context.relay.token(&credential.secret) {
             let ambient = credential.ambient;
-            token = Some(Held { grant, ambient });
+            token = Some(Held {
+                grant,
+                ambient,
+                login: None,
+            });
             break;
         }
+    }
+    if token.is_none() {
+        token = logged_in(context, listener, head);
     }
     if !proxied && client.is_some_and(|client| client.is_loopback()) {
         guard::check(head, local, secure)?;
@@ -298,28 +327,90 @@ pub(super) fn identify(
 /// 401.
 pub(super) fn identify_by(context: &Context, head: &Head, elsewhere: Option<&str>) -> Result<Caller, Denied> {
     let credentials = presented(head).into_iter().chain(elsewhere.map(Credential::explicit));
-    let mut wrong = None;
+    let mut denial = None;
     for Credential { secret, ambient } in credentials.filter(|credential| !credential.secret.is_empty()) {
         match context.relay.token(&secret) {
             Presented::Valid(grant) => {
-                let token = Some(Held { grant, ambient });
+                let token = Some(Held {
+                    grant,
+                    ambient,
+                    login: None,
+                });
                 let place = Place::Elsewhere;
                 return Ok(Caller::Tcp { place, token });
             }
-            Presented::Expired(grant) => wrong = Some(format!("the token {} has ended", grant.name)),
+            presented @ Presented::Expired(_) => denial = Some(denied(&presented)),
             Presented::Unknown => {
-                wrong.get_or_insert_with(|| "nobody has this token, or it was revoked".into());
+                denial.get_or_insert_with(|| denied(&Presented::Unknown));
             }
         }
     }
-    let error = match &wrong {
-        Some(why) => format!("{why}: make one with `tautline token new NAME`"),
-        None => "a token is needed here: make one with `tautline token new NAME`, and send it as \
-                 `Authorization: Bearer …`"
-            .into(),
+    Err(denial.unwrap_or_else(|| Denied {
+        problem: Problem::new(
+            401,
+            "a token is needed here: make one with `tautline token new NAME`, and send it as `Authorization: Bearer …`",
+        ),
+        wrong: None,
+    }))
+}
+
+/// Why a token that is not good lets nobody in.
+pub(super) fn denied(presented: &Presented) -> Denied {
+    let why = match presented {
+        Presented::Expired(grant) | Presented::Valid(grant) => format!("the token {} has ended", grant.name),
+        Presented::Unknown => "nobody has this token, or it was revoked".into(),
     };
-    let problem = Problem::new(401, error);
-    Err(Denied { problem, wrong })
+    Denied {
+        problem: Problem::new(401, format!("{why}: make one with `tautline token new NAME`")),
+        wrong: Some(why),
+    }
+}
+
+/// Says no to whoever is nobody; to one with a wrong token after a while.
+pub(super) async fn refuse(context: &Context, from: Option<IpAddr>, head: &Head, denied: Denied) -> Problem {
+    let Some(why) = denied.wrong else {
+        return denied.problem;
+    };
+    let what = format!("{} {}", head.method, head.path);
+    context.refused.note(from, &what, &why);
+    let Some(_slot) = context.guess_slot() else {
+        return Problem::new(429, "too many wrong tokens come at once");
+    };
+    Timer::after(context.limits.wrong_token).await;
+    denied.problem
+}
+
+/// The login that a browser brings in its cookie, if its token is still what it was.
+fn logged_in(context: &Context, listener: Listener, head: &Head) -> Option<Held> {
+    let (name, _) = cookie_of(&context.access, listener, head);
+    let cookies = head.headers().filter(|(name, _)| *name == "cookie");
+    let mut pairs = cookies
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let (_, secret) = pairs.find(|(given, _)| *given == name)?;
+    let login = context.logins.find(secret, Instant::now())?;
+    let grant = Arc::clone(&login.grant);
+    let is_still = context.relay.tokens().iter().any(|token| token.gives(&grant));
+    is_still.then_some(Held {
+        grant,
+        ambient: true,
+        login: Some(login),
+    })
+}
+
+/// The name of the cookie of a login here, and whether it goes by TLS alone.
+pub(super) fn cookie_of(access: &Access, listener: Listener, head: &Head) -> (String, bool) {
+    let Listener::Tcp { local, peer, secure } = listener else {
+        return (String::new(), false);
+    };
+    let by_tls = secure
+        || access.is_proxy(peer.ip().to_canonical())
+            && matches!(head.value("x-forwarded-proto"), Value::Text(proto) if proto.eq_ignore_ascii_case("https"));
+    match by_tls {
+        true => ("__Host-tautline".to_owned(), true),
+        false => (format!("tautline-{}", local.port()), false),
+    }
 }
 
 /// May this caller make this request of an endpoint that takes `scope`, on `route` if its address names one?
@@ -340,7 +431,7 @@ pub(super) fn permit(caller: &Caller, scope: Scope, route: Option<&str>, head: &
         // A page can cause a GET without an `Origin`, so one that does something is looked at again. No page knows a
         // token.
         Scope::Publish | Scope::Admin if head.method == "GET" && !explicit => guard::check_acting_get(head),
-        Scope::Any | Scope::Publish | Scope::Read | Scope::Admin | Scope::Control => Ok(()),
+        Scope::Any | Scope::Publish | Scope::Read | Scope::Admin | Scope::Control | Scope::Nothing => Ok(()),
     }
 }
 

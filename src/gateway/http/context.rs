@@ -15,7 +15,7 @@ use super::connection::{Received, Request};
 use super::limits::Limits;
 use super::slot::Slot;
 use super::traffic::Traffic;
-use crate::access::{Asker, Limiter};
+use crate::access::{Asker, Limiter, Logins};
 use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
 use crate::gateway::files::Files;
@@ -69,6 +69,8 @@ pub(super) struct Context {
     pub refused: Arc<Refused>,
     pub tls: Option<Arc<Certificate>>,
     limiter: Arc<std::sync::Mutex<Limiter>>,
+    /// Browsers that have shown a token.
+    pub logins: Logins,
     /// Which route a mail is for.
     pub mail: MailPlan,
     /// Where files go, if they are kept.
@@ -137,6 +139,7 @@ impl Context {
             control: Places::default(),
             subscribers: Arc::default(),
             traffic: Traffic::default(),
+            logins: Logins::default(),
             refusals: Arc::default(),
             guesses: Arc::default(),
             backups: Arc::default(),

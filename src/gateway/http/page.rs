@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Write};
 
 use super::alerts;
 use super::answer::{Answer, Problem};
+use super::auth::Scope;
 use super::call::{Call, Outcome};
 use super::status;
 use crate::gateway::api::words::{span, utc};
@@ -24,14 +25,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// To whoever may see nothing yet, and has no scripts.
+const NOT_SHOWN: &str = "<p>A token is needed here. To log in, the page needs scripts; programs send it as \
+                         <code>Authorization: Bearer …</code></p>";
+
 const ALERTS_SHOWN: usize = 20;
 const LINES_SHOWN: usize = 10;
 /// Characters of a message in the table.
 const EXCERPT: usize = 160;
 
 /// `GET /`.
-pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
-    let relay = &call.context.relay;
+pub(super) async fn page(mut call: Call<'_, '_>) -> Answer {
+    if !call.caller.may(Scope::Read, None) {
+        return html(INDEX.replacen(PLACE, NOT_SHOWN, 1));
+    }
+    // What it shows takes that right, as everywhere.
+    call.scope = Scope::Read;
+    let (call, relay) = (&call, &call.context.relay);
     let status = status::theirs(call).await;
     let alerts = alerts::newest(call, false, ALERTS_SHOWN).await;
     // Without them the rest is still worth showing.
@@ -41,10 +51,14 @@ pub(super) async fn page(call: &Call<'_, '_>) -> Answer {
     // Writing into a String cannot fail.
     let _ = render(&mut view, &status, &lines, &alerts, now_ms);
     let title = if status.healthy { "Tautline" } else { "⚠ Tautline" };
-    let html = INDEX
+    let html_text = INDEX
         .replacen("<title>Tautline</title>", &format!("<title>{title}</title>"), 1)
         .replacen(PLACE, &view, 1);
-    let mut answer = Answer::new(200, "text/html; charset=utf-8", html);
+    html(html_text)
+}
+
+fn html(text: String) -> Answer {
+    let mut answer = Answer::new(200, "text/html; charset=utf-8", text);
     answer.headers.push(("Content-Security-Policy", POLICY.into()));
     answer.headers.push(("Referrer-Policy", "no-referrer".into()));
     answer

@@ -1,22 +1,19 @@
 //! The table of endpoints, and the way of a request to one of them.
 
 use std::future::{Future, ready};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Instant;
-
-use async_io::Timer;
 
 use super::answer::{Answer, Problem};
 use super::auth::{self, Caller, Scope};
 use super::call::{Call, Outcome};
 use super::connection::Request;
 use super::context::{Context, Listener};
-use super::head::Head;
+use super::head::{Head, Value};
 use super::subscribe::Form;
 use super::{
-    alerts, backup, events, lines, mail, metrics, page, probes, publish, route_detail, sessions, status, subscribe,
-    tokens,
+    alerts, backup, events, lines, login, mail, metrics, page, probes, publish, route_detail, sessions, status,
+    subscribe, tokens,
 };
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
@@ -68,16 +65,30 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         methods: READ,
         path: "/",
-        scope: Scope::Read,
-        summary: "The status page, for a browser.",
-        handler: Handler::Fixed(|call| Box::pin(async move { Ok(page::page(&call).await) })),
+        scope: Scope::Nothing,
+        summary: "The page, for a browser; it shows what whoever asks may see.",
+        handler: Handler::Fixed(|call| Box::pin(async move { Ok(page::page(call).await) })),
     },
     Endpoint {
         methods: READ,
         path: "/web/{file}",
-        scope: Scope::Read,
+        scope: Scope::Nothing,
         summary: "What the page is made of.",
         handler: Handler::Named(|_, name| at_once(page::asset(&name))),
+    },
+    Endpoint {
+        methods: POST,
+        path: "/v1/login",
+        scope: Scope::Nothing,
+        summary: "Shows a token once; the answer is a cookie that does what the token may.",
+        handler: Handler::Fixed(|call| Box::pin(login::begin(call))),
+    },
+    Endpoint {
+        methods: DELETE,
+        path: "/v1/login",
+        scope: Scope::Nothing,
+        summary: "Logs out: this browser, or every one that has shown the same token.",
+        handler: Handler::Fixed(|call| Box::pin(login::end(call))),
     },
     Endpoint {
         methods: READ,
@@ -464,13 +475,27 @@ fn segments_of(path: &str) -> Vec<&str> {
 /// Answers one request.
 pub(super) async fn handle(context: &Context, listener: Listener, request: &mut Request<'_>) -> Answer {
     let outcome = dispatch(context, listener, request).await;
-    let answer = outcome.unwrap_or_else(|problem| {
+    let answer: Answer = outcome.unwrap_or_else(|problem| {
         log::debug!("{listener}: {} {}", problem.body().http, problem.body().error);
         let by_ntfy = matches!(listener, Listener::Tcp { .. }) && is_ntfys(&segments_of(&request.head.path));
         let problem = if by_ntfy { problem.in_ntfys_words() } else { problem };
         problem.into()
     });
     context.traffic.answered(answer.status);
+    without_dialog(answer, &request.head)
+}
+
+/// A browser shows a dialog of its own for a 401, also where the page has asked, which can ask better.
+fn without_dialog(mut answer: Answer, head: &Head) -> Answer {
+    let by_script = match head.value("sec-fetch-mode") {
+        Value::Text(mode) => mode != "navigate",
+        Value::Absent | Value::Unreadable => false,
+    };
+    if by_script {
+        answer
+            .headers
+            .retain(|(name, value)| *name != "WWW-Authenticate" || !value.starts_with("Basic"));
+    }
     answer
 }
 
@@ -497,8 +522,14 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         .iter()
         .find_map(|endpoint| Some((endpoint, endpoint.matches(&segments)?)));
     let mut body = None;
+    let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
+    let endpoint = found.as_ref().and_then(|(first, _)| {
+        let mut here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == first.path);
+        here.find(takes)
+    });
+    let is_for_all = endpoint.is_some_and(|endpoint| endpoint.scope == Scope::Nothing);
     // Before anything is told of what is here.
-    if caller.is_nobody() {
+    if caller.is_nobody() && !is_for_all {
         let spoken = found.as_ref().and_then(|(endpoint, open)| endpoint.dialect(open));
         let mut token = None;
         if let Some(name) = spoken
@@ -511,7 +542,8 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         caller = match auth::identify_by(context, &request.head, token.as_deref()) {
             Ok(caller) => caller,
             Err(denied) => {
-                return Err(refuse(context, origin.and_then(|origin| origin.client), &request.head, denied).await);
+                let from = origin.and_then(|origin| origin.client);
+                return Err(auth::refuse(context, from, &request.head, denied).await);
             }
         };
     }
@@ -523,9 +555,6 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     let (first, open) = found.ok_or_else(|| nothing(&request.head))?;
     let last = open.last().copied().unwrap_or_default();
     let name = open.first().copied().unwrap_or_default();
-    let mut here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == first.path);
-    let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
-    let endpoint = here.find(takes);
     // A route that is not there has no methods either; but what is not theirs is not theirs, there or not.
     let named = match first.handler {
         Handler::Route(_) if is_reserved(last) => return Err(nothing(&request.head)),
@@ -592,24 +621,10 @@ async fn keep_to_their_routes(
             None => Ok(()),
         },
         Handler::Fixed(_) | Handler::Named(_) => match scope {
-            Scope::Any | Scope::Publish | Scope::Read => Ok(()),
+            Scope::Any | Scope::Publish | Scope::Read | Scope::Nothing => Ok(()),
             Scope::Admin | Scope::Control => Err(auth::refusal(caller, scope, None, head)),
         },
     }
-}
-
-/// Says no to whoever is nobody; to one with a wrong token after a while.
-async fn refuse(context: &Context, from: Option<IpAddr>, head: &Head, denied: auth::Denied) -> Problem {
-    let Some(why) = denied.wrong else {
-        return denied.problem;
-    };
-    let what = format!("{} {}", head.method, head.path);
-    context.refused.note(from, &what, &why);
-    let Some(_slot) = context.guess_slot() else {
-        return Problem::new(429, "too many wrong tokens come at once");
-    };
-    Timer::after(context.limits.wrong_token).await;
-    denied.problem
 }
 
 fn is_reserved(segment: &str) -> bool {

@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::auth::Scope;
 use super::call::{Call, Outcome};
+use super::login;
 use crate::gateway::api::{Health, Status};
 
 /// `GET /v1/status`.
@@ -15,6 +16,7 @@ pub(super) async fn status(call: &Call<'_, '_>) -> Answer {
 pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
     let mut status = call.context.relay.status().await;
     let theirs = Scope::ALL.into_iter().filter(|scope| call.caller.may(*scope, None));
+    status.login = login::shown(&call.caller);
     status.rights = theirs.map(|scope| scope.name().to_owned()).collect();
     if !call.caller.may_everywhere(call.scope) {
         for entry in &mut status.health {

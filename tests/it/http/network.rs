@@ -20,7 +20,7 @@ fn networks(texts: &[&str]) -> Vec<tautline::access::Network> {
 }
 
 /// A proxy on loopback, and a network that may publish.
-fn proxied() -> Bench {
+pub(super) fn proxied() -> Bench {
     let access = Access {
         trusted: networks(&["192.168.1.0/24", "fd00::/64"]),
         proxies: Some(networks(&["127.0.0.0/8", "::1", "10.0.0.1"])),
@@ -36,7 +36,7 @@ fn proxied() -> Bench {
     bench
 }
 
-fn from(client: &str) -> String {
+pub(super) fn from(client: &str) -> String {
     format!("X-Forwarded-For: {client}\r\n")
 }
 

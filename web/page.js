@@ -54,8 +54,24 @@ const plural = (count, one, many) => `${count} ${count === 1 ? one : many}`;
 async function ask(path, options = {}) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(15000), ...options });
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error || `the relay answers ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(body.error || `the relay answers ${answer.status}`), { status: answer.status });
   return body;
+}
+
+// A button that does something over the API, and says in `said` how that went.
+function doing(name, said, act) {
+  return el("button", { type: "button", onclick: async ({ target }) => {
+    target.disabled = true;
+    said.className = "";
+    said.textContent = " …";
+    try {
+      said.textContent = ` ${await act()}`;
+    } catch (error) {
+      said.className = "bad";
+      said.textContent = ` ${error.message}`;
+    }
+    target.disabled = false;
+  } }, name);
 }
 
 // What changes with time alone: each is asked again every second while the page is seen.
@@ -99,7 +115,8 @@ function sentence() {
   const name = (session) => (status.sessions.length > 1 ? `${session.name}: ` : "");
   const unlinked = status.sessions.find((session) => session.state === "unpaired" || session.state === "pairing");
   if (unlinked) {
-    return ["bad", () => `${name(unlinked)}Not linked. Run “tautline pair” on this box, and scan the code with WhatsApp on the phone. ${waits}.`];
+    const how = may("admin") ? "Link it below" : "Run “tautline pair” on this box, or log in to link it here";
+    return ["bad", () => `${name(unlinked)}Not linked. ${how}; the phone scans a code. ${waits}.`];
   }
   const stopped = status.sessions.find((session) => session.state === "stopped");
   if (stopped) return ["bad", () => `${name(stopped)}Stopped: ${stopped.detail}. ${waits}.`];
@@ -114,6 +131,27 @@ function sentence() {
   }];
 }
 
+function go(id) {
+  const section = at(id);
+  section.scrollIntoView();
+  const first = section.querySelector("button:not([hidden]), input, select, summary");
+  if (first) first.focus({ preventScroll: true });
+}
+
+function only(state) {
+  at("state").value = state;
+  filter();
+  go("alerts");
+}
+
+// What this page can do about a finding.
+const REMEDIES = {
+  "session-unpaired": ["Link it", () => (may("admin") ? go("pair") : askForLogin())],
+  "alerts-failed": ["Show them", () => only("failed")],
+  "outbox-stuck": ["Show them", () => only("accepted")],
+  "route-unproven": ["Test the routes", () => go("routes")],
+};
+
 function showNow() {
   const [kind, text] = sentence();
   const line = at("sentence");
@@ -127,7 +165,8 @@ function showNow() {
   at("health").replaceChildren(...status.health.map((entry) => el("li", {},
     el("span", { class: entry.severity === "error" ? "bad" : "wait" }, entry.severity === "error" ? "✕ error" : "▲ warning"),
     " ", ...prose(entry.text || entry.title), " ", el("code", { class: "dim" }, entry.code),
-    entry.advice ? el("p", {}, "What to do: ", ...prose(entry.advice)) : null)));
+    entry.advice ? el("p", {}, "What to do: ", ...prose(entry.advice)) : null,
+    REMEDIES[entry.code] ? el("p", {}, el("button", { type: "button", onclick: REMEDIES[entry.code][1] }, REMEDIES[entry.code][0])) : null)));
   at("sessions").replaceChildren(...status.sessions.map(showSession));
   at("facts").textContent = [
     `version ${status.version}`, `board ${status.board.name} (${status.board.why})`,
@@ -163,20 +202,140 @@ async function loadStatus() {
       statusError = "";
     } catch (error) {
       statusError = error.message;
+      // The second is for a network that may publish and not look.
+      if (error.status === 401 || error.status === 403) askForLogin(error.status === 403 ? error.message : " ");
     }
     asking = null;
     showNow();
-    showButtons();
+    showRights();
   })();
   return asking;
 }
 
 const may = (right) => Boolean(status && status.rights && status.rights.includes(right));
 
+// Who looks.
+
+// With `why`, nothing is shown before.
+function askForLogin(why) {
+  if (why) {
+    document.body.className = "shut";
+    at("login-said").textContent = why;
+  }
+  if (!at("login").hidden) return;
+  at("login").hidden = false;
+  at("token").focus();
+}
+
+async function logIn(event) {
+  event.preventDefault();
+  const said = at("login-said");
+  said.className = "";
+  said.textContent = "…";
+  try {
+    await ask("/v1/login", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: at("token").value.trim() }) });
+    location.reload();
+  } catch (error) {
+    said.className = "bad";
+    said.textContent = error.message;
+  }
+}
+
+async function logOut(all) {
+  await ask(`/v1/login${all ? "?all=1" : ""}`, { method: "DELETE" });
+  location.reload();
+  return "";
+}
+
+let shownRights = "";
+function showRights() {
+  if (!status) return;
+  const rights = JSON.stringify([status.rights, status.login && status.login.token]);
+  if (rights !== shownRights) {
+    shownRights = rights;
+    const said = el("span", { role: "status" });
+    at("who").replaceChildren(...(status.login
+      ? [`logged in with the token ${status.login.token}, which may ${status.login.rights.join(", ")} `, doing("Log out", said, () => logOut(false)), " ",
+        doing("Log out everywhere", said, () => logOut(true)), said]
+      : may("admin") ? [] : [el("button", { type: "button", onclick: () => askForLogin() }, "Log in to act")]));
+    at("send").hidden = !may("publish");
+    for (const node of document.querySelectorAll(".admin")) node.hidden = !may("admin");
+    for (const row of alerts.values()) if (row.details.open) open(row);
+  }
+  showPair();
+}
+
+// Linking.
+
+let pairing = null;
+
+function showPair() {
+  const open = status.sessions.filter((session) => ["unpaired", "pairing"].includes(session.state)).map((session) => session.name);
+  // What is said of the end stays.
+  at("pair").hidden = !may("admin") || (!open.length && !at("pair-said").textContent);
+  at("pair-form").hidden = !open.length;
+  const select = at("pair-session");
+  if ([...select.options].map((option) => option.value).join() !== open.join()) {
+    select.replaceChildren(...open.map((name) => el("option", { value: name }, name)));
+  }
+  at("pair-which").hidden = open.length < 2;
+}
+
+// The modules of a QR code as one path: a run of dark ones is a rectangle.
+function drawn(rows) {
+  const size = rows.length;
+  const path = rows.map((row, y) => [...row.matchAll(/1+/g)].map((run) => `M${run.index} ${y}h${run[0].length}v1h-${run[0].length}z`).join("")).join("");
+  return svg("svg", { class: "qr", viewBox: `-4 -4 ${size + 8} ${size + 8}`, role: "img", "aria-label": "QR code to scan with WhatsApp", "shape-rendering": "crispEdges" },
+    svg("path", { d: path }));
+}
+
+const MENU = "On the phone: WhatsApp, settings, linked devices, link a device";
+
+function showPairEvent(event) {
+  const until = Date.now() + (event.valid_ms || 0);
+  const left = () => tick(el("p", { class: "number" }), (now) => (until > now ? `It is good for ${span(until - now)}.` : "It is over; the next one comes."));
+  const views = {
+    qr: () => [el("p", {}, `${MENU}. Then scan this.`), drawn(event.rows || []), left()],
+    code: () => [el("p", {}, `${MENU}, link with phone number. Then type this.`), el("p", { class: "code" }, event.code), left()],
+    waiting: () => [el("p", { class: "wait" }, `There is no line to link over: ${event.reason}. It is tried again.`)],
+    paired: () => [], failed: () => [],
+  };
+  at("pair-view").replaceChildren(...(views[event.event] || (() => []))());
+  const said = { paired: `Linked: ${event.account}.`, failed: `Not linked: ${event.reason}.` }[event.event];
+  at("pair-said").className = event.event === "failed" ? "bad" : "good";
+  at("pair-said").textContent = said || "";
+  if (said) statusSoon();
+}
+
+async function pair(phone) {
+  if (pairing) pairing.abort();
+  const own = new AbortController();
+  pairing = own;
+  at("pair-said").textContent = "…";
+  try {
+    const query = phone ? `&phone=${encodeURIComponent(phone.replace(/[\s()+.-]/g, ""))}` : "";
+    const answer = await fetch(`/v1/sessions/${encodeURIComponent(at("pair-session").value)}/pair?draw=1${query}`, { method: "POST", signal: own.signal });
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const lines = (text + value).split("\n");
+      text = lines.pop();
+      for (const line of lines) if (line) showPairEvent(JSON.parse(line));
+    }
+  } catch (error) {
+    if (own.signal.aborted) return;
+    at("pair-view").replaceChildren();
+    at("pair-said").className = "bad";
+    at("pair-said").textContent = error.message;
+  }
+}
+
 // Alerts.
 
 const ALERT_STATES = {
-  accepted: ["wait", "◌ waiting"], sent: ["good", "✓ sent"], delivered: ["good", "✓✓ delivered"], read: ["good", "✓✓ read"],
+  accepted: ["wait", "◌ waiting"], superseded: ["dim", "– superseded"], sent: ["good", "✓ sent"], delivered: ["good", "✓✓ delivered"], read: ["good", "✓✓ read"],
   fallback: ["wait", "↪ fallback"], dropped: ["dim", "– dropped"], expired: ["bad", "✕ expired"], failed: ["bad", "✕ failed"],
 };
 const alerts = new Map();
@@ -253,6 +412,7 @@ async function open(row) {
     return;
   }
   const to = (index) => (index === undefined || index === null ? "" : (alert.deliveries[index] || {}).to || "");
+  const focused = row.body.contains(document.activeElement);
   const held = alert.deliveries.filter((delivery) => delivery.held_back).map((delivery) => delivery.held_back);
   row.body.replaceChildren(...[
     alert.title ? el("p", {}, el("b", {}, alert.title)) : null,
@@ -263,38 +423,41 @@ async function open(row) {
     table("deliveries", ["to", "state", "since", "tries", "note"], alert.deliveries.map((one) => el("tr", {},
       el("td", {}, one.to), el("td", {}, badge(one.state)), el("td", { class: "number" }, clock(one.since_at)),
       el("td", { class: "number" }, String(one.attempts)), el("td", { class: "words" }, one.note || "")))),
+    alert.acknowledged ? el("p", { class: "good" }, `✓ acknowledged ${clock(alert.acknowledged.at)} by ${alert.acknowledged.by}`) : null,
+    alert.repeats ? el("p", {}, `Said again ${plural(alert.repeats, "time", "times")}.`) : null,
+    alert.escalated_at ? el("p", {}, `Another route was told ${clock(alert.escalated_at)}.`) : null,
+    (alert.beside || []).length ? el("details", {}, el("summary", {}, `In one message with ${plural(alert.beside.length - 1, "other", "others")}`),
+      el("ul", {}, ...alert.beside.map((one) => el("li", {}, el("b", {}, one.title), " ", one.text)))) : null,
     ...(alert.fallbacks || []).map((one) => el("p", {}, `Fallback ${one.to}: ${one.state} since ${clock(one.since_at)}. ${one.note || ""}`)),
     (alert.history || []).length ? el("ol", { class: "history" }, ...alert.history.map((step) => el("li", {},
       el("time", { class: "dim" }, clock(step.at)), ` ${step.what} ${to(step.delivery)}`))) : null,
     el("p", { class: "dim" }, `id ${alert.id} · priority ${alert.priority}${alert.tags.length ? ` · ${alert.tags.join(", ")}` : ""}`),
     actions(row, alert),
   ].filter(Boolean));
+  // The keyboard goes on where it was, and not at the top of the page.
+  if (focused) row.details.firstChild.focus();
 }
 
 // What can still be done with it, where the caller may; else how somebody does it who may.
 function actions(row, alert) {
   const given = ["failed", "expired", "dropped"].includes(alert.state);
   const waits = alert.deliveries.some((one) => one.state === "accepted");
-  if (!given && !waits) return null;
-  const said = el("span", { role: "status" });
-  const act = (name, method, path, why) => el("button", { type: "button", onclick: async (event) => {
-    event.target.disabled = true;
-    said.textContent = " …";
-    try {
-      takeAlert(await ask(path, { method }));
-      said.textContent = ` ${why}`;
-    } catch (error) {
-      said.textContent = ` ${error.message}`;
-    }
-    event.target.disabled = false;
-  } }, name);
   const path = `/v1/alerts/${encodeURIComponent(alert.id)}`;
-  if (may("admin")) {
-    return el("p", { class: "actions" }, act(waits ? "Send now" : "Send again", "POST", `${path}/retry`, "It is tried again."), " ",
-      waits ? act("Give up", "DELETE", path, "Given up.") : null, said);
+  const ways = [
+    !alert.acknowledged && ["Acknowledge", "POST", `${path}/ack`, "ack"],
+    (given || waits) && [waits ? "Send now" : "Send again", "POST", `${path}/retry`, "retry"],
+    waits && ["Give up", "DELETE", path, "drop"],
+  ].filter(Boolean);
+  if (!ways.length) return null;
+  if (!may("admin")) {
+    return el("p", { class: "dim" }, "On this box: ", ...ways.flatMap(([, , , command], place) => [place ? " or " : "", el("code", {}, `tautline queue ${command} ${alert.id}`)]));
   }
-  return el("p", { class: "dim" }, "On this box: ", el("code", {}, `tautline queue retry ${alert.id}`), waits ? " or " : "",
-    waits ? el("code", {}, `tautline queue drop ${alert.id}`) : null);
+  // What is drawn anew says itself that it was done; only a refusal is to stay.
+  const said = el("span", { role: "status" });
+  return el("p", { class: "actions" }, ...ways.flatMap(([name, method, path]) => [doing(name, said, async () => {
+    takeAlert(await ask(path, { method }));
+    return "Done.";
+  }), " "]), said);
 }
 
 function fits(row) {
@@ -423,7 +586,7 @@ function showGap(gap) {
   return el("li", {}, el("details", {},
     el("summary", {}, el("span", { class: "number" }, clock(gap.from)), ` · ${span(gap.to - gap.from)} · ${why}`),
     el("ul", {}, ...gap.entries.map((entry) => el("li", {}, el("time", { class: "dim" }, clock(entry.at)), " ",
-      entry.kind === "relay-started" ? `the relay started; ${entry.words}`
+      entry.kind === "relay-started" ? entry.words
         : [entry.words, `[${entry.origin}]`, entry.verdict, entry.times > 1 ? `${entry.times} times` : "", entry.detail, entry.guess, entry.cadence].filter(Boolean).join("; "))))));
 }
 
@@ -457,27 +620,56 @@ async function loadRoutes() {
   }
   at("route-list").replaceChildren(...routes.map((route) => {
     const said = el("span", { role: "status" });
-    return el("details", {}, el("summary", {}, el("b", {}, route)),
-      el("p", { class: "actions" }, el("button", { type: "button", class: "try", hidden: !may("publish"), onclick: () => tryRoute(route, said) },
-        "Send a test alert"), said),
+    const about = el("div");
+    const details = el("details", {}, el("summary", {}, el("b", {}, route)), about,
+      el("p", { class: "actions admin", hidden: !may("admin") }, doing("Test it", said, () => tryRoute(route, about)), said),
       el("dl", {}, ...lines(route).flatMap(([name, text]) => {
         const code = el("code", {}, text);
         return [el("dt", {}, name), el("dd", {}, code, " ", el("button", {
           type: "button", "aria-label": `Copy the line for ${name}`, onclick: (event) => copy(code, event.target),
         }, "Copy"))];
       })));
+    details.addEventListener("toggle", () => { if (details.open) aboutRoute(route, about); });
+    return details;
   }));
+  at("send-route").replaceChildren(...routes.map((route) => el("option", { value: route }, route)));
 }
 
-async function tryRoute(route, said) {
-  said.textContent = " …";
+// What it does and when it was last seen to work.
+async function aboutRoute(route, about) {
   try {
-    const answer = await ask(`/${encodeURIComponent(route)}`, {
-      method: "POST", headers: { Title: "Test", Tags: "test" }, body: `A test of the route ${route} from the page.`,
-    });
-    said.textContent = ` Accepted as ${answer.id}; above you see how far it comes.${answer.warning ? ` ${answer.warning}` : ""}`;
+    const view = await ask(`/v1/routes/${encodeURIComponent(route)}`);
+    const proven = (when, what) => el("li", { class: when ? "" : "wait" }, when ? `${what} worked ${clock(when)}` : `${what} was never seen to work`);
+    about.replaceChildren(el("p", {}, `By session ${view.session} to ${view.to.join(", ")}.`), el("ul", {},
+      ...view.policies.map((policy) => el("li", {}, policy)), proven(view.proven_at, "WhatsApp"),
+      ...(view.fallbacks || []).map((fallback) => proven(fallback.proven_at, `fallback ${fallback.name}`))));
   } catch (error) {
-    said.textContent = ` ${error.message}`;
+    about.replaceChildren(el("p", { class: "bad" }, error.message));
+  }
+}
+
+// Marked as a test; the answer comes when it is delivered, or is not in a minute.
+async function tryRoute(route, about) {
+  const tested = await ask(`/v1/routes/${encodeURIComponent(route)}/test?timeout=60s`, { method: "POST", signal: AbortSignal.timeout(120000) });
+  aboutRoute(route, about);
+  const by = tested.fallbacks.map((one) => `fallback ${one.name} ${one.taken ? "took it" : `did not: ${one.note}`}`);
+  return [tested.proven ? "It works:" : "Not proven:", [`WhatsApp says ${stateOf(tested.alert)[1]}`, ...by].join("; ")].join(" ");
+}
+
+async function send(event) {
+  event.preventDefault();
+  const said = at("send-said");
+  said.className = "";
+  said.textContent = "…";
+  try {
+    const answer = await ask("/", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({
+      topic: at("send-route").value, title: at("send-title").value, priority: Number(at("send-priority").value), message: at("send-text").value,
+    }) });
+    said.textContent = ["Accepted.", answer.warning].filter(Boolean).join(" ");
+    at("send-text").value = "";
+  } catch (error) {
+    said.className = "bad";
+    said.textContent = error.message;
   }
 }
 
@@ -491,10 +683,6 @@ async function copy(code, button) {
     button.textContent = "Marked";
   }
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
-}
-
-function showButtons() {
-  for (const button of document.querySelectorAll("button.try")) button.hidden = !may("publish");
 }
 
 // Together.
@@ -527,8 +715,21 @@ function begin() {
       loadTimeline();
     } }, name), " ");
   }
+  at("login-form").addEventListener("submit", logIn);
+  at("send-form").addEventListener("submit", send);
+  at("pair-qr").addEventListener("click", () => pair());
+  at("pair-form").addEventListener("submit", (event) => { event.preventDefault(); pair(at("pair-phone").value); });
   showNow();
-  loadStatus().then(() => { loadTimeline(); loadRoutes(); });
+  loadStatus().then(() => {
+    // Whoever may see nothing is not told that again and again.
+    if (document.body.className === "shut") return;
+    loadTimeline();
+    loadRoutes();
+    live();
+  });
+}
+
+function live() {
   let loaded = false;
   new Tautline({
     onstate: (state) => {

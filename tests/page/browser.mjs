@@ -48,6 +48,11 @@ async function until(what, look) {
   }
 }
 
+// Pictures to be looked at, where PICTURES names a folder for them.
+const picture = async (of, name) => {
+  if (process.env.PICTURES) await of.screenshot({ path: join(process.env.PICTURES, `${name}.png`), fullPage: true });
+};
+
 const done = (what) => console.log(`ok: ${what}`);
 
 let browser;
@@ -56,7 +61,7 @@ try {
   const lab = start(labPath, ["--listen", "127.0.0.1:0"]);
   const [, endpoint] = await line(lab, /endpoint = "(.*)"/);
   lab.stdout.resume();
-  const configure = (listen) => writeFileSync(config, `[[session]]
+  const configure = (listen, loopback = "open") => writeFileSync(config, `[[session]]
 name = "default"
 endpoint = "${endpoint}"
 [[route]]
@@ -64,6 +69,7 @@ name = "family"
 to = ["+15550100002"]
 [gateway]
 listen = ["${listen}"]
+loopback = "${loopback}"
 `);
   configure("127.0.0.1:0");
   let run = relay();
@@ -75,7 +81,7 @@ listen = ["${listen}"]
   const journal = async () => (await (await fetch(`${base}/v1/events?kind=alert&limit=1000`)).text())
     .trim().split("\n").map((text) => JSON.parse(text).number);
 
-  browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+  browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--host-resolver-rules=MAP rebound.test 127.0.0.1"] });
   const said = [];
   const open = async (options, url) => {
     const page = await (await browser.newContext(options)).newPage();
@@ -94,13 +100,37 @@ listen = ["${listen}"]
     (source) => new RegExp(source).test(document.getElementById("sentence").textContent), pattern, { timeout: PATIENCE });
 
   await sentence("^Not linked");
-  const pair = start(tautlinePath, ["--state", state, "pair", "--raw"]);
-  const [code] = await line(pair, /^[^,\s]+(,[^,\s]+){3,}.*$/);
-  pair.stdout.resume();
+  assert.equal(await page.isVisible("#pair"), false, "a form for what the caller may not");
+
+  // Somebody who may act, in a browser of his own.
+  const token = tautline("token", "new", "page", "--admin").stdout.trim().split("\n")[0];
+  const logIn = async (of) => {
+    await of.fill("#token", token);
+    await Promise.all([of.waitForEvent("load"), of.press("#token", "Enter")]);
+    await of.waitForSelector("#who:has-text('page')", { timeout: PATIENCE });
+  };
+  const acting = await open({ viewport: { width: 390, height: 844 } });
+  await acting.click("#who button");
+  await logIn(acting);
+  const cookies = await acting.context().cookies();
+  assert.deepEqual(cookies.map(({ httpOnly, sameSite, value }) => [httpOnly, sameSite, value === token]), [[true, "Strict", false]]);
+  await acting.click("#pair-qr");
+  await acting.waitForSelector("#pair svg.qr path", { timeout: PATIENCE });
+  await picture(acting, "pair");
+  // What a phone reads off the picture: whoever asks joins what is under way.
+  const code = await acting.evaluate(async () => {
+    const reader = (await fetch("/v1/sessions/default/pair", { method: "POST" })).body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let text = ""; ;) {
+      text += (await reader.read()).value;
+      const told = text.split("\n").slice(0, -1).filter(Boolean).map((line) => JSON.parse(line)).find((event) => event.event === "qr");
+      if (told) { reader.cancel(); return told.payload; }
+    }
+  });
   lab.stdin.write(`scan ${code}\n`);
+  await acting.waitForSelector("#pair-said:text('Linked')", { timeout: PATIENCE });
   await sentence("^Alive");
   await page.waitForSelector("#stream.good", { timeout: PATIENCE });
-  done("it says that it is not linked, and by itself that it is");
+  done("it says that it is not linked, links it for whoever may, and says by itself that it is");
 
   const bytes = await page.evaluate(() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
     .filter((entry) => !entry.name.includes("/v1/")).reduce((sum, entry) => sum + entry.decodedBodySize, 0));
@@ -126,6 +156,20 @@ listen = ["${listen}"]
   assert.equal(await page.locator("#list > li:visible").count(), 1);
   await page.fill("#search", "");
   done("an alert comes as text, with its whole life, by keyboard");
+
+  await acting.click("#send summary");
+  await acting.fill("#send-title", "Von der Seite ✓");
+  await acting.fill("#send-text", "typed here");
+  await acting.click("#send-form button");
+  await acting.waitForSelector("#list .excerpt:has-text('typed here')", { timeout: PATIENCE });
+  await acting.click(`#alert-${id} summary`);
+  await acting.click(`#alert-${id} button:text('Acknowledge')`);
+  await acting.waitForSelector(`#alert-${id} .life :text('by whoever has the token page')`, { timeout: PATIENCE });
+  await acting.click("#route-list summary");
+  await acting.click("#route-list button:text('Test it')");
+  await acting.waitForSelector("#route-list :text('It works')", { timeout: PATIENCE });
+  await picture(acting, "acting");
+  done("whoever may act sends, acknowledges and tests a route");
 
   const lines = async () => (await (await fetch(`${base}/v1/status`)).json()).sessions[0].lines;
   const before = await lines();
@@ -154,35 +198,64 @@ listen = ["${listen}"]
   });
   done("a restart is said, and every event told once");
 
-  // A page from elsewhere, in the same browser.
-  elsewhere = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><title>elsewhere</title>"));
+  // A page from elsewhere, in the browser that is logged in. On another port of this host it is the same site, and gets the cookie sent
+  // along; on a name that its owner makes to be this host it is even the same address.
+  elsewhere = createServer((_, answer) => answer.setHeader("content-type", "text/html").end("<!doctype html><title>elsewhere</title><iframe name=frame></iframe>"));
   await new Promise((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
-  const stranger = await (await browser.newContext()).newPage();
-  await stranger.goto(`http://127.0.0.1:${elsewhere.address().port}/`);
-  const known = (await journal()).length;
-  const got = await stranger.evaluate(async (there) => {
-    const outcomes = [];
-    const attempt = async (name, act) => { try { if (await act()) outcomes.push(name); } catch { /* Refused. */ } };
-    await attempt("fetch", async () => (await fetch(`${there}/v1/status`)).ok);
-    await attempt("post", async () => (await fetch(`${there}/family`, { method: "POST", mode: "no-cors", body: "from elsewhere" })).ok);
-    await attempt("image", () => new Promise((resolve) => {
-      const image = new Image();
-      image.onload = () => resolve(true);
-      image.onerror = () => resolve(false);
-      image.src = `${there}/family/publish?message=from+elsewhere`;
-    }));
-    for (const path of ["/v1/events", "/family/ws"]) {
-      await attempt(path, () => new Promise((resolve) => {
-        const socket = new WebSocket(there.replace("http", "ws") + path);
-        socket.onopen = () => resolve(true);
-        socket.onclose = () => resolve(false);
-      }));
+  const other = elsewhere.address().port;
+  const [, port] = address.split(":");
+  // The relay was started anew.
+  await acting.reload();
+  await acting.click("#who button");
+  await logIn(acting);
+  const stranger = await acting.context().newPage();
+  const entries = (await journal()).length;
+  for (const home of [`http://127.0.0.1:${other}/`, `http://localhost:${other}/`, `http://rebound.test:${other}/`]) {
+    await stranger.goto(home);
+    for (const there of [base, `http://localhost:${port}`, `http://rebound.test:${port}`]) {
+      const got = await stranger.evaluate(async ([there, id]) => {
+        const outcomes = [];
+        const attempt = async (name, act) => { try { if (await act()) outcomes.push(name); } catch { /* Refused. */ } };
+        for (const path of ["/v1/status", "/v1/alerts", "/v1/events", "/metrics", "/v1/openapi.json", "/"]) {
+          await attempt(`fetch ${path}`, async () => (await fetch(there + path, { credentials: "include" })).ok);
+        }
+        for (const path of ["/family", "/", `/v1/alerts/${id}/retry`, "/v1/routes/family/test?timeout=1", "/v1/sessions/default/pair", "/v1/login"]) {
+          await attempt(`post ${path}`, async () => (await fetch(there + path, { method: "POST", mode: "no-cors", credentials: "include", body: "{}" })).ok);
+        }
+        await attempt("delete", async () => (await fetch(`${there}/v1/login?all`, { method: "DELETE", credentials: "include" })).ok);
+        await attempt("image", () => new Promise((resolve) => {
+          const image = new Image();
+          image.onload = () => resolve(true);
+          image.onerror = () => resolve(false);
+          image.src = `${there}/family/publish?message=from+elsewhere`;
+        }));
+        await attempt("form", () => new Promise((resolve) => {
+          const form = document.createElement("form");
+          Object.assign(form, { method: "POST", action: `${there}/family`, target: "frame", enctype: "text/plain" });
+          document.body.append(form);
+          document.querySelector("iframe").onload = () => resolve(false);
+          form.submit();
+          setTimeout(() => resolve(false), 500);
+        }));
+        for (const path of ["/v1/events", "/family/ws"]) {
+          await attempt(path, () => new Promise((resolve) => {
+            const socket = new WebSocket(there.replace("http", "ws") + path);
+            socket.onopen = () => resolve(true);
+            socket.onclose = () => resolve(false);
+          }));
+        }
+        return outcomes;
+      }, [there, id]);
+      assert.deepEqual(got, [], `${home} at ${there}`);
     }
-    return outcomes;
-  }, base);
-  assert.deepEqual(got, []);
-  assert.equal((await journal()).length, known, "a page from elsewhere has published");
-  done("a page from elsewhere reads nothing and does nothing");
+  }
+  const rebound = await stranger.goto(`http://rebound.test:${port}/`);
+  assert.equal(rebound.status(), 421, "a name that is not the relay's");
+  await stranger.close();
+  assert.equal((await journal()).length, entries, "a page from elsewhere has published");
+  await acting.reload();
+  await acting.waitForSelector("#who:has-text('page')", { timeout: PATIENCE });
+  done("a page from elsewhere reads nothing and does nothing, also with a login");
 
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   for (const viewport of [{ width: 390, height: 844 }, { width: 1280, height: 900 }]) {
@@ -193,6 +266,7 @@ listen = ["${listen}"]
       for (const summary of await look.locator("summary").all()) if (await summary.isVisible()) await summary.click();
       await look.waitForSelector(".history li");
       assert.ok(await look.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${viewport.width}: too wide`);
+      await picture(look, `${viewport.width}-${colorScheme}`);
       await look.evaluate(axe);
       const { violations } = await look.evaluate(() => axe.run());
       assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), []);
@@ -200,6 +274,33 @@ listen = ["${listen}"]
     }
   }
   done("it is fit for a phone and a desk, in light and dark, for a screen reader");
+
+  const second = await open({});
+  await second.click("#who button");
+  await logIn(second);
+  await Promise.all([second.waitForEvent("load"), second.click("#who button:text('everywhere')")]);
+  await acting.reload();
+  await acting.waitForSelector("#who button:text('Log in')", { timeout: PATIENCE });
+  done("who logs out everywhere is out everywhere");
+
+  // A box that lets nobody in without a token.
+  configure(address, "token");
+  const ended = new Promise((resolve) => run.on("exit", resolve));
+  expected = true;
+  run.kill("SIGTERM");
+  await ended;
+  run = relay();
+  await until("the relay", async () => JSON.parse(tautline("status", "--json").stdout).listen[0]);
+  const shut = await open({ viewport: { width: 390, height: 844 } });
+  await shut.waitForSelector("#login", { state: "visible", timeout: PATIENCE });
+  assert.equal(await shut.locator("section:visible").count(), 1, "more than the login is seen");
+  await picture(shut, "login");
+  await shut.fill("#token", "tk_wrong");
+  await shut.press("#token", "Enter");
+  await shut.waitForSelector("#login-said:text('nobody has this token')", { timeout: PATIENCE });
+  await logIn(shut);
+  await shut.waitForFunction(() => document.getElementById("sentence").textContent.startsWith("Alive"), null, { timeout: PATIENCE });
+  done("where a token is needed the page asks for it, and for nothing else");
   assert.deepEqual(said, []);
 } finally {
   if (browser) await browser.close();

@@ -76,6 +76,7 @@ pub struct Alert {
 
 /// Somebody or some group that alerts can go to, as `GET /v1/chats` lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Chat {
     /// What goes into a route's `to`.
     pub to: String,

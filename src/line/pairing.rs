@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a person who pairs a session has to see next. Also a line of the stream that
 /// `POST /v1/sessions/<session>/pair` answers with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum PairEvent {
     /// Show it; the next one replaces it.

@@ -47,6 +47,7 @@ pub struct EndRecord {
 
 /// One age for each layer; `None`: there was nothing to have an age.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Ages {
     pub tcp: Option<u64>,
     pub websocket: Option<u64>,

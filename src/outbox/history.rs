@@ -7,6 +7,7 @@ use crate::alert::{RouteName, SessionName};
 
 /// What has happened to an alert or to one of its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Happening {
     /// It is on disk here, and its sender may be told so.

@@ -29,6 +29,7 @@ impl fmt::Display for MessageId {
 
 /// How far a delivery has come. The order is the way of an alert; a step is never taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
     /// On disk here; nothing more is known.
@@ -157,6 +158,7 @@ pub struct Handover {
 
 /// How far a handover has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum HandoverState {
     /// WhatsApp will not have it, so the fallback is to; nothing was tried yet.

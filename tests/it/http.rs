@@ -9,6 +9,7 @@ mod login;
 mod messages;
 mod metrics;
 mod network;
+mod openapi;
 mod probes;
 mod readers;
 mod rights;

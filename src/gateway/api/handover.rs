@@ -6,6 +6,7 @@ use crate::outbox::{Handover, HandoverState};
 
 /// An alert on its way to a fallback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HandoverView {
     /// The fallback's name.
     pub to: String,

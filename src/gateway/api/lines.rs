@@ -11,6 +11,7 @@ use crate::store::history::{Before, Entry, LineEnded, RelayStarted};
 
 /// One entry of `GET /v1/lines`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum HistoryEntry {
     /// A line ended, or an attempt to open one.
@@ -22,6 +23,7 @@ pub enum HistoryEntry {
 /// The end of a line, or of several attempts in one outage that failed alike; then all but `times` and `first_at` is of
 /// the newest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndView {
     /// Whose line it was.
     pub session: String,
@@ -79,6 +81,7 @@ pub struct EndView {
 
 /// A start of the relay, or several that each followed a crash soon after the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartView {
     /// When the newest was, in Unix milliseconds.
     pub at: u64,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /v1/login`: the token that is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewLogin {
     /// Its secret.
@@ -12,6 +13,7 @@ pub struct NewLogin {
 
 /// The answer, and `login` in the status: what it is good for. Its secret is in the cookie alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoginView {
     /// The name of the token.
     pub token: String,

@@ -40,6 +40,7 @@ pub use words::{span, utc};
 
 /// One alert of `GET /v1/alerts` and `GET /v1/alerts/<id>`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertView {
     /// 12 letters and digits.
     pub id: String,
@@ -101,6 +102,7 @@ pub struct AlertView {
 
 /// A file that goes with an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AttachmentView {
     /// The file's name; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -126,6 +128,7 @@ impl From<&Attachment> for AttachmentView {
 
 /// An alert on its way to one recipient, or one part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DeliveryView {
     /// The recipient, as the route names it.
     pub to: String,
@@ -160,6 +163,7 @@ fn is_zero(number: &u16) -> bool {
 
 /// One step of an alert, as the journal has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HistoryView {
     /// Its number in the journal.
     pub number: u64,
@@ -174,6 +178,7 @@ pub struct HistoryView {
 
 /// One line of `GET /v1/events`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventView {
     /// From 1, without gaps. Ask for what comes after it with `since`.
     pub number: u64,
@@ -207,6 +212,7 @@ pub const TOO_MANY_CONNECTIONS: &str = "too many connections at once, come again
 
 /// The body of every error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// ntfy's code where it has one (40001…), else the HTTP status followed by 00.
     pub code: u32,

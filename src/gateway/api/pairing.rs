@@ -6,6 +6,7 @@ use crate::line::PairEvent;
 
 /// A line of the answer to `POST /v1/sessions/<session>/pair`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PairLine {
     /// What a person has to see next.
     #[serde(flatten)]

@@ -11,6 +11,7 @@ const BESIDE_TEXT_CHARS_MAX: usize = 160;
 
 /// Deliveries of one route that wait without a message, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeldBackStatus {
     /// The route.
     pub route: String,
@@ -25,6 +26,7 @@ pub struct HeldBackStatus {
 
 /// Somebody has seen to an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AcknowledgedView {
     /// When, in Unix milliseconds.
     pub at: u64,
@@ -51,6 +53,7 @@ impl From<&Ack> for AcknowledgedView {
 
 /// What a delivery waits for that has no message yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HeldBackView {
     /// For people.
     pub why: String,
@@ -71,6 +74,7 @@ impl HeldBackView {
 
 /// An alert that is in a message with another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BesideView {
     /// Its id.
     pub id: String,

@@ -6,6 +6,7 @@ use crate::outbox::Step;
 
 /// The answer to an ntfy publish: ntfy's fields, and four of ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Published {
     /// The alert's id: 12 letters and digits.
     pub id: String,
@@ -43,6 +44,7 @@ pub struct Published {
 
 /// The answer to a mail.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mailed {
     /// The alerts, one for each route; none where the mail was dropped.
     pub accepted: Vec<Published>,
@@ -63,6 +65,7 @@ impl Mailed {
 
 /// The answer to a message for Gotify: its fields, and `warning`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GotifyMessage {
     /// Made of the alert's id, because Gotify's senders read a number; below 2^53, as JSON wants it.
     pub id: u64,
@@ -108,6 +111,7 @@ impl From<Published> for GotifyMessage {
 
 /// The answer to a message for Pushover: its fields, and those of every publish answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PushoverMessage {
     /// Always 1: it was taken.
     pub status: u8,

@@ -6,6 +6,7 @@ use super::AlertView;
 
 /// `GET /v1/routes/<route>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouteView {
     /// As it is configured.
     pub name: String,
@@ -25,6 +26,7 @@ pub struct RouteView {
 
 /// A fallback of a route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouteFallbackView {
     /// As it is configured.
     pub name: String,
@@ -35,6 +37,7 @@ pub struct RouteFallbackView {
 
 /// The answer to `POST /v1/routes/<route>/test`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RouteTested {
     /// The test as it went by WhatsApp; its `state` says how far.
     pub alert: AlertView,
@@ -46,6 +49,7 @@ pub struct RouteTested {
 
 /// How a fallback took a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FallbackTested {
     /// As it is configured.
     pub name: String,

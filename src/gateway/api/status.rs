@@ -6,6 +6,7 @@ use super::{HeldBackStatus, LoginView};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -50,6 +51,7 @@ pub struct Status {
 
 /// Who may come in over TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AccessStatus {
     /// `open`: whatever runs on this box may publish and read without a token; or `token`.
     pub loopback: String,
@@ -90,6 +92,7 @@ impl AccessStatus {
 
 /// The profile of the host that the relay runs by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BoardStatus {
     /// As `tautline boards` lists it.
     pub name: String,
@@ -101,6 +104,7 @@ pub struct BoardStatus {
 
 /// Where a session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SessionState {
     /// No credentials: pair with `tautline pair`.
@@ -119,6 +123,7 @@ pub enum SessionState {
 
 /// One session, as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SessionStatus {
     /// As it is configured.
     pub name: String,
@@ -144,6 +149,7 @@ pub struct SessionStatus {
 
 /// One keepalive layer and how old its last proof of life is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LayerStatus {
     /// `tcp`, `websocket` or `application`.
     pub layer: String,
@@ -155,6 +161,7 @@ pub struct LayerStatus {
 
 /// Something that will be done at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Deadline {
     /// How far off it is, in milliseconds.
     pub in_ms: u64,
@@ -164,6 +171,7 @@ pub struct Deadline {
 
 /// Why the last line ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LineEnd {
     /// When, in Unix milliseconds.
     pub at: u64,
@@ -179,6 +187,7 @@ pub struct LineEnd {
 
 /// Deliveries by step; one alert to three recipients counts three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutboxCounts {
     /// On disk, and not acknowledged by WhatsApp's server yet.
     pub accepted: u64,
@@ -209,6 +218,7 @@ pub struct OutboxCounts {
 
 /// One finding of health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HealthEntry {
     /// Stable, kebab-case; `docs/operations.md` has a paragraph for each.
     pub code: String,
@@ -226,6 +236,7 @@ pub struct HealthEntry {
 
 /// `GET /v1/health`: ntfy's `{"healthy":true}`; when not, with what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// What the HTTP status says too: 200 or 503.
     pub healthy: bool,

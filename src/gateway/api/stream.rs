@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// A word about the stream itself. `event` says which; no entry of the journal is called so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum StreamWord {
     /// The first of all.

@@ -6,6 +6,7 @@ use crate::access::{Grant, Right, Routes, Token};
 
 /// One token of `GET /v1/tokens`. Its secret is in no answer but that to its making.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TokenView {
     /// Its name.
     pub name: String,
@@ -60,6 +61,7 @@ fn routes(grant: &Grant) -> Option<Vec<String>> {
 
 /// `POST /v1/tokens`: what is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// Its name: letters, digits, `-` or `_`.
@@ -76,6 +78,7 @@ pub struct NewToken {
 
 /// The answer: the one time that the secret is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct IssuedToken {
     /// The secret, which senders use.
     pub token: String,

@@ -9,6 +9,7 @@ const PRIORITY_DEFAULT: u8 = 3;
 
 /// One line of `GET /<topics>/json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TopicEvent {
     /// An alert's is that of the alert.
     pub id: String,

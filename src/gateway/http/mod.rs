@@ -2,8 +2,8 @@
 //!
 //! A connection goes `server` (accept) → `connection` (whole heads, bounded bodies, deadlines) → `head` (what HTTP/1.1
 //! means) → `routes`, which asks `auth` who it is and finds the endpoint in its table → one file a group of endpoints
-//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `login`, `metrics`, `probes`, `subscribe`, `lines`, `events`,
-//! `backup`, `page`) → the [`Relay`](super::Relay).
+//! (`publish`, `mail`, `alerts`, `sessions`, `status`, `login`, `metrics`, `openapi`, `probes`, `subscribe`,
+//! `lines`, `events`, `backup`, `page`) → the [`Relay`](super::Relay).
 //!
 //! `auth` finds the token of a request by `credentials`, asks `guard` whether a web page is behind a request, and is
 //! the one place where a right is checked. `context` is what all connections share; `limits` has every bound.
@@ -26,6 +26,7 @@ mod listen;
 mod login;
 mod mail;
 mod metrics;
+mod openapi;
 mod openmetrics;
 mod page;
 mod probes;

@@ -12,8 +12,8 @@ use super::context::{Context, Listener};
 use super::head::{Head, Value};
 use super::subscribe::Form;
 use super::{
-    alerts, backup, events, lines, login, mail, metrics, page, probes, publish, route_detail, sessions, status,
-    subscribe, tokens,
+    alerts, backup, events, lines, login, mail, metrics, openapi, page, probes, publish, route_detail, sessions,
+    status, subscribe, tokens,
 };
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
 
@@ -110,6 +110,13 @@ pub const ENDPOINTS: &[Endpoint] = &[
         scope: Scope::Read,
         summary: "The relay in numbers, for Prometheus.",
         handler: Handler::Fixed(|call| Box::pin(async move { Ok(metrics::metrics(&call).await) })),
+    },
+    Endpoint {
+        methods: READ,
+        path: "/v1/openapi.json",
+        scope: Scope::Read,
+        summary: "This API, for programs that make clients of it.",
+        handler: Handler::Fixed(|_| at_once(Ok(openapi::document()))),
     },
     Endpoint {
         methods: READ,

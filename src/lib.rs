@@ -57,6 +57,7 @@ pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod dialect;
+pub mod doctor;
 pub mod fallback;
 pub mod gateway;
 pub mod health;

@@ -20,6 +20,7 @@ mod status;
 mod tokens;
 mod watchdog;
 
+pub use detect::board_in_force;
 pub use pair::pair_alone;
 pub use run::{Console, RunError, RunOptions, run};
 pub use tokens::alone as tokens_alone;

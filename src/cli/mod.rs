@@ -10,6 +10,7 @@ mod chats;
 mod client;
 mod completions;
 pub mod config;
+mod doctor;
 mod exit;
 mod global;
 mod import;
@@ -71,6 +72,8 @@ enum Command {
     Sendmail(sendmail::SendmailArgs),
     /// Show sessions, layers, deadlines, outbox counts and health.
     Status(status::StatusArgs),
+    /// Look at everything that can be wrong, with the next step for each.
+    Doctor(doctor::DoctorArgs),
     /// Show and handle the alerts in the outbox.
     Queue(queue::QueueArgs),
     /// List groups and contacts, to find what goes into a route.
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
         Some(Command::Publish(args)) => publish::execute(global, args),
         Some(Command::Sendmail(args)) => return sendmail::execute(global, &args),
         Some(Command::Status(args)) => status::execute(global, &args),
+        Some(Command::Doctor(args)) => doctor::execute(global, &args),
         Some(Command::Queue(args)) => queue::execute(global, args),
         Some(Command::Chats(args)) => chats::execute(global, &args),
         Some(Command::Routes(args)) => routes::execute(global, args),

@@ -23,7 +23,9 @@ pub mod tokens;
 mod tree;
 pub mod uploads;
 
-pub use engine::{Batch, LockError, Scan, StoreError, VALUE_BYTES_MAX, Value, View, log};
+pub use engine::{
+    Batch, FileSystem, LockError, Scan, StoreError, VALUE_BYTES_MAX, Value, View, file_system_under, log,
+};
 pub use handle::Store;
 pub use keys::{join, prefix, split};
 pub use tree::{Backup, Loss, Owner, TREES, Tree, TreeInfo};

@@ -1,4 +1,6 @@
-//! What `ARCHITECTURE.md` names is there.
+//! What `ARCHITECTURE.md` names is there, and what the doctor checks is written down.
+
+use tautline::doctor::CHECKS;
 
 use super::{files, root};
 
@@ -24,4 +26,14 @@ fn the_sources_that_the_architecture_names_are_there() {
     );
     assert!(is_there(&"line/cause.rs") && !is_there(&"ine/cause.rs"));
     assert_eq!(sources_named("`a/b.rs` and `c`, `d.rs`; `e f.rs`"), ["a/b.rs", "d.rs"]);
+}
+
+#[test]
+fn the_documented_checks_are_those_of_the_doctor() {
+    let document = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let table = document.split("| check | asks |\n|---|---|\n").nth(1);
+    let table = table.expect("a table of checks").split("\n\n").next().unwrap();
+    let row = |check: &tautline::doctor::Check| format!("| `{}` | {} |", check.name, check.question);
+    let rows: Vec<String> = CHECKS.iter().map(row).collect();
+    assert_eq!(table, rows.join("\n"), "docs/operations.md is to have these rows");
 }

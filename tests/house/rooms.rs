@@ -59,10 +59,15 @@ pub const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "doctor",
+        &["outbox", "board", "config", "store", "net", "gateway", "appliance"],
+    ),
+    (
         "cli",
         &[
             "access",
             "dialect",
+            "doctor",
             "spool",
             "alert",
             "outbox",

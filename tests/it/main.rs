@@ -17,6 +17,7 @@ mod cli;
 mod clock;
 mod delays;
 mod disk_trouble;
+mod doctor;
 mod fallback;
 mod fallback_mail;
 mod faults;

@@ -27,7 +27,7 @@ mod writer;
 pub use batch::{Batch, Collection, VALUE_BYTES_MAX};
 pub use error::{LockError, StoreError};
 pub use lock::Lock;
-pub use place::create_private;
+pub use place::{FileSystem, create_private, file_system_under};
 pub use view::{Scan, Value, View};
 
 use std::path::{Path, PathBuf};

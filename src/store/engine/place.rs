@@ -122,6 +122,30 @@ fn unfit(path: &Path, why: &str) -> StoreError {
     }
 }
 
+const TMPFS: u64 = 0x0102_1994;
+const OVERLAYFS: u64 = 0x794c_7630;
+const RAMFS: u64 = 0x8584_58f6;
+
+/// The file system that a path lies on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSystem {
+    pub name: String,
+    /// It is in memory, or goes with its container: what is on it may be gone after a reboot.
+    pub is_volatile: bool,
+}
+
+/// What `path` lies on.
+///
+/// # Errors
+/// There is nothing, or it cannot be looked at.
+pub fn file_system_under(path: &Path) -> io::Result<FileSystem> {
+    let magic = rustix::fs::statfs(path)?.f_type as u64;
+    Ok(FileSystem {
+        name: file_system(magic),
+        is_volatile: [TMPFS, OVERLAYFS, RAMFS].contains(&(magic & 0xffff_ffff)),
+    })
+}
+
 /// The number of `statfs(2)` as a name.
 fn file_system(magic: u64) -> String {
     let name = match magic & 0xffff_ffff {
@@ -133,8 +157,13 @@ fn file_system(magic: u64) -> String {
         0x7366_746e | 0x5346_544e => "NTFS",
         0x6573_5546 => "FUSE",
         0xef53 => "ext4",
-        0x0102_1994 => "tmpfs",
-        0x794c_7630 => "overlayfs",
+        0x9123_683e => "btrfs",
+        0x5846_5342 => "XFS",
+        0xf2f5_2010 => "F2FS",
+        0x2fc1_2fc1 => "ZFS",
+        TMPFS => "tmpfs",
+        RAMFS => "ramfs",
+        OVERLAYFS => "overlayfs",
         other => return format!("a file system of type {other:#x}"),
     };
     name.to_owned()

@@ -5,7 +5,7 @@
 //! | `{{.alert.name}}` | a field; one that is not there shows as its name |
 //! | `{{if}}` `{{else if}}` `{{else}}` `{{with}}` `{{range}}` `{{range $i, $one := .list}}` `{{end}}` | as in Go |
 //! | `{{$x := …}}` `{{$x = …}}` `{{/* … */}}` `{{- … -}}` `$` `(…)` `a | b` | as in Go |
-//! | functions | those of [`functions`], which are Go's own and the most used of ntfy's |
+//! | functions | those of `template/functions.rs`, which are Go's own and the most used of ntfy's |
 //! | `define` `template` `block` `break` `continue`, dates, regular expressions, cryptography | not there |
 //!
 //! Whoever may publish may send one, so nothing of it is unbounded: its length, its depth, the steps that it takes, and

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{Happened, Happening};
-use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, Delivery, MessageId};
+use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, Delivery, MessageId, Step};
 use super::rules::fold_word;
 use super::{Now, Outbox};
 use crate::alert::{Recipient, SessionName};
@@ -65,14 +65,20 @@ impl Outbox {
         if how == AnswerKind::Text && open.len() > 1 {
             return Answered::Ambiguous(open.len());
         }
-        // What has perhaps not been shown is not silenced by a word that may be about something else.
-        if how == AnswerKind::Text && !self.was_handed_out(answer, about) {
+        // What was perhaps never shown is not silenced by a word that may be about something else: one that had lain at
+        // the server while this was handed to a line that was dead, or the very first of somebody whom WhatsApp wants
+        // to hear of first.
+        if how == AnswerKind::Text && !self.is_at_the_server(answer, about) {
             return Answered::Nothing;
         }
         if !allowed {
             let record = self.entries.get(&about).map(|entry| &entry.record);
             let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
-            self.dirty.entry(about).or_default().happened.extend(happened);
+            let told = &mut self.dirty.entry(about).or_default().happened;
+            // The same answer comes again and again while the disk has no room.
+            if !told.iter().any(|told| told.what == Happening::Unheeded) {
+                told.extend(happened);
+            }
             return Answered::Unheeded;
         }
         let ack = Ack {
@@ -127,13 +133,15 @@ impl Outbox {
         self.meant(answer, here.map(|entry| &entry.record))
     }
 
-    fn was_handed_out(&self, answer: &Answer, seq: u64) -> bool {
+    /// Whether WhatsApp's server has taken it for the chat.
+    fn is_at_the_server(&self, answer: &Answer, seq: u64) -> bool {
         let mut deliveries = self
             .entries
             .get(&seq)
             .into_iter()
             .flat_map(|entry| &entry.record.deliveries);
-        deliveries.any(|it| it.attempts > 0 && answer.chat.contains(&it.recipient))
+        let is_there = |step| matches!(step, Step::Sent | Step::Delivered | Step::Read);
+        deliveries.any(|it| is_there(it.step) && answer.chat.contains(&it.recipient))
     }
 
     fn meant<'a>(&self, answer: &Answer, records: impl Iterator<Item = &'a AlertRecord>) -> Meant {

@@ -149,13 +149,29 @@ fn a_word_is_clear_only_where_one_alert_waits_in_its_chat() {
 fn what_was_not_shown_yet_makes_no_word_ambiguous() {
     let mut bench = bench(AckRules::default());
     bench.accept_to(&["+15550101"], fire());
+    bench.ack("M11", None);
+    bench.handle(Input::SessionDown(session()));
     bench.accept_to(&["+15550101"], fire());
-    assert_eq!(bench.take_sends(), ["M11"]);
     assert_eq!(
         bench.answered(&answer("+15550101", &["+15550101"], "X", word("okay."))),
         Answered::Acknowledged
     );
     assert!(bench.acked("A1").is_some() && bench.acked("A2").is_none());
+}
+
+#[test]
+fn a_word_is_not_about_what_the_server_has_not_taken() {
+    let ok = |id: &str| answer("+15550101", &["+15550101"], id, word("ok"));
+    let mut bench = bench(AckRules::default());
+    bench.accept_to(&["+15550101"], fire());
+    assert_eq!(bench.take_sends(), ["M11"]);
+    // It is on a line that may be dead, and the word has perhaps lain at the server.
+    assert_eq!(bench.answered(&ok("X1")), Answered::Nothing);
+    bench.handle(Input::SessionDown(session()));
+    assert_eq!(bench.answered(&ok("X2")), Answered::Nothing);
+    bench.handle(Input::SessionUp(session()));
+    bench.ack("M11", None);
+    assert_eq!(bench.answered(&ok("X3")), Answered::Acknowledged);
 }
 
 #[test]
@@ -171,6 +187,7 @@ fn after_a_restart_a_word_is_not_about_what_was_perhaps_never_shown() {
     after.outbox.restore(after.now, disk[..1].iter().cloned());
     assert_eq!(after.answered(&ok("X1")), Answered::Nothing);
     after.handle(Input::SessionUp(session()));
+    after.ack("M11", None);
     assert_eq!(after.answered(&ok("X2")), Answered::Acknowledged);
     // But it makes one about another unclear.
     let mut after = bench(AckRules::default());

@@ -102,7 +102,7 @@ impl Outbox {
                 }
                 None => {}
             }
-            if self.full().is_some() {
+            if self.full().is_some() || (alert.delay.is_some() && self.has_enough_delayed()) {
                 for seq in accepted.iter().filter_map(Accepted::new_seq) {
                     self.remove(now, seq);
                 }

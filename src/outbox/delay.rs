@@ -1,7 +1,8 @@
 //! Delays: an alert that its sender wants to go out later waits here, and its policy hears of it when its time has
 //! come.
 //!
-//! What counts is the time that has passed, as for times to live: a wall clock that is set moves nothing.
+//! What counts is the time that has passed, as for times to live: a wall clock that is set moves nothing in this run.
+//! After a restart the age is told as `age.rs` can: where no clock was set it is that of a new alert.
 
 use std::time::Instant;
 
@@ -10,6 +11,10 @@ use super::policy::{HeldBack, Why};
 use super::record::{AlertRecord, Delivery, Step};
 use super::{Now, Outbox};
 use crate::alert::RouteName;
+
+/// What waits for its own time may take one place of so many of the outbox: one sender could fill it on a healthy line,
+/// and then no alert would be accepted for days.
+const PLACES_SHARE: usize = 4;
 
 impl Outbox {
     /// When the alert may go, if that is still to come.
@@ -22,6 +27,11 @@ impl Outbox {
         }
         self.delayed.insert((at, record.seq));
         Some(at)
+    }
+
+    /// Whether so many wait for their time that another one would take the place of what is to go out now.
+    pub(super) fn has_enough_delayed(&self) -> bool {
+        self.delayed.len() >= self.limits.pending_max.div_ceil(PLACES_SHARE)
     }
 
     /// Whether the alert numbered `seq` waits for its time.
@@ -54,13 +64,15 @@ impl Outbox {
         let Some(entry) = self.entries.get_mut(&seq) else {
             return;
         };
+        if by_hand && let Some(delay) = entry.record.delay {
+            // From now on all that counts from its time counts from this moment, and none is before it again.
+            let at = self.ages.expires(now, seq, entry.record.accepted_at, delay);
+            entry.record.delay = Some(delay.saturating_sub(at.saturating_duration_since(now.mono)));
+            self.dirty.entry(seq).or_default();
+        }
         let Some(at) = entry.delayed_until.take() else { return };
         self.delayed.remove(&(at, seq));
         let durable = entry.durable;
-        if by_hand {
-            entry.record.delay = None;
-            self.dirty.entry(seq).or_default();
-        }
         // What is not on disk yet is told of when it is; what was given up by nobody.
         let waiting = self.legs_at(seq, Step::Accepted);
         if !durable || waiting.is_empty() {

@@ -138,6 +138,48 @@ fn what_waits_for_its_time_can_be_given_up_or_sent_now() {
 }
 
 #[test]
+fn what_was_dropped_and_is_sent_by_hand_does_not_wait_again_after_a_kill() {
+    let mut bench = Bench::up();
+    bench.accept_to(&["+15550101"], delayed(HOUR));
+    bench.pass(HOUR / 4);
+    bench.outbox.drop_alert(bench.now, "A1").unwrap();
+    bench.outbox.retry(bench.now, "A1").unwrap();
+    bench.drain();
+    let delay = bench.outbox.get("A1").unwrap().delay;
+    assert_eq!(delay, Some(HOUR / 4), "what counts from its time counts from now");
+    let mut bench = bench.restarted(SECOND, Duration::ZERO);
+    assert!(!bench.outbox.is_delayed(1));
+    bench.handle(Input::SessionUp(session()));
+    bench.write_messages();
+    assert_eq!(bench.take_sends().len(), 1);
+}
+
+#[test]
+fn what_waits_for_its_time_leaves_room_for_what_goes_now() {
+    let mut bench = Bench::new(Limits {
+        pending_max: 8,
+        ..Limits::default()
+    });
+    bench.handle(Input::SessionUp(session()));
+    for _ in 0..2 {
+        bench.accept_to(&["+15550101"], delayed(HOUR));
+    }
+    let request = |alert| AcceptRequest {
+        route: "family".parse().unwrap(),
+        session: session(),
+        to: vec!["+15550101".parse().unwrap()],
+        alerts: vec![NewAlert {
+            follows: None,
+            id: "A9".into(),
+            alert,
+        }],
+    };
+    let refused = bench.outbox.accept(bench.now, request(delayed(HOUR)));
+    assert!(refused.is_err());
+    assert!(bench.outbox.accept(bench.now, request(Alert::default())).is_ok());
+}
+
+#[test]
 fn it_is_cancelled_by_its_id_or_by_what_it_is_about_on_its_own_route() {
     let mut bench = Bench::up();
     let family: RouteName = "family".parse().unwrap();

@@ -114,7 +114,11 @@ pub fn call(name: &str, arguments: &[&Value], bytes_max: usize) -> Result<Value,
         "replace" => {
             least(3)?;
             let (old, new, text) = (text(0), text(1), text(2));
-            let made = text.len() + text.matches(&old).count() * new.len();
+            let made = text
+                .matches(&old)
+                .count()
+                .saturating_mul(new.len())
+                .saturating_add(text.len());
             fits(made, bytes_max)?;
             text.replace(&old, &new).into()
         }
@@ -140,7 +144,10 @@ pub fn call(name: &str, arguments: &[&Value], bytes_max: usize) -> Result<Value,
             .into(),
         "indent" | "nindent" => {
             let (width, text) = (natural(arguments.first())?.min(WIDTH_MAX), last());
-            fits(text.len() + text.lines().count() * width, bytes_max)?;
+            fits(
+                text.lines().count().saturating_mul(width).saturating_add(text.len()),
+                bytes_max,
+            )?;
             let indented = text
                 .lines()
                 .map(|line| format!("{:width$}{line}", ""))
@@ -177,13 +184,18 @@ pub fn call(name: &str, arguments: &[&Value], bytes_max: usize) -> Result<Value,
         }
         "join" => {
             let (between, texts): (String, Vec<String>) = (text(0), list(arguments)?.iter().map(text_of).collect());
-            let made = texts.iter().map(|text| text.len() + between.len()).sum();
+            let made = texts
+                .iter()
+                .fold(texts.len().saturating_mul(between.len()), |sum, text| {
+                    sum.saturating_add(text.len())
+                });
             fits(made, bytes_max)?;
             texts.join(&between).into()
         }
         "splitList" => {
             let (between, text) = (text(0), last());
-            fits(text.len() * 2 + NODE_BYTES * text.matches(&between).count(), bytes_max)?;
+            let parts = text.matches(&between).count().saturating_mul(NODE_BYTES);
+            fits(text.len().saturating_mul(2).saturating_add(parts), bytes_max)?;
             text.split(&between).map(str::to_owned).collect::<Vec<_>>().into()
         }
         "has" => {

@@ -120,6 +120,12 @@ impl<'d> Run<'d> {
         dot: &Given<'d>,
     ) -> Result<(), String> {
         let over = self.pipe(pipe, dot)?;
+        // Before they are gathered: a sender's list may have millions.
+        self.step(match &*over {
+            Value::Array(list) => list.len(),
+            Value::Object(map) => map.len(),
+            _ => 0,
+        })?;
         let elements: Vec<(Value, Given<'d>)> = match over {
             Cow::Borrowed(Value::Array(list)) => {
                 let numbered = list.iter().enumerate();
@@ -147,7 +153,6 @@ impl<'d> Run<'d> {
         }
         let outer = self.variables.len();
         for (key, element) in elements {
-            self.step(1)?;
             match variables {
                 [] => {}
                 [value] => self.variables.push((value.clone(), element.clone())),
@@ -195,32 +200,40 @@ impl<'d> Run<'d> {
 
     fn term(&mut self, term: &Term, dot: &Given<'d>) -> Result<Given<'d>, String> {
         let value = match &term.of {
-            Of::Dot => return self.at(dot.clone(), &term.path),
+            Of::Dot => return self.counted(part_of(dot, &term.path)),
             Of::Variable(name) if name.is_empty() => Cow::Borrowed(self.data),
             Of::Variable(name) => {
                 let known = self.variables.iter().rfind(|(known, _)| known == name);
-                let value = known.map(|(_, value)| value.clone());
-                value.ok_or_else(|| format!("no variable is named ${name}"))?
+                // Only the part is copied: a loop may look at a small one of something large.
+                let part = known.map(|(_, value)| part_of(value, &term.path));
+                let part = part.ok_or_else(|| format!("no variable is named ${name}"))?;
+                return self.counted(part);
             }
             Of::Constant(value) => Cow::Owned(value.clone()),
             Of::Pipe(pipe) => self.pipe(pipe, dot)?,
             Of::Call(function) => self.call(function, &[])?,
         };
-        self.at(value, &term.path)
+        self.counted(part_of(&value, &term.path))
     }
 
-    /// What stands at the path; null where nothing does.
-    fn at(&mut self, value: Given<'d>, path: &[String]) -> Result<Given<'d>, String> {
+    fn counted(&mut self, value: Given<'d>) -> Result<Given<'d>, String> {
         match value {
-            Cow::Borrowed(value) => {
-                let found = path.iter().try_fold(value, |value, name| value.get(name.as_str()));
-                Ok(found.map_or(Cow::Owned(Value::Null), Cow::Borrowed))
-            }
-            Cow::Owned(value) => {
-                let found = path.iter().try_fold(&value, |value, name| value.get(name.as_str()));
-                let found = found.cloned().unwrap_or_default();
-                self.made(found)
-            }
+            Cow::Borrowed(_) => Ok(value),
+            Cow::Owned(value) => self.made(value),
+        }
+    }
+}
+
+/// What stands at the path; null where nothing does.
+fn part_of<'d>(value: &Given<'d>, path: &[String]) -> Given<'d> {
+    match value {
+        Cow::Borrowed(value) => {
+            let found = path.iter().try_fold(*value, |value, name| value.get(name.as_str()));
+            found.map_or(Cow::Owned(Value::Null), Cow::Borrowed)
+        }
+        Cow::Owned(value) => {
+            let found = path.iter().try_fold(value, |value, name| value.get(name.as_str()));
+            Cow::Owned(found.cloned().unwrap_or_default())
         }
     }
 }

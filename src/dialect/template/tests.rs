@@ -22,6 +22,13 @@ fn shown(template: &str) -> String {
 }
 
 #[test]
+fn a_list_too_long_to_go_through_is_refused_before_it_is_gathered() {
+    let data = json!({ "all": vec![0; 20_001] });
+    let error = render("{{range .all}}{{end}}", &data).unwrap_err();
+    assert!(error.contains("steps"), "{error}");
+}
+
+#[test]
 fn templates_say_what_gos_would() {
     for (template, expected) in [
         ("plain }} text", "plain }} text"),

@@ -10,6 +10,9 @@ use crate::util::lock;
 /// Logins that there are at once. For one more the one ends that was not used for longest.
 pub const LOGINS_MAX: usize = 64;
 
+/// Logins that there are at once with one token: a person has a few browsers.
+pub const LOGINS_OF_TOKEN_MAX: usize = 8;
+
 /// A login ends when nothing was asked with it for this long: a day's work and the pauses in it.
 pub const LOGIN_IDLE: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -50,15 +53,29 @@ impl Login {
     }
 }
 
+/// Ends the one that was not used for longest, of those that are `meant`.
+fn end_stalest(logins: &mut Vec<Arc<Login>>, meant: impl Fn(&Arc<Login>) -> bool) {
+    let those = logins.iter().enumerate().filter(|(_, login)| meant(login));
+    let stalest = those
+        .min_by_key(|(_, login)| *lock(&login.used))
+        .map(|(place, _)| place);
+    if let Some(place) = stalest {
+        logins.swap_remove(place).end();
+    }
+}
+
 impl Logins {
     /// Begins one for whoever has shown a token. `digest` is that of the secret which the browser keeps.
     pub fn begin(&self, grant: Arc<Grant>, digest: Digest, now: Instant) {
         let mut logins = lock(&self.0);
         logins.retain(|login| login.is_good(now));
+        let theirs = |login: &Arc<Login>| login.grant.name == grant.name;
+        // Its own first: whoever has one token cannot end the logins of the others.
+        while logins.iter().filter(|login| theirs(login)).count() >= LOGINS_OF_TOKEN_MAX {
+            end_stalest(&mut logins, theirs);
+        }
         while logins.len() >= LOGINS_MAX {
-            let stalest = logins.iter().enumerate().min_by_key(|(_, login)| *lock(&login.used));
-            let Some((place, _)) = stalest else { break };
-            logins.swap_remove(place).end();
+            end_stalest(&mut logins, |_| true);
         }
         logins.push(Arc::new(Login {
             grant,
@@ -95,9 +112,14 @@ impl Logins {
 
     /// Ends all that were begun with the token of this one, and says how many.
     pub fn end_all(&self, login: &Login) -> usize {
+        self.end_of(login.grant.name.as_str())
+    }
+
+    /// Ends all that were begun with the token of this name, and says how many.
+    pub fn end_of(&self, token: &str) -> usize {
         let mut logins = lock(&self.0);
         let before = logins.len();
-        let theirs = |other: &Login| other.grant.name == login.grant.name;
+        let theirs = |other: &Login| other.grant.name.as_str() == token;
         logins
             .iter()
             .filter(|other| theirs(other))
@@ -162,12 +184,28 @@ mod tests {
         let (logins, start) = (Logins::default(), Instant::now());
         for number in 0..LOGINS_MAX {
             let at = start + Duration::from_secs(number as u64);
-            logins.begin(grant("a"), Digest::of(&number.to_string()), at);
+            logins.begin(grant(&format!("a{number}")), Digest::of(&number.to_string()), at);
         }
         let now = start + HOUR;
         assert!(logins.find("0", now).is_some());
         logins.begin(grant("a"), Digest::of("new"), now);
         assert!(logins.find("0", now).is_some() && logins.find("new", now).is_some());
         assert!(logins.find("1", now).is_none());
+    }
+
+    #[test]
+    fn one_token_ends_its_own_logins_and_nobody_elses() {
+        let (logins, start) = (Logins::default(), Instant::now());
+        logins.begin(grant("other"), Digest::of("other"), start);
+        for number in 0..2 * LOGINS_MAX {
+            let at = start + Duration::from_millis(number as u64);
+            logins.begin(grant("a"), Digest::of(&number.to_string()), at);
+        }
+        let now = start + HOUR;
+        assert!(logins.find("other", now).is_some());
+        let good = (0..2 * LOGINS_MAX).filter(|number| logins.find(&number.to_string(), now).is_some());
+        assert_eq!(good.count(), LOGINS_OF_TOKEN_MAX);
+        assert_eq!(logins.end_of("a"), LOGINS_OF_TOKEN_MAX);
+        assert!(logins.find("other", now).is_some());
     }
 }

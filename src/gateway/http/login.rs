@@ -12,7 +12,6 @@ use super::answer::{Answer, Problem};
 use super::auth::{self, Caller};
 use super::call::{Call, Outcome};
 use super::context::Listener;
-use super::publish;
 use crate::access::{Digest, LOGIN_LASTS, Presented};
 use crate::gateway::api::{LoginView, NewLogin};
 use crate::util::millis;
@@ -21,11 +20,11 @@ use crate::util::millis;
 const SECRET_BYTES: usize = 32;
 
 /// `POST /v1/login`.
-pub(super) async fn begin(mut call: Call<'_, '_>) -> Outcome {
+pub(super) async fn begin(call: Call<'_, '_>) -> Outcome {
     let Listener::Tcp { .. } = call.listener else {
         return Err(Problem::new(409, "the control socket may do all without a login"));
     };
-    let body = publish::receive(&mut call).await?;
+    let body = call.context.receive(call.listener, call.request).await?;
     let new: NewLogin = serde_json::from_slice(&body.kept)
         .map_err(|error| Problem::new(400, format!("the body is no login: {error}")).at("body"))?;
     let context = call.context;

@@ -22,6 +22,7 @@ pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
         for entry in &mut status.health {
             entry.text.clone_from(&entry.title);
         }
+        status.held_back.retain(|held| call.sees(&held.route));
     }
     status
 }

@@ -48,6 +48,8 @@ pub(super) async fn make(mut call: Call<'_, '_>) -> Outcome {
 /// `DELETE /v1/tokens/{name}`.
 pub(super) async fn revoke(call: Call<'_, '_>, name: String) -> Outcome {
     call.context.relay.revoke_token(&name).await?;
+    // Another one of this name later is not theirs.
+    call.context.logins.end_of(&name);
     Ok(Answer::json(200, &serde_json::json!({ "revoked": name })))
 }
 

@@ -44,7 +44,15 @@ install_files() {
             ;;
         esac
         # Under its name once it is whole: the relay that runs keeps the program that it has.
-        cp -p "$here/files$path" "$target.installing"
+        cp "$here/files$path" "$target.installing"
+        # Whoever has unpacked it is not its owner any more: root would run what they can change.
+        if [ -z "$root" ]; then
+            chown 0:0 "$target.installing"
+        fi
+        case "$path" in
+        /usr/bin/*) chmod 755 "$target.installing" ;;
+        *) chmod 644 "$target.installing" ;;
+        esac
         mv -f "$target.installing" "$target"
     done <"$list.new"
     # What an earlier version had brought and this one does not.
@@ -135,15 +143,18 @@ case "${1:-}" in
     ;;
 --remove | --purge)
     may_write_here
-    [ -e "$list" ] || fail "nothing to remove: $list is not there"
-    if has_systemd; then
-        systemctl --quiet disable --now "$unit" || true
-    fi
-    remove_files <"$list"
-    rm -f "$list"
-    rmdir "$root/usr/share/tautline" 2>/dev/null || true
-    if has_systemd; then
-        systemctl daemon-reload
+    # What --remove has left can still be purged.
+    [ -e "$list" ] || [ "$1" = --purge ] || fail "nothing to remove: $list is not there"
+    if [ -e "$list" ]; then
+        if has_systemd; then
+            systemctl --quiet disable --now "$unit" || true
+        fi
+        remove_files <"$list"
+        rm -f "$list"
+        rmdir "$root/usr/share/tautline" 2>/dev/null || true
+        if has_systemd; then
+            systemctl daemon-reload
+        fi
     fi
     if [ "$1" = --purge ]; then
         rm -rf "$root/var/lib/tautline" "$root/var/spool/tautline" "$root/etc/tautline"

@@ -16,6 +16,7 @@ use async_tungstenite::tungstenite::{Message, http};
 use futures_lite::{FutureExt as _, StreamExt as _, future};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
+use socket2::{Domain, Socket, Type};
 use wacore::framing::{FrameDecoder, encode_frame};
 use wacore_binary::consts::WA_CONN_HEADER;
 use wacore_binary::{OwnedNodeRef, marshal, util};
@@ -34,6 +35,17 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// `ED 00 01`, three bytes of length, and that many bytes of routing may stand before the header.
 const ROUTING_MAGIC: [u8; 4] = [b'E', b'D', 0, 1];
 
+/// Keeps the port while nobody listens on it: another server that asks for any port would get it, and then its clients.
+/// A connect to it is refused.
+fn keep_place(addr: SocketAddr) -> Option<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).ok()?;
+    // Past connections of the listener must not stand in the way, and nobody else may share it.
+    socket.set_reuse_address(true).ok()?;
+    socket.bind(&addr.into()).ok()?;
+    socket.set_reuse_address(false).ok()?;
+    Some(socket)
+}
+
 /// Accepts for as long as it is polled. While the door is shut the listener is gone, so that the kernel refuses.
 pub async fn accept(
     ex: &Executor<'static>,
@@ -43,15 +55,22 @@ pub async fn accept(
     door: Receiver<()>,
 ) {
     let mut listener = Some(first);
+    let mut place = None;
     loop {
         let shut = shared.lock_quietly(|w| w.standing.refuse_tcp);
         match (&listener, shut) {
-            (Some(_), true) => listener = None,
-            // The port is ours by SO_REUSEADDR; should somebody hold it for a moment, try again.
-            (None, false) => match TcpListener::bind(addr).await {
-                Ok(bound) => listener = Some(bound),
-                Err(_) => drop(Timer::after(REBIND_PAUSE).await),
-            },
+            (Some(_), true) => {
+                listener = None;
+                place = keep_place(addr);
+            }
+            // Should somebody hold it for a moment, try again.
+            (None, false) => {
+                drop(place.take());
+                match TcpListener::bind(addr).await {
+                    Ok(bound) => listener = Some(bound),
+                    Err(_) => drop(Timer::after(REBIND_PAUSE).await),
+                }
+            }
             (None, true) | (Some(_), false) => {}
         }
         let is_shut = listener.is_none();

@@ -10,7 +10,9 @@ use tautline::gateway::query;
 use crate::captured::{self, Captured};
 
 /// The files of the room that are no dialect.
-const COMMON: [&str; 7] = ["mod", "draft", "file", "form", "fuzzing", "query", "request"];
+const COMMON: [&str; 8] = [
+    "mod", "draft", "file", "form", "fuzzing", "query", "request", "template",
+];
 
 /// The names of what lies in a folder, without extensions.
 fn names(folder: &Path) -> BTreeSet<String> {

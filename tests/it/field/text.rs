@@ -366,7 +366,7 @@ fn what_is_too_much_is_cut_or_left_out_and_said() {
         &long_key,
         "Priority: loud\r\n",
         "Priority: 9\r\n",
-        "Delay: 30m\r\n",
+        "Delay: soon\r\n",
         "Email: a@b.test\r\n",
         "Call: yes\r\n",
     ] {

@@ -46,9 +46,16 @@ pub enum Answered {
     Nothing,
 }
 
+/// The longest id of an answer that is looked at, in bytes. WhatsApp's have 20 to 32; it is kept in the alert's record,
+/// which must still fit on the disk with it.
+const ID_BYTES_MAX: usize = 128;
+
 impl Outbox {
     /// Acknowledges what an answer is about. The same one again, also after a restart, comes to the same.
     pub fn answer(&mut self, now: Now, answer: &Answer) -> Answered {
+        if answer.id.len() > ID_BYTES_MAX {
+            return Answered::Nothing;
+        }
         let (how, meant) = match &answer.said {
             Said::Reaction(to) => (AnswerKind::Reaction, self.pointed_at(answer, to)),
             Said::Reply(to) => (AnswerKind::Reply, self.pointed_at(answer, to)),

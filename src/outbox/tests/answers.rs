@@ -160,6 +160,16 @@ fn what_was_not_shown_yet_makes_no_word_ambiguous() {
 }
 
 #[test]
+fn an_answer_whose_id_would_not_fit_into_a_record_changes_nothing() {
+    let mut bench = bench(AckRules::default());
+    bench.accept_to(&["+15550101"], fire());
+    bench.ack("M11", None);
+    let react = |id: &str| answer("+15550101", &["+15550101"], id, Said::Reaction(message("M11")));
+    assert_eq!(bench.answered(&react(&"X".repeat(129))), Answered::Nothing);
+    assert_eq!(bench.answered(&react(&"X".repeat(128))), Answered::Acknowledged);
+}
+
+#[test]
 fn a_word_is_not_about_what_the_server_has_not_taken() {
     let ok = |id: &str| answer("+15550101", &["+15550101"], id, word("ok"));
     let mut bench = bench(AckRules::default());

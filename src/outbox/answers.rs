@@ -79,12 +79,12 @@ impl Outbox {
             return Answered::Nothing;
         }
         if !allowed {
-            let record = self.entries.get(&about).map(|entry| &entry.record);
-            let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
-            let told = &mut self.dirty.entry(about).or_default().happened;
             // The same answer comes again and again while the disk has no room.
-            if !told.iter().any(|told| told.what == Happening::Unheeded) {
-                told.extend(happened);
+            let told = self.unheeded.insert(about, answer.id.clone());
+            if told.as_ref() != Some(&answer.id) {
+                let record = self.entries.get(&about).map(|entry| &entry.record);
+                let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
+                self.dirty.entry(about).or_default().happened.extend(happened);
             }
             return Answered::Unheeded;
         }

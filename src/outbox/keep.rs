@@ -202,6 +202,7 @@ impl Outbox {
         }
         self.handovers.forget(seq);
         self.forget_marks(seq);
+        self.unheeded.remove(&seq);
         let Some(entry) = self.entries.remove(&seq) else { return };
         if let Some(at) = entry.expires {
             self.expiries.remove(&(at, seq));

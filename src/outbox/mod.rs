@@ -157,6 +157,8 @@ pub struct Outbox {
     /// When those may go whose senders want them later.
     delayed: BTreeSet<(Instant, u64)>,
     marks: Marks,
+    /// The last answer about each alert of which the journal was told that it changes nothing.
+    unheeded: BTreeMap<u64, String>,
     /// When something is due of those that wait for somebody to acknowledge them.
     attention: BTreeSet<(Instant, u64)>,
     kept: Kept,
@@ -197,6 +199,7 @@ impl Outbox {
             delayed: BTreeSet::new(),
             attention: BTreeSet::new(),
             marks: Marks::default(),
+            unheeded: BTreeMap::new(),
             kept: Kept::default(),
             keys: Keys::default(),
             ages: Ages::default(),

@@ -160,6 +160,19 @@ fn what_was_not_shown_yet_makes_no_word_ambiguous() {
 }
 
 #[test]
+fn whoever_may_not_is_told_of_once_however_often_the_answer_comes() {
+    let mut bench = bench(only(&["me"]));
+    bench.accept_to(&["+15550101"], fire());
+    bench.ack("M11", None);
+    let react = |id: &str| answer("+15550101", &["+15550101"], id, Said::Reaction(message("M11")));
+    for id in ["X1", "X1", "X1", "X2"] {
+        assert_eq!(bench.answered(&react(id)), Answered::Unheeded);
+    }
+    let told = bench.happened.iter().filter(|it| it.what == Happening::Unheeded);
+    assert_eq!(told.count(), 2);
+}
+
+#[test]
 fn an_answer_whose_id_would_not_fit_into_a_record_changes_nothing() {
     let mut bench = bench(AckRules::default());
     bench.accept_to(&["+15550101"], fire());

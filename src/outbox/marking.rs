@@ -4,6 +4,7 @@
 //! becomes of it changes nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::io::{Output, SendFailure};
 use super::line::Leg;
@@ -152,9 +153,10 @@ impl Outbox {
     }
 
     pub(super) fn on_mark_failed(&mut self, now: Now, id: &MessageId, failure: &SendFailure) {
-        let passing = match failure {
-            SendFailure::Path(_) | SendFailure::Uploading | SendFailure::Refused { .. } => true,
-            SendFailure::Permanent(_) => false,
+        let (passing, asked) = match failure {
+            SendFailure::Refused { backoff, .. } => (true, backoff.unwrap_or_default()),
+            SendFailure::Path(_) | SendFailure::Uploading => (true, Duration::ZERO),
+            SendFailure::Permanent(_) => (false, Duration::ZERO),
         };
         let Some(waiting) = self.marks.by_id.get_mut(id) else {
             return;
@@ -174,7 +176,7 @@ impl Outbox {
         if !passing || attempts >= ATTEMPTS_MAX {
             return self.end_mark(id, false);
         }
-        let pause = self.backoff(attempts);
+        let pause = self.backoff(attempts).max(asked);
         if let Some(session) = self.marks.sessions.get_mut(&session) {
             session.under_way = None;
             session.pause_until = Some(now.mono + pause);

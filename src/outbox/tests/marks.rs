@@ -186,6 +186,25 @@ fn what_cannot_be_told_costs_nothing_else() {
 }
 
 #[test]
+fn a_server_that_wants_to_be_left_alone_is_asked_by_no_reaction_either() {
+    let mut bench = bench();
+    react(&mut bench);
+    write(&mut bench);
+    let (id, ..) = bench.marks.remove(0);
+    bench.handle(Input::SendFailed {
+        message_id: MessageId(id),
+        failure: SendFailure::Refused {
+            code: 429,
+            backoff: Some(MINUTE * 60),
+        },
+    });
+    bench.pass(MINUTE * 59);
+    assert!(bench.marks.is_empty());
+    bench.pass(MINUTE * 2);
+    assert_eq!(bench.marks.len(), 1);
+}
+
+#[test]
 fn whoever_gets_it_later_is_told_then() {
     let mut bench = down();
     bench.handle(Input::SessionUp(session()));

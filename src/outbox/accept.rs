@@ -64,13 +64,27 @@ enum First {
 
 /// The outbox takes no more. Nothing was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the outbox is full: {pending} alerts ({pending_bytes} bytes) wait to be sent; \
-     see what holds them up with `tautline status`"
-)]
+#[error("{}", self.words())]
 pub struct OutboxFull {
     pub pending: usize,
     pub pending_bytes: usize,
+    /// Only what is to wait for its own time is refused.
+    pub delayed: bool,
+}
+
+impl OutboxFull {
+    fn words(&self) -> String {
+        let Self {
+            pending, pending_bytes, ..
+        } = self;
+        match self.delayed {
+            true => "as many alerts as may wait for their own time do; without a delay it is taken".to_owned(),
+            false => format!(
+                "the outbox is full: {pending} alerts ({pending_bytes} bytes) wait to be sent; \
+                 see what holds them up with `tautline status`"
+            ),
+        }
+    }
 }
 
 impl Outbox {
@@ -102,11 +116,15 @@ impl Outbox {
                 }
                 None => {}
             }
-            if self.full().is_some() || (alert.delay.is_some() && self.has_enough_delayed()) {
+            let delayed = alert.delay.is_some() && self.has_enough_delayed();
+            if delayed || self.full().is_some() {
                 for seq in accepted.iter().filter_map(Accepted::new_seq) {
                     self.remove(now, seq);
                 }
-                return Err(self.waiting());
+                return Err(self.full().unwrap_or(OutboxFull {
+                    delayed,
+                    ..self.waiting()
+                }));
             }
             let seq = self.seq_next;
             let delay = alert.delay.take();
@@ -287,6 +305,7 @@ impl Outbox {
         OutboxFull {
             pending: self.pending.len(),
             pending_bytes: self.pending_bytes,
+            delayed: false,
         }
     }
 }

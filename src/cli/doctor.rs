@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::client::{Client, PROMPT};
 use super::output::{Tone, is_fancy, plain, print_json, print_styled, tinted};
-use super::{Exit, Failure, Global, paths, terminal};
+use super::{Exit, Failure, Global, paths, routes, terminal};
 use crate::config::{Env, load};
 use crate::doctor::{CHECKS, Check, Outcome, RelayView, Site, Verdict};
-use crate::gateway::api::{RouteView, Status, TokenView};
+use crate::gateway::api::{Status, TokenView};
 
 /// A line that was seen; far above what any check says.
 const CHARS_MAX: usize = 600;
@@ -107,12 +107,7 @@ async fn site(global: &Global) -> Site {
 async fn relay(global: &Global) -> Result<RelayView, Failure> {
     let client = Client::find(global).await?;
     let status: Status = client.call("GET", "/v1/status", Vec::new(), PROMPT).await?;
-    let names: Vec<String> = client.call("GET", "/v1/routes", Vec::new(), PROMPT).await?;
-    let mut routes: Vec<RouteView> = Vec::new();
-    for name in names {
-        let target = format!("/v1/routes/{name}");
-        routes.push(client.call("GET", &target, Vec::new(), PROMPT).await?);
-    }
+    let routes = routes::of(&client).await?;
     let tokens: Vec<TokenView> = client.call("GET", "/v1/tokens", Vec::new(), PROMPT).await?;
     Ok(RelayView { status, routes, tokens })
 }

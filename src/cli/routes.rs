@@ -40,16 +40,22 @@ pub(super) fn execute(global: &Global, args: RoutesArgs) -> Result<(), Failure> 
     }
 }
 
-async fn list(global: &Global) -> Result<(), Failure> {
-    let client = Client::find(global).await?;
+/// All routes, as the relay describes them.
+///
+/// # Errors
+/// As of [`Client::call`].
+pub(super) async fn of(client: &Client) -> Result<Vec<RouteView>, Failure> {
     let names: Vec<String> = client.call("GET", "/v1/routes", Vec::new(), PROMPT).await?;
     let mut routes = Vec::new();
     for name in names {
-        let route: RouteView = client
-            .call("GET", &format!("/v1/routes/{name}"), Vec::new(), PROMPT)
-            .await?;
-        routes.push(route);
+        let target = format!("/v1/routes/{name}");
+        routes.push(client.call("GET", &target, Vec::new(), PROMPT).await?);
     }
+    Ok(routes)
+}
+
+async fn list(global: &Global) -> Result<(), Failure> {
+    let routes = of(&Client::find(global).await?).await?;
     if global.json {
         return print_json(&routes);
     }

@@ -2,7 +2,7 @@
 //! the relay says of itself. Each check says what was seen, how that is to be judged, and the next step of a person.
 //!
 //! [`CHECKS`] is the table: a new check is a function and its row. A check looks at the [`Site`] and at the host,
-//! changes nothing, and has a time within which it is done; one that is not is itself an [`Outcome`].
+//! leaves nothing behind, and has a time within which it is done; one that is not is itself an [`Outcome`].
 //!
 //! Deliberately absent: repairs, and whatever only a running relay can know; that is its health, which is shown here.
 
@@ -136,7 +136,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         name: "keepalive",
-        question: "is each layer of each line kept alive?",
+        question: "has each line proved lately that it lives?",
         budget: PROMPT,
         look: |site| Box::pin(async { relay::keepalive(site) }),
     },

@@ -90,7 +90,8 @@ pub(super) fn keepalive(site: &Site) -> Vec<Seen> {
         .iter()
         .filter(|session| session.state == SessionState::Online);
     let seen: Vec<Seen> = online
-        .flat_map(|session| session.layers.iter().map(|layer| judge_layer(&session.name, layer)))
+        .flat_map(|session| session.layers.iter().map(move |layer| (session, layer)))
+        .map(|(session, layer)| judge_layer(&session.name, layer, relay.status.board.detection_worst_ms))
         .collect();
     match seen.is_empty() {
         true => vec![Seen::skipped("no line is up")],
@@ -98,12 +99,21 @@ pub(super) fn keepalive(site: &Site) -> Vec<Seen> {
     }
 }
 
-fn judge_layer(session: &str, layer: &LayerStatus) -> Seen {
+/// `worst` is the longest that a silent death may go unnoticed, in milliseconds. The application's layer is the one
+/// that asks of itself whatever the server is like.
+fn judge_layer(session: &str, layer: &LayerStatus, worst: u64) -> Seen {
     let proof = match layer.proof_age_ms {
         Some(age) => format!("last proof of life {} s ago", age / 1000),
         None => "no proof of life yet".to_owned(),
     };
-    Seen::good(format!("{session}, {}: {}; {proof}", layer.layer, layer.detail))
+    let text = format!("{session}, {}: {}; {proof}", layer.layer, layer.detail);
+    match layer.layer == "application" && layer.proof_age_ms.is_some_and(|age| age > worst) {
+        true => Seen::warning(
+            text,
+            "look again in a minute: it is older than a death should go unnoticed",
+        ),
+        false => Seen::good(text),
+    }
 }
 
 pub(super) fn health(site: &Site) -> Vec<Seen> {
@@ -227,6 +237,26 @@ mod tests {
         assert_eq!(judged(Some(now + 15 * DAY_MS), false), None);
         assert_eq!(judged(Some(now + 3 * DAY_MS), false).unwrap(), "nas ends in 3 days");
         assert_eq!(judged(Some(now - 1), true).unwrap(), "nas has ended");
+    }
+
+    #[test]
+    fn a_proof_that_is_older_than_a_death_may_last_is_told() {
+        let judged = |layer: &str, proof_age_ms| {
+            let layer = LayerStatus {
+                layer: layer.into(),
+                proof_age_ms,
+                detail: String::new(),
+            };
+            judge_layer("default", &layer, 20_000).verdict
+        };
+        assert_eq!(judged("application", None), Verdict::Good);
+        assert_eq!(judged("application", Some(20_000)), Verdict::Good);
+        assert_eq!(judged("application", Some(20_001)), Verdict::Warning);
+        assert_eq!(
+            judged("websocket", Some(3_600_000)),
+            Verdict::Good,
+            "it asks once and after silence"
+        );
     }
 
     #[test]

@@ -79,6 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_time_of_a_file_is_asked_for() {
+        let times = StatxFlags::MTIME | StatxFlags::CTIME | StatxFlags::ATIME | StatxFlags::BTIME;
+        assert!(!WANTED.intersects(times));
+    }
+
+    #[test]
     fn a_file_is_the_same_by_its_name_and_by_every_way_of_looking() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.1");

@@ -114,10 +114,11 @@ impl Outbox {
     /// The alerts that the message `to` carries, where it went into the chat of the answer. It may have been seen
     /// before the server's ack has come.
     fn pointed_at(&self, answer: &Answer, to: &MessageId) -> Meant {
-        let carried = self.legs_of(to).into_iter();
-        let entries = carried.filter_map(|leg| self.entries.get(&leg.seq).map(|entry| (leg, entry)));
-        let here = entries.filter(|(leg, entry)| {
-            let recipient = entry.record.deliveries.get(leg.index).map(|it| &it.recipient);
+        let carried = self.deliveries_of(to).into_iter();
+        let entries =
+            carried.filter_map(|delivery_id| self.entries.get(&delivery_id.seq).map(|entry| (delivery_id, entry)));
+        let here = entries.filter(|(delivery_id, entry)| {
+            let recipient = entry.record.deliveries.get(delivery_id.index).map(|it| &it.recipient);
             entry.durable
                 && entry.record.session == answer.session
                 && recipient.is_some_and(|it| answer.chat.contains(it))

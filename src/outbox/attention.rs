@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::entry::ends;
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Output};
-use super::line::Leg;
 use super::record::{Ack, AlertRecord, FollowUp, Follows, Step, Timestamp};
 use super::rules::Rules;
+use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
@@ -255,9 +255,9 @@ impl Outbox {
             self.dirty.entry(seq).or_default().happened.push(happened);
         }
         self.watch(now, seq);
-        let legs = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
-        for index in (0..legs).filter(|_| follows) {
-            self.supersede_leg(now, Leg { seq, index }, "acknowledged before it was sent");
+        let delivery_ids = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
+        for index in (0..delivery_ids).filter(|_| follows) {
+            self.supersede_delivery(now, DeliveryId { seq, index }, "acknowledged before it was sent");
         }
     }
 }

@@ -74,16 +74,16 @@ impl Outbox {
         self.delayed.remove(&(at, seq));
         let durable = entry.durable;
         // What is not on disk yet is told of when it is; what was given up by nobody.
-        let waiting = self.legs_at(seq, Step::Accepted);
+        let waiting = self.deliveries_at(seq, Step::Accepted);
         if !durable || waiting.is_empty() {
             return;
         }
         self.outputs.push_back(Output::Due { seq });
         self.supersede(now, seq);
-        for leg in waiting {
-            let still = self.step_of(leg) == Some(Step::Accepted) && self.message_of(leg).is_none();
+        for delivery_id in waiting {
+            let still = self.step_of(delivery_id) == Some(Step::Accepted) && self.message_of(delivery_id).is_none();
             if still && !self.handovers.holds(seq) {
-                self.wait(now, leg, by_hand);
+                self.wait(now, delivery_id, by_hand);
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::history::Happening;
-use super::line::Leg;
 use super::record::{AlertRecord, Step};
+use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 
 impl Outbox {
@@ -46,11 +46,11 @@ impl Outbox {
         }
         let ttl = entry.record.ttl.unwrap_or_default();
         let mut under_way = false;
-        for leg in self.legs_at(seq, Step::Accepted) {
-            if self.is_under_way(leg) {
+        for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+            if self.is_under_way(delivery_id) {
                 under_way = true;
             } else {
-                self.give_up(now, leg, Happening::Expired, |shared, attempts| {
+                self.give_up(now, delivery_id, Happening::Expired, |shared, attempts| {
                     let note = format!("not sent within its {}", words(ttl));
                     match (shared, attempts) {
                         (true, _) => format!("{note}, but a message that carries other alerts too still goes out"),
@@ -64,16 +64,16 @@ impl Outbox {
         under_way
     }
 
-    pub(super) fn is_under_way(&self, leg: Leg) -> bool {
-        let message = self.message_of(leg).and_then(|id| self.first_of(id));
+    pub(super) fn is_under_way(&self, delivery_id: DeliveryId) -> bool {
+        let message = self.message_of(delivery_id).and_then(|id| self.first_of(id));
         let Some(first) = message else { return false };
         let line = self
             .entries
             .get(&first.seq)
-            .and_then(|entry| self.lines.get(&entry.record.session));
+            .and_then(|entry| self.queues.get(&entry.record.session));
         let recipient = self.recipient_of(first);
         line.zip(recipient)
-            .is_some_and(|(line, recipient)| line.is_flying(recipient, first))
+            .is_some_and(|(queue, recipient)| queue.is_in_flight(recipient, first))
     }
 }
 

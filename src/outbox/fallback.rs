@@ -14,11 +14,11 @@ use super::entry;
 use super::handover::{Phase, Request};
 use super::history::{Happened, Happening};
 use super::io::{HandoverFailure, Output};
-use super::line::{Leg, Place};
 use super::parcel::{Handed, Parcel};
 use super::policy::{self, Why};
 use super::record::{AlertRecord, Handover, HandoverState, MessageId, NOTE_CHARS_MAX, Step, Timestamp};
 use super::rules::FallbackRules;
+use super::session_queue::{DeliveryId, Place};
 use super::{Now, Outbox};
 use crate::alert::{FallbackName, SessionName};
 
@@ -206,25 +206,25 @@ impl Outbox {
             return;
         };
         let at = self.due_at(&record.session, &rules, own);
-        let mut legs = self.legs_at(seq, Step::Accepted);
-        legs.retain(|leg| {
+        let mut delivery_ids = self.deliveries_at(seq, Step::Accepted);
+        delivery_ids.retain(|delivery_id| {
             record
                 .deliveries
-                .get(leg.index)
+                .get(delivery_id.index)
                 .is_some_and(|delivery| delivery.part == 0)
         });
         // What only waits until its session is up is as late as what has its message.
-        let is_late = |leg: &Leg| match self.message_of(*leg) {
+        let is_late = |delivery_id: &DeliveryId| match self.message_of(*delivery_id) {
             Some(id) => !self.unwritten.contains_key(id),
-            None => self.policy.held(*leg).is_some_and(|held| held.why == Why::Turn),
+            None => self.policy.held(*delivery_id).is_some_and(|held| held.why == Why::Turn),
         };
         // What has ended is late enough: it was not chosen while another of its deliveries was under way.
-        let ended = legs.is_empty();
+        let ended = delivery_ids.is_empty();
         let again = if at > now.mono && !ended {
             at
-        } else if !entry.durable || legs.iter().any(|leg| self.is_under_way(*leg)) {
+        } else if !entry.durable || delivery_ids.iter().any(|delivery_id| self.is_under_way(*delivery_id)) {
             now.mono + self.limits.ack
-        } else if !ended && !legs.iter().any(is_late) {
+        } else if !ended && !delivery_ids.iter().any(is_late) {
             now.mono + HELD_AGAIN
         } else {
             let wanted: Vec<FallbackName> = rules.to.into_iter().filter(|to| is_wanted(record, to)).collect();
@@ -398,16 +398,16 @@ impl Outbox {
         let note = format!("handed to {to} at {}", self.rules.moment(now.wall, now.wall));
         for seq in &request.seqs {
             self.set_handover(now, *seq, to, HandoverState::Done, |handover| handover.note.clear());
-            let mut ended = self.legs_at(*seq, Step::Failed);
-            ended.extend(self.legs_at(*seq, Step::Expired));
+            let mut ended = self.deliveries_at(*seq, Step::Failed);
+            ended.extend(self.deliveries_at(*seq, Step::Expired));
             if request.exclusive {
-                ended.extend(self.legs_at(*seq, Step::Accepted));
+                ended.extend(self.deliveries_at(*seq, Step::Accepted));
             }
-            for leg in &ended {
-                if self.message_of(*leg).is_none() && self.step_of(*leg) == Some(Step::Accepted) {
-                    self.policy.handle(now, policy::Input::Gone { delivery: *leg });
+            for delivery_id in &ended {
+                if self.message_of(*delivery_id).is_none() && self.step_of(*delivery_id) == Some(Step::Accepted) {
+                    self.policy.handle(now, policy::Input::Gone { delivery: *delivery_id });
                 }
-                self.set_step(now, *leg, Happening::Fallback, &note);
+                self.set_step(now, *delivery_id, Happening::Fallback, &note);
             }
             if ended.is_empty()
                 && let Some(entry) = self.entries.get(seq)
@@ -550,12 +550,12 @@ impl Outbox {
     fn take_from_whatsapp(&mut self, now: Now, seqs: &BTreeSet<u64>) {
         let held: Vec<u64> = seqs.iter().copied().filter(|seq| self.handovers.holds(*seq)).collect();
         for seq in held {
-            for leg in self.legs_at(seq, Step::Accepted) {
-                match self.message_of(leg).and_then(|id| self.first_of(id)) {
+            for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+                match self.message_of(delivery_id).and_then(|id| self.first_of(id)) {
                     Some(first) => {
-                        self.on_line(first, |line, recipient| line.give_up(recipient, first));
+                        self.on_queue(first, |queue, recipient| queue.give_up(recipient, first));
                     }
-                    None => self.policy.handle(now, policy::Input::Gone { delivery: leg }),
+                    None => self.policy.handle(now, policy::Input::Gone { delivery: delivery_id }),
                 }
             }
         }
@@ -566,19 +566,19 @@ impl Outbox {
         if self.handovers.holds(seq) {
             return;
         }
-        for leg in self.legs_at(seq, Step::Accepted) {
-            match self.message_of(leg).cloned() {
+        for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+            match self.message_of(delivery_id).cloned() {
                 Some(id) => self.enqueue(&id, Place::InTurn),
-                None if self.policy.held(leg).is_none() => self.wait(now, leg, false),
+                None if self.policy.held(delivery_id).is_none() => self.wait(now, delivery_id, false),
                 None => {}
             }
         }
     }
 
     fn is_any_under_way(&self, seq: u64) -> bool {
-        self.legs_at(seq, Step::Accepted)
+        self.deliveries_at(seq, Step::Accepted)
             .into_iter()
-            .any(|leg| self.is_under_way(leg))
+            .any(|delivery_id| self.is_under_way(delivery_id))
     }
 
     /// The messages that carry one of these alerts.
@@ -593,7 +593,7 @@ impl Outbox {
         let mut all: BTreeSet<u64> = seqs.into_iter().collect();
         // Before the first is settled, which can make room by forgetting another of them.
         for id in self.messages_of(&all) {
-            all.extend(self.legs_of(&id).into_iter().map(|leg| leg.seq));
+            all.extend(self.deliveries_of(&id).into_iter().map(|delivery_id| delivery_id.seq));
         }
         for seq in all {
             self.settle(now, seq);

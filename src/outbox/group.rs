@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::line::Turn;
+use super::session_queue::Turn;
 use crate::alert::{Alert, Priority};
 
 /// How a route groups its alerts.

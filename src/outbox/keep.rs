@@ -26,10 +26,16 @@ impl Outbox {
             let same = self.by_sequence.entry((record.route.clone(), sequence)).or_default();
             same.insert(seq);
         }
-        self.lines.entry(record.session.clone()).or_default();
+        self.queues.entry(record.session.clone()).or_default();
         let deliveries = record.deliveries.iter().enumerate();
-        let deliveries: Vec<(super::Leg, Step, Option<MessageId>)> = deliveries
-            .map(|(index, delivery)| (super::Leg { seq, index }, delivery.step, delivery.message_id.clone()))
+        let deliveries: Vec<(super::DeliveryId, Step, Option<MessageId>)> = deliveries
+            .map(|(index, delivery)| {
+                (
+                    super::DeliveryId { seq, index },
+                    delivery.step,
+                    delivery.message_id.clone(),
+                )
+            })
             .collect();
         let bytes = size_of(&record);
         let expires = self.watch_expiry(now, &record);
@@ -53,20 +59,22 @@ impl Outbox {
         self.entries.insert(seq, Box::new(entry));
         // Before its messages get in line: a fallback may have it.
         self.watch_fallback(now, seq);
-        for (leg, step, message_id) in deliveries {
+        for (delivery_id, step, message_id) in deliveries {
             self.counts[step as usize] += 1;
             match message_id {
                 Some(message_id) => {
-                    self.attach(&message_id, leg);
+                    self.attach(&message_id, delivery_id);
                     // One that came before it, and was through, may not be now.
-                    for carried in self.legs_of(&message_id) {
+                    for carried in self.deliveries_of(&message_id) {
                         self.place(now, carried.seq);
                     }
                 }
-                None if step == Step::Accepted && durable && !self.handovers.holds(seq) => self.wait(now, leg, false),
+                None if step == Step::Accepted && durable && !self.handovers.holds(seq) => {
+                    self.wait(now, delivery_id, false)
+                }
                 None => {}
             }
-            self.tell_of_earlier(now, leg);
+            self.tell_of_earlier(now, delivery_id);
         }
         self.place(now, seq);
         self.watch(now, seq);
@@ -95,7 +103,7 @@ impl Outbox {
     fn waits(&self, record: &AlertRecord) -> bool {
         record.deliveries.iter().any(|delivery| {
             let message = delivery.message_id.as_ref();
-            delivery.step == Step::Accepted || message.is_some_and(|id| self.waiting_leg(id).is_some())
+            delivery.step == Step::Accepted || message.is_some_and(|id| self.waiting_delivery(id).is_some())
         }) || self.waits_for_fallback(record)
     }
 
@@ -191,8 +199,8 @@ impl Outbox {
     pub(super) fn remove(&mut self, now: Now, seq: u64) {
         let Some(entry) = self.entries.get(&seq) else { return };
         let messages = entry.record.deliveries.iter().enumerate();
-        let messages: Vec<(super::Leg, Option<MessageId>)> = messages
-            .map(|(index, delivery)| (super::Leg { seq, index }, delivery.message_id.clone()))
+        let messages: Vec<(super::DeliveryId, Option<MessageId>)> = messages
+            .map(|(index, delivery)| (super::DeliveryId { seq, index }, delivery.message_id.clone()))
             .collect();
         for (delivery, message_id) in messages {
             match message_id {

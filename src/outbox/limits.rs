@@ -15,7 +15,7 @@ pub struct Limits {
     /// alive. The server answers within a second or two when it answers; a slow board needs some for encryption.
     pub ack: Duration,
     /// Acks missed in a row before the line is called suspect.
-    pub ack_strikes: u32,
+    pub missed_acks_max: u32,
     /// A message that waits for an upload is handed to the session again after this, in case that nobody says that it
     /// is done.
     pub upload_look: Duration,
@@ -59,7 +59,7 @@ impl Default for Limits {
             in_flight_max: 8,
             asking_max: 16,
             ack: Duration::from_secs(30),
-            ack_strikes: 2,
+            missed_acks_max: 2,
             upload_look: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::io::{Output, SendFailure};
-use super::line::Leg;
 use super::marks::Session;
 use super::message::{Content, Message};
 use super::record::{AlertRecord, FollowUp, Mark, MessageId, Step};
+use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 use crate::alert::{Recipient, SessionName};
 
@@ -24,33 +24,33 @@ impl Outbox {
     /// The alerts `seqs`, which follow each other, are acknowledged, perhaps by somebody in one of `chat`. Whoever else
     /// has them sees it on the newest of them that they have.
     pub(super) fn mark_copies(&mut self, seqs: &BTreeSet<u64>, chat: &[Recipient]) {
-        let mut newest: BTreeMap<Recipient, Leg> = BTreeMap::new();
+        let mut newest: BTreeMap<Recipient, DeliveryId> = BTreeMap::new();
         let mut watched = false;
         for entry in seqs.iter().filter_map(|seq| self.entries.get(seq)) {
             watched |= entry.record.attention.watched;
             for (index, delivery) in entry.record.deliveries.iter().enumerate() {
                 let has_it = matches!(delivery.step, Step::Sent | Step::Delivered | Step::Read);
                 if delivery.part == 0 && has_it && !chat.contains(&delivery.recipient) {
-                    let leg = Leg {
+                    let delivery_id = DeliveryId {
                         seq: entry.record.seq,
                         index,
                     };
-                    newest.insert(delivery.recipient.clone(), leg);
+                    newest.insert(delivery.recipient.clone(), delivery_id);
                 }
             }
         }
-        for leg in newest.into_values().filter(|_| watched) {
-            self.mark(leg);
+        for delivery_id in newest.into_values().filter(|_| watched) {
+            self.mark(delivery_id);
         }
     }
 
     /// The delivery has arrived only after somebody had acknowledged its alert elsewhere.
-    pub(super) fn mark_late(&mut self, leg: Leg) {
-        let Some(entry) = self.entries.get(&leg.seq) else {
+    pub(super) fn mark_late(&mut self, delivery_id: DeliveryId) {
+        let Some(entry) = self.entries.get(&delivery_id.seq) else {
             return;
         };
         let attention = &entry.record.attention;
-        let (Some(acked), Some(delivery)) = (&attention.acked, entry.record.deliveries.get(leg.index)) else {
+        let (Some(acked), Some(delivery)) = (&attention.acked, entry.record.deliveries.get(delivery_id.index)) else {
             return;
         };
         // Of what is said again the first is marked.
@@ -58,36 +58,38 @@ impl Outbox {
         let again = again.is_some_and(|follows| matches!(follows.what, FollowUp::Repeat { .. }));
         let theirs = acked.by == delivery.recipient.to_string();
         if attention.watched && !again && !theirs && delivery.part == 0 {
-            self.mark(leg);
+            self.mark(delivery_id);
         }
     }
 
     /// Once, and not while something that the message carries still waits for somebody.
-    fn mark(&mut self, leg: Leg) {
-        let Some(message_id) = self.message_of(leg) else {
+    fn mark(&mut self, delivery_id: DeliveryId) {
+        let Some(message_id) = self.message_of(delivery_id) else {
             return;
         };
-        let carried = self.legs_of(message_id);
+        let carried = self.deliveries_of(message_id);
         let records = || {
-            carried
-                .iter()
-                .filter_map(|leg| self.entries.get(&leg.seq).map(|entry| (leg, &entry.record)))
+            carried.iter().filter_map(|delivery_id| {
+                self.entries
+                    .get(&delivery_id.seq)
+                    .map(|entry| (delivery_id, &entry.record))
+            })
         };
-        let marked = |(leg, record): (&Leg, &AlertRecord)| {
-            let delivery = record.deliveries.get(leg.index);
+        let marked = |(delivery_id, record): (&DeliveryId, &AlertRecord)| {
+            let delivery = record.deliveries.get(delivery_id.index);
             delivery.is_some_and(|delivery| delivery.mark.is_some())
         };
         if records().any(|(_, record)| self.open(record).is_some()) || records().any(marked) {
             return;
         }
-        let Some(recipient) = self.recipient_of(leg).cloned() else {
+        let Some(recipient) = self.recipient_of(delivery_id).cloned() else {
             return;
         };
-        let id = (self.draw_id.0)(leg.seq, &recipient);
-        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+        let id = (self.draw_id.0)(delivery_id.seq, &recipient);
+        let Some(entry) = self.entries.get_mut(&delivery_id.seq) else {
             return;
         };
-        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+        let Some(delivery) = entry.record.deliveries.get_mut(delivery_id.index) else {
             return;
         };
         delivery.mark = Some(Box::new(Mark {
@@ -95,8 +97,8 @@ impl Outbox {
             done: false,
         }));
         let session = entry.record.session.clone();
-        self.marks.add(session, id.clone(), leg, false);
-        self.dirty.entry(leg.seq).or_default().made.push(id);
+        self.marks.add(session, id.clone(), delivery_id, false);
+        self.dirty.entry(delivery_id.seq).or_default().made.push(id);
     }
 
     /// Takes up those of an alert that the disk holds.
@@ -105,7 +107,8 @@ impl Outbox {
         for (index, delivery) in entry.record.deliveries.iter().enumerate() {
             if let Some(mark) = delivery.mark.as_ref().filter(|mark| !mark.done) {
                 let session = entry.record.session.clone();
-                self.marks.add(session, mark.id.clone(), Leg { seq, index }, true);
+                self.marks
+                    .add(session, mark.id.clone(), DeliveryId { seq, index }, true);
             }
         }
     }
@@ -187,15 +190,17 @@ impl Outbox {
     }
 
     fn end_mark(&mut self, id: &MessageId, taken: bool) {
-        let Some(leg) = self.marks.remove(id) else { return };
-        let entry = self.entries.get_mut(&leg.seq);
-        let delivery = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index));
+        let Some(delivery_id) = self.marks.remove(id) else {
+            return;
+        };
+        let entry = self.entries.get_mut(&delivery_id.seq);
+        let delivery = entry.and_then(|entry| entry.record.deliveries.get_mut(delivery_id.index));
         let Some(delivery) = delivery else { return };
         match &mut delivery.mark {
             Some(mark) if taken => mark.done = true,
             mark => *mark = None,
         }
-        self.dirty.entry(leg.seq).or_default();
+        self.dirty.entry(delivery_id.seq).or_default();
     }
 
     /// Hands out what can go, and looks after what got no answer.
@@ -211,8 +216,11 @@ impl Outbox {
         for session in self.marks.sessions.values_mut() {
             session.pause_until = session.pause_until.filter(|until| *until > now.mono);
         }
-        while let Some((session, id, leg)) = self.marks.next(now.mono) {
-            let (Some(to), Some(recipient)) = (self.message_of(leg).cloned(), self.recipient_of(leg).cloned()) else {
+        while let Some((session, id, delivery_id)) = self.marks.next(now.mono) {
+            let (Some(to), Some(recipient)) = (
+                self.message_of(delivery_id).cloned(),
+                self.recipient_of(delivery_id).cloned(),
+            ) else {
                 self.marks.remove(&id);
                 continue;
             };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::line::Leg;
 use super::record::MessageId;
+use super::session_queue::DeliveryId;
 use crate::alert::SessionName;
 
 /// The marks that are still to go out.
@@ -17,7 +17,7 @@ pub(super) struct Marks {
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// The delivery whose message it marks.
-    pub leg: Leg,
+    pub delivery_id: DeliveryId,
     pub session: SessionName,
     /// The disk knows its id.
     pub durable: bool,
@@ -36,14 +36,14 @@ pub(super) struct Session {
 }
 
 impl Marks {
-    pub fn add(&mut self, session: SessionName, id: MessageId, leg: Leg, durable: bool) {
+    pub fn add(&mut self, session: SessionName, id: MessageId, delivery_id: DeliveryId, durable: bool) {
         self.sessions
             .entry(session.clone())
             .or_default()
             .queue
             .push_back(id.clone());
         let waiting = Waiting {
-            leg,
+            delivery_id,
             session,
             durable,
             attempts: 0,
@@ -51,7 +51,7 @@ impl Marks {
         self.by_id.insert(id, waiting);
     }
 
-    pub fn remove(&mut self, id: &MessageId) -> Option<Leg> {
+    pub fn remove(&mut self, id: &MessageId) -> Option<DeliveryId> {
         let waiting = self.by_id.remove(id)?;
         if let Some(session) = self.sessions.get_mut(&waiting.session) {
             session.queue.retain(|queued| queued != id);
@@ -59,11 +59,11 @@ impl Marks {
                 session.under_way = None;
             }
         }
-        Some(waiting.leg)
+        Some(waiting.delivery_id)
     }
 
     /// What goes out next in a session that can send.
-    pub fn next(&mut self, now: Instant) -> Option<(SessionName, MessageId, Leg)> {
+    pub fn next(&mut self, now: Instant) -> Option<(SessionName, MessageId, DeliveryId)> {
         for (name, session) in &self.sessions {
             let rests = session.pause_until.is_some_and(|until| until > now);
             if !session.up || session.under_way.is_some() || rests {
@@ -71,7 +71,7 @@ impl Marks {
             }
             let durable = |id: &&MessageId| self.by_id.get(*id).is_some_and(|waiting| waiting.durable);
             if let Some(id) = session.queue.iter().find(durable) {
-                return Some((name.clone(), id.clone(), self.by_id.get(id)?.leg));
+                return Some((name.clone(), id.clone(), self.by_id.get(id)?.delivery_id));
             }
         }
         None
@@ -84,7 +84,7 @@ impl Marks {
                 Some((id, until)) => (id, *until),
                 None => (session.queue.front()?, session.pause_until?),
             };
-            Some((at, self.by_id.get(id)?.leg.seq))
+            Some((at, self.by_id.get(id)?.delivery_id.seq))
         };
         self.sessions.values().filter(|session| session.up).filter_map(of).min()
     }

@@ -45,7 +45,6 @@ mod io;
 mod keep;
 mod keys;
 mod limits;
-mod line;
 mod lookup;
 mod making;
 mod marking;
@@ -61,6 +60,7 @@ mod refusal;
 mod routed;
 mod rules;
 mod sequence;
+mod session_queue;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -99,11 +99,11 @@ use age::Ages;
 use entry::{Entry, Kept};
 use handover::Handovers;
 use keys::Keys;
-use line::{Leg, Line};
 use lookup::Lookup;
 use marks::Marks;
 use policy::Policy;
 use routed::Routed;
+use session_queue::{DeliveryId, SessionQueue};
 
 /// What has come about with an alert since its record was last handed out to be written.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ pub struct Outbox {
     entries: BTreeMap<u64, Box<Entry>>,
     by_id: Lookup<u64>,
     /// The deliveries that each message makes.
-    messages: Lookup<Leg>,
+    messages: Lookup<DeliveryId>,
     /// Messages that were made later than their alerts were accepted, with the alerts whose records do not say so on
     /// disk yet.
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
@@ -166,7 +166,7 @@ pub struct Outbox {
     ages: Ages,
     /// Deliveries by [`Step`].
     counts: [u64; Step::ALL.len()],
-    lines: BTreeMap<SessionName, Line>,
+    queues: BTreeMap<SessionName, SessionQueue>,
     outputs: VecDeque<Output>,
     /// Records to write. A slow shell gets the latest once.
     dirty: BTreeMap<u64, Dirty>,
@@ -204,7 +204,7 @@ impl Outbox {
             keys: Keys::default(),
             ages: Ages::default(),
             counts: [0; Step::ALL.len()],
-            lines: BTreeMap::new(),
+            queues: BTreeMap::new(),
             outputs: VecDeque::new(),
             dirty: BTreeMap::new(),
             changed: BTreeSet::new(),

@@ -11,9 +11,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::line::{Leg, Turn};
 use super::message::Content;
 use super::record::{AlertRecord, FollowUp, Form};
+use super::session_queue::{DeliveryId, Turn};
 use super::{Now, Reason};
 use crate::alert::{Attachment, Recipient, SessionName, render};
 
@@ -22,19 +22,19 @@ use crate::alert::{Attachment, Recipient, SessionName, render};
 pub(super) enum Input<'a> {
     /// This delivery is on disk and has no message yet. `by_hand`: a person wants it sent, whatever holds it back.
     Waits {
-        delivery: Leg,
+        delivery: DeliveryId,
         of: &'a AlertRecord,
         by_hand: bool,
     },
     /// A message that carries this delivery was made before this start, by a decision; and it is the first that it
     /// carries.
     Went {
-        delivery: Leg,
+        delivery: DeliveryId,
         of: &'a AlertRecord,
         is_first: bool,
     },
     /// It waits no more: a person gave it up, or its alert is gone.
-    Gone { delivery: Leg },
+    Gone { delivery: DeliveryId },
     /// The wall clock was set; `now` has the new time already.
     ClockStepped,
 }
@@ -44,9 +44,9 @@ pub(super) enum Input<'a> {
 pub(super) enum Decision {
     /// Make one message of these deliveries: all to one recipient of one session, each of another alert, in the order
     /// of acceptance.
-    Message { deliveries: Vec<Leg>, form: Form },
+    Message { deliveries: Vec<DeliveryId>, form: Form },
     /// This one is not sent, and why.
-    Drop { delivery: Leg, note: String },
+    Drop { delivery: DeliveryId, note: String },
 }
 
 /// When an alert that arrives gets its message.
@@ -154,10 +154,10 @@ pub(super) trait Policy: fmt::Debug + Send {
     fn poll_timeout(&self) -> Option<(Instant, Reason)>;
 
     /// What a delivery without a message waits for.
-    fn held(&self, delivery: Leg) -> Option<HeldBack>;
+    fn held(&self, delivery: DeliveryId) -> Option<HeldBack>;
 
     /// The deliveries that would go out with this one if it went now, itself among them.
-    fn beside(&self, delivery: Leg) -> Vec<Leg>;
+    fn beside(&self, delivery: DeliveryId) -> Vec<DeliveryId>;
 
     /// What a message says that carries these alerts, in the order of acceptance; there is at least one. It is asked
     /// each time that the message goes out, so it must follow from the parts alone and not from the time: under one id

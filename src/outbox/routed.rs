@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::entry::ends;
 use super::group::{Groups, Values};
-use super::line::{Leg, Turn};
 use super::message::Content;
 use super::pace::Gone;
 use super::policy::{Arrival, Decision, HeldBack, Input, Part, Policy, Takes, Why};
 use super::quiet::{Quiet, Then};
 use super::record::{AlertRecord, Form, Timestamp};
 use super::rules::{RouteRules, Rules};
+use super::session_queue::{DeliveryId, Turn};
 use super::{Now, Reason};
 use crate::alert::{Priority, Recipient, RouteName, SessionName, summary};
 
@@ -36,7 +36,7 @@ pub(super) struct Routed {
     by_name: BTreeMap<(RouteName, SessionName, Recipient), usize>,
     /// Those with anything in them.
     active: BTreeSet<usize>,
-    places: BTreeMap<Leg, Place>,
+    places: BTreeMap<DeliveryId, Place>,
     gone: BTreeMap<RouteName, Gone>,
     dropped: VecDeque<Decision>,
 }
@@ -156,22 +156,27 @@ impl Routed {
             })
     }
 
-    fn wait(&mut self, now: Now, leg: Leg, record: &AlertRecord, by_hand: bool) {
+    fn wait(&mut self, now: Now, delivery_id: DeliveryId, record: &AlertRecord, by_hand: bool) {
         let Some(delivery) = record
             .deliveries
-            .get(leg.index)
-            .filter(|_| !self.places.contains_key(&leg))
+            .get(delivery_id.index)
+            .filter(|_| !self.places.contains_key(&delivery_id))
         else {
             return;
         };
         let index = self.queue_of(record, &delivery.recipient);
-        let turn = Turn::new(record.alert.priority, leg);
+        let turn = Turn::new(record.alert.priority, delivery_id);
         let rules = self.of(&record.route).clone();
         let solo = !record.alert.attachments.is_empty();
         let stage = match self.quiet_stage(now, record, &rules).filter(|_| !by_hand) {
             Some(Ok(Stage::Digest)) if solo => Stage::Solo,
             Some(Ok(stage)) => stage,
-            Some(Err(note)) => return self.dropped.push_back(Decision::Drop { delivery: leg, note }),
+            Some(Err(note)) => {
+                return self.dropped.push_back(Decision::Drop {
+                    delivery: delivery_id,
+                    note,
+                });
+            }
             None if by_hand => Stage::ByHand,
             None if solo => Stage::Solo,
             None => match &rules.group {
@@ -196,7 +201,7 @@ impl Routed {
         self.active.insert(index);
         let queue = index;
         self.places.insert(
-            leg,
+            delivery_id,
             Place {
                 queue,
                 turn,
@@ -224,17 +229,17 @@ impl Routed {
         }
     }
 
-    fn remove(&mut self, leg: Leg) {
+    fn remove(&mut self, delivery_id: DeliveryId) {
         let Some(Place {
             queue: index,
             turn,
             stage,
             ..
-        }) = self.places.remove(&leg)
+        }) = self.places.remove(&delivery_id)
         else {
             return self
                 .dropped
-                .retain(|decision| !matches!(decision, Decision::Drop { delivery, .. } if *delivery == leg));
+                .retain(|decision| !matches!(decision, Decision::Drop { delivery, .. } if *delivery == delivery_id));
         };
         let Some(queue) = self.queues.get_mut(index) else {
             return;
@@ -253,8 +258,8 @@ impl Routed {
     }
 
     /// A message that was made before this start counts for the interval of its group and for the pace.
-    fn went(&mut self, now: Now, leg: Leg, record: &AlertRecord, is_first: bool) {
-        let Some(delivery) = record.deliveries.get(leg.index) else {
+    fn went(&mut self, now: Now, delivery_id: DeliveryId, record: &AlertRecord, is_first: bool) {
+        let Some(delivery) = record.deliveries.get(delivery_id.index) else {
             return;
         };
         let age = delivery.made_at.and_then(|at| now.wall.0.checked_sub(at.0));
@@ -297,7 +302,7 @@ impl Routed {
                     Some(at_wall(now, night.to)).filter(|_| !queue.quiet.is_empty() || !held.is_empty());
                 for turn in held {
                     queue.quiet.insert(turn);
-                    if let Some(place) = self.places.get_mut(&turn.leg) {
+                    if let Some(place) = self.places.get_mut(&turn.id) {
                         place.stage = Stage::Quiet;
                     }
                 }
@@ -305,7 +310,7 @@ impl Routed {
             (_, None) | (None, _) => {
                 queue.quiet_until = None;
                 for turn in std::mem::take(&mut queue.quiet) {
-                    let Some(place) = self.places.get_mut(&turn.leg) else {
+                    let Some(place) = self.places.get_mut(&turn.id) else {
                         continue;
                     };
                     place.stage = if place.solo { Stage::Solo } else { Stage::Digest };
@@ -388,10 +393,10 @@ impl Routed {
         if queue.is_empty() {
             self.active.remove(&index);
         }
-        let mut deliveries: Vec<Leg> = taken.into_iter().map(|turn| turn.leg).collect();
+        let mut deliveries: Vec<DeliveryId> = taken.into_iter().map(|turn| turn.id).collect();
         deliveries.sort_unstable();
-        for leg in &deliveries {
-            self.places.remove(leg);
+        for delivery_id in &deliveries {
+            self.places.remove(delivery_id);
         }
         if deliveries.len() == 1 {
             form = Form::Whole;
@@ -447,11 +452,11 @@ impl Policy for Routed {
                 let paced = queue.paced_until.zip(queue.first());
                 quiet.into_iter().chain(queue.groups.next()).chain(paced)
             });
-        let deadlines = deadlines.map(|(at, turn)| (at, Reason::HeldEnds { seq: turn.leg.seq }));
+        let deadlines = deadlines.map(|(at, turn)| (at, Reason::HeldEnds { seq: turn.id.seq }));
         deadlines.min()
     }
 
-    fn held(&self, delivery: Leg) -> Option<HeldBack> {
+    fn held(&self, delivery: DeliveryId) -> Option<HeldBack> {
         let place = self.places.get(&delivery)?;
         let queue = self.queues.get(place.queue)?;
         let (why, until) = match &place.stage {
@@ -465,7 +470,7 @@ impl Policy for Routed {
         Some(HeldBack { why, until })
     }
 
-    fn beside(&self, delivery: Leg) -> Vec<Leg> {
+    fn beside(&self, delivery: DeliveryId) -> Vec<DeliveryId> {
         let found = self.places.get(&delivery);
         let Some((place, queue)) = found.and_then(|place| Some((place, self.queues.get(place.queue)?))) else {
             return Vec::new();
@@ -476,7 +481,7 @@ impl Policy for Routed {
             Stage::Group(values) => queue.groups.waiting(values).collect(),
             Stage::Alone | Stage::Solo | Stage::ByHand => vec![place.turn],
         };
-        turns.into_iter().map(|turn| turn.leg).collect()
+        turns.into_iter().map(|turn| turn.id).collect()
     }
 
     fn content(&self, parts: &[Part<'_>]) -> Content {

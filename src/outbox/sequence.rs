@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::age::CLOCK_UNSET_BEFORE;
 use super::entry::Entry;
 use super::history::Happening;
-use super::line::Leg;
 use super::record::{AlertRecord, Handover, HandoverState, MessageId, Step};
+use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
@@ -31,10 +31,13 @@ impl Outbox {
     }
 
     /// The message by which the recipient of this delivery was told that the thing fires which its alert is news of.
-    pub(super) fn quoted_by(&self, leg: Leg) -> Option<Box<MessageId>> {
-        let record = &self.entries.get(&leg.seq)?.record;
-        let delivery = record.deliveries.get(leg.index).filter(|delivery| delivery.part == 0)?;
-        self.first_told(&record.route, &record.alert, leg.seq, &delivery.recipient)
+    pub(super) fn quoted_by(&self, delivery_id: DeliveryId) -> Option<Box<MessageId>> {
+        let record = &self.entries.get(&delivery_id.seq)?.record;
+        let delivery = record
+            .deliveries
+            .get(delivery_id.index)
+            .filter(|delivery| delivery.part == 0)?;
+        self.first_told(&record.route, &record.alert, delivery_id.seq, &delivery.recipient)
     }
 
     /// The message that has told `recipient` first of what this alert on `route` is about; `before` is its number.
@@ -51,8 +54,9 @@ impl Outbox {
         let records = entries.filter(|entry| entry.durable).map(|entry| &entry.record);
         let firing = records.take_while(|record| record.alert.status == Status::Firing);
         let told = firing.filter_map(|record| {
-            let mut legs = legs_to(record, recipient).into_iter();
-            let text = legs.find(|leg| record.deliveries.get(leg.index).is_some_and(|it| it.part == 0))?;
+            let mut delivery_ids = legs_to(record, recipient).into_iter();
+            let text = delivery_ids
+                .find(|delivery_id| record.deliveries.get(delivery_id.index).is_some_and(|it| it.part == 0))?;
             let told = self.is_told(text) && self.step_of(text) != Some(Step::Fallback);
             self.message_of(text).filter(|_| told).cloned()
         });
@@ -139,27 +143,31 @@ impl Outbox {
                 continue;
             };
             let of = record.alert.status;
-            let legs = legs_to(record, recipient);
-            let was_told = legs.iter().any(|leg| self.is_told(*leg));
+            let delivery_ids = legs_to(record, recipient);
+            let was_told = delivery_ids.iter().any(|delivery_id| self.is_told(*delivery_id));
             if was_told {
                 told = Some(of);
                 untold = None;
             } else if of == Status::Firing {
                 untold = Some(record.id.clone());
             }
-            for leg in legs.into_iter().filter(|_| !was_told) {
-                self.supersede_leg(now, leg, &note);
+            for delivery_id in delivery_ids.into_iter().filter(|_| !was_told) {
+                self.supersede_delivery(now, delivery_id, &note);
             }
         }
         if let (Status::Resolved, Some(first)) = (status, untold)
             && told != Some(Status::Firing)
         {
-            let legs = self
+            let delivery_ids = self
                 .entries
                 .get(&newest)
                 .map_or(Vec::new(), |entry| legs_to(&entry.record, recipient));
-            for leg in legs {
-                self.supersede_leg(now, leg, &format!("not sent, as alert {first} was not sent either"));
+            for delivery_id in delivery_ids {
+                self.supersede_delivery(
+                    now,
+                    delivery_id,
+                    &format!("not sent, as alert {first} was not sent either"),
+                );
             }
         }
     }
@@ -167,31 +175,31 @@ impl Outbox {
     /// Whether a session or a fallback has had it to send, or surely will: then somebody may have read it. That a
     /// session had it is not on disk before its ack, so after a restart whatever has a message may have gone out. One
     /// with other alerts in it goes out as it is.
-    fn is_told(&self, leg: Leg) -> bool {
-        let Some(entry) = self.entries.get(&leg.seq) else {
+    fn is_told(&self, delivery_id: DeliveryId) -> bool {
+        let Some(entry) = self.entries.get(&delivery_id.seq) else {
             return false;
         };
         let begun = |handover: &Handover| matches!(handover.state, HandoverState::Begun | HandoverState::Done);
-        let message = self.message_of(leg);
+        let message = self.message_of(delivery_id);
         entry.record.handovers.iter().any(begun)
-            || message.is_some_and(|id| entry.restored || self.legs_of(id).len() > 1)
-            || self.attempts(leg) > 0
+            || message.is_some_and(|id| entry.restored || self.deliveries_of(id).len() > 1)
+            || self.attempts(delivery_id) > 0
             || matches!(
-                self.step_of(leg),
+                self.step_of(delivery_id),
                 Some(Step::Sent | Step::Delivered | Step::Read | Step::Fallback)
             )
     }
 
-    pub(super) fn supersede_leg(&mut self, now: Now, leg: Leg, note: &str) {
-        if self.step_of(leg) == Some(Step::Accepted) && !self.is_told(leg) {
-            self.give_up(now, leg, Happening::Superseded, |_, _| note.to_owned());
-            self.settle(now, leg.seq);
+    pub(super) fn supersede_delivery(&mut self, now: Now, delivery_id: DeliveryId, note: &str) {
+        if self.step_of(delivery_id) == Some(Step::Accepted) && !self.is_told(delivery_id) {
+            self.give_up(now, delivery_id, Happening::Superseded, |_, _| note.to_owned());
+            self.settle(now, delivery_id.seq);
         }
     }
 }
 
-fn legs_to(record: &AlertRecord, recipient: &Recipient) -> Vec<Leg> {
+fn legs_to(record: &AlertRecord, recipient: &Recipient) -> Vec<DeliveryId> {
     let deliveries = record.deliveries.iter().enumerate();
     let to = deliveries.filter(|(_, delivery)| delivery.recipient == *recipient);
-    to.map(|(index, _)| Leg { seq: record.seq, index }).collect()
+    to.map(|(index, _)| DeliveryId { seq: record.seq, index }).collect()
 }

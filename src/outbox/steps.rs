@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::history::{Happened, Happening};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
-use super::line::{Leg, Pause, Place};
 use super::making;
 use super::message::Message;
 use super::record::{AlertRecord, NOTE_CHARS_MAX, Step};
 use super::refusal::{self, Hold, Judgement, Refused};
+use super::session_queue::{DeliveryId, Pause, Place};
 use super::{MessageId, Now, Outbox, policy};
 use crate::alert::{Recipient, SessionName};
 
@@ -41,7 +41,7 @@ impl Outbox {
                 self.handovers.start(now.mono, now.wall);
                 self.handovers.session_up(session.clone());
                 self.marks_up(&session, true);
-                self.lines.entry(session).or_default().up();
+                self.queues.entry(session).or_default().up();
             }
             Input::SessionDown(session) => {
                 self.on_down(&session);
@@ -59,8 +59,8 @@ impl Outbox {
                 self.on_mark_goes_on(now, &message_id);
             }
             Input::Incomplete { message_id, words } => {
-                for leg in self.legs_of(&message_id) {
-                    self.note(leg, &words);
+                for delivery_id in self.deliveries_of(&message_id) {
+                    self.note(delivery_id, &words);
                 }
             }
             Input::SendFailed { message_id, failure } => {
@@ -69,8 +69,8 @@ impl Outbox {
             }
             Input::Uploaded { message_id } => self.on_uploaded(&message_id),
             Input::Heard { session, from } => {
-                if let Some(line) = self.lines.get_mut(&session) {
-                    from.iter().for_each(|name| line.heard(name, now.mono));
+                if let Some(queue) = self.queues.get_mut(&session) {
+                    from.iter().for_each(|name| queue.heard(name, now.mono));
                 }
             }
             Input::ServerAck {
@@ -124,8 +124,8 @@ impl Outbox {
         if !may_ask || self.leg_of(session, message_id).is_none() {
             return;
         }
-        let carried = self.legs_of(message_id);
-        let has_gone_out = carried.iter().any(|leg| match self.step_of(*leg) {
+        let carried = self.deliveries_of(message_id);
+        let has_gone_out = carried.iter().any(|delivery_id| match self.step_of(*delivery_id) {
             Some(Step::Sent | Step::Delivered | Step::Read) => true,
             Some(Step::Accepted | Step::Fallback | Step::Superseded | Step::Dropped | Step::Expired | Step::Failed)
             | None => false,
@@ -149,21 +149,27 @@ impl Outbox {
 
     fn on_asking(&mut self, now: Now, message_id: &MessageId) {
         let (ack_by, asking_max) = (now.mono + self.limits.ack, self.limits.asking_max);
-        if let Some(leg) = self.first_of(message_id) {
-            self.on_line(leg, |line, recipient| line.asking(recipient, leg, ack_by, asking_max));
+        if let Some(delivery_id) = self.first_of(message_id) {
+            self.on_queue(delivery_id, |queue, recipient| {
+                queue.asking(recipient, delivery_id, ack_by, asking_max)
+            });
         }
     }
 
     fn on_written(&mut self, now: Now, message_id: &MessageId) {
         let ack_by = now.mono + self.limits.ack;
-        if let Some(leg) = self.first_of(message_id) {
-            self.on_line(leg, |line, recipient| line.written(recipient, leg, now.mono, ack_by));
+        if let Some(delivery_id) = self.first_of(message_id) {
+            self.on_queue(delivery_id, |queue, recipient| {
+                queue.written(recipient, delivery_id, now.mono, ack_by)
+            });
         }
     }
 
     /// Whether the message goes to one of `names`. A route may name the account itself by its number.
     fn is_to_any(&self, message_id: &MessageId, names: &[Recipient]) -> bool {
-        let recipient = self.first_of(message_id).and_then(|leg| self.recipient_of(leg));
+        let recipient = self
+            .first_of(message_id)
+            .and_then(|delivery_id| self.recipient_of(delivery_id));
         recipient.is_some_and(|recipient| names.contains(recipient))
     }
 
@@ -176,34 +182,34 @@ impl Outbox {
     pub fn retry(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "retry", |step| step == Step::Accepted || step.is_given_up())?;
         let given_up = Step::ALL.into_iter().filter(|step| step.is_given_up());
-        let given_up: Vec<Leg> = given_up.flat_map(|step| self.legs_at(seq, step)).collect();
+        let given_up: Vec<DeliveryId> = given_up.flat_map(|step| self.deliveries_at(seq, step)).collect();
         if !given_up.is_empty()
             && let Some(entry) = self.entries.get_mut(&seq)
         {
             entry.record.ttl = None;
         }
-        for leg in given_up {
-            match self.message_of(leg).cloned() {
+        for delivery_id in given_up {
+            match self.message_of(delivery_id).cloned() {
                 Some(message_id) => {
-                    for leg in self.legs_of(&message_id) {
-                        if self.step_of(leg).is_some_and(Step::is_given_up) {
-                            self.set_step(now, leg, Happening::Retried, "");
-                            self.settle(now, leg.seq);
+                    for delivery_id in self.deliveries_of(&message_id) {
+                        if self.step_of(delivery_id).is_some_and(Step::is_given_up) {
+                            self.set_step(now, delivery_id, Happening::Retried, "");
+                            self.settle(now, delivery_id.seq);
                         }
                     }
                     self.enqueue(&message_id, Place::ByHand);
                 }
                 None => {
-                    self.set_step(now, leg, Happening::Retried, "");
+                    self.set_step(now, delivery_id, Happening::Retried, "");
                     self.settle(now, seq);
-                    self.wait(now, leg, true);
+                    self.wait(now, delivery_id, true);
                 }
             }
         }
         self.end_delay(now, seq, true);
-        for leg in self.legs_at(seq, Step::Accepted) {
-            if let Some(first) = self.message_of(leg).and_then(|id| self.first_of(id)) {
-                self.on_line(first, |line, recipient| line.hurry(recipient, first));
+        for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+            if let Some(first) = self.message_of(delivery_id).and_then(|id| self.first_of(id)) {
+                self.on_queue(first, |queue, recipient| queue.end_pause(recipient, first));
             }
         }
         self.fill(now);
@@ -217,8 +223,8 @@ impl Outbox {
     /// The id is not known, or nothing of it waits.
     pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
-        for leg in self.legs_at(seq, Step::Accepted) {
-            self.give_up(now, leg, Happening::Dropped, |shared, attempts| {
+        for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+            self.give_up(now, delivery_id, Happening::Dropped, |shared, attempts| {
                 let note = match (shared, attempts) {
                     (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
                     (false, 0) => "dropped by hand",
@@ -236,29 +242,35 @@ impl Outbox {
     /// Takes a delivery that waits out of the line, or from the policy. `note` says so, from whether its message goes
     /// out all the same for the others that it carries, and from how often that was tried. The caller settles the
     /// alert.
-    pub(super) fn give_up(&mut self, now: Now, leg: Leg, what: Happening, note: impl Fn(bool, u32) -> String) {
-        let message_id = self.message_of(leg).cloned();
-        let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.legs_of(id));
-        let is_shared = |other: &Leg| *other != leg && self.step_of(*other) == Some(Step::Accepted);
+    pub(super) fn give_up(
+        &mut self,
+        now: Now,
+        delivery_id: DeliveryId,
+        what: Happening,
+        note: impl Fn(bool, u32) -> String,
+    ) {
+        let message_id = self.message_of(delivery_id).cloned();
+        let carried = message_id.as_ref().map_or_else(Vec::new, |id| self.deliveries_of(id));
+        let is_shared = |other: &DeliveryId| *other != delivery_id && self.step_of(*other) == Some(Step::Accepted);
         let shared = carried.iter().any(is_shared);
-        let note = note(shared, self.attempts(leg));
-        self.set_step(now, leg, what, &note);
+        let note = note(shared, self.attempts(delivery_id));
+        self.set_step(now, delivery_id, what, &note);
         match (message_id, carried.first()) {
             (Some(message_id), Some(&first)) if !shared => {
-                self.on_line(first, |line, recipient| line.give_up(recipient, first));
+                self.on_queue(first, |queue, recipient| queue.give_up(recipient, first));
                 self.settle_message(now, &message_id);
                 self.cancel_sends(|output| matches!(output, Output::Send { message, .. } if message.id == message_id));
             }
             (Some(_), _) => {}
-            (None, _) => self.policy.handle(now, policy::Input::Gone { delivery: leg }),
+            (None, _) => self.policy.handle(now, policy::Input::Gone { delivery: delivery_id }),
         }
     }
 
-    pub(super) fn attempts(&self, leg: Leg) -> u32 {
+    pub(super) fn attempts(&self, delivery_id: DeliveryId) -> u32 {
         let delivery = self
             .entries
-            .get(&leg.seq)
-            .and_then(|entry| entry.record.deliveries.get(leg.index));
+            .get(&delivery_id.seq)
+            .and_then(|entry| entry.record.deliveries.get(delivery_id.index));
         delivery.map_or(0, |delivery| delivery.attempts)
     }
 
@@ -269,10 +281,10 @@ impl Outbox {
         if std::mem::replace(&mut entry.durable, true) {
             return;
         }
-        for leg in self.legs_at(seq, Step::Accepted) {
-            match self.message_of(leg).cloned() {
+        for delivery_id in self.deliveries_at(seq, Step::Accepted) {
+            match self.message_of(delivery_id).cloned() {
                 Some(message_id) => self.enqueue(&message_id, Place::InTurn),
-                None => self.wait(now, leg, false),
+                None => self.wait(now, delivery_id, false),
             }
         }
         self.supersede(now, seq);
@@ -287,8 +299,8 @@ impl Outbox {
     }
 
     fn on_down(&mut self, session: &SessionName) {
-        if let Some(line) = self.lines.get_mut(session) {
-            line.down();
+        if let Some(queue) = self.queues.get_mut(session) {
+            queue.down();
         }
         // Not fetched yet: it would go into the dead line.
         self.cancel_sends(|output| matches!(output, Output::Send { session: queued, .. } if queued == session));
@@ -302,8 +314,8 @@ impl Outbox {
             return;
         }
         // A refusal is an answer too: the line works.
-        if let Some(line) = self.lines.get_mut(session) {
-            line.forgive();
+        if let Some(queue) = self.queues.get_mut(session) {
+            queue.forgive_missed_acks();
         }
         let refusal = Refusal {
             note: refusal::note(&code, Refused::Message),
@@ -319,7 +331,7 @@ impl Outbox {
             SendFailure::Path(words) => self.pause(now, message_id, &words, Pause::Path),
             SendFailure::Uploading => self.on_uploading(now, message_id),
             SendFailure::Permanent(words) => {
-                if self.waiting_leg(message_id).is_some() {
+                if self.waiting_delivery(message_id).is_some() {
                     self.fail(now, message_id, &words);
                 }
             }
@@ -338,19 +350,21 @@ impl Outbox {
 
     /// No failure and no attempt: nothing was written.
     fn on_uploading(&mut self, now: Now, message_id: &MessageId) {
-        let Some(leg) = self.first_of(message_id) else { return };
+        let Some(delivery_id) = self.first_of(message_id) else {
+            return;
+        };
         let until = now.mono + self.limits.upload_look;
-        let paused = self.on_line(leg, |line, recipient| {
-            let flying = line.is_flying(recipient, leg);
-            line.pause(recipient, leg, until, Pause::Upload);
-            flying
+        let paused = self.on_queue(delivery_id, |queue, recipient| {
+            let in_flight = queue.is_in_flight(recipient, delivery_id);
+            queue.pause(recipient, delivery_id, until, Pause::Upload);
+            in_flight
         });
         if paused != Some(true) {
             return;
         }
-        for leg in self.legs_of(message_id) {
-            let entry = self.entries.get_mut(&leg.seq);
-            if let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(leg.index)) {
+        for delivery_id in self.deliveries_of(message_id) {
+            let entry = self.entries.get_mut(&delivery_id.seq);
+            if let Some(delivery) = entry.and_then(|entry| entry.record.deliveries.get_mut(delivery_id.index)) {
                 delivery.attempts = delivery.attempts.saturating_sub(1);
             }
         }
@@ -358,8 +372,8 @@ impl Outbox {
     }
 
     fn on_uploaded(&mut self, message_id: &MessageId) {
-        if let Some(leg) = self.first_of(message_id) {
-            self.on_line(leg, |line, recipient| line.hurry(recipient, leg));
+        if let Some(delivery_id) = self.first_of(message_id) {
+            self.on_queue(delivery_id, |queue, recipient| queue.end_pause(recipient, delivery_id));
         }
     }
 
@@ -368,25 +382,29 @@ impl Outbox {
         let Some(first) = self.leg_of(session, message_id) else {
             return;
         };
-        if let Some(line) = self.lines.get_mut(session) {
-            line.forgive();
+        if let Some(queue) = self.queues.get_mut(session) {
+            queue.forgive_missed_acks();
         }
-        for leg in self.legs_of(message_id) {
-            let known = self.step_of(leg);
+        for delivery_id in self.deliveries_of(message_id) {
+            let known = self.step_of(delivery_id);
             if known.is_some_and(|known| Some(known) < proof.step() || known.is_given_up()) {
-                self.set_step(now, leg, proof, "");
+                self.set_step(now, delivery_id, proof, "");
             }
         }
-        self.on_line(first, |line, recipient| line.remove(recipient, first));
+        self.on_queue(first, |queue, recipient| queue.remove(recipient, first));
         self.settle_message(now, message_id);
     }
 
     fn on_refused(&mut self, now: Now, message_id: &MessageId, refusal: Refusal) {
-        let Some(leg) = self.waiting_leg(message_id) else {
+        let Some(delivery_id) = self.waiting_delivery(message_id) else {
             return;
         };
         // A fallback may have it: what the server thought of an earlier attempt decides nothing now.
-        if self.legs_of(message_id).iter().any(|leg| self.handovers.holds(leg.seq)) {
+        if self
+            .deliveries_of(message_id)
+            .iter()
+            .any(|delivery_id| self.handovers.holds(delivery_id.seq))
+        {
             return self.note_waiting(message_id, &refusal.note);
         }
         let Refusal {
@@ -403,11 +421,11 @@ impl Outbox {
             Refused::Question => Pause::Path,
         };
         if !matches!(judgement, Judgement::Hold(_)) {
-            self.on_line(leg, |line, recipient| line.end_hold(recipient));
+            self.on_queue(delivery_id, |queue, recipient| queue.end_hold(recipient));
         }
         match judgement {
             Judgement::Final => {
-                if self.on_line(leg, |line, recipient| line.is_final(recipient, leg)) == Some(true) {
+                if self.on_queue(delivery_id, |queue, recipient| queue.is_final(recipient, delivery_id)) == Some(true) {
                     self.fail(now, message_id, &note);
                 } else {
                     self.pause_for(now, message_id, &note, pause, backoff);
@@ -415,7 +433,9 @@ impl Outbox {
             }
             Judgement::Passing => self.pause_for(now, message_id, &note, pause, backoff),
             Judgement::Unknown => {
-                self.on_line(leg, |line, recipient| line.try_fresh_once(recipient, leg));
+                self.on_queue(delivery_id, |queue, recipient| {
+                    queue.try_fresh_once(recipient, delivery_id)
+                });
                 self.pause_for(now, message_id, &note, pause, backoff);
             }
             Judgement::Hold(hold) => self.hold(now, message_id, &note, hold, (refused, backoff)),
@@ -423,20 +443,20 @@ impl Outbox {
     }
 
     fn fail(&mut self, now: Now, message_id: &MessageId, note: &str) {
-        for leg in self.legs_of(message_id) {
-            if self.step_of(leg) == Some(Step::Accepted) {
-                self.set_step(now, leg, Happening::Failed, note);
+        for delivery_id in self.deliveries_of(message_id) {
+            if self.step_of(delivery_id) == Some(Step::Accepted) {
+                self.set_step(now, delivery_id, Happening::Failed, note);
             }
         }
         if let Some(first) = self.first_of(message_id) {
-            self.on_line(first, |line, recipient| line.remove(recipient, first));
+            self.on_queue(first, |queue, recipient| queue.remove(recipient, first));
         }
         self.settle_message(now, message_id);
     }
 
     pub(super) fn settle_message(&mut self, now: Now, message_id: &MessageId) {
-        for leg in self.legs_of(message_id) {
-            self.settle(now, leg.seq);
+        for delivery_id in self.deliveries_of(message_id) {
+            self.settle(now, delivery_id.seq);
         }
     }
 
@@ -447,13 +467,19 @@ impl Outbox {
 
     /// [`pause`](Self::pause) that is no shorter than `least`, which the server asks for.
     fn pause_for(&mut self, now: Now, message_id: &MessageId, note: &str, pause: Pause, least: Duration) {
-        let Some(leg) = self.first_of(message_id) else { return };
-        let flying = self.on_line(leg, |line, recipient| {
-            line.is_flying(recipient, leg).then(|| line.count_failure(recipient))
+        let Some(delivery_id) = self.first_of(message_id) else {
+            return;
+        };
+        let in_flight = self.on_queue(delivery_id, |queue, recipient| {
+            queue
+                .is_in_flight(recipient, delivery_id)
+                .then(|| queue.count_failure(recipient))
         });
-        let Some(Some(failures)) = flying else { return };
+        let Some(Some(failures)) = in_flight else { return };
         let until = now.mono + self.backoff(failures).max(least);
-        self.on_line(leg, |line, recipient| line.pause(recipient, leg, until, pause));
+        self.on_queue(delivery_id, |queue, recipient| {
+            queue.pause(recipient, delivery_id, until, pause)
+        });
         self.note_waiting(message_id, note);
     }
 
@@ -466,18 +492,20 @@ impl Outbox {
         hold: Hold,
         (refused, backoff): (Refused, Duration),
     ) {
-        let Some(leg) = self.first_of(message_id) else { return };
+        let Some(delivery_id) = self.first_of(message_id) else {
+            return;
+        };
         let opened = self.limits.opened;
-        let counted = self.on_line(leg, |line, recipient| {
-            let opened = hold.ends_when_they_write() && line.has_heard(recipient, now.mono, opened);
-            let flying = line.is_flying(recipient, leg);
-            flying.then(|| (!opened).then(|| line.count_hold(recipient, hold)))
+        let counted = self.on_queue(delivery_id, |queue, recipient| {
+            let opened = hold.ends_when_they_write() && queue.has_heard(recipient, now.mono, opened);
+            let in_flight = queue.is_in_flight(recipient, delivery_id);
+            in_flight.then(|| (!opened).then(|| queue.count_hold(recipient, hold)))
         });
         match counted.flatten() {
             Some(Some(holds)) => {
                 let until = now.mono + self.hold_pause(hold, refused, holds).max(backoff);
-                self.on_line(leg, |line, recipient| {
-                    line.pause(recipient, leg, until, Pause::Hold(hold))
+                self.on_queue(delivery_id, |queue, recipient| {
+                    queue.pause(recipient, delivery_id, until, Pause::Hold(hold))
                 });
                 self.note_waiting(message_id, note);
             }
@@ -492,21 +520,21 @@ impl Outbox {
         self.hand_over(now);
         self.make_messages(now);
         let (in_flight_max, ack_by) = (self.limits.in_flight_max, now.mono + self.limits.ack);
-        for (session, line) in &mut self.lines {
-            while let Some((recipient, first, fresh)) = line.lease(in_flight_max, now.mono, ack_by) {
+        for (session, queue) in &mut self.queues {
+            while let Some((recipient, first, fresh)) = queue.lease(in_flight_max, now.mono, ack_by) {
                 let delivery = self.entries.get(&first.seq);
                 let delivery = delivery.and_then(|entry| entry.record.deliveries.get(first.index));
                 let Some(id) = delivery.and_then(|delivery| delivery.message_id.clone()) else {
                     continue;
                 };
-                let carried: Vec<Leg> = making::carried(&self.entries, &self.messages, &id).collect();
+                let carried: Vec<DeliveryId> = making::carried(&self.entries, &self.messages, &id).collect();
                 let told = making::told(&self.entries, &carried);
-                for leg in &told {
-                    let Some(entry) = self.entries.get_mut(&leg.seq) else {
+                for delivery_id in &told {
+                    let Some(entry) = self.entries.get_mut(&delivery_id.seq) else {
                         continue;
                     };
                     let late = entry.late_at.is_some_and(|at| at <= now.mono);
-                    if let Some(delivery) = entry.record.deliveries.get_mut(leg.index) {
+                    if let Some(delivery) = entry.record.deliveries.get_mut(delivery_id.index) {
                         // Not worth a write of its own: it goes to the disk with the next step.
                         delivery.attempts = delivery.attempts.saturating_add(1);
                         delivery.late |= late;
@@ -514,7 +542,7 @@ impl Outbox {
                 }
                 self.outputs.push_back(Output::Send {
                     session: session.clone(),
-                    seqs: told.iter().map(|leg| leg.seq).collect(),
+                    seqs: told.iter().map(|delivery_id| delivery_id.seq).collect(),
                     message: Message {
                         content: making::content(&self.entries, &*self.policy, &self.rules, &carried),
                         quotes: making::quote(&self.entries, &self.messages, &*self.policy, &self.rules, &carried),
@@ -530,12 +558,12 @@ impl Outbox {
 
     /// The one place where a step changes. The caller puts the message in line or takes it out, and settles the alert
     /// afterwards.
-    pub(super) fn set_step(&mut self, now: Now, leg: Leg, what: Happening, note: &str) {
+    pub(super) fn set_step(&mut self, now: Now, delivery_id: DeliveryId, what: Happening, note: &str) {
         let Some(step) = what.step() else { return };
-        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+        let Some(entry) = self.entries.get_mut(&delivery_id.seq) else {
             return;
         };
-        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+        let Some(delivery) = entry.record.deliveries.get_mut(delivery_id.index) else {
             return;
         };
         let before = delivery.step;
@@ -549,40 +577,40 @@ impl Outbox {
         if !keeps_note {
             delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
         }
-        let happened = Happened::to_one(&entry.record, now.wall, what, leg.index);
-        self.dirty.entry(leg.seq).or_default().happened.push(happened);
-        self.changed.insert(leg.seq);
+        let happened = Happened::to_one(&entry.record, now.wall, what, delivery_id.index);
+        self.dirty.entry(delivery_id.seq).or_default().happened.push(happened);
+        self.changed.insert(delivery_id.seq);
         if is_text && matches!(step, Step::Failed | Step::Expired) {
-            self.want_fallback(now, leg.seq);
+            self.want_fallback(now, delivery_id.seq);
         }
-        self.watch(now, leg.seq);
+        self.watch(now, delivery_id.seq);
         let is_there = |step| matches!(step, Step::Sent | Step::Delivered | Step::Read);
         if is_there(step) && !is_there(before) {
-            self.mark_late(leg);
+            self.mark_late(delivery_id);
         }
     }
 
     /// [`note`](Self::note) for all that the message carries and that waits.
     fn note_waiting(&mut self, message_id: &MessageId, note: &str) {
-        for leg in self.legs_of(message_id) {
-            if self.step_of(leg) == Some(Step::Accepted) {
-                self.note(leg, note);
+        for delivery_id in self.deliveries_of(message_id) {
+            if self.step_of(delivery_id) == Some(Step::Accepted) {
+                self.note(delivery_id, note);
             }
         }
     }
 
     /// Keeps the last refusal. The same words again are not worth a write.
-    fn note(&mut self, leg: Leg, note: &str) {
-        let Some(entry) = self.entries.get_mut(&leg.seq) else {
+    fn note(&mut self, delivery_id: DeliveryId, note: &str) {
+        let Some(entry) = self.entries.get_mut(&delivery_id.seq) else {
             return;
         };
-        let Some(delivery) = entry.record.deliveries.get_mut(leg.index) else {
+        let Some(delivery) = entry.record.deliveries.get_mut(delivery_id.index) else {
             return;
         };
         let note: String = note.chars().take(NOTE_CHARS_MAX).collect();
         if delivery.note != note {
             delivery.note = note;
-            self.dirty.entry(leg.seq).or_default();
+            self.dirty.entry(delivery_id.seq).or_default();
         }
     }
 
@@ -603,44 +631,53 @@ impl Outbox {
         }
     }
 
-    pub(super) fn legs_at(&self, seq: u64, step: Step) -> Vec<Leg> {
+    pub(super) fn deliveries_at(&self, seq: u64, step: Step) -> Vec<DeliveryId> {
         let deliveries = self.entries.get(&seq).map_or(&[][..], |entry| &entry.record.deliveries);
         let at = deliveries
             .iter()
             .enumerate()
             .filter(|(_, delivery)| delivery.step == step);
-        at.map(|(index, _)| Leg { seq, index }).collect()
+        at.map(|(index, _)| DeliveryId { seq, index }).collect()
     }
 
-    pub(super) fn step_of(&self, leg: Leg) -> Option<Step> {
-        Some(self.entries.get(&leg.seq)?.record.deliveries.get(leg.index)?.step)
+    pub(super) fn step_of(&self, delivery_id: DeliveryId) -> Option<Step> {
+        Some(
+            self.entries
+                .get(&delivery_id.seq)?
+                .record
+                .deliveries
+                .get(delivery_id.index)?
+                .step,
+        )
     }
 
     /// The first delivery of this message, which stands for it in the queue.
-    pub(super) fn first_of(&self, message_id: &MessageId) -> Option<Leg> {
+    pub(super) fn first_of(&self, message_id: &MessageId) -> Option<DeliveryId> {
         making::carried(&self.entries, &self.messages, message_id).next()
     }
 
     /// The first delivery of this message, while it still has to be sent.
-    pub(super) fn waiting_leg(&self, message_id: &MessageId) -> Option<Leg> {
-        let carried = self.legs_of(message_id);
-        let waits = carried.iter().any(|leg| self.step_of(*leg) == Some(Step::Accepted));
+    pub(super) fn waiting_delivery(&self, message_id: &MessageId) -> Option<DeliveryId> {
+        let carried = self.deliveries_of(message_id);
+        let waits = carried
+            .iter()
+            .any(|delivery_id| self.step_of(*delivery_id) == Some(Step::Accepted));
         carried.first().copied().filter(|_| waits)
     }
 
     /// The first delivery of this message, if it belongs to this session: two accounts must not ack for each other.
-    fn leg_of(&self, session: &SessionName, message_id: &MessageId) -> Option<Leg> {
-        let leg = self.first_of(message_id)?;
-        (self.entries.get(&leg.seq)?.record.session == *session).then_some(leg)
+    fn leg_of(&self, session: &SessionName, message_id: &MessageId) -> Option<DeliveryId> {
+        let delivery_id = self.first_of(message_id)?;
+        (self.entries.get(&delivery_id.seq)?.record.session == *session).then_some(delivery_id)
     }
 
-    pub(super) fn on_line<T>(
+    pub(super) fn on_queue<T>(
         &mut self,
-        leg: Leg,
-        act: impl FnOnce(&mut super::Line, &crate::alert::Recipient) -> T,
+        delivery_id: DeliveryId,
+        act: impl FnOnce(&mut super::SessionQueue, &crate::alert::Recipient) -> T,
     ) -> Option<T> {
-        let record = &self.entries.get(&leg.seq)?.record;
-        let recipient = &record.deliveries.get(leg.index)?.recipient;
-        Some(act(self.lines.get_mut(&record.session)?, recipient))
+        let record = &self.entries.get(&delivery_id.seq)?.record;
+        let recipient = &record.deliveries.get(delivery_id.index)?.recipient;
+        Some(act(self.queues.get_mut(&record.session)?, recipient))
     }
 }

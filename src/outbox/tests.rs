@@ -187,7 +187,7 @@ fn missed_acks_resend_and_make_the_line_suspect() {
     let mut bench = Bench::up();
     bench.accept(&["1", "2"]);
     assert_eq!(bench.next(), Reason::Ack { seq: 1 });
-    assert_eq!(bench.suspects, 0, "two under way together are one strike");
+    assert_eq!(bench.suspects, 0, "two under way together are one missed ack");
     while bench.sends.len() < 4 {
         bench.next();
     }

@@ -3,28 +3,28 @@
 use std::time::{Duration, Instant};
 
 use super::io::{Output, Reason};
-use super::line::{Due, Pause};
 use super::refusal::{Hold, Refused};
+use super::session_queue::{Due, Pause};
 use super::{Now, Outbox};
 
 impl Outbox {
     /// The next deadline and why it stands. `None`: nothing will happen by itself.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let lines = self
-            .lines
-            .values()
-            .filter_map(super::Line::next_deadline)
-            .map(|(at, leg, ack)| {
-                let seq = leg.seq;
-                (
-                    at,
-                    if ack {
-                        Reason::Ack { seq }
-                    } else {
-                        Reason::Retry { seq }
-                    },
-                )
-            });
+        let queues =
+            self.queues
+                .values()
+                .filter_map(super::SessionQueue::next_deadline)
+                .map(|(at, delivery_id, ack)| {
+                    let seq = delivery_id.seq;
+                    (
+                        at,
+                        if ack {
+                            Reason::Ack { seq }
+                        } else {
+                            Reason::Retry { seq }
+                        },
+                    )
+                });
         let kept = self.kept.ends.first().map(|&(at, seq)| (at, Reason::KeepEnds { seq }));
         let expiry = self.expiries.first();
         let expiry = expiry.map(|&(at, seq)| (at, Reason::Expires { seq }));
@@ -38,7 +38,7 @@ impl Outbox {
         let attention = attention.map(|&(at, seq)| (at, Reason::FollowUp { seq }));
         let marks = self.marks.next_deadline();
         let marks = marks.map(|(at, seq)| (at, Reason::Mark { seq }));
-        lines
+        queues
             .chain(handover)
             .chain(kept)
             .chain(attention)
@@ -51,24 +51,24 @@ impl Outbox {
 
     /// Carries out every deadline that has passed. Early and repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Now) {
-        let sessions: Vec<_> = self.lines.keys().cloned().collect();
+        let sessions: Vec<_> = self.queues.keys().cloned().collect();
         for session in sessions {
-            while let Some(due) = self.lines.get_mut(&session).and_then(|line| line.pop_due(now.mono)) {
+            while let Some(due) = self.queues.get_mut(&session).and_then(|queue| queue.pop_due(now.mono)) {
                 let Due::Ack {
                     recipient: _,
-                    leg,
+                    id: delivery_id,
                     leased_at,
                 } = due
                 else {
                     continue;
                 };
-                let line = self.lines.get_mut(&session);
-                if line.is_some_and(|line| line.strike(leased_at, now.mono, self.limits.ack_strikes)) {
+                let queue = self.queues.get_mut(&session);
+                if queue.is_some_and(|queue| queue.miss_ack(leased_at, now.mono, self.limits.missed_acks_max)) {
                     self.outputs.push_back(Output::Suspect {
                         session: session.clone(),
                     });
                 }
-                if let Some(message_id) = self.message_of(leg).cloned() {
+                if let Some(message_id) = self.message_of(delivery_id).cloned() {
                     self.pause(now, &message_id, "no ack from the server in time", Pause::Path);
                 }
             }

@@ -10,8 +10,8 @@ impl Outbox {
     /// back.
     fn first_pending(&self) -> Option<&AlertRecord> {
         let held = |record: &AlertRecord| {
-            let waiting = self.legs_at(record.seq, Step::Accepted).into_iter();
-            let mut waiting = waiting.map(|leg| self.policy.held(leg).map(|held| held.why));
+            let waiting = self.deliveries_at(record.seq, Step::Accepted).into_iter();
+            let mut waiting = waiting.map(|delivery_id| self.policy.held(delivery_id).map(|held| held.why));
             self.is_delayed(record.seq) || waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
         };
         let records = self
@@ -38,9 +38,9 @@ impl Outbox {
     /// The recipients of each session that the server holds up for the time being, and why. One that lasts until an
     /// answer to a later try has come, over any number of lines.
     pub fn held(&self) -> impl Iterator<Item = (&SessionName, &Recipient, Hold)> {
-        self.lines
+        self.queues
             .iter()
-            .flat_map(|(session, line)| line.held().map(move |(recipient, hold)| (session, recipient, hold)))
+            .flat_map(|(session, queue)| queue.held().map(move |(recipient, hold)| (session, recipient, hold)))
     }
 
     /// Alerts that still have something to send.

@@ -270,7 +270,7 @@ impl Bench {
     /// The recipient of a message, as whoever sends its receipt.
     pub(super) fn named(&self, message: &str) -> Vec<Recipient> {
         let first = self.outbox.first_of(&MessageId(message.into()));
-        let recipient = first.and_then(|leg| self.outbox.recipient_of(leg));
+        let recipient = first.and_then(|delivery_id| self.outbox.recipient_of(delivery_id));
         recipient.cloned().into_iter().collect()
     }
 

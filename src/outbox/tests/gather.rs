@@ -25,7 +25,7 @@ pub(super) struct Gather {
 
 #[derive(Debug)]
 struct Held {
-    deliveries: BTreeSet<Leg>,
+    deliveries: BTreeSet<DeliveryId>,
     until: Instant,
     /// In Unix milliseconds, where the time of day decides.
     until_wall: Option<u64>,
@@ -102,11 +102,11 @@ impl Policy for Gather {
         self.decisions.pop_front()
     }
 
-    fn held(&self, _delivery: Leg) -> Option<HeldBack> {
+    fn held(&self, _delivery: DeliveryId) -> Option<HeldBack> {
         None
     }
 
-    fn beside(&self, _delivery: Leg) -> Vec<Leg> {
+    fn beside(&self, _delivery: DeliveryId) -> Vec<DeliveryId> {
         Vec::new()
     }
 

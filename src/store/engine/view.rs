@@ -1,6 +1,6 @@
 //! Reading: the index, and over it what it does not have yet.
 //!
-//! Three overlays lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal
+//! Three memtables lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal
 //! and write a buffer (13.5 KB a commit in all, where few and large batches come to 5;
 //! `cargo test --features lab --bench store -- --bench`). Below it is what sled is being given, a slice at a time. The
 //! third holds what the transactions of the group under way have decided, before the sync that they share; only they
@@ -25,9 +25,9 @@ pub(super) type Changes = BTreeMap<Vec<u8>, Option<sled::IVec>>;
 
 /// Puts and deletes that the index does not have.
 #[derive(Clone, Default)]
-pub(super) struct Overlay(Arc<RwLock<Changes>>);
+pub(super) struct Memtable(Arc<RwLock<Changes>>);
 
-impl Overlay {
+impl Memtable {
     pub(super) fn add(&self, operations: Vec<Operation>) {
         let mut changes = write(&self.0);
         changes.extend(
@@ -108,7 +108,7 @@ impl Overlay {
 }
 
 /// The index as the readers have it; it can be built again under them. None while the disk has no room for it: then the
-/// overlay has everything.
+/// memtable has everything.
 #[derive(Clone)]
 pub(super) struct Base {
     tree: Arc<RwLock<Option<sled::Tree>>>,
@@ -122,12 +122,12 @@ impl Base {
         Self { tree, broken }
     }
 
-    /// Held while the overlays are looked at, so that nobody reads between the two steps of [`replace`](Self::replace).
+    /// Held while the memtables are looked at, so that nobody reads between the two steps of [`replace`](Self::replace).
     fn tree(&self) -> RwLockReadGuard<'_, Option<sled::Tree>> {
         read(&self.tree)
     }
 
-    /// Puts `tree` in its place, and lets `change` do to the overlays what makes both together say what they said
+    /// Puts `tree` in its place, and lets `change` do to the memtables what makes both together say what they said
     /// before.
     pub(super) fn replace(&self, tree: Option<sled::Tree>, change: impl FnOnce()) {
         let mut place = write(&self.tree);
@@ -135,7 +135,7 @@ impl Base {
         change();
     }
 
-    /// Lets `change` move what the overlays hold from one to another.
+    /// Lets `change` move what the memtables hold from one to another.
     pub(super) fn while_nobody_reads(&self, change: impl FnOnce()) {
         let _held = write(&self.tree);
         change();
@@ -153,7 +153,7 @@ impl Base {
 pub struct View {
     base: Base,
     /// The newest last.
-    overlays: Vec<Overlay>,
+    memtables: Vec<Memtable>,
 }
 
 type Row = (sled::IVec, sled::IVec);
@@ -162,14 +162,14 @@ impl View {
     pub(super) fn new(base: Base) -> Self {
         Self {
             base,
-            overlays: Vec::new(),
+            memtables: Vec::new(),
         }
     }
 
-    pub(super) fn over(&self, overlay: &Overlay) -> Self {
+    pub(super) fn over(&self, memtable: &Memtable) -> Self {
         Self {
             base: self.base.clone(),
-            overlays: self.overlays.iter().chain([overlay]).cloned().collect(),
+            memtables: self.memtables.iter().chain([memtable]).cloned().collect(),
         }
     }
 
@@ -183,7 +183,7 @@ impl View {
 
     fn get_raw(&self, raw: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         let base = self.base.tree();
-        for Overlay(changes) in self.overlays.iter().rev() {
+        for Memtable(changes) in self.memtables.iter().rev() {
             if let Some(change) = read(changes).get(raw) {
                 return Ok(change.clone());
             }
@@ -215,18 +215,18 @@ impl View {
         self.rows(&|tree| tree.range(&from[..]..&end[..]), &from, &all)
     }
 
-    /// The rows that `look` finds, with those of the overlays whose keys are `from` or later and start with `prefix`.
+    /// The rows that `look` finds, with those of the memtables whose keys are `from` or later and start with `prefix`.
     fn rows(&self, look: &dyn Fn(&sled::Tree) -> sled::Iter, from: &[u8], prefix: &[u8]) -> Scan {
         let tree = self.base.tree();
         let mut over = Changes::new();
-        for Overlay(changes) in &self.overlays {
+        for Memtable(changes) in &self.memtables {
             let changes = read(changes);
             let under = changes
                 .range(from.to_vec()..)
                 .take_while(|(key, _)| key.starts_with(prefix));
             over.extend(under.map(|(key, value)| (key.clone(), value.clone())));
         }
-        // Only now: what leaves the overlays goes into the index before.
+        // Only now: what leaves the memtables goes into the index before.
         let merged = Merged {
             base: tree.as_ref().map(look).into_iter().flatten(),
             front: None,

@@ -1,10 +1,10 @@
 //! The one thread that writes. It runs transactions in the order in which they came, puts them into the log, syncs once
 //! for all that waited, shows them to the readers, and answers.
 //!
-//! Those that nobody waits for ([`Haste::Later`]) lie still for a moment, so that a sync is for many of them. They keep
+//! Those that nobody waits for ([`Durability::Eventual`]) are deferred for a moment, so that a sync is for many of them. They keep
 //! their place in the order: the next one that somebody waits for takes them along, and sees what they did.
 
-mod handover;
+mod flush;
 mod queue;
 mod upkeep;
 
@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use handover::Handover;
+use flush::Flush;
 use queue::{POOL_TIMER_SLACK_NS, Queue};
 
 use super::broken::Broken;
 use super::error::{of_index, of_log};
 use super::index::{Index, Room};
 use super::log::{BODY_BYTES_MAX, Claim, CommitError, Disk, Gauge, Limits, Log, Row, StageError, State, rows};
-use super::view::{Base, Overlay};
+use super::view::{Base, Memtable};
 use super::{Batch, Lock, StoreError, View};
 use crate::util::lock;
 
@@ -60,15 +60,15 @@ struct Job {
     /// disk does not stop who only asks whether the thread turns.
     blind: bool,
     claim: Claim,
-    haste: Haste,
+    durability: Durability,
     done: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
 /// Whether somebody waits for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Haste {
-    Now,
-    Later,
+enum Durability {
+    Immediate,
+    Eventual,
 }
 
 pub(super) struct Writer {
@@ -168,7 +168,7 @@ impl Writer {
             }),
             blind,
             claim,
-            haste: Haste::Now,
+            durability: Durability::Immediate,
             done: Box::new(move |result| {
                 let _ = answer_tx.try_send(result);
             }),
@@ -192,7 +192,7 @@ impl Writer {
             decide: Box::new(decide),
             blind: false,
             claim: Claim::Reserve,
-            haste: Haste::Later,
+            durability: Durability::Eventual,
             done: Box::new(move |result| match result {
                 Ok(()) => {}
                 Err(error) => log::warn!("{what} was not written: {error}"),
@@ -267,15 +267,15 @@ struct Database {
     index_rest: Duration,
     view: View,
     /// What the transactions of the group under way have decided.
-    overlay: Overlay,
+    memtable: Memtable,
     over: View,
     /// What the index is being given.
-    handover: Handover,
+    flush: Flush,
     /// What is durable, and neither in the index nor on its way there.
-    unapplied: Overlay,
+    unapplied: Memtable,
     unapplied_bytes: usize,
     /// What the log held when the index had all of it. Bytes.
-    seen_to: u64,
+    applied_log_bytes: u64,
     /// A rotation waits for room: said once.
     rotation_waits: bool,
     /// How many transactions the last group had.
@@ -285,14 +285,14 @@ struct Database {
 /// `first`, and if nobody waits for it what comes after it, until somebody does or they have lain still for long
 /// enough. The end of the queue is the end of the run: nothing lies still then.
 fn gather(first: Job, queue: &Queue<'_, Job>) -> VecDeque<Job> {
-    let mut lies_still = first.haste == Haste::Later;
+    let mut is_deferred = first.durability == Durability::Eventual;
     let mut group = VecDeque::from([first]);
     let due = Instant::now() + LATER;
-    while lies_still
+    while is_deferred
         && group.len() < LATER_MAX
         && let Some(job) = queue.wait_until(due)
     {
-        lies_still = job.haste == Haste::Later;
+        is_deferred = job.durability == Durability::Eventual;
         group.push_back(job);
     }
     group
@@ -321,7 +321,7 @@ impl Database {
         // Refused in some sandboxes; then sled's threads just wake more often.
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(POOL_TIMER_SLACK_NS));
         let log_fault = |error| of_log(path, error);
-        let unapplied = Overlay::default();
+        let unapplied = Memtable::default();
         let index_on = |log: &Log, rows: &[Row<'_>]| {
             let room = Room {
                 to_go_on: log.has_room_for_index(0),
@@ -347,14 +347,14 @@ impl Database {
                     (log, index)
                 }
             };
-        let seen_to = log.bytes();
+        let applied_log_bytes = log.bytes();
         log.set_index_beside(index.is_some());
         let base = Base::new(index.as_ref().map(|index| index.tree.clone()), Arc::clone(broken));
-        let handed_over = Overlay::default();
-        let view = View::new(base.clone()).over(&handed_over).over(&unapplied);
-        let overlay = Overlay::default();
+        let flushing = Memtable::default();
+        let view = View::new(base.clone()).over(&flushing).over(&unapplied);
+        let memtable = Memtable::default();
         Ok(Self {
-            over: view.over(&overlay),
+            over: view.over(&memtable),
             lock,
             log,
             index,
@@ -364,11 +364,11 @@ impl Database {
             index_rests: None,
             index_rest: INDEX_RESTS,
             view,
-            overlay,
-            handover: Handover::none(handed_over),
+            memtable,
+            flush: Flush::none(flushing),
             unapplied_bytes: unapplied.forget_deletes(),
             unapplied,
-            seen_to,
+            applied_log_bytes,
             rotation_waits: false,
             last_group: 0,
         })
@@ -411,7 +411,7 @@ impl Database {
                 if self.log.wants_rotation_at_rest() && self.rotate(broken) {
                     self.after_rotation(broken);
                 }
-                self.end_handover(broken);
+                self.end_flush(broken);
                 self.look_after_index(broken);
             }
         }
@@ -428,7 +428,7 @@ impl Database {
                 decide,
                 blind,
                 claim,
-                haste: _,
+                durability: _,
                 done,
             } = job;
             let outcome = match &failed {
@@ -458,7 +458,7 @@ impl Database {
         let committed = match broken.reason() {
             None => self.commit(),
             Some(reason) => {
-                self.overlay.take();
+                self.memtable.take();
                 Err(StoreError::Poisoned(reason))
             }
         };
@@ -491,7 +491,7 @@ impl Database {
             Err(error) => return Outcome::Refused(error),
         };
         if batch.is_empty() {
-            let alone = blind || self.overlay.is_empty();
+            let alone = blind || self.memtable.is_empty();
             return if alone { Outcome::Nothing } else { Outcome::Depends };
         }
         let mut staged = self.log.stage(&batch.operations, claim);
@@ -521,7 +521,7 @@ impl Database {
             let deleted = deletes.map(|(key, _)| self.over.row_bytes(key)).sum();
             self.log.note_deleted(deleted);
         }
-        self.overlay.add(batch.operations);
+        self.memtable.add(batch.operations);
         Outcome::Staged
     }
 
@@ -529,12 +529,12 @@ impl Database {
         // Looked at each time: what goes into files without a name is lost with the process.
         let misplaced = self.lock.misplaced().map(str::to_owned);
         if let Some(cause) = misplaced.or_else(|| self.log.misplaced()) {
-            self.overlay.take();
+            self.memtable.take();
             return Err(StoreError::Poisoned(cause));
         }
         self.log.commit().map_err(|error| {
             // Nobody has seen it but those whose answer is an error now.
-            self.overlay.take();
+            self.memtable.take();
             error.into()
         })
     }

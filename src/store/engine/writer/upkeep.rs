@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::broken::Broken;
 use super::super::index::Index;
 use super::super::log::{LogError, Row};
-use super::handover::Handover;
+use super::flush::Flush;
 use super::{Database, INDEX_RESTS};
 
 const INDEX_RESTS_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -29,8 +29,8 @@ impl Database {
     /// Shows the readers what is durable now. Returns by how many bytes of keys and values that is more than before.
     pub(super) fn show(&mut self) -> usize {
         let grown = match self.index {
-            Some(_) => self.unapplied.absorb(self.overlay.take()),
-            None => self.unapplied.absorb_over_nothing(self.overlay.take()),
+            Some(_) => self.unapplied.absorb(self.memtable.take()),
+            None => self.unapplied.absorb_over_nothing(self.memtable.take()),
         };
         self.unapplied_bytes = self.unapplied_bytes.saturating_add_signed(grown);
         usize::try_from(grown).unwrap_or(0)
@@ -41,8 +41,8 @@ impl Database {
     /// # Errors
     /// The index has failed, and will not recover.
     pub(super) fn hand_over_some(&mut self, grown: usize) -> Result<(), String> {
-        if !self.handover.is_under_way() {
-            let unseen = self.log.bytes().saturating_sub(self.seen_to);
+        if !self.flush.is_under_way() {
+            let unseen = self.log.bytes().saturating_sub(self.applied_log_bytes);
             if self.unapplied_bytes < UNAPPLIED_BYTES_MAX && unseen < UNSEEN_BYTES_MAX {
                 return Ok(());
             }
@@ -55,7 +55,7 @@ impl Database {
 
     /// Whether there is one, and room for what it has not been given.
     pub(super) fn has_room_for_index(&self) -> bool {
-        let bytes = self.unapplied_bytes + self.handover.bytes;
+        let bytes = self.unapplied_bytes + self.flush.bytes;
         self.index.is_some() && self.log.has_room_for_index(bytes as u64)
     }
 
@@ -64,15 +64,15 @@ impl Database {
     /// # Errors
     /// As of [`hand_over_some`](Self::hand_over_some).
     pub(super) fn give_to_index(&mut self) -> Result<(), String> {
-        if self.handover.is_under_way() {
+        if self.flush.is_under_way() {
             self.hand_over(usize::MAX)?;
         }
         self.hand_over(usize::MAX)
     }
 
     /// At rest: the index has all or nothing of what it is given, where it has room.
-    pub(super) fn end_handover(&mut self, broken: &Broken) {
-        if self.handover.is_under_way()
+    pub(super) fn end_flush(&mut self, broken: &Broken) {
+        if self.flush.is_under_way()
             && self.has_room_for_index()
             && let Err(reason) = self.hand_over(usize::MAX)
         {
@@ -83,37 +83,37 @@ impl Database {
     /// Goes on with what is being handed over, else begins with all that there is.
     fn hand_over(&mut self, bytes: usize) -> Result<(), String> {
         let Some(index) = &self.index else { return Ok(()) };
-        if !self.handover.is_under_way() {
-            self.handover.sequence = self.log.sequence();
-            self.handover.log_bytes = self.log.bytes();
-            self.handover.bytes = std::mem::take(&mut self.unapplied_bytes);
+        if !self.flush.is_under_way() {
+            self.flush.sequence = self.log.sequence();
+            self.flush.log_bytes = self.log.bytes();
+            self.flush.bytes = std::mem::take(&mut self.unapplied_bytes);
             // A reader holds the index's lock while it looks at both.
-            let (changes, unapplied) = (&self.handover.changes, &self.unapplied);
+            let (changes, unapplied) = (&self.flush.changes, &self.unapplied);
             self.base.while_nobody_reads(|| changes.set(unapplied.take()));
         }
-        let Handover {
+        let Flush {
             changes,
             done_to,
             sequence,
             ..
-        } = &self.handover;
+        } = &self.flush;
         let done_to = match changes.is_empty() {
             true => None,
             false => changes.read(|changes| index.apply(changes, done_to.as_deref(), bytes, *sequence))?,
         };
         if done_to.is_none() {
             // Only now: between the two a reader finds it in either place.
-            self.handover.end();
-            self.seen_to = self.handover.log_bytes;
+            self.flush.end();
+            self.applied_log_bytes = self.flush.log_bytes;
         }
-        self.handover.done_to = done_to;
+        self.flush.done_to = done_to;
         Ok(())
     }
 
     /// An index has been made of all that is durable, or everything is in memory.
     fn has_all(&mut self) {
         self.unapplied_bytes = 0;
-        self.seen_to = self.log.bytes();
+        self.applied_log_bytes = self.log.bytes();
     }
 
     /// After a rotation: what was written so far is no longer counted by the log.
@@ -123,7 +123,7 @@ impl Database {
         {
             return broken.set(&reason);
         }
-        self.seen_to = self.log.bytes();
+        self.applied_log_bytes = self.log.bytes();
         self.look_after_index(broken);
     }
 
@@ -154,9 +154,9 @@ impl Database {
             log::info!("the index was built again, and is as small as it can be");
             self.index_rest = INDEX_RESTS;
             // It was made of all that is durable.
-            let (handover, unapplied) = (&mut self.handover, &self.unapplied);
+            let (flush, unapplied) = (&mut self.flush, &self.unapplied);
             self.base.replace(Some(index.tree.clone()), || {
-                handover.end();
+                flush.end();
                 drop(unapplied.take());
             });
             self.index = Some(index);
@@ -171,11 +171,11 @@ impl Database {
         if self.index.is_none() || !self.lock.is_in_place() {
             return false;
         }
-        let (base, unapplied, handover) = (&self.base, &self.unapplied, &mut self.handover);
+        let (base, unapplied, flush) = (&self.base, &self.unapplied, &mut self.flush);
         let filled = self.log.look(|rows| {
             base.replace(None, || {
                 unapplied.fill(rows);
-                handover.end();
+                flush.end();
             });
             Ok(())
         });

@@ -1,11 +1,11 @@
 //! What the index is being given.
 
-use super::super::view::Overlay;
+use super::super::view::Memtable;
 
 /// What is on its way into the index, a slice at a time.
-pub(super) struct Handover {
+pub(super) struct Flush {
     /// Nothing is added to it. Readers find it here until the index has all of it.
-    pub(super) changes: Overlay,
+    pub(super) changes: Memtable,
     /// The last key that the index has.
     pub(super) done_to: Option<Vec<u8>>,
     /// The last transaction that is in it.
@@ -16,9 +16,9 @@ pub(super) struct Handover {
     pub(super) log_bytes: u64,
 }
 
-impl Handover {
+impl Flush {
     /// None is under way; the next will be in `changes`.
-    pub(super) fn none(changes: Overlay) -> Self {
+    pub(super) fn none(changes: Memtable) -> Self {
         Self {
             changes,
             done_to: None,

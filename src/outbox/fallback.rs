@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::entry;
-use super::handover::{Phase, Request};
+use super::fallback_queues::{Phase, Request};
 use super::history::{Happened, Happening};
 use super::io::{HandoverFailure, Output};
 use super::parcel::{Handed, Parcel};
@@ -63,11 +63,11 @@ pub struct FallbackTrouble {
 impl Outbox {
     /// The fallbacks whose last request came to nothing.
     pub fn fallback_troubles(&self) -> Vec<FallbackTrouble> {
-        let lanes = self.handovers.lanes();
-        let trouble = lanes.filter_map(|(name, lane)| {
-            let (since, why) = lane.failing.clone()?;
-            let requests = lane.active.iter().chain(&lane.resumed);
-            let waiting = lane.waiting.len() + requests.map(|request| request.seqs.len()).sum::<usize>();
+        let queues = self.handovers.queues();
+        let trouble = queues.filter_map(|(name, queue)| {
+            let (since, why) = queue.failing.clone()?;
+            let requests = queue.active.iter().chain(&queue.resumed);
+            let waiting = queue.waiting.len() + requests.map(|request| request.seqs.len()).sum::<usize>();
             let name = name.clone();
             Some(FallbackTrouble {
                 name,
@@ -101,18 +101,18 @@ impl Outbox {
                     key,
                     ..
                 }) if is_wanted(record, to) => {
-                    let lane = self.handovers.lane(to);
-                    if let Some(active) = lane.active.as_mut().filter(|active| active.key == *key) {
+                    let queue = self.handovers.queue(to);
+                    if let Some(active) = queue.active.as_mut().filter(|active| active.key == *key) {
                         active.seqs.insert(seq);
                         continue;
                     }
-                    lane.not_before.get_or_insert(now.mono);
-                    let known = lane.resumed.iter_mut().find(|request| request.key == *key);
+                    queue.not_before.get_or_insert(now.mono);
+                    let known = queue.resumed.iter_mut().find(|request| request.key == *key);
                     match known {
                         Some(request) => {
                             request.seqs.insert(seq);
                         }
-                        None => lane.resumed.push_back(Request {
+                        None => queue.resumed.push_back(Request {
                             key: key.clone(),
                             seqs: BTreeSet::from([seq]),
                             phase: Phase::Waits,
@@ -127,9 +127,9 @@ impl Outbox {
                     state: HandoverState::Wanted,
                     ..
                 }) => {
-                    let lane = self.handovers.lane(to);
-                    lane.not_before.get_or_insert(now.mono);
-                    lane.waiting.insert(seq);
+                    let queue = self.handovers.queue(to);
+                    queue.not_before.get_or_insert(now.mono);
+                    queue.waiting.insert(seq);
                 }
                 Some(Handover {
                     state: HandoverState::Begun,
@@ -145,7 +145,7 @@ impl Outbox {
             let at = self.due_at(&record.session, &rules, own);
             // A line that is down makes nothing late that is to go later.
             let at = entry.delayed_until.map_or(at, |until| at.max(until));
-            self.handovers.watch(seq, own, at);
+            self.handovers.schedule(seq, own, at);
         }
     }
 
@@ -174,15 +174,15 @@ impl Outbox {
                     key: String::new(),
                     note: String::new(),
                 });
-                self.handovers.lane(&to).waiting.insert(seq);
+                self.handovers.queue(&to).waiting.insert(seq);
             }
         }
     }
 
     /// Whether something of the alert still has to go to a fallback.
     pub(super) fn waits_for_fallback(&self, record: &AlertRecord) -> bool {
-        let lanes = || self.handovers.lanes();
-        self.handovers.wants(record.seq) && lanes().any(|(to, _)| is_wanted(record, to))
+        let queues = || self.handovers.queues();
+        self.handovers.wants(record.seq) && queues().any(|(to, _)| is_wanted(record, to))
     }
 
     /// Begins every request whose time has come.
@@ -229,20 +229,20 @@ impl Outbox {
         } else {
             let wanted: Vec<FallbackName> = rules.to.into_iter().filter(|to| is_wanted(record, to)).collect();
             for to in wanted {
-                self.handovers.lane(&to).waiting.insert(seq);
+                self.handovers.queue(&to).waiting.insert(seq);
             }
             return;
         };
-        self.handovers.watch(seq, own, again);
+        self.handovers.schedule(seq, own, again);
     }
 
     /// Brings the fallback's next request on its way. True when there was nothing in it, and there may be another.
     fn begin_request(&mut self, now: Now, to: &FallbackName) -> bool {
-        let lane = self.handovers.lane(to);
-        if lane.active.is_none() {
-            lane.active = lane.resumed.pop_front();
+        let queue = self.handovers.queue(to);
+        if queue.active.is_none() {
+            queue.active = queue.resumed.pop_front();
         }
-        let Some(active) = &lane.active else {
+        let Some(active) = &queue.active else {
             let chosen = self.choose(now, to);
             return !chosen.is_empty() && self.begin_new(now, to, chosen);
         };
@@ -253,17 +253,17 @@ impl Outbox {
         let is_wanted = |seq: &u64| self.entries.get(seq).is_some_and(|entry| is_wanted(&entry.record, to));
         let wanted: BTreeSet<u64> = seqs.iter().copied().filter(is_wanted).collect();
         if wanted.is_empty() {
-            self.handovers.lane(to).active = None;
+            self.handovers.queue(to).active = None;
             self.settle_all(now, seqs);
             return true;
         }
         if wanted.iter().any(|seq| self.is_any_under_way(*seq)) {
-            self.handovers.lane(to).not_before = Some(now.mono + self.limits.ack);
+            self.handovers.queue(to).not_before = Some(now.mono + self.limits.ack);
             return false;
         }
-        let lane = self.handovers.lane(to);
-        lane.not_before = None;
-        if let Some(active) = &mut lane.active {
+        let queue = self.handovers.queue(to);
+        queue.not_before = None;
+        if let Some(active) = &mut queue.active {
             active.seqs.clone_from(&wanted);
             active.phase = Phase::UnderWay;
         }
@@ -274,7 +274,7 @@ impl Outbox {
 
     /// The alerts of the next request: the most urgent one with others of its route.
     fn choose(&mut self, now: Now, to: &FallbackName) -> BTreeSet<u64> {
-        let waiting: Vec<u64> = self.handovers.lane(to).waiting.iter().copied().collect();
+        let waiting: Vec<u64> = self.handovers.queue(to).waiting.iter().copied().collect();
         let (mut fit, mut later) = (Vec::new(), Vec::new());
         for seq in waiting {
             match self.entries.get(&seq) {
@@ -283,14 +283,14 @@ impl Outbox {
                     false => fit.push((Reverse(entry.record.alert.priority), seq)),
                 },
                 Some(_) | None => {
-                    self.handovers.lane(to).waiting.remove(&seq);
+                    self.handovers.queue(to).waiting.remove(&seq);
                     self.settle_all(now, [seq]);
                 }
             }
         }
         for seq in later {
-            self.handovers.lane(to).waiting.remove(&seq);
-            self.handovers.watch(seq, now.mono, now.mono + self.limits.ack);
+            self.handovers.queue(to).waiting.remove(&seq);
+            self.handovers.schedule(seq, now.mono, now.mono + self.limits.ack);
         }
         fit.sort_unstable();
         let route = |seq: u64| self.entries.get(&seq).map(|entry| &entry.record.route);
@@ -312,7 +312,7 @@ impl Outbox {
             return false;
         };
         for seq in &chosen {
-            self.handovers.unwatch(*seq);
+            self.handovers.unschedule(*seq);
             self.set_handover(now, *seq, to, HandoverState::Begun, |handover| {
                 handover.key.clone_from(&key)
             });
@@ -320,9 +320,9 @@ impl Outbox {
             let begun = Happened::to_all(&entry.record, now.wall, Happening::Handover);
             self.dirty.entry(*seq).or_default().happened.push(begun);
         }
-        let lane = self.handovers.lane(to);
-        lane.waiting.retain(|seq| !chosen.contains(seq));
-        lane.active = Some(Request {
+        let queue = self.handovers.queue(to);
+        queue.waiting.retain(|seq| !chosen.contains(seq));
+        queue.active = Some(Request {
             key,
             seqs: chosen.clone(),
             phase: Phase::Disk(chosen.clone()),
@@ -336,7 +336,7 @@ impl Outbox {
 
     /// That the alert goes to a fallback is on the disk.
     pub(super) fn on_intent_durable(&mut self, seq: u64, to: &FallbackName) {
-        if let Some(active) = &mut self.handovers.lane(to).active {
+        if let Some(active) = &mut self.handovers.queue(to).active {
             active.is_on_disk(seq);
         }
     }
@@ -391,10 +391,10 @@ impl Outbox {
         let Some(request) = self.take_request(to, key) else {
             return;
         };
-        let lane = self.handovers.lane(to);
-        lane.failures = 0;
-        lane.failing = None;
-        lane.not_before = None;
+        let queue = self.handovers.queue(to);
+        queue.failures = 0;
+        queue.failing = None;
+        queue.not_before = None;
         let note = format!("handed to {to} at {}", self.rules.moment(now.wall, now.wall));
         for seq in &request.seqs {
             self.set_handover(now, *seq, to, HandoverState::Done, |handover| handover.note.clear());
@@ -435,17 +435,17 @@ impl Outbox {
             pause,
         } = failure;
         let words: String = words.chars().take(NOTE_CHARS_MAX).collect();
-        let lane = self.handovers.lane(to);
-        lane.failures = lane.failures.saturating_add(1);
-        let since = lane.failing.take().map_or(now.wall, |(since, _)| since);
-        lane.failing = Some((since, words.clone()));
-        let failures = lane.failures;
+        let queue = self.handovers.queue(to);
+        queue.failures = queue.failures.saturating_add(1);
+        let since = queue.failing.take().map_or(now.wall, |(since, _)| since);
+        queue.failing = Some((since, words.clone()));
+        let failures = queue.failures;
         let asked = pause.unwrap_or_default().min(PAUSE_ASKED_MAX);
         let doubled = PAUSE_FIRST
             .saturating_mul(1 << failures.saturating_sub(1).min(20))
             .min(PAUSE_MAX);
         let pause = self.jitter(doubled).max(asked);
-        self.handovers.lane(to).not_before = Some(now.mono + pause);
+        self.handovers.queue(to).not_before = Some(now.mono + pause);
         for seq in &request.seqs {
             self.note_handover(*seq, to, &words);
         }
@@ -461,7 +461,7 @@ impl Outbox {
                     self.set_handover(now, *seq, to, HandoverState::GivenUp, |_| {});
                 }
             }
-            false => self.handovers.lane(to).active = Some(request),
+            false => self.handovers.queue(to).active = Some(request),
         }
         for seq in seqs.into_iter().filter(|_| exclusive) {
             self.free(now, seq);
@@ -471,9 +471,9 @@ impl Outbox {
 
     /// What only a fallback could still have is not offered to it for ever.
     fn give_up_old(&mut self, now: Now, to: &FallbackName) {
-        let lane = self.handovers.lane(to);
-        let held = lane.active.iter().flat_map(|request| &request.seqs);
-        let seqs: Vec<u64> = lane.waiting.iter().chain(held).copied().collect();
+        let queue = self.handovers.queue(to);
+        let held = queue.active.iter().flat_map(|request| &request.seqs);
+        let seqs: Vec<u64> = queue.waiting.iter().chain(held).copied().collect();
         for seq in seqs {
             let Some(entry) = self.entries.get(&seq) else { continue };
             let deliveries = &entry.record.deliveries;
@@ -487,17 +487,17 @@ impl Outbox {
                 .unwrap_or_default();
             if entry::ends(now, last, OFFERED_FOR) <= now.mono {
                 self.set_handover(now, seq, to, HandoverState::GivenUp, |_| {});
-                self.handovers.lane(to).waiting.remove(&seq);
+                self.handovers.queue(to).waiting.remove(&seq);
                 self.settle_all(now, [seq]);
             }
         }
     }
 
-    /// Takes the request off the lane if it is the one that is under way.
+    /// Takes the request off the queue if it is the one that is under way.
     fn take_request(&mut self, to: &FallbackName, key: &str) -> Option<Request> {
-        let lane = self.handovers.lane(to);
+        let queue = self.handovers.queue(to);
         let is_it = |request: &mut Request| request.key == key && request.phase == Phase::UnderWay;
-        lane.active.take_if(is_it)
+        queue.active.take_if(is_it)
     }
 
     fn set_handover(

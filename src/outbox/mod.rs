@@ -37,9 +37,9 @@ mod entry;
 mod expiry;
 mod failures;
 mod fallback;
+mod fallback_queues;
 mod forgotten;
 mod group;
-mod handover;
 mod history;
 mod io;
 mod keep;
@@ -97,7 +97,7 @@ use std::time::Instant;
 use crate::alert::{Recipient, RouteName, SessionName};
 use age::Ages;
 use entry::{Entry, Kept};
-use handover::Handovers;
+use fallback_queues::FallbackQueues;
 use keys::Keys;
 use lookup::Lookup;
 use marks::Marks;
@@ -145,7 +145,7 @@ pub struct Outbox {
     unwritten: BTreeMap<MessageId, BTreeSet<u64>>,
     policy: Box<dyn Policy>,
     rules: Rules,
-    handovers: Handovers,
+    handovers: FallbackQueues,
     by_key: BTreeMap<(RouteName, String), u64>,
     /// The alerts about the same thing, by the name that their sender gives it.
     by_sequence: BTreeMap<(RouteName, String), BTreeSet<u64>>,
@@ -190,7 +190,7 @@ impl Outbox {
             unwritten: BTreeMap::new(),
             policy: Box::new(Routed::new(Rules::default())),
             rules: Rules::default(),
-            handovers: Handovers::default(),
+            handovers: FallbackQueues::default(),
             by_key: BTreeMap::new(),
             by_sequence: BTreeMap::new(),
             pending: BTreeSet::new(),

@@ -52,7 +52,7 @@ impl Request {
 
 /// One fallback.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct FallbackQueue {
     /// Alerts that are to be handed over and are in no request yet.
     pub waiting: BTreeSet<u64>,
     pub active: Option<Request>,
@@ -65,7 +65,7 @@ pub(super) struct Lane {
     pub failing: Option<(Timestamp, String)>,
 }
 
-impl Lane {
+impl FallbackQueue {
     fn requests(&self) -> impl Iterator<Item = &Request> {
         self.active.iter().chain(&self.resumed)
     }
@@ -83,7 +83,7 @@ impl Lane {
 
 /// When an alert goes to the fallback.
 #[derive(Debug, Clone, Copy)]
-struct Watched {
+struct Scheduled {
     /// By its own age.
     own: Instant,
     /// When that is looked at next.
@@ -92,9 +92,9 @@ struct Watched {
 
 /// All fallbacks.
 #[derive(Debug, Default)]
-pub(super) struct Handovers {
-    lanes: BTreeMap<FallbackName, Lane>,
-    watched: BTreeMap<u64, Watched>,
+pub(super) struct FallbackQueues {
+    queues: BTreeMap<FallbackName, FallbackQueue>,
+    scheduled: BTreeMap<u64, Scheduled>,
     due: BTreeSet<(Instant, u64)>,
     /// Sessions that were up in this run; with when they went down since, where they have.
     sessions: BTreeMap<SessionName, Option<(Instant, Timestamp)>>,
@@ -102,7 +102,7 @@ pub(super) struct Handovers {
     started: Option<(Instant, Timestamp)>,
 }
 
-impl Handovers {
+impl FallbackQueues {
     pub fn start(&mut self, mono: Instant, wall: Timestamp) {
         self.started.get_or_insert((mono, wall));
     }
@@ -127,65 +127,68 @@ impl Handovers {
         }
     }
 
-    pub fn lane(&mut self, to: &FallbackName) -> &mut Lane {
-        self.lanes.entry(to.clone()).or_default()
+    pub fn queue(&mut self, to: &FallbackName) -> &mut FallbackQueue {
+        self.queues.entry(to.clone()).or_default()
     }
 
-    pub fn lanes(&self) -> impl Iterator<Item = (&FallbackName, &Lane)> {
-        self.lanes.iter()
+    pub fn queues(&self) -> impl Iterator<Item = (&FallbackName, &FallbackQueue)> {
+        self.queues.iter()
     }
 
     /// Fallbacks that can take a request now.
     pub fn ready(&self, now: Instant) -> Vec<FallbackName> {
         let ready = self
-            .lanes
+            .queues
             .iter()
-            .filter(|(_, lane)| lane.next(now).is_some_and(|at| at <= now));
+            .filter(|(_, queue)| queue.next(now).is_some_and(|at| at <= now));
         ready.map(|(to, _)| to.clone()).collect()
     }
 
     /// Looks at the alert at `at`; by its own age it is due at `own`.
-    pub fn watch(&mut self, seq: u64, own: Instant, at: Instant) {
-        self.unwatch(seq);
-        self.watched.insert(seq, Watched { own, at });
+    pub fn schedule(&mut self, seq: u64, own: Instant, at: Instant) {
+        self.unschedule(seq);
+        self.scheduled.insert(seq, Scheduled { own, at });
         self.due.insert((at, seq));
     }
 
-    pub fn unwatch(&mut self, seq: u64) {
-        if let Some(watched) = self.watched.remove(&seq) {
-            self.due.remove(&(watched.at, seq));
+    pub fn unschedule(&mut self, seq: u64) {
+        if let Some(scheduled) = self.scheduled.remove(&seq) {
+            self.due.remove(&(scheduled.at, seq));
         }
     }
 
-    /// The next alert whose time has come, with when it is due by its own age. It is watched no more.
+    /// The next alert whose time has come, with when it is due by its own age. It is scheduled no more.
     pub fn pop_due(&mut self, now: Instant) -> Option<(u64, Instant)> {
         let &(at, seq) = self.due.first()?;
         if at > now {
             return None;
         }
         self.due.pop_first();
-        let watched = self.watched.remove(&seq)?;
-        Some((seq, watched.own))
+        let scheduled = self.scheduled.remove(&seq)?;
+        Some((seq, scheduled.own))
     }
 
     /// Whether the alert is to be handed to any fallback, or may have to be.
     pub fn wants(&self, seq: u64) -> bool {
-        let has = |lane: &Lane| lane.waiting.contains(&seq) || lane.requests().any(|it| it.seqs.contains(&seq));
-        self.watched.contains_key(&seq) || self.lanes.values().any(has)
+        let has =
+            |queue: &FallbackQueue| queue.waiting.contains(&seq) || queue.requests().any(|it| it.seqs.contains(&seq));
+        self.scheduled.contains_key(&seq) || self.queues.values().any(has)
     }
 
     /// Whether WhatsApp must not have the alert now.
     pub fn holds(&self, seq: u64) -> bool {
-        self.lanes.values().any(|lane| lane.requests().any(|it| it.holds(seq)))
+        self.queues
+            .values()
+            .any(|queue| queue.requests().any(|it| it.holds(seq)))
     }
 
     /// The alert is gone, or needs no fallback any more. What is under way goes on, and nothing waits for the intent of
     /// one that is gone: nobody will tell that it is on disk.
     pub fn forget(&mut self, seq: u64) {
-        self.unwatch(seq);
-        for lane in self.lanes.values_mut() {
-            lane.waiting.remove(&seq);
-            for request in lane.active.iter_mut().chain(&mut lane.resumed) {
+        self.unschedule(seq);
+        for queue in self.queues.values_mut() {
+            queue.waiting.remove(&seq);
+            for request in queue.active.iter_mut().chain(&mut queue.resumed) {
                 match &mut request.phase {
                     Phase::Waits => drop(request.seqs.remove(&seq)),
                     Phase::Disk(_) => request.is_on_disk(seq),
@@ -198,8 +201,8 @@ impl Handovers {
     /// Takes the requests whose answer WhatsApp waits for no longer, and returns their alerts.
     pub fn pop_unclear(&mut self, now: Instant) -> Vec<u64> {
         let mut freed = Vec::new();
-        for lane in self.lanes.values_mut() {
-            for request in lane.active.iter_mut().chain(&mut lane.resumed) {
+        for queue in self.queues.values_mut() {
+            for request in queue.active.iter_mut().chain(&mut queue.resumed) {
                 if request.unclear_until.is_some_and(|until| until <= now) {
                     request.unclear_until = None;
                     if request.exclusive {
@@ -214,17 +217,17 @@ impl Handovers {
     /// The next deadline, and the alert that it is about: whether it has to be handed over, or a request is made.
     pub fn next_deadline(&self) -> Option<(Instant, u64, bool)> {
         let due = self.due.first().map(|&(at, seq)| (at, seq, true));
-        let lanes = self.lanes.values().filter_map(|lane| {
-            let waiting = lane
+        let queues = self.queues.values().filter_map(|queue| {
+            let waiting = queue
                 .requests()
                 .flat_map(|it| it.seqs.first())
-                .chain(lane.waiting.first());
+                .chain(queue.waiting.first());
             let first = waiting.min().copied().unwrap_or_default();
-            let unclear = lane.requests().filter_map(|it| it.unclear_until);
+            let unclear = queue.requests().filter_map(|it| it.unclear_until);
             // Without a pause it was begun when it came.
-            let turn = lane.not_before.filter(|_| lane.has_work());
+            let turn = queue.not_before.filter(|_| queue.has_work());
             unclear.chain(turn).min().map(|at| (at, first, false))
         });
-        lanes.chain(due).min()
+        queues.chain(due).min()
     }
 }

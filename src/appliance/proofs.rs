@@ -10,7 +10,7 @@ use super::clock;
 use crate::alert::{FallbackName, RouteName};
 use crate::config::RoutePlan;
 use crate::gateway::api::words::span;
-use crate::outbox::{AlertRecord, CLOCK_UNSET_BEFORE, HandoverState, Happened, Happening, Step};
+use crate::outbox::{AlertRecord, CLOCK_UNSET_BEFORE, HandoverState, Step, Transition, TransitionKind};
 use crate::store::Store;
 use crate::store::proven::{self, Proven};
 use crate::util::lock;
@@ -74,8 +74,13 @@ impl Proofs {
     }
 
     /// Something has become of an alert.
-    pub(super) fn look(&self, record: &AlertRecord, happened: &[Happened]) {
-        let arrived = |what| matches!(what, Happening::Delivered | Happening::Read | Happening::Fallback);
+    pub(super) fn look(&self, record: &AlertRecord, happened: &[Transition]) {
+        let arrived = |what| {
+            matches!(
+                what,
+                TransitionKind::Delivered | TransitionKind::Read | TransitionKind::Fallback
+            )
+        };
         if happened.iter().any(|it| arrived(it.what)) {
             self.learn(&record.route, &shown_by(record, clock::wall_ms()), WRITTEN_EVERY);
         }

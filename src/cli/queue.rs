@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::alert::hygiene;
 use crate::gateway::api::{AlertView, BesideView, DeliveryView, HandoverView, HistoryView};
-use crate::outbox::{HandoverState, Happening, Step};
+use crate::outbox::{HandoverState, Step, TransitionKind};
 
 use crate::util::wall_ms;
 
@@ -254,24 +254,24 @@ fn to_and_part(delivery: &DeliveryView) -> String {
     }
 }
 
-fn happening_word(what: Happening) -> &'static str {
+fn happening_word(what: TransitionKind) -> &'static str {
     match what {
-        Happening::Retried => "sent again by hand",
-        Happening::Handover => "on its way to a fallback",
-        Happening::Fallback => "handed to a fallback",
-        Happening::Unheeded => "answered by somebody who may not acknowledge it",
-        Happening::Accepted
-        | Happening::Sent
-        | Happening::Delivered
-        | Happening::Read
-        | Happening::Failed
-        | Happening::Dropped
-        | Happening::Expired
-        | Happening::Superseded
-        | Happening::Acknowledged
-        | Happening::Repeated
-        | Happening::Escalated
-        | Happening::Forgotten => what.name(),
+        TransitionKind::Retried => "sent again by hand",
+        TransitionKind::Handover => "on its way to a fallback",
+        TransitionKind::Fallback => "handed to a fallback",
+        TransitionKind::Unheeded => "answered by somebody who may not acknowledge it",
+        TransitionKind::Accepted
+        | TransitionKind::Sent
+        | TransitionKind::Delivered
+        | TransitionKind::Read
+        | TransitionKind::Failed
+        | TransitionKind::Dropped
+        | TransitionKind::Expired
+        | TransitionKind::Superseded
+        | TransitionKind::Acknowledged
+        | TransitionKind::Repeated
+        | TransitionKind::Escalated
+        | TransitionKind::Forgotten => what.name(),
     }
 }
 

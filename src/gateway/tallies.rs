@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use crate::alert::{FallbackName, RouteName, SessionName};
-use crate::outbox::{AlertRecord, Happened, Happening};
+use crate::outbox::{AlertRecord, Transition, TransitionKind};
 use crate::util::lock;
 
 /// Counts of one run. Whoever makes something happen tells it; what is told costs a look into a map.
@@ -15,7 +15,7 @@ pub struct Tallies(Mutex<Counted>);
 #[derive(Debug, Clone, Default)]
 pub struct Counted {
     /// What has happened to alerts: `accepted`, `repeated` and their like once for an alert, steps once for a delivery.
-    pub alerts: BTreeMap<(RouteName, Happening), u64>,
+    pub alerts: BTreeMap<(RouteName, TransitionKind), u64>,
     /// From acceptance to the ack of WhatsApp's server, for each delivery.
     pub sent: BTreeMap<RouteName, Spread<{ WAITS_S.len() }>>,
     /// From acceptance to the recipient's device, for each delivery.
@@ -71,29 +71,29 @@ impl Tallies {
     }
 
     /// Something has become of this alert.
-    pub fn alert(&self, record: &AlertRecord, happened: &[Happened]) {
+    pub fn alert(&self, record: &AlertRecord, happened: &[Transition]) {
         if happened.is_empty() {
             return;
         }
         let counted = &mut *lock(&self.0);
         for happened in happened {
             let waits = match happened.what {
-                Happening::Sent => &mut counted.sent,
-                Happening::Delivered => &mut counted.delivered,
-                Happening::Accepted
-                | Happening::Read
-                | Happening::Failed
-                | Happening::Dropped
-                | Happening::Retried
-                | Happening::Forgotten
-                | Happening::Expired
-                | Happening::Handover
-                | Happening::Fallback
-                | Happening::Superseded
-                | Happening::Acknowledged
-                | Happening::Repeated
-                | Happening::Escalated
-                | Happening::Unheeded => continue,
+                TransitionKind::Sent => &mut counted.sent,
+                TransitionKind::Delivered => &mut counted.delivered,
+                TransitionKind::Accepted
+                | TransitionKind::Read
+                | TransitionKind::Failed
+                | TransitionKind::Dropped
+                | TransitionKind::Retried
+                | TransitionKind::Forgotten
+                | TransitionKind::Expired
+                | TransitionKind::Handover
+                | TransitionKind::Fallback
+                | TransitionKind::Superseded
+                | TransitionKind::Acknowledged
+                | TransitionKind::Repeated
+                | TransitionKind::Escalated
+                | TransitionKind::Unheeded => continue,
             };
             let seconds = happened.at.0.saturating_sub(record.due_at().0) as f64 / 1000.0;
             waits.entry(happened.route.clone()).or_default().add(&WAITS_S, seconds);
@@ -102,7 +102,7 @@ impl Tallies {
     }
 
     /// The same where there is no record of it any more.
-    pub fn forgotten(&self, happened: &[Happened]) {
+    pub fn forgotten(&self, happened: &[Transition]) {
         let counted = &mut *lock(&self.0);
         happened.iter().for_each(|happened| counted.note(happened));
     }
@@ -110,7 +110,10 @@ impl Tallies {
     /// An alert is on disk.
     pub fn accepted(&self, route: &RouteName) {
         let counted = &mut *lock(&self.0);
-        *counted.alerts.entry((route.clone(), Happening::Accepted)).or_default() += 1;
+        *counted
+            .alerts
+            .entry((route.clone(), TransitionKind::Accepted))
+            .or_default() += 1;
     }
 
     /// A line that was online has ended.
@@ -130,7 +133,7 @@ impl Tallies {
 }
 
 impl Counted {
-    fn note(&mut self, happened: &Happened) {
+    fn note(&mut self, happened: &Transition) {
         *self.alerts.entry((happened.route.clone(), happened.what)).or_default() += 1;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::history::{Happened, Happening};
+use super::history::{Transition, TransitionKind};
 use super::record::{Ack, AckAnswer, AlertRecord, AnswerKind, Delivery, MessageId, Step};
 use super::rules::fold_word;
 use super::{Now, Outbox};
@@ -83,7 +83,7 @@ impl Outbox {
             let told = self.unheeded.insert(about, answer.id.clone());
             if told.as_ref() != Some(&answer.id) {
                 let record = self.entries.get(&about).map(|entry| &entry.record);
-                let happened = record.map(|record| Happened::to_all(record, now.wall, Happening::Unheeded));
+                let happened = record.map(|record| Transition::to_all(record, now.wall, TransitionKind::Unheeded));
                 self.dirty.entry(about).or_default().happened.extend(happened);
             }
             return Answered::Unheeded;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::entry::ends;
-use super::history::{Happened, Happening};
+use super::history::{Transition, TransitionKind};
 use super::io::{CommandError, Output};
 use super::record::{Ack, AlertRecord, FollowUp, Follows, Step, Timestamp};
 use super::rules::Rules;
@@ -182,16 +182,16 @@ impl Outbox {
             FollowUp::Repeat { number, .. } if *number > attention.repeats => {
                 attention.repeats = *number;
                 attention.repeated_at = Some(at);
-                Happening::Repeated
+                TransitionKind::Repeated
             }
             FollowUp::Escalation { .. } if attention.escalated_at.is_none() => {
                 attention.escalated_at = Some(at);
-                Happening::Escalated
+                TransitionKind::Escalated
             }
             // A restart tells it again.
             FollowUp::Repeat { .. } | FollowUp::Escalation { .. } => return self.watch(now, seq),
         };
-        let happened = Happened::to_all(&entry.record, at, what);
+        let happened = Transition::to_all(&entry.record, at, what);
         self.dirty.entry(seq).or_default().happened.push(happened);
         self.watch(now, seq);
     }
@@ -251,7 +251,7 @@ impl Outbox {
         let attention = &mut entry.record.attention;
         if attention.acked.is_none() {
             attention.acked = Some(ack.clone());
-            let happened = Happened::to_all(&entry.record, now.wall, Happening::Acknowledged);
+            let happened = Transition::to_all(&entry.record, now.wall, TransitionKind::Acknowledged);
             self.dirty.entry(seq).or_default().happened.push(happened);
         }
         self.watch(now, seq);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::history::Happening;
+use super::history::TransitionKind;
 use super::record::{AlertRecord, Step};
 use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
@@ -50,7 +50,7 @@ impl Outbox {
             if self.is_under_way(delivery_id) {
                 under_way = true;
             } else {
-                self.give_up(now, delivery_id, Happening::Expired, |shared, attempts| {
+                self.give_up(now, delivery_id, TransitionKind::Expired, |shared, attempts| {
                     let note = format!("not sent within its {}", words(ttl));
                     match (shared, attempts) {
                         (true, _) => format!("{note}, but a message that carries other alerts too still goes out"),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::entry;
 use super::fallback_queues::{Phase, Request};
-use super::history::{Happened, Happening};
+use super::history::{Transition, TransitionKind};
 use super::io::{HandoverFailure, Output};
 use super::parcel::{Handed, Parcel};
 use super::policy::{self, Why};
@@ -317,7 +317,7 @@ impl Outbox {
                 handover.key.clone_from(&key)
             });
             let Some(entry) = self.entries.get(seq) else { continue };
-            let begun = Happened::to_all(&entry.record, now.wall, Happening::Handover);
+            let begun = Transition::to_all(&entry.record, now.wall, TransitionKind::Handover);
             self.dirty.entry(*seq).or_default().happened.push(begun);
         }
         let queue = self.handovers.queue(to);
@@ -407,12 +407,12 @@ impl Outbox {
                 if self.message_of(*delivery_id).is_none() && self.step_of(*delivery_id) == Some(Step::Accepted) {
                     self.policy.handle(now, policy::Input::Gone { delivery: *delivery_id });
                 }
-                self.set_step(now, *delivery_id, Happening::Fallback, &note);
+                self.set_step(now, *delivery_id, TransitionKind::Fallback, &note);
             }
             if ended.is_empty()
                 && let Some(entry) = self.entries.get(seq)
             {
-                let handed = Happened::to_all(&entry.record, now.wall, Happening::Fallback);
+                let handed = Transition::to_all(&entry.record, now.wall, TransitionKind::Fallback);
                 self.dirty.entry(*seq).or_default().happened.push(handed);
             }
         }

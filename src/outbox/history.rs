@@ -9,7 +9,7 @@ use crate::alert::{RouteName, SessionName};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Happening {
+pub enum TransitionKind {
     /// It is on disk here, and its sender may be told so.
     Accepted,
     Sent,
@@ -41,7 +41,7 @@ pub enum Happening {
     Unheeded,
 }
 
-impl Happening {
+impl TransitionKind {
     /// Everything that can happen.
     pub const ALL: [Self; 16] = [
         Self::Accepted,
@@ -108,9 +108,9 @@ impl Happening {
 
 /// One entry for the journal. It holds no text and no recipient: who has read the alert's record knows both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Happened {
+pub struct Transition {
     pub at: Timestamp,
-    pub what: Happening,
+    pub what: TransitionKind,
     /// The alert's id, as senders know it.
     pub alert: String,
     pub route: RouteName,
@@ -119,9 +119,9 @@ pub struct Happened {
     pub delivery: Option<u32>,
 }
 
-impl Happened {
+impl Transition {
     /// To all of the alert.
-    pub fn to_all(record: &AlertRecord, at: Timestamp, what: Happening) -> Self {
+    pub fn to_all(record: &AlertRecord, at: Timestamp, what: TransitionKind) -> Self {
         Self {
             at,
             what,
@@ -133,7 +133,7 @@ impl Happened {
     }
 
     /// To its delivery number `index`.
-    pub fn to_one(record: &AlertRecord, at: Timestamp, what: Happening, index: usize) -> Self {
+    pub fn to_one(record: &AlertRecord, at: Timestamp, what: TransitionKind, index: usize) -> Self {
         Self {
             delivery: u32::try_from(index).ok(),
             ..Self::to_all(record, at, what)

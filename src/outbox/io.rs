@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::history::Happened;
+use super::history::Transition;
 use super::keys::KeyRecord;
 use super::message::Message;
 use super::parcel::Parcel;
@@ -21,7 +21,7 @@ pub enum Input {
     /// later.
     MessageDurable { message_id: MessageId, seq: u64 },
     /// The record of this alert has reached the disk, and says that a request to this fallback is
-    /// [begun](super::HandoverState::Begun). To be told where [`Happening::Handover`](super::Happening::Handover) came
+    /// [begun](super::HandoverState::Begun). To be told where [`TransitionKind::Handover`](super::TransitionKind::Handover) came
     /// with it.
     IntentDurable { seq: u64, to: FallbackName },
     /// The fallback has taken the [`Parcel`] of this key.
@@ -155,7 +155,7 @@ pub enum Output {
     /// when it is on disk.
     Persist {
         record: Box<AlertRecord>,
-        happened: Vec<Happened>,
+        happened: Vec<Transition>,
         made: Vec<MessageId>,
     },
     /// Nobody has acknowledged the alert that this one follows: accept it on this route. It is asked for again until it
@@ -178,7 +178,7 @@ pub enum Output {
     Forget {
         seq: u64,
         key: Option<KeyRecord>,
-        happened: Vec<Happened>,
+        happened: Vec<Transition>,
     },
     /// The key of this forgotten alert may be deleted, with the next write that is worth one.
     ForgetKey { seq: u64 },

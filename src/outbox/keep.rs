@@ -1,7 +1,7 @@
 //! What stays, and for how long: how alerts come under the indexes, settle, and are forgotten.
 
 use super::entry::{Entry, ends, size_of};
-use super::history::{Happened, Happening};
+use super::history::{Transition, TransitionKind};
 use super::record::{AlertRecord, MessageId, Step};
 use super::{Now, Outbox, Output, policy};
 
@@ -160,7 +160,7 @@ impl Outbox {
         // What was not fetched yet has happened all the same.
         let mut happened = self.dirty.remove(&seq).unwrap_or_default().happened;
         let record = self.entries.get(&seq).map(|entry| &entry.record);
-        happened.extend(record.map(|record| Happened::to_all(record, now.wall, Happening::Forgotten)));
+        happened.extend(record.map(|record| Transition::to_all(record, now.wall, TransitionKind::Forgotten)));
         let kept = self.key_of(now, seq);
         self.remove(now, seq);
         let key = kept.as_ref().map(|(key, _)| key.clone());

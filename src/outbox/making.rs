@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::entry::Entry;
-use super::history::Happening;
+use super::history::TransitionKind;
 use super::lookup::Lookup;
 use super::message::{Content, Quote};
 use super::policy::{self, Decision, Part, Policy};
@@ -37,7 +37,7 @@ impl Outbox {
             match self.policy.poll_decision(now, &takes) {
                 Some(Decision::Message { deliveries, form }) => self.make_message(now, deliveries, form),
                 Some(Decision::Drop { delivery, note }) => {
-                    self.give_up(now, delivery, Happening::Dropped, |_, _| note.clone());
+                    self.give_up(now, delivery, TransitionKind::Dropped, |_, _| note.clone());
                     self.settle(now, delivery.seq);
                 }
                 None => return,

@@ -73,7 +73,7 @@ pub use answers::{Answer, Answered, Said};
 pub use failures::Failures;
 pub use fallback::FallbackTrouble;
 pub use group::Group;
-pub use history::{Happened, Happening};
+pub use history::{Transition, TransitionKind};
 pub use io::{CommandError, HandoverFailure, Input, Output, Reason, ReceiptKind, SendFailure};
 pub use keys::{Fingerprint, KeyRecord};
 pub use limits::Limits;
@@ -108,7 +108,7 @@ use session_queue::{DeliveryId, SessionQueue};
 /// What has come about with an alert since its record was last handed out to be written.
 #[derive(Debug, Default)]
 struct Dirty {
-    happened: Vec<Happened>,
+    happened: Vec<Transition>,
     /// Messages that were made.
     made: Vec<MessageId>,
 }

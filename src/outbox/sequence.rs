@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::age::CLOCK_UNSET_BEFORE;
 use super::entry::Entry;
-use super::history::Happening;
+use super::history::TransitionKind;
 use super::record::{AlertRecord, Handover, HandoverState, MessageId, Step};
 use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
@@ -192,7 +192,7 @@ impl Outbox {
 
     pub(super) fn supersede_delivery(&mut self, now: Now, delivery_id: DeliveryId, note: &str) {
         if self.step_of(delivery_id) == Some(Step::Accepted) && !self.is_told(delivery_id) {
-            self.give_up(now, delivery_id, Happening::Superseded, |_, _| note.to_owned());
+            self.give_up(now, delivery_id, TransitionKind::Superseded, |_, _| note.to_owned());
             self.settle(now, delivery_id.seq);
         }
     }

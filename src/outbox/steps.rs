@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::history::{Happened, Happening};
+use super::history::{Transition, TransitionKind};
 use super::io::{CommandError, Input, Output, ReceiptKind, SendFailure};
 use super::making;
 use super::message::Message;
@@ -112,8 +112,8 @@ impl Outbox {
         }
         let proof = match kind {
             // Where it is not to the account itself, an own device is not among the recipients.
-            ReceiptKind::Delivered | ReceiptKind::OwnDevice => Happening::Delivered,
-            ReceiptKind::Read => Happening::Read,
+            ReceiptKind::Delivered | ReceiptKind::OwnDevice => TransitionKind::Delivered,
+            ReceiptKind::Read => TransitionKind::Read,
         };
         self.on_proof(now, session, message_id, proof);
     }
@@ -193,14 +193,14 @@ impl Outbox {
                 Some(message_id) => {
                     for delivery_id in self.deliveries_of(&message_id) {
                         if self.step_of(delivery_id).is_some_and(Step::is_given_up) {
-                            self.set_step(now, delivery_id, Happening::Retried, "");
+                            self.set_step(now, delivery_id, TransitionKind::Retried, "");
                             self.settle(now, delivery_id.seq);
                         }
                     }
                     self.enqueue(&message_id, Place::ByHand);
                 }
                 None => {
-                    self.set_step(now, delivery_id, Happening::Retried, "");
+                    self.set_step(now, delivery_id, TransitionKind::Retried, "");
                     self.settle(now, seq);
                     self.wait(now, delivery_id, true);
                 }
@@ -224,7 +224,7 @@ impl Outbox {
     pub fn drop_alert(&mut self, now: Now, id: &str) -> Result<&AlertRecord, CommandError> {
         let seq = self.seq_for(id, "drop", |step| step == Step::Accepted)?;
         for delivery_id in self.deliveries_at(seq, Step::Accepted) {
-            self.give_up(now, delivery_id, Happening::Dropped, |shared, attempts| {
+            self.give_up(now, delivery_id, TransitionKind::Dropped, |shared, attempts| {
                 let note = match (shared, attempts) {
                     (true, _) => "dropped by hand, but a message that carries other alerts too still goes out",
                     (false, 0) => "dropped by hand",
@@ -246,7 +246,7 @@ impl Outbox {
         &mut self,
         now: Now,
         delivery_id: DeliveryId,
-        what: Happening,
+        what: TransitionKind,
         note: impl Fn(bool, u32) -> String,
     ) {
         let message_id = self.message_of(delivery_id).cloned();
@@ -308,7 +308,7 @@ impl Outbox {
 
     fn on_ack(&mut self, now: Now, session: &SessionName, message_id: &MessageId, error: Option<String>) {
         let Some(code) = error else {
-            return self.on_proof(now, session, message_id, Happening::Sent);
+            return self.on_proof(now, session, message_id, TransitionKind::Sent);
         };
         if self.leg_of(session, message_id).is_none() {
             return;
@@ -378,7 +378,7 @@ impl Outbox {
     }
 
     /// An ack or a receipt: the message has come at least as far as `proof` says, whatever was thought of it before.
-    fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, proof: Happening) {
+    fn on_proof(&mut self, now: Now, session: &SessionName, message_id: &MessageId, proof: TransitionKind) {
         let Some(first) = self.leg_of(session, message_id) else {
             return;
         };
@@ -445,7 +445,7 @@ impl Outbox {
     fn fail(&mut self, now: Now, message_id: &MessageId, note: &str) {
         for delivery_id in self.deliveries_of(message_id) {
             if self.step_of(delivery_id) == Some(Step::Accepted) {
-                self.set_step(now, delivery_id, Happening::Failed, note);
+                self.set_step(now, delivery_id, TransitionKind::Failed, note);
             }
         }
         if let Some(first) = self.first_of(message_id) {
@@ -558,7 +558,7 @@ impl Outbox {
 
     /// The one place where a step changes. The caller puts the message in line or takes it out, and settles the alert
     /// afterwards.
-    pub(super) fn set_step(&mut self, now: Now, delivery_id: DeliveryId, what: Happening, note: &str) {
+    pub(super) fn set_step(&mut self, now: Now, delivery_id: DeliveryId, what: TransitionKind, note: &str) {
         let Some(step) = what.step() else { return };
         let Some(entry) = self.entries.get_mut(&delivery_id.seq) else {
             return;
@@ -577,7 +577,7 @@ impl Outbox {
         if !keeps_note {
             delivery.note = note.chars().take(NOTE_CHARS_MAX).collect();
         }
-        let happened = Happened::to_one(&entry.record, now.wall, what, delivery_id.index);
+        let happened = Transition::to_one(&entry.record, now.wall, what, delivery_id.index);
         self.dirty.entry(delivery_id.seq).or_default().happened.push(happened);
         self.changed.insert(delivery_id.seq);
         if is_text && matches!(step, Step::Failed | Step::Expired) {

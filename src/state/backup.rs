@@ -20,7 +20,7 @@ use rustix::fs::MemfdFlags;
 
 use super::check;
 use crate::credentials::{self, PreKeyOffset};
-use crate::outbox::{AlertRecord, HandoverState, Happened, Happening, KeyRecord, Step, Timestamp};
+use crate::outbox::{AlertRecord, HandoverState, KeyRecord, Step, Timestamp, Transition, TransitionKind};
 use crate::store::engine::{Lock, closed, create_private};
 use crate::store::journal::Event;
 use crate::store::log::{Disk, ExportFault, Exporter, RealDisk, State, import, inspect};
@@ -355,7 +355,7 @@ fn waits(alert: &AlertRecord) -> bool {
 }
 
 /// What may have gone out must not go out again by itself. Returns what the journal is told of it.
-fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Happened> {
+fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Transition> {
     let mut held = Vec::new();
     // What a fallback has stays said; nothing goes there by itself either.
     alert.handovers.retain(|handover| handover.state == HandoverState::Done);
@@ -365,7 +365,12 @@ fn hold(alert: &mut AlertRecord, now_ms: u64) -> Vec<Happened> {
             delivery.step = Step::Failed;
             delivery.since = Timestamp(now_ms);
             delivery.note = HELD.into();
-            held.push(Happened::to_one(alert, Timestamp(now_ms), Happening::Failed, index));
+            held.push(Transition::to_one(
+                alert,
+                Timestamp(now_ms),
+                TransitionKind::Failed,
+                index,
+            ));
         }
     }
     held

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use super::log::State;
 use super::{Batch, Store, StoreError, Tree, Value, View, record};
-use crate::outbox::{CLOCK_UNSET_BEFORE, Happening, Timestamp};
+use crate::outbox::{CLOCK_UNSET_BEFORE, Timestamp, TransitionKind};
 pub(super) use ends::Ends;
 pub use ends::bounds;
 use ends::{key, number_of};
@@ -218,7 +218,7 @@ pub fn of_alert(view: &View, id: &str) -> Result<Vec<(u64, Entry)>, StoreError> 
         if of != id {
             continue;
         }
-        let accepted = *what == Happening::Accepted;
+        let accepted = *what == TransitionKind::Accepted;
         found.push((number, entry));
         if accepted {
             break;

@@ -8,7 +8,7 @@ mod v5;
 
 use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
-use crate::outbox::{AlertRecord, Fingerprint, Happened, Happening, KeyRecord, Timestamp};
+use crate::outbox::{AlertRecord, Fingerprint, KeyRecord, Timestamp, Transition, TransitionKind};
 use v1::{AlertKeyV1, AlertRecordV1};
 use v2::{AlertKeyV2, AlertRecordV2};
 use v3::{AlertKeyV3, AlertRecordV3};
@@ -189,7 +189,7 @@ impl New {
         }
         self.batch.put(Tree::Outbox, &alert.seq.to_be_bytes(), value)?;
         self.bytes += size;
-        let accepted = Happened::to_all(alert, alert.accepted_at, Happening::Accepted);
+        let accepted = Transition::to_all(alert, alert.accepted_at, TransitionKind::Accepted);
         self.entries.push(accepted.into());
         Ok(())
     }

@@ -8,7 +8,7 @@ use tautline::gateway::api::{
     HealthEntry, HistoryView, LayerStatus, LineEnd, OutboxCounts, RouteFallbackView, RouteTested, RouteView,
     SessionState, SessionStatus, Status,
 };
-use tautline::outbox::{Happening, Step};
+use tautline::outbox::{Step, TransitionKind};
 
 pub(super) fn view(number: usize, route: &str, alert: &Alert, state: Step) -> AlertView {
     AlertView {
@@ -68,14 +68,17 @@ pub(super) fn cancel(alerts: &mut [AlertView], route: &RouteName, name: &str) ->
 
 /// How every alert came to where it is.
 pub(super) fn history() -> Vec<HistoryView> {
-    [(1, Happening::Accepted, None), (2, Happening::Retried, Some(0))]
-        .map(|(number, what, delivery)| HistoryView {
-            number,
-            at: 1_700_000_000_123,
-            what,
-            delivery,
-        })
-        .to_vec()
+    [
+        (1, TransitionKind::Accepted, None),
+        (2, TransitionKind::Retried, Some(0)),
+    ]
+    .map(|(number, what, delivery)| HistoryView {
+        number,
+        at: 1_700_000_000_123,
+        what,
+        delivery,
+    })
+    .to_vec()
 }
 
 /// An entry of the journal: of an alert on `route`, or of the session.

@@ -31,14 +31,14 @@ const EVENTS_MAX: usize = 10_000;
 /// A running client. Dropping it stops it as a crash would: nothing is flushed, nobody is told.
 pub struct Stock {
     client: Arc<Client>,
-    happened: Arc<Happened>,
+    happened: Arc<Transition>,
     ex: Arc<Executor<'static>>,
     stop: Option<async_channel::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Happened {
+struct Transition {
     events: Mutex<Vec<Arc<Event>>>,
     more: Condvar,
 }
@@ -47,7 +47,7 @@ impl Stock {
     /// Starts a client on `endpoint` with the state in `backend`. Asks for a pair code if `number` is given.
     pub fn start(endpoint: &str, backend: &Arc<InMemoryBackend>, number: Option<&str>) -> Self {
         let ex = Arc::new(Executor::new());
-        let happened = Arc::new(Happened::default());
+        let happened = Arc::new(Transition::default());
         let mut builder = Bot::builder()
             .with_backend_arc(backend.clone())
             .with_transport_factory(Sockets {
@@ -184,7 +184,7 @@ impl Drop for Stock {
     }
 }
 
-struct Keep(Arc<Happened>);
+struct Keep(Arc<Transition>);
 
 impl EventHandler for Keep {
     fn handle_event(&self, event: Arc<Event>) {

@@ -6,7 +6,7 @@ use super::event::{self, Event};
 use super::state::{Dispatcher, hold_files};
 use crate::alert::{Recipient, SessionName};
 use crate::appliance::clock;
-use crate::outbox::{AlertRecord, Answer, Answered, Happened, Happening, Input, Output, Parcel, SendFailure};
+use crate::outbox::{AlertRecord, Answer, Answered, Input, Output, Parcel, SendFailure, Transition, TransitionKind};
 use crate::store::StoreError;
 use crate::store::journal::Event as Told;
 use crate::whatsapp::{Again, Command, Notice};
@@ -171,8 +171,8 @@ impl Dispatcher {
 
 /// The sender of an alert has had its answer long before it fails or expires: the log is one of the places that tell a
 /// person.
-fn warn_of_failures(record: &AlertRecord, happened: &[Happened]) {
-    let is_lost = |happened: &&Happened| matches!(happened.what, Happening::Failed | Happening::Expired);
+fn warn_of_failures(record: &AlertRecord, happened: &[Transition]) {
+    let is_lost = |happened: &&Transition| matches!(happened.what, TransitionKind::Failed | TransitionKind::Expired);
     for failed in happened.iter().filter(is_lost) {
         let delivery = failed.delivery.and_then(|index| record.deliveries.get(index as usize));
         log::warn!(

@@ -7,7 +7,7 @@ use super::event::Event;
 use super::put_off::Taken;
 use super::state::Dispatcher;
 use crate::appliance::clock;
-use crate::outbox::{HandoverState, Happening, Input};
+use crate::outbox::{HandoverState, Input, TransitionKind};
 use crate::store::StoreError;
 use crate::store::journal::{self, Entry, Event as Told};
 
@@ -82,7 +82,11 @@ impl Dispatcher {
             self.put_off.sessions_written = Some(Instant::now());
         }
         for (seq, change) in taken.changed {
-            if change.happened.iter().any(|(_, it)| it.what == Happening::Handover) {
+            if change
+                .happened
+                .iter()
+                .any(|(_, it)| it.what == TransitionKind::Handover)
+            {
                 for handover in change.record.handovers {
                     if handover.state == HandoverState::Begun {
                         let to = handover.to;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::outbox::{AlertRecord, Happened, KeyRecord, MessageId};
+use crate::outbox::{AlertRecord, KeyRecord, MessageId, Transition};
 use crate::store::journal::Entry;
 use crate::store::{Batch, outbox as outbox_store};
 
@@ -39,7 +39,7 @@ pub(super) struct PutOff {
 pub(super) struct Change {
     pub(super) record: AlertRecord,
     /// Each with its place in the order of all.
-    pub(super) happened: Vec<(u64, Happened)>,
+    pub(super) happened: Vec<(u64, Transition)>,
     /// Messages that go out once this is on disk.
     pub(super) made: Vec<MessageId>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Change {
 struct Forgotten {
     /// What takes the alert's place.
     key: Option<KeyRecord>,
-    happened: Vec<Happened>,
+    happened: Vec<Transition>,
 }
 
 /// One transaction out of what is put off, to be put back if it is refused.
@@ -71,7 +71,7 @@ impl PutOff {
         (!self.sessions.is_empty()).then(|| again.max(now))
     }
 
-    pub(super) fn change(&mut self, record: AlertRecord, happened: Vec<Happened>, made: Vec<MessageId>) {
+    pub(super) fn change(&mut self, record: AlertRecord, happened: Vec<Transition>, made: Vec<MessageId>) {
         let first = self.order;
         self.order += happened.len() as u64;
         let happened = (first..).zip(happened);
@@ -89,9 +89,9 @@ impl PutOff {
         }
     }
 
-    pub(super) fn forget(&mut self, seq: u64, key: Option<KeyRecord>, happened: Vec<Happened>) {
+    pub(super) fn forget(&mut self, seq: u64, key: Option<KeyRecord>, happened: Vec<Transition>) {
         let before = self.changed.remove(&seq);
-        let mut all: Vec<Happened> = before
+        let mut all: Vec<Transition> = before
             .into_iter()
             .flat_map(|change| change.happened)
             .map(|(_, it)| it)
@@ -213,7 +213,7 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::{Fingerprint, Happening, Step, Timestamp};
+    use crate::outbox::{Fingerprint, Step, Timestamp, TransitionKind};
     use crate::store::journal::Event;
 
     fn online(at: u64) -> Entry {
@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn the_end_of_an_old_alert_is_no_reason_for_a_write() {
         let mut put_off = PutOff::default();
-        let forgotten = Happened {
+        let forgotten = Transition {
             at: Timestamp(1),
-            what: Happening::Forgotten,
+            what: TransitionKind::Forgotten,
             alert: "AAAAAAAAAAAA".into(),
             route: "family".parse().unwrap(),
             session: "default".parse().unwrap(),

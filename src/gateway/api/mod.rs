@@ -20,7 +20,7 @@ pub mod words;
 use crate::alert::Attachment;
 pub use crate::alert::Chat;
 pub use crate::line::PairEvent;
-use crate::outbox::{AlertRecord, Happening, Step};
+use crate::outbox::{AlertRecord, Step, TransitionKind};
 use crate::store::journal;
 pub use handover::HandoverView;
 pub use lines::{EndView, HistoryEntry, StartView};
@@ -170,7 +170,7 @@ pub struct HistoryView {
     /// When, in Unix milliseconds.
     pub at: u64,
     /// What happened.
-    pub what: Happening,
+    pub what: TransitionKind,
     /// Which of the `deliveries`, counted from 0; absent: all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<u32>,

@@ -17,7 +17,7 @@ use crate::alert::RouteName;
 use crate::gateway::api::{SessionState, Status};
 use crate::gateway::relay::{ProcessFacts, Relay};
 use crate::gateway::tallies::{Counted, WAITS_S};
-use crate::outbox::Happening;
+use crate::outbox::TransitionKind;
 use crate::util::wall_ms;
 
 /// `GET /metrics`.
@@ -148,7 +148,7 @@ fn alerts(text: &mut Exposition, routes: &[RouteName], counted: &Counted) {
         "What has happened to alerts since the relay started: steps once for a delivery, the rest once for an alert.",
     );
     for route in routes {
-        for what in Happening::ALL {
+        for what in TransitionKind::ALL {
             let count = counted.alerts.get(&(route.clone(), what)).copied().unwrap_or_default();
             family.count(&[("route", route.as_str()), ("event", what.name())], count);
         }

@@ -95,7 +95,10 @@ fn a_reaction_a_reply_and_a_word_acknowledge_the_one_alert_that_waits() {
         let given = answer("+15550101", &["+15550101", "100000000000002@lid"], "X", said);
         assert_eq!(bench.answered(&given), Answered::Acknowledged);
         assert_eq!(bench.acked("A1"), Some(("+15550101".into(), how)));
-        let told = bench.happened.iter().filter(|it| it.what == Happening::Acknowledged);
+        let told = bench
+            .happened
+            .iter()
+            .filter(|it| it.what == TransitionKind::Acknowledged);
         assert_eq!(told.count(), 1);
         // It is not said again.
         bench.pass(MINUTE * 60);
@@ -105,7 +108,10 @@ fn a_reaction_a_reply_and_a_word_acknowledge_the_one_alert_that_waits() {
         let later = answer("+15550101", &["me"], "Y", Said::Reaction(message("M11")));
         assert_eq!(bench.answered(&later), Answered::Nothing);
         assert_eq!(bench.acked("A1"), Some(("+15550101".into(), how)));
-        let told = bench.happened.iter().filter(|it| it.what == Happening::Acknowledged);
+        let told = bench
+            .happened
+            .iter()
+            .filter(|it| it.what == TransitionKind::Acknowledged);
         assert_eq!(told.count(), 1);
     }
 }
@@ -168,7 +174,7 @@ fn whoever_may_not_is_told_of_once_however_often_the_answer_comes() {
     for id in ["X1", "X1", "X1", "X2"] {
         assert_eq!(bench.answered(&react(id)), Answered::Unheeded);
     }
-    let told = bench.happened.iter().filter(|it| it.what == Happening::Unheeded);
+    let told = bench.happened.iter().filter(|it| it.what == TransitionKind::Unheeded);
     assert_eq!(told.count(), 2);
 }
 
@@ -286,7 +292,7 @@ fn only_who_may_acknowledges_and_the_journal_tells_of_the_others() {
             let unheeded = bench
                 .happened
                 .iter()
-                .filter(|it| it.what == Happening::Unheeded)
+                .filter(|it| it.what == TransitionKind::Unheeded)
                 .count();
             let expected = if counts {
                 Answered::Acknowledged

@@ -116,8 +116,15 @@ fn it_is_repeated_and_escalated_once_each_until_somebody_acknowledges_it() {
     let attention = &bench.outbox.get("A1").unwrap().attention;
     assert_eq!((attention.repeats, attention.escalated_at.is_some()), (2, true));
     let told = bench.happened.iter().map(|it| it.what);
-    let told: Vec<Happening> = told.filter(|what| what.step().is_none()).collect();
-    assert_eq!(told, [Happening::Repeated, Happening::Repeated, Happening::Escalated]);
+    let told: Vec<TransitionKind> = told.filter(|what| what.step().is_none()).collect();
+    assert_eq!(
+        told,
+        [
+            TransitionKind::Repeated,
+            TransitionKind::Repeated,
+            TransitionKind::Escalated
+        ]
+    );
     // What is not urgent enough is left alone.
     for (priority, texts) in [(Priority::Default, 1), (Priority::High, 3)] {
         let mut bench = self::bench();

@@ -30,7 +30,7 @@ pub(super) struct Bench {
     pub(super) due: Vec<u64>,
     /// What is on the disk of forgotten alerts.
     pub(super) keys: BTreeMap<u64, KeyRecord>,
-    pub(super) happened: Vec<Happened>,
+    pub(super) happened: Vec<Transition>,
     /// What fallbacks are to be given.
     pub(super) parcels: Vec<Parcel>,
     /// Alerts whose intent to go to a fallback is to be written.
@@ -140,7 +140,7 @@ impl Bench {
                 Output::Persist { record, happened, made } => {
                     let seq = record.seq;
                     self.made.extend(made.into_iter().map(|id| (id.0, seq)));
-                    if happened.iter().any(|it| it.what == Happening::Handover) {
+                    if happened.iter().any(|it| it.what == TransitionKind::Handover) {
                         let begun = |handover: &&Handover| handover.state == HandoverState::Begun;
                         let begun = record.handovers.iter().filter(begun);
                         self.intents.extend(begun.map(|handover| (seq, handover.to.clone())));

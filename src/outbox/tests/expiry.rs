@@ -37,7 +37,7 @@ impl Bench {
         &self.outbox.get(id).unwrap().deliveries[index].note
     }
 
-    fn told(&self) -> Vec<(Happening, Option<u32>)> {
+    fn told(&self) -> Vec<(TransitionKind, Option<u32>)> {
         self.happened.iter().map(|it| (it.what, it.delivery)).collect()
     }
 }
@@ -55,7 +55,7 @@ fn what_is_not_sent_in_time_expires_and_is_told_as_that() {
     assert_eq!(bench.note("A1", 0), "not sent within its time to live of 1h");
     assert_eq!(
         bench.told(),
-        [(Happening::Expired, Some(0)), (Happening::Expired, Some(1))]
+        [(TransitionKind::Expired, Some(0)), (TransitionKind::Expired, Some(1))]
     );
     assert_eq!(bench.changes.last(), Some(&("A1".to_owned(), Step::Expired)));
     assert_eq!(bench.outbox.failures(|_, _| false).len(), 1, "somebody is told");

@@ -118,8 +118,15 @@ fn what_is_not_sent_in_time_is_handed_over_once_the_disk_knows_and_whatsapp_does
     bench.come_up();
     assert!(bench.take_sends().is_empty() && bench.handed().is_empty());
     assert_eq!((bench.outbox.pending_len(), bench.outbox.count(Step::Fallback)), (0, 2));
-    let told: Vec<Happening> = bench.happened.iter().map(|it| it.what).collect();
-    assert_eq!(told, [Happening::Handover, Happening::Fallback, Happening::Fallback]);
+    let told: Vec<TransitionKind> = bench.happened.iter().map(|it| it.what).collect();
+    assert_eq!(
+        told,
+        [
+            TransitionKind::Handover,
+            TransitionKind::Fallback,
+            TransitionKind::Fallback
+        ]
+    );
 }
 
 #[test]

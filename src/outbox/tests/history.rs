@@ -3,12 +3,12 @@
 use super::super::*;
 use super::{Bench, DAY};
 
-fn told(bench: &mut Bench) -> Vec<(Happening, String, Option<u32>)> {
+fn told(bench: &mut Bench) -> Vec<(TransitionKind, String, Option<u32>)> {
     let happened = bench.happened.drain(..);
     happened.map(|it| (it.what, it.alert, it.delivery)).collect()
 }
 
-fn one(what: Happening, delivery: u32) -> (Happening, String, Option<u32>) {
+fn one(what: TransitionKind, delivery: u32) -> (TransitionKind, String, Option<u32>) {
     (what, "A1".to_owned(), Some(delivery))
 }
 
@@ -22,9 +22,9 @@ fn every_change_of_a_step_is_told_once_with_the_record_that_it_changes() {
     bench.receipt("M12", ReceiptKind::Read);
     bench.receipt("M11", ReceiptKind::Delivered);
     let expected = [
-        one(Happening::Sent, 0),
-        one(Happening::Read, 1),
-        one(Happening::Delivered, 0),
+        one(TransitionKind::Sent, 0),
+        one(TransitionKind::Read, 1),
+        one(TransitionKind::Delivered, 0),
     ];
     assert_eq!(told(&mut bench), expected);
 }
@@ -42,9 +42,9 @@ fn refusals_and_what_a_person_does_are_told_apart() {
     bench.outbox.drop_alert(bench.now, "A1").unwrap();
     bench.drain();
     let expected = [
-        one(Happening::Failed, 0),
-        one(Happening::Retried, 0),
-        one(Happening::Dropped, 0),
+        one(TransitionKind::Failed, 0),
+        one(TransitionKind::Retried, 0),
+        one(TransitionKind::Dropped, 0),
     ];
     assert_eq!(told(&mut bench), expected);
 }
@@ -57,7 +57,10 @@ fn an_alert_that_goes_takes_along_what_nobody_has_fetched_yet() {
     });
     bench.accept(&["1"]);
     bench.ack("M11", None);
-    let expected = [one(Happening::Sent, 0), (Happening::Forgotten, "A1".to_owned(), None)];
+    let expected = [
+        one(TransitionKind::Sent, 0),
+        (TransitionKind::Forgotten, "A1".to_owned(), None),
+    ];
     assert_eq!(told(&mut bench), expected);
     assert!(bench.persisted.is_empty());
 }

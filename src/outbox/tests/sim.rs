@@ -176,7 +176,7 @@ impl World {
                     for (index, delivery) in record.deliveries.iter().enumerate() {
                         let before = self.steps.insert((record.seq, index), delivery.step);
                         if before.is_some_and(|before| before != delivery.step) {
-                            let of_it = |it: &&Happened| it.delivery == Some(index as u32);
+                            let of_it = |it: &&Transition| it.delivery == Some(index as u32);
                             let told = happened.iter().rfind(of_it).and_then(|it| it.what.step());
                             assert_eq!(told, Some(delivery.step), "the journal is told another step");
                         }
@@ -184,11 +184,11 @@ impl World {
                         assert!(went_on || delivery.step == Step::Fallback, "a step went back");
                         let ended = happened
                             .iter()
-                            .any(|it| it.delivery == Some(index as u32) && it.what == Happening::Failed);
+                            .any(|it| it.delivery == Some(index as u32) && it.what == TransitionKind::Failed);
                         let asked = delivery.message_id.as_ref().is_some_and(|id| self.fresh.contains(id));
                         assert!(!ended || asked, "given up before everything was asked anew");
                     }
-                    let intent = happened.iter().any(|it| it.what == Happening::Handover);
+                    let intent = happened.iter().any(|it| it.what == TransitionKind::Handover);
                     self.unwritten.push_back((*record, made, intent));
                 }
                 Output::Forget { seq, key, .. } => {

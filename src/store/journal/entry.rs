@@ -1,7 +1,7 @@
 //! What an entry of the journal says.
 
 use crate::alert::{RouteName, SessionName};
-use crate::outbox::{Happened, Happening, Timestamp};
+use crate::outbox::{Timestamp, Transition, TransitionKind};
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Alert {
-        what: Happening,
+        what: TransitionKind,
         /// The alert's id, as senders know it.
         id: String,
         route: RouteName,
@@ -45,8 +45,8 @@ pub enum Event {
     },
 }
 
-impl From<Happened> for Entry {
-    fn from(happened: Happened) -> Self {
+impl From<Transition> for Entry {
+    fn from(happened: Transition) -> Self {
         Self {
             at: happened.at,
             event: Event::Alert {

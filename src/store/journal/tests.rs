@@ -10,7 +10,7 @@ fn open(directory: &tempfile::TempDir) -> Store {
     Store::open(directory.path(), 1 << 20).unwrap()
 }
 
-fn entry(at: u64, what: Happening, id: &str) -> Entry {
+fn entry(at: u64, what: TransitionKind, id: &str) -> Entry {
     Entry {
         at: Timestamp(at),
         event: Event::Alert {
@@ -26,7 +26,7 @@ fn entry(at: u64, what: Happening, id: &str) -> Entry {
 /// Adds `count` entries of the moment `at` in one transaction.
 fn add(store: &Store, bounds: Bounds, at: u64, count: usize) {
     let ends = store.journal_ends().clone();
-    let entries = vec![entry(at, Happening::Sent, "AAAAAAAAAAAA"); count];
+    let entries = vec![entry(at, TransitionKind::Sent, "AAAAAAAAAAAA"); count];
     let added = store.update(move |view| {
         let mut batch = Batch::new();
         append_within(bounds, &ends, view, &mut batch, &entries)?;
@@ -48,7 +48,7 @@ fn version_1() -> [(&'static str, Event); 6] {
         (
             "0180d0eab6b73300030c74384b456d7a5378756b39620666616d696c790764656661756c740101",
             Event::Alert {
-                what: Happening::Read,
+                what: TransitionKind::Read,
                 id: "t8KEmzSxuk9b".into(),
                 route: "family".parse().unwrap(),
                 session: session.clone(),
@@ -100,7 +100,7 @@ fn format_1_is_written_and_read() {
 /// A part of the records on disk, by number. The order is never changed.
 #[test]
 fn happenings_keep_their_numbers() {
-    use Happening::{Accepted, Delivered, Dropped, Failed, Forgotten, Read, Retried, Sent};
+    use TransitionKind::{Accepted, Delivered, Dropped, Failed, Forgotten, Read, Retried, Sent};
     let all = [Accepted, Sent, Delivered, Read, Failed, Dropped, Retried, Forgotten];
     for (number, what) in all.into_iter().enumerate() {
         assert_eq!(postcard::to_extend(&what, Vec::new()).unwrap(), [number as u8]);
@@ -178,12 +178,12 @@ fn an_alert_has_its_own_history_back_to_its_acceptance() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
     for (what, id) in [
-        (Happening::Accepted, "one"),
-        (Happening::Forgotten, "one"),
-        (Happening::Accepted, "two"),
-        (Happening::Accepted, "one"),
-        (Happening::Sent, "one"),
-        (Happening::Sent, "two"),
+        (TransitionKind::Accepted, "one"),
+        (TransitionKind::Forgotten, "one"),
+        (TransitionKind::Accepted, "two"),
+        (TransitionKind::Accepted, "one"),
+        (TransitionKind::Sent, "one"),
+        (TransitionKind::Sent, "two"),
     ] {
         smol::block_on(commit(&store, Batch::new(), vec![entry(NOW, what, id)])).unwrap();
     }
@@ -221,8 +221,8 @@ fn numbers_of(state: &State) -> Vec<u64> {
 
 #[test]
 fn a_state_that_is_written_whole_is_told_on_within_the_bounds() {
-    let sent = |at| entry(at, Happening::Sent, "AAAAAAAAAAAA");
-    let failed = || vec![entry(NOW, Happening::Failed, "BBBBBBBBBBBB"); 3];
+    let sent = |at| entry(at, TransitionKind::Sent, "AAAAAAAAAAAA");
+    let failed = || vec![entry(NOW, TransitionKind::Failed, "BBBBBBBBBBBB"); 3];
     let mut state = state_of([]);
     append_to(&mut state, &[]).unwrap();
     assert_eq!(numbers_of(&state), [0; 0]);
@@ -260,18 +260,18 @@ fn a_state_that_is_written_whole_is_told_on_within_the_bounds() {
 #[test]
 fn a_journal_that_cannot_be_numbered_on_begins_anew() {
     for number in [u64::MAX, u64::MAX - 1, NUMBER_MAX + 1] {
-        let alone = [(number, entry(NOW, Happening::Sent, "AAAAAAAAAAAA"))];
+        let alone = [(number, entry(NOW, TransitionKind::Sent, "AAAAAAAAAAAA"))];
         let mut state = state_of(alone.clone());
         append_to(&mut state, &[]).unwrap();
         assert_eq!(numbers_of(&state), [0; 0]);
         let mut state = state_of(alone);
-        append_to(&mut state, &[entry(NOW, Happening::Failed, "BBBBBBBBBBBB")]).unwrap();
+        append_to(&mut state, &[entry(NOW, TransitionKind::Failed, "BBBBBBBBBBBB")]).unwrap();
         assert_eq!(numbers_of(&state), [1]);
     }
 }
 
 #[test]
 fn an_entry_is_small() {
-    let row = encode(&entry(NOW, Happening::Delivered, "AAAAAAAAAAAA")).unwrap();
+    let row = encode(&entry(NOW, TransitionKind::Delivered, "AAAAAAAAAAAA")).unwrap();
     assert!(row.len() <= 50, "{}", row.len());
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Event};
 use crate::alert::NameError;
-use crate::outbox::{Happening, Timestamp};
+use crate::outbox::{Timestamp, TransitionKind};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -21,7 +21,7 @@ pub(super) struct EntryV1<'a> {
 #[derive(Serialize, Deserialize)]
 enum EventV1<'a> {
     Alert {
-        what: HappeningV1,
+        what: TransitionKindV1,
         id: Text<'a>,
         route: Text<'a>,
         session: Text<'a>,
@@ -48,7 +48,7 @@ enum EventV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-enum HappeningV1 {
+enum TransitionKindV1 {
     Accepted,
     Sent,
     Delivered,
@@ -165,48 +165,48 @@ impl TryFrom<EventV1<'_>> for Event {
     }
 }
 
-impl From<Happening> for HappeningV1 {
-    fn from(what: Happening) -> Self {
+impl From<TransitionKind> for TransitionKindV1 {
+    fn from(what: TransitionKind) -> Self {
         match what {
-            Happening::Accepted => Self::Accepted,
-            Happening::Sent => Self::Sent,
-            Happening::Delivered => Self::Delivered,
-            Happening::Read => Self::Read,
-            Happening::Failed => Self::Failed,
-            Happening::Dropped => Self::Dropped,
-            Happening::Retried => Self::Retried,
-            Happening::Forgotten => Self::Forgotten,
-            Happening::Expired => Self::Expired,
-            Happening::Handover => Self::Handover,
-            Happening::Fallback => Self::Fallback,
-            Happening::Superseded => Self::Superseded,
-            Happening::Acknowledged => Self::Acknowledged,
-            Happening::Repeated => Self::Repeated,
-            Happening::Escalated => Self::Escalated,
-            Happening::Unheeded => Self::Unheeded,
+            TransitionKind::Accepted => Self::Accepted,
+            TransitionKind::Sent => Self::Sent,
+            TransitionKind::Delivered => Self::Delivered,
+            TransitionKind::Read => Self::Read,
+            TransitionKind::Failed => Self::Failed,
+            TransitionKind::Dropped => Self::Dropped,
+            TransitionKind::Retried => Self::Retried,
+            TransitionKind::Forgotten => Self::Forgotten,
+            TransitionKind::Expired => Self::Expired,
+            TransitionKind::Handover => Self::Handover,
+            TransitionKind::Fallback => Self::Fallback,
+            TransitionKind::Superseded => Self::Superseded,
+            TransitionKind::Acknowledged => Self::Acknowledged,
+            TransitionKind::Repeated => Self::Repeated,
+            TransitionKind::Escalated => Self::Escalated,
+            TransitionKind::Unheeded => Self::Unheeded,
         }
     }
 }
 
-impl From<HappeningV1> for Happening {
-    fn from(stored: HappeningV1) -> Self {
+impl From<TransitionKindV1> for TransitionKind {
+    fn from(stored: TransitionKindV1) -> Self {
         match stored {
-            HappeningV1::Accepted => Self::Accepted,
-            HappeningV1::Sent => Self::Sent,
-            HappeningV1::Delivered => Self::Delivered,
-            HappeningV1::Read => Self::Read,
-            HappeningV1::Failed => Self::Failed,
-            HappeningV1::Dropped => Self::Dropped,
-            HappeningV1::Retried => Self::Retried,
-            HappeningV1::Forgotten => Self::Forgotten,
-            HappeningV1::Expired => Self::Expired,
-            HappeningV1::Handover => Self::Handover,
-            HappeningV1::Fallback => Self::Fallback,
-            HappeningV1::Superseded => Self::Superseded,
-            HappeningV1::Acknowledged => Self::Acknowledged,
-            HappeningV1::Repeated => Self::Repeated,
-            HappeningV1::Escalated => Self::Escalated,
-            HappeningV1::Unheeded => Self::Unheeded,
+            TransitionKindV1::Accepted => Self::Accepted,
+            TransitionKindV1::Sent => Self::Sent,
+            TransitionKindV1::Delivered => Self::Delivered,
+            TransitionKindV1::Read => Self::Read,
+            TransitionKindV1::Failed => Self::Failed,
+            TransitionKindV1::Dropped => Self::Dropped,
+            TransitionKindV1::Retried => Self::Retried,
+            TransitionKindV1::Forgotten => Self::Forgotten,
+            TransitionKindV1::Expired => Self::Expired,
+            TransitionKindV1::Handover => Self::Handover,
+            TransitionKindV1::Fallback => Self::Fallback,
+            TransitionKindV1::Superseded => Self::Superseded,
+            TransitionKindV1::Acknowledged => Self::Acknowledged,
+            TransitionKindV1::Repeated => Self::Repeated,
+            TransitionKindV1::Escalated => Self::Escalated,
+            TransitionKindV1::Unheeded => Self::Unheeded,
         }
     }
 }

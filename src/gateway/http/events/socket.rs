@@ -91,7 +91,7 @@ struct Talk {
 }
 
 /// What happens to a subscriber.
-enum Happened {
+enum Wake {
     /// The journal has more.
     More,
     Said(String),
@@ -132,10 +132,10 @@ impl Talk {
             let left = until.saturating_duration_since(Instant::now());
             match within(left, self.next(None)).await {
                 None => return Err(Some(Close::NoHello)),
-                Some(Happened::Said(text)) => break text,
-                Some(Happened::Left) => return Err(None),
-                Some(Happened::Ended(close)) => return Err(Some(close)),
-                Some(Happened::More | Happened::Alive | Happened::Beat) => {}
+                Some(Wake::Said(text)) => break text,
+                Some(Wake::Left) => return Err(None),
+                Some(Wake::Ended(close)) => return Err(Some(close)),
+                Some(Wake::More | Wake::Alive | Wake::Beat) => {}
             }
         };
         let hello: Hello = serde_json::from_str(&text).map_err(|error| not_understood(error.to_string()))?;
@@ -160,7 +160,7 @@ impl Talk {
                     future::yield_now().await;
                     future::poll_once(self.next(None)).await
                 }
-                Ok(Page::Told(all)) => {
+                Ok(Page::Item(all)) => {
                     for told in &all {
                         self.told_to = told.number();
                         if let Err(close) = self.write(Message::text(told.json())).await {
@@ -172,24 +172,24 @@ impl Talk {
             };
             self.told_to = source.tail().after();
             match happened {
-                None | Some(Happened::More) => {}
-                Some(Happened::Alive) => self.pings_open = 0,
-                Some(Happened::Said(text)) => {
+                None | Some(Wake::More) => {}
+                Some(Wake::Alive) => self.pings_open = 0,
+                Some(Wake::Said(text)) => {
                     self.pings_open = 0;
                     match serde_json::from_str::<Acknowledgement>(&text) {
                         Ok(Acknowledgement { ack }) => source.tail().acknowledge(ack),
                         Err(error) => return not_understood(error.to_string()),
                     }
                 }
-                Some(Happened::Beat) => {
+                Some(Wake::Beat) => {
                     let stalled = full_since.is_some_and(|since: Instant| since.elapsed() >= self.limits.stalled);
                     if let Err(close) = self.beat(&source, stalled).await {
                         self.told_to = resume(source.tail(), &close);
                         return Some(close);
                     }
                 }
-                Some(Happened::Left) => return None,
-                Some(Happened::Ended(close)) => return Some(close),
+                Some(Wake::Left) => return None,
+                Some(Wake::Ended(close)) => return Some(close),
             }
         }
     }
@@ -211,37 +211,37 @@ impl Talk {
         self.word(&StreamWord::Keepalive { upto: self.told_to }).await
     }
 
-    async fn next(&mut self, more: Option<EventListener>) -> Happened {
+    async fn next(&mut self, more: Option<EventListener>) -> Wake {
         let more = async {
             match more {
                 Some(more) => more.await,
                 None => pending().await,
             }
-            Happened::More
+            Wake::More
         };
         let said = async {
             match self.socket.next().await {
-                Some(Ok(Message::Text(text))) => Happened::Said(text.as_str().to_owned()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Happened::Alive,
-                Some(Ok(Message::Binary(_))) => Happened::Ended(Close::Binary),
-                Some(Ok(Message::Close(_))) | None => Happened::Left,
+                Some(Ok(Message::Text(text))) => Wake::Said(text.as_str().to_owned()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Wake::Alive,
+                Some(Ok(Message::Binary(_))) => Wake::Ended(Close::Binary),
+                Some(Ok(Message::Close(_))) | None => Wake::Left,
                 Some(Err(error)) => match error {
-                    Error::Capacity(_) => Happened::Ended(Close::TooLong),
-                    Error::Utf8(_) => Happened::Ended(Close::NoText),
-                    Error::Protocol(_) => Happened::Ended(Close::Protocol),
-                    _ => Happened::Left,
+                    Error::Capacity(_) => Wake::Ended(Close::TooLong),
+                    Error::Utf8(_) => Wake::Ended(Close::NoText),
+                    Error::Protocol(_) => Wake::Ended(Close::Protocol),
+                    _ => Wake::Left,
                 },
             }
         };
         let beat = async {
             // An interval has no end.
             let _ = self.beat.next().await;
-            Happened::Beat
+            Wake::Beat
         };
         let stopped = async {
             // Nothing is ever sent: this returns when the sender is gone.
             let _ = self.stopping.recv().await;
-            Happened::Ended(Close::Restart)
+            Wake::Ended(Close::Restart)
         };
         future::or(future::or(stopped, beat), future::or(said, more)).await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use event_listener::EventListener;
 
 use super::close::Close;
-use super::tail::{Tail, Told};
+use super::tail::{Item, Tail};
 use super::wanted::{Filter, Wanted};
 use crate::gateway::api::{EventView, StreamWord};
 use crate::gateway::http::answer::Problem;
@@ -33,7 +33,7 @@ pub(super) struct Source {
 
 /// What comes of a look at the journal.
 pub(super) enum Page {
-    Told(Vec<Told>),
+    Item(Vec<Item>),
     /// There was something, and none of it is wanted.
     PassedOver,
     /// Nothing that may be told now.
@@ -124,7 +124,7 @@ impl Source {
         let told = self.tail.take(read, |event| theirs(event) && filter.fits(event));
         Ok(match told.is_empty() {
             true => Page::PassedOver,
-            false => Page::Told(told),
+            false => Page::Item(told),
         })
     }
 

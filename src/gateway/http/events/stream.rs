@@ -13,7 +13,7 @@ use futures_lite::{AsyncRead, Stream};
 
 use super::close::Close;
 use super::source::{Page, Source, Subscriber};
-use super::tail::Told;
+use super::tail::Item;
 use super::wanted::Wanted;
 use crate::gateway::api::StreamWord;
 use crate::gateway::http::answer::{Answer, Body};
@@ -84,7 +84,7 @@ impl Lines {
             return Poll::Ready(());
         }
         match self.source.page() {
-            Ok(Page::Told(all)) => {
+            Ok(Page::Item(all)) => {
                 let form = self.form;
                 self.piece.extend(all.iter().flat_map(|told| encode(form, told)));
                 Poll::Ready(())
@@ -144,7 +144,7 @@ impl AsyncRead for Lines {
 }
 
 /// One event in its form. An `id` is what a browser comes back with.
-fn encode(form: Form, told: &Told) -> Vec<u8> {
+fn encode(form: Form, told: &Item) -> Vec<u8> {
     let text = match form {
         Form::Lines => told.json() + "\n",
         Form::Sse => format!("id: {}\ndata: {}\n\n", told.number(), told.json()),

@@ -9,7 +9,7 @@ const PAGE: usize = 32;
 
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Told {
+pub(super) enum Item {
     Entry(EventView),
     /// The journal no longer has these.
     Gap {
@@ -57,7 +57,7 @@ impl Tail {
 
     /// What is to be told of the entries that were read after [`after`](Self::after), oldest first. A number that is
     /// missing between them is a gap, whoever it would have been for: nobody knows any more.
-    pub fn take(&mut self, read: Vec<EventView>, fits: impl Fn(&EventView) -> bool) -> Vec<Told> {
+    pub fn take(&mut self, read: Vec<EventView>, fits: impl Fn(&EventView) -> bool) -> Vec<Item> {
         let mut told = Vec::new();
         for event in read {
             // Whatever was read: nothing is told twice.
@@ -66,14 +66,14 @@ impl Tail {
             }
             if event.number > self.after + 1 {
                 let (from, to) = (self.after + 1, event.number - 1);
-                told.push(Told::Gap { from, to });
+                told.push(Item::Gap { from, to });
             }
             self.after = event.number;
             if fits(&event) {
                 if let Some(window) = &mut self.window {
                     window.told.push_back(event.number);
                 }
-                told.push(Told::Entry(event));
+                told.push(Item::Entry(event));
             }
         }
         told
@@ -94,7 +94,7 @@ impl Tail {
     }
 }
 
-impl Told {
+impl Item {
     /// Where one may resume from after it.
     pub fn number(&self) -> u64 {
         match self {

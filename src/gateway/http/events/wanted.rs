@@ -7,7 +7,7 @@ use crate::alert::{RouteName, SessionName};
 use crate::gateway::api::EventView;
 use crate::gateway::http::answer::Problem;
 use crate::gateway::http::call::Call;
-use crate::outbox::Happening;
+use crate::outbox::TransitionKind;
 
 /// Values of one filter.
 const VALUES_MAX: usize = 50;
@@ -127,7 +127,7 @@ pub(super) fn since(text: &str) -> Result<u64, Problem> {
 }
 
 fn is_kind(name: &str) -> bool {
-    let happening = Happening::deserialize(StrDeserializer::<Unknown>::new(name));
+    let happening = TransitionKind::deserialize(StrDeserializer::<Unknown>::new(name));
     GROUPS.contains(&name) || OTHERS.contains(&name) || happening.is_ok()
 }
 
@@ -204,7 +204,7 @@ mod tests {
         let cause = "unlinked".to_owned();
         for event in [
             Event::Alert {
-                what: Happening::Handover,
+                what: TransitionKind::Handover,
                 id: "A".into(),
                 route: "family".parse().unwrap(),
                 session: session.clone(),

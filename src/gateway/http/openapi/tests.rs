@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::dialect::DIALECTS;
 use crate::gateway::api;
 use crate::gateway::http::{ENDPOINTS, Endpoint, Scope};
-use crate::outbox::Happening;
+use crate::outbox::TransitionKind;
 
 const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
 
@@ -290,7 +290,7 @@ fn details(endpoint: &Endpoint, method: &str, schemas: &mut Schemas) -> Details 
                 "needs-person",
                 "paired",
             ];
-            kinds.extend(Happening::ALL.map(Happening::name));
+            kinds.extend(TransitionKind::ALL.map(TransitionKind::name));
             let line = json!({ "anyOf": [schemas.of::<api::EventView>(), schemas.of::<api::StreamWord>()] });
             let upgraded = "By WebSocket, where that is asked for; docs/events.md.";
             let mut content = lines_of(&line);

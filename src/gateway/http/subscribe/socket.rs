@@ -43,7 +43,7 @@ struct Talk {
 }
 
 /// What happens to a subscriber.
-enum Happened {
+enum Wake {
     Alert(Arc<AlertView>),
     /// It says something, if only that it is there.
     Heard,
@@ -65,34 +65,34 @@ impl Talk {
         let mut heard = Instant::now();
         loop {
             match self.next(&subscription.heard, stopping).await {
-                Happened::Alert(alert) if subscription.tells(&alert) => {
+                Wake::Alert(alert) if subscription.tells(&alert) => {
                     self.say(&TopicEvent::from(alert.as_ref())).await?;
                 }
-                Happened::Alert(_) => {}
-                Happened::Heard => heard = Instant::now(),
-                Happened::Beat if heard.elapsed() > self.limits.keepalive * 2 => return None,
-                Happened::Beat => self.write(Message::Ping(Vec::new().into())).await?,
-                Happened::Ended => return Some(()),
+                Wake::Alert(_) => {}
+                Wake::Heard => heard = Instant::now(),
+                Wake::Beat if heard.elapsed() > self.limits.keepalive * 2 => return None,
+                Wake::Beat => self.write(Message::Ping(Vec::new().into())).await?,
+                Wake::Ended => return Some(()),
             }
         }
     }
 
-    async fn next(&mut self, alerts: &Receiver<Arc<AlertView>>, stopping: &Receiver<()>) -> Happened {
-        let alert = async { alerts.recv().await.map_or(Happened::Ended, Happened::Alert) };
+    async fn next(&mut self, alerts: &Receiver<Arc<AlertView>>, stopping: &Receiver<()>) -> Wake {
+        let alert = async { alerts.recv().await.map_or(Wake::Ended, Wake::Alert) };
         let said = async {
             match self.socket.next().await {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => Happened::Ended,
-                Some(Ok(_)) => Happened::Heard,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => Wake::Ended,
+                Some(Ok(_)) => Wake::Heard,
             }
         };
         let beat = async {
             Timer::after(self.limits.keepalive).await;
-            Happened::Beat
+            Wake::Beat
         };
         let stopped = async {
             // Nothing is ever sent: this returns when the sender is gone.
             let _ = stopping.recv().await;
-            Happened::Ended
+            Wake::Ended
         };
         future::or(future::or(said, alert), future::or(beat, stopped)).await
     }

@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 
 use tautline::alert::{Alert, Priority, Recipient, RouteName, Status};
 use tautline::outbox::{
-    AcceptRequest, Accepted, AlertRecord, AnswerKind, FollowUp, Follows, Happening, Input, KeyRecord, Limits, Message,
-    MessageId, NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then,
-    Timestamp,
+    AcceptRequest, Accepted, AlertRecord, AnswerKind, FollowUp, Follows, Input, KeyRecord, Limits, Message, MessageId,
+    NewAlert, Now, Outbox, Output, Quiet, ReceiptKind, RouteRules, Rules, SendFailure, Step, Then, Timestamp,
+    TransitionKind,
 };
 
 use answers::{AtServer, Marks};
@@ -163,8 +163,8 @@ impl World {
                         let Some(index) = it.delivery else { continue };
                         let to = self.durable[&seq].deliveries[index as usize].recipient.clone();
                         match it.what {
-                            Happening::Dropped => drop(self.dropped.insert((seq, to))),
-                            Happening::Superseded => self.on_superseded(seq, to),
+                            TransitionKind::Dropped => drop(self.dropped.insert((seq, to))),
+                            TransitionKind::Superseded => self.on_superseded(seq, to),
                             _ => {}
                         }
                     }

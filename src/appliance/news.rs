@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::relay::Appliance;
 use super::{clock, ids};
 use crate::alert::{FallbackName, SessionName};
-use crate::fallback::{Courier, News};
+use crate::fallback::{FallbackClient, News};
 use crate::gateway::api::words::span;
 use crate::health::{self, Change, Code, Episode, Episodes, Finding, Subject};
 use crate::outbox::Step;
@@ -31,7 +31,7 @@ const HELD_MAX: usize = 1000;
 
 pub(super) struct NewsDesk {
     pub(super) to: Vec<FallbackName>,
-    pub(super) courier: Arc<Courier>,
+    pub(super) fallback_client: Arc<FallbackClient>,
     pub(super) store: Store,
     pub(super) relay: Arc<Appliance>,
     pub(super) time_zone: TimeZone,
@@ -191,7 +191,7 @@ impl NewsDesk {
                 title: record.title.clone(),
                 text: record.text.clone(),
             };
-            match self.courier.tell(&news).await {
+            match self.fallback_client.tell(&news).await {
                 Ok(()) => {
                     failing.remove(to);
                     record.told.push(to.to_string());

@@ -13,7 +13,7 @@ use super::tokens::Tokens;
 use crate::access::{Grant, Presented};
 use crate::alert::{Alert, RouteName, SessionName};
 use crate::blobs::Kept;
-use crate::fallback::Courier;
+use crate::fallback::FallbackClient;
 use crate::gateway::api::{
     AlertView, Chat, EventView, HistoryEntry, HistoryView, IssuedToken, PairEvent, RouteTested, RouteView, Status,
     TokenView,
@@ -36,7 +36,7 @@ pub(super) struct Appliance {
     pub(super) facts: Facts,
     pub(super) tokens: Arc<Tokens>,
     pub(super) feed: Arc<Feed>,
-    pub(super) courier: Arc<Courier>,
+    pub(super) fallback_client: Arc<FallbackClient>,
     pub(super) proofs: Arc<Proofs>,
     pub(super) tallies: Arc<Tallies>,
 }

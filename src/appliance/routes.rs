@@ -86,7 +86,7 @@ impl Appliance {
         let key = ids::alert_id();
         let mut tested = Vec::new();
         for name in to {
-            let result = self.courier.test(name, &key, route, text).await;
+            let result = self.fallback_client.test(name, &key, route, text).await;
             tested.push(FallbackTested {
                 name: name.to_string(),
                 taken: result.is_ok(),

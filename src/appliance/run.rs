@@ -25,7 +25,7 @@ use crate::alert::SessionName;
 use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
 use crate::config::{Plan, SessionPlan};
-use crate::fallback::Courier;
+use crate::fallback::FallbackClient;
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace, Tallies};
 use crate::outbox::Limits;
@@ -171,7 +171,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let feed = Arc::new(Feed::default());
     let tallies = Arc::new(Tallies::default());
     let time_zone = time_zone(plan.time_zone.as_deref());
-    let courier = Arc::new(Courier::new(plan.fallbacks.clone(), board.schedule()));
+    let fallback_client = Arc::new(FallbackClient::new(plan.fallbacks.clone(), board.schedule()));
     let proofs = Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &plan.routes));
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
@@ -184,7 +184,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         routes: plan.routes,
         time_zone: time_zone.clone(),
         notices,
-        courier: Arc::clone(&courier),
+        fallback_client: Arc::clone(&fallback_client),
         proofs: Arc::clone(&proofs),
         tallies: Arc::clone(&tallies),
     })?;
@@ -281,14 +281,14 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         facts,
         tokens,
         feed,
-        courier: Arc::clone(&courier),
+        fallback_client: Arc::clone(&fallback_client),
         proofs,
         tallies,
     });
     if !plan.health_fallbacks.is_empty() {
         let desk = NewsDesk {
             to: plan.health_fallbacks,
-            courier,
+            fallback_client,
             store: store.clone(),
             relay: Arc::clone(&relay),
             time_zone,

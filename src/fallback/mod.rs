@@ -1,8 +1,8 @@
 //! The second path: what tells people, and those who watch, when WhatsApp does not.
 //!
-//! The outbox decides what goes where and when ([`Parcel`](crate::outbox::Parcel)); a [`Courier`] carries it there.
+//! The outbox decides what goes where and when ([`Parcel`](crate::outbox::Parcel)); a [`FallbackClient`] carries it there.
 
-mod courier;
+mod client;
 mod letter;
 mod mail;
 mod ntfy;
@@ -12,6 +12,6 @@ mod smtp;
 mod web;
 mod webhook;
 
-pub use courier::Courier;
+pub use client::FallbackClient;
 pub use letter::News;
 pub use web::{Answer, Request, WebError, ask};

@@ -12,14 +12,14 @@ use crate::store::journal::Event as Told;
 use crate::whatsapp::{Again, Command, Notice};
 
 impl Dispatcher {
-    /// Gives alerts to a fallback. It is told how that went whatever happens: the courier has a deadline for all that
+    /// Gives alerts to a fallback. It is told how that went whatever happens: the fallback_client has a deadline for all that
     /// it does.
     fn hand_over(&self, parcel: Parcel) {
-        let (courier, ended) = (Arc::clone(&self.courier), self.ended.clone());
+        let (fallback_client, ended) = (Arc::clone(&self.fallback_client), self.ended.clone());
         let tallies = Arc::clone(&self.tallies);
         let handed = async move {
             let (to, key) = (parcel.to.clone(), parcel.key.clone());
-            let delivered = courier.deliver(&parcel).await;
+            let delivered = fallback_client.deliver(&parcel).await;
             tallies.handed_over(&to, delivered.is_ok());
             let input = match delivered {
                 Ok(()) => {

@@ -20,7 +20,7 @@ use crate::appliance::proofs::Proofs;
 use crate::appliance::{clock, ids};
 use crate::blobs::Blobs;
 use crate::config::RoutePlan;
-use crate::fallback::Courier;
+use crate::fallback::FallbackClient;
 use crate::gateway::{Feed, Tallies};
 use crate::outbox::{AlertRecord, FallbackRules, Limits, Outbox, RouteRules, Rules, Start, Step};
 use crate::store::{Store, StoreError, outbox as outbox_store, starts};
@@ -45,7 +45,7 @@ pub(in crate::appliance) struct Dispatcher {
     pub(super) waiting: Waiting,
     pub(super) put_off: PutOff,
     pub(super) rounds: Rounds,
-    pub(super) courier: Arc<Courier>,
+    pub(super) fallback_client: Arc<FallbackClient>,
     pub(super) proofs: Arc<Proofs>,
     pub(super) tallies: Arc<Tallies>,
 }
@@ -65,7 +65,7 @@ pub(in crate::appliance) struct Parts {
     /// In which texts say the time.
     pub time_zone: TimeZone,
     pub notices: Receiver<(SessionName, Notice)>,
-    pub courier: Arc<Courier>,
+    pub fallback_client: Arc<FallbackClient>,
     pub proofs: Arc<Proofs>,
     /// Is told of what happens, for `GET /metrics`.
     pub tallies: Arc<Tallies>,
@@ -88,7 +88,7 @@ impl Dispatcher {
             routes,
             time_zone,
             notices,
-            courier,
+            fallback_client,
             proofs,
             tallies,
         } = parts;
@@ -132,7 +132,7 @@ impl Dispatcher {
             waiting: Waiting::default(),
             put_off: PutOff::default(),
             rounds: Rounds::new(collect),
-            courier,
+            fallback_client,
             proofs,
             tallies,
         };

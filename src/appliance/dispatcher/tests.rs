@@ -12,7 +12,7 @@ use crate::alert::{Alert, Priority, RouteName, SessionName};
 use crate::appliance::proofs::Proofs;
 use crate::board::Board;
 use crate::config::RoutePlan;
-use crate::fallback::Courier;
+use crate::fallback::FallbackClient;
 use crate::gateway::api::AlertView;
 use crate::gateway::{Accepted, Refusal};
 use crate::outbox::{Answer, Limits, MessageId, ReceiptKind, Repeat, Said, SendFailure, Step};
@@ -96,7 +96,7 @@ impl Bench {
             ],
             time_zone: jiff::tz::TimeZone::UTC,
             notices: heard,
-            courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+            fallback_client: Arc::new(FallbackClient::new(Vec::new(), Board::generic().schedule())),
             tallies: Arc::default(),
             proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &[])),
         });

@@ -6,7 +6,7 @@ use super::*;
 use crate::appliance::dispatcher::{Dispatcher, Parts};
 use crate::appliance::proofs::Proofs;
 use crate::board::Board;
-use crate::fallback::Courier;
+use crate::fallback::FallbackClient;
 use crate::store::Tree;
 use crate::store::log::{Disk, DiskFile, Limits, RealDisk};
 
@@ -108,7 +108,7 @@ fn dispatcher(executor: &Arc<Executor<'static>>, store: &Store) -> (Dispatcher, 
         routes: Vec::new(),
         time_zone: jiff::tz::TimeZone::UTC,
         notices,
-        courier: Arc::new(Courier::new(Vec::new(), Board::generic().schedule())),
+        fallback_client: Arc::new(FallbackClient::new(Vec::new(), Board::generic().schedule())),
         tallies: Arc::default(),
         proofs: Arc::new(Proofs::open(store.clone(), Arc::clone(executor), &[])),
     };

@@ -321,7 +321,7 @@ impl World {
     }
 
     /// A fallback takes what it is given, or not, and says so, or not.
-    fn courier(&mut self) {
+    fn fallback_client(&mut self) {
         let (fate, which) = (self.random.below(8), self.random.below(4));
         if let Some(answer) = self.fallbacks.carry(if self.calm { 7 } else { fate }, which as usize) {
             self.inward.push(answer);
@@ -521,7 +521,7 @@ impl World {
                 self.handle(Input::Heard { session, from });
             }
             37 => self.clock_steps(),
-            38 => self.courier(),
+            38 => self.fallback_client(),
             _ => self.time_passes(SECOND * 40),
         }
     }
@@ -537,7 +537,7 @@ impl World {
             self.disk_answers();
             self.write_one();
             self.carry();
-            self.courier();
+            self.fallback_client();
             self.answer();
             if self.unwritten.is_empty()
                 && self.fallbacks.are_idle()
@@ -548,9 +548,9 @@ impl World {
             }
         }
         let waiting = self.outbox.list(true, 3);
-        let lanes: Vec<_> = self.outbox.handovers.lanes().collect();
+        let queues: Vec<_> = self.outbox.handovers.queues().collect();
         panic!(
-            "{} alerts never got out: {waiting:#?}\n{lanes:#?}",
+            "{} alerts never got out: {waiting:#?}\n{queues:#?}",
             self.outbox.pending_len()
         );
     }

@@ -18,10 +18,10 @@ fn entry(number: u64) -> EventView {
     }
 }
 
-fn numbers(told: &[Told]) -> Vec<(u64, u64)> {
-    let span = |told: &Told| match told {
-        Told::Entry(event) => (event.number, event.number),
-        Told::Gap { from, to } => (*from, *to),
+fn numbers(told: &[Item]) -> Vec<(u64, u64)> {
+    let span = |told: &Item| match told {
+        Item::Entry(event) => (event.number, event.number),
+        Item::Gap { from, to } => (*from, *to),
     };
     told.iter().map(span).collect()
 }
@@ -31,11 +31,11 @@ fn what_is_missing_is_told_as_one_gap() {
     let mut tail = Tail::new(3, None);
     let told = tail.take([4, 5, 9, 10].map(entry).into(), |_| true);
     assert_eq!(numbers(&told), [(4, 4), (5, 5), (6, 8), (9, 9), (10, 10)]);
-    assert_eq!(told[2], Told::Gap { from: 6, to: 8 });
+    assert_eq!(told[2], Item::Gap { from: 6, to: 8 });
     assert!(tail.take(vec![entry(10)], |_| true).is_empty());
     // A gap is told whatever is wanted: nobody knows what was in it.
     let told = tail.take(vec![entry(12)], |_| false);
-    assert_eq!((told, tail.after()), (vec![Told::Gap { from: 11, to: 11 }], 12));
+    assert_eq!((told, tail.after()), (vec![Item::Gap { from: 11, to: 11 }], 12));
 }
 
 #[test]
@@ -72,7 +72,7 @@ struct World {
 struct Connection {
     tail: Tail,
     /// Written, and not yet read by the client.
-    wire: VecDeque<Told>,
+    wire: VecDeque<Item>,
     /// Read and not acknowledged.
     read: usize,
 }
@@ -114,7 +114,7 @@ impl World {
         let page = there.take(room).map(|number| entry(*number)).collect();
         let told = connection.tail.take(page, |event| Self::wants(each, event.number));
         connection.wire.extend(told);
-        let unread = connection.wire.iter().filter(|told| matches!(told, Told::Entry(_)));
+        let unread = connection.wire.iter().filter(|told| matches!(told, Item::Entry(_)));
         let open = unread.count() + connection.read;
         assert!(
             self.window.is_none_or(|window| open <= window),
@@ -128,12 +128,12 @@ impl World {
         let Some(connection) = &mut self.connection else { return };
         for _ in 0..most {
             match connection.wire.pop_front() {
-                Some(Told::Entry(event)) => {
+                Some(Item::Entry(event)) => {
                     self.seen.push(event.number);
                     self.last = event.number;
                     connection.read += 1;
                 }
-                Some(Told::Gap { from, to }) => {
+                Some(Item::Gap { from, to }) => {
                     self.gaps.push((from, to));
                     self.last = to;
                 }

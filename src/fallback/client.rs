@@ -23,12 +23,12 @@ const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// Knows every fallback.
 #[derive(Debug)]
-pub struct Courier {
+pub struct FallbackClient {
     plans: BTreeMap<FallbackName, FallbackPlan>,
     schedule: Schedule,
 }
 
-impl Courier {
+impl FallbackClient {
     /// For these fallbacks, dialled by the steps of `schedule`.
     pub fn new(plans: Vec<FallbackPlan>, schedule: Schedule) -> Self {
         let plans = plans.into_iter().map(|plan| (plan.name.clone(), plan));

@@ -162,13 +162,13 @@ pub(super) struct Liveness {
     last_stanza: Instant,
     /// `None`: nothing has come on this line that carried something.
     last_content: Option<Instant>,
-    next_ping: Instant,
-    ping: Asked,
+    next_application_ping: Instant,
+    application_ping: Asked,
     /// Since then somebody wants to know whether the line lives; what came before does not tell. `None`: nobody asks.
     doubted: Option<Instant>,
     /// The last WebSocket ping; `None`: none has been sent on this line.
     websocket_sent: Option<Instant>,
-    websocket: Asked,
+    websocket_ping: Asked,
     /// Not before; the budget's word.
     websocket_free: Instant,
     /// It is not documented that WhatsApp's edge answers WebSocket pings: until this line's has, silence proves
@@ -199,11 +199,11 @@ impl Liveness {
             last_pong: None,
             last_stanza: now,
             last_content: None,
-            next_ping: now,
-            ping: Asked::default(),
+            next_application_ping: now,
+            application_ping: Asked::default(),
             doubted: None,
             websocket_sent: None,
-            websocket: Asked::default(),
+            websocket_ping: Asked::default(),
             websocket_free: now,
             peer_pongs: false,
             next_presence: now,
@@ -217,7 +217,7 @@ impl Liveness {
             schedule: schedule.clone(),
             random: Random::new(seed),
         };
-        liveness.next_ping = now + liveness.ping_interval();
+        liveness.next_application_ping = now + liveness.application_ping_interval();
         liveness
     }
 
@@ -249,7 +249,7 @@ impl Liveness {
             Layer::WebSocket => {
                 self.peer_pongs = true;
                 self.last_pong = self.last_pong.max(Some(at));
-                self.websocket.answer(at);
+                self.websocket_ping.answer(at);
             }
             Layer::Application => self.on_stanza(at),
             Layer::Content => {
@@ -265,11 +265,11 @@ impl Liveness {
         }
         self.last_stanza = at;
         self.excuses = EXCUSES_MAX;
-        self.ping.answer(at);
+        self.application_ping.answer(at);
         self.doubted = self.doubted.filter(|doubted| *doubted >= at);
-        if !self.ping.is_open() && self.suspicion.is_none() && self.doubted.is_none() {
+        if !self.application_ping.is_open() && self.suspicion.is_none() && self.doubted.is_none() {
             // What proves life postpones what asks for it.
-            self.next_ping = self.next_ping.max(at + self.ping_interval());
+            self.next_application_ping = self.next_application_ping.max(at + self.application_ping_interval());
         }
     }
 
@@ -293,8 +293,8 @@ impl Liveness {
 
     /// Something that wants an answer left: if none comes soon, a ping asks. Never later than it would have.
     pub(super) fn sent(&mut self, now: Instant) {
-        if !self.ping.is_open() {
-            self.next_ping = self.next_ping.min(now + ASK_AFTER);
+        if !self.application_ping.is_open() {
+            self.next_application_ping = self.next_application_ping.min(now + ASK_AFTER);
         }
     }
 
@@ -302,7 +302,7 @@ impl Liveness {
     /// doubt.
     pub(super) fn check(&mut self, now: Instant) {
         self.doubted = Some(now);
-        self.next_ping = self.next_ping.min(now);
+        self.next_application_ping = self.next_application_ping.min(now);
     }
 
     /// Somebody thinks that the line is dead. `false`: it was asked before, answered, and is suspected again.
@@ -314,7 +314,7 @@ impl Liveness {
             self.suspicion = Some(cause);
             // The probe is what clears it; a ping beside it says sooner that nothing comes at all.
             self.next_probe = self.next_probe.min(now);
-            self.next_ping = self.next_ping.min(now);
+            self.next_application_ping = self.next_application_ping.min(now);
         }
         true
     }
@@ -332,7 +332,7 @@ impl Liveness {
             return;
         }
         self.excuses -= 1;
-        for question in [&mut self.ping, &mut self.websocket, &mut self.probe, &mut self.drain] {
+        for question in [&mut self.application_ping, &mut self.websocket_ping, &mut self.probe, &mut self.drain] {
             question.restart(now);
         }
     }
@@ -349,19 +349,19 @@ impl Liveness {
                 false => Action::Dead(Cause::NeverDrained),
             });
         }
-        if self.ping_at().is_some_and(|at| at <= now) {
+        if self.application_ping_at().is_some_and(|at| at <= now) {
             let allowed = match self.doubted {
                 Some(_) => budget.ping_out_of_turn(now),
                 None => budget.ping(now),
             };
             match allowed {
                 Ok(()) => {
-                    self.ping.ask_again(now);
+                    self.application_ping.ask_again(now);
                     self.doubted = None;
-                    self.next_ping = now + self.ping_interval();
+                    self.next_application_ping = now + self.application_ping_interval();
                     return Some(Action::Ask(Question::ApplicationPing));
                 }
-                Err(free) => self.next_ping = free,
+                Err(free) => self.next_application_ping = free,
             }
         }
         if !self.probe.is_open() && self.next_probe <= now {
@@ -378,11 +378,11 @@ impl Liveness {
                 }
             }
         }
-        if !self.websocket.is_open() && self.websocket_ping_at() <= now {
+        if !self.websocket_ping.is_open() && self.websocket_ping_at() <= now {
             match budget.other(now) {
                 Ok(()) => {
                     self.websocket_sent = Some(now);
-                    self.websocket = Asked::ask(now);
+                    self.websocket_ping = Asked::ask(now);
                     return Some(Action::Ask(Question::WebSocketPing));
                 }
                 Err(free) => self.websocket_free = free,
@@ -403,14 +403,14 @@ impl Liveness {
     /// The verdicts. Each needs a question that this layer was asked and did not answer.
     fn dead(&mut self, now: Instant) -> Option<Cause> {
         let application = self.schedule.application;
-        if self.ping.overdue(now, application.pong) {
+        if self.application_ping.overdue(now, application.pong) {
             return Some(self.suspicion.take().unwrap_or(Cause::PongTimeout));
         }
-        if self.websocket.overdue(now, self.schedule.websocket.pong) {
+        if self.websocket_ping.overdue(now, self.schedule.websocket.pong) {
             if self.peer_pongs {
                 return Some(Cause::WebSocketPongTimeout);
             }
-            self.websocket = Asked::default();
+            self.websocket_ping = Asked::default();
         }
         if self.probe.overdue(now, application.pong * PROBE_PATIENCE) {
             self.probe = Asked::default();
@@ -434,11 +434,11 @@ impl Liveness {
         let unless = |question: &Asked, at: Instant| (!question.is_open()).then_some(at);
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
-            (self.ping_at(), Reason::ApplicationPing),
-            (self.ping.deadline(application.pong), Reason::ApplicationPong),
-            (unless(&self.websocket, self.websocket_ping_at()), Reason::WebSocketPing),
+            (self.application_ping_at(), Reason::ApplicationPing),
+            (self.application_ping.deadline(application.pong), Reason::ApplicationPong),
+            (unless(&self.websocket_ping, self.websocket_ping_at()), Reason::WebSocketPing),
             (
-                self.websocket.deadline(self.schedule.websocket.pong),
+                self.websocket_ping.deadline(self.schedule.websocket.pong),
                 Reason::WebSocketPong,
             ),
             (unless(&self.probe, self.next_probe), Reason::Probe),
@@ -451,8 +451,8 @@ impl Liveness {
     }
 
     /// One question at a time, unless there is a doubt.
-    fn ping_at(&self) -> Option<Instant> {
-        (!self.ping.is_open() || self.doubted.is_some()).then_some(self.next_ping)
+    fn application_ping_at(&self) -> Option<Instant> {
+        (!self.application_ping.is_open() || self.doubted.is_some()).then_some(self.next_application_ping)
     }
 
     /// Once early, to learn whether this peer answers; then only after silence, which a healthy line does not have.
@@ -465,7 +465,7 @@ impl Liveness {
     }
 
     /// Random between the two bounds: a fleet in fixed phase looks like an attack.
-    fn ping_interval(&mut self) -> Duration {
+    fn application_ping_interval(&mut self) -> Duration {
         let application = &self.schedule.application;
         self.random.between(application.ping_min, application.ping_max)
     }
@@ -482,8 +482,8 @@ impl Liveness {
     pub(super) fn unanswered(&self, now: Instant) -> Ages {
         Ages {
             tcp: None,
-            websocket: self.websocket.unanswered_since().map(|at| age_ms(now, at)),
-            application: self.ping.unanswered_since().map(|at| age_ms(now, at)),
+            websocket: self.websocket_ping.unanswered_since().map(|at| age_ms(now, at)),
+            application: self.application_ping.unanswered_since().map(|at| age_ms(now, at)),
             content: self.probe.unanswered_since().map(|at| age_ms(now, at)),
         }
     }

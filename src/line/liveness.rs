@@ -332,7 +332,12 @@ impl Liveness {
             return;
         }
         self.excuses -= 1;
-        for question in [&mut self.application_ping, &mut self.websocket_ping, &mut self.probe, &mut self.drain] {
+        for question in [
+            &mut self.application_ping,
+            &mut self.websocket_ping,
+            &mut self.probe,
+            &mut self.drain,
+        ] {
             question.restart(now);
         }
     }
@@ -435,8 +440,14 @@ impl Liveness {
         let probe_answer = self.probe.deadline(application.pong * PROBE_PATIENCE);
         let deadlines = [
             (self.application_ping_at(), Reason::ApplicationPing),
-            (self.application_ping.deadline(application.pong), Reason::ApplicationPong),
-            (unless(&self.websocket_ping, self.websocket_ping_at()), Reason::WebSocketPing),
+            (
+                self.application_ping.deadline(application.pong),
+                Reason::ApplicationPong,
+            ),
+            (
+                unless(&self.websocket_ping, self.websocket_ping_at()),
+                Reason::WebSocketPing,
+            ),
             (
                 self.websocket_ping.deadline(self.schedule.websocket.pong),
                 Reason::WebSocketPong,

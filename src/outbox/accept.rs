@@ -123,7 +123,7 @@ impl Outbox {
                 }
                 return Err(self.full().unwrap_or(OutboxFull {
                     delayed,
-                    ..self.waiting()
+                    ..self.room_taken()
                 }));
             }
             let seq = self.seq_next;
@@ -224,7 +224,7 @@ impl Outbox {
         }
         self.supersede_all(now);
         self.make_messages(now);
-        self.expire(now);
+        self.forget_old(now);
     }
 
     /// Drops deliveries of waiting alerts that go where an earlier one of the same alert goes: who is who may have
@@ -298,10 +298,10 @@ impl Outbox {
     /// same; the bound in bytes can be passed by one alert.
     pub fn full(&self) -> Option<OutboxFull> {
         let full = self.pending.len() >= self.limits.pending_max || self.pending_bytes >= self.limits.pending_bytes_max;
-        full.then(|| self.waiting())
+        full.then(|| self.room_taken())
     }
 
-    fn waiting(&self) -> OutboxFull {
+    fn room_taken(&self) -> OutboxFull {
         OutboxFull {
             pending: self.pending.len(),
             pending_bytes: self.pending_bytes,

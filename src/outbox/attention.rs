@@ -37,12 +37,12 @@ impl Rules {
 
 impl Outbox {
     /// Notes when the next is due that has to be done for an alert that nobody has acknowledged.
-    pub(super) fn watch(&mut self, now: Now, seq: u64) {
+    pub(super) fn schedule_follow_up(&mut self, now: Now, seq: u64) {
         let next = self.next_follow_up(now, seq).map(|(at, _)| at);
-        self.watch_until(seq, next);
+        self.schedule_follow_up_at(seq, next);
     }
 
-    fn watch_until(&mut self, seq: u64, next: Option<Instant>) {
+    fn schedule_follow_up_at(&mut self, seq: u64, next: Option<Instant>) {
         let Some(entry) = self.entries.get_mut(&seq) else {
             return;
         };
@@ -127,10 +127,10 @@ impl Outbox {
             }
             let due = self.next_follow_up(now, seq).filter(|(at, _)| *at <= now.mono);
             let Some((_, what)) = due else {
-                self.watch(now, seq);
+                self.schedule_follow_up(now, seq);
                 continue;
             };
-            self.watch_until(seq, Some(now.mono + ASK_AGAIN));
+            self.schedule_follow_up_at(seq, Some(now.mono + ASK_AGAIN));
             let asked = self.entries.get(&seq).and_then(|entry| {
                 let record = &entry.record;
                 let route = match &what {
@@ -189,11 +189,11 @@ impl Outbox {
                 TransitionKind::Escalated
             }
             // A restart tells it again.
-            FollowUp::Repeat { .. } | FollowUp::Escalation { .. } => return self.watch(now, seq),
+            FollowUp::Repeat { .. } | FollowUp::Escalation { .. } => return self.schedule_follow_up(now, seq),
         };
         let happened = Transition::to_all(&entry.record, at, what);
         self.dirty.entry(seq).or_default().happened.push(happened);
-        self.watch(now, seq);
+        self.schedule_follow_up(now, seq);
     }
 
     /// Notes that somebody has seen to an alert, and to all that follow each other with it. What of those was not sent
@@ -254,7 +254,7 @@ impl Outbox {
             let happened = Transition::to_all(&entry.record, now.wall, TransitionKind::Acknowledged);
             self.dirty.entry(seq).or_default().happened.push(happened);
         }
-        self.watch(now, seq);
+        self.schedule_follow_up(now, seq);
         let delivery_ids = self.entries.get(&seq).map_or(0, |entry| entry.record.deliveries.len());
         for index in (0..delivery_ids).filter(|_| follows) {
             self.supersede_delivery(now, DeliveryId { seq, index }, "acknowledged before it was sent");

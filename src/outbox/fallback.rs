@@ -216,7 +216,10 @@ impl Outbox {
         // What only waits until its session is up is as late as what has its message.
         let is_late = |delivery_id: &DeliveryId| match self.message_of(*delivery_id) {
             Some(id) => !self.unwritten.contains_key(id),
-            None => self.policy.held(*delivery_id).is_some_and(|held| held.why == Why::Turn),
+            None => self
+                .policy
+                .held_back(*delivery_id)
+                .is_some_and(|held| held.why == Why::Turn),
         };
         // What has ended is late enough: it was not chosen while another of its deliveries was under way.
         let ended = delivery_ids.is_empty();
@@ -569,7 +572,7 @@ impl Outbox {
         for delivery_id in self.deliveries_at(seq, Step::Accepted) {
             match self.message_of(delivery_id).cloned() {
                 Some(id) => self.enqueue(&id, Place::InTurn),
-                None if self.policy.held(delivery_id).is_none() => self.wait(now, delivery_id, false),
+                None if self.policy.held_back(delivery_id).is_none() => self.wait(now, delivery_id, false),
                 None => {}
             }
         }

@@ -150,7 +150,8 @@ impl Groups {
         self.all.get(values)?.at.filter(|_| !self.due.contains(values))
     }
 
-    pub fn waiting(&self, values: &Values) -> impl Iterator<Item = Turn> + '_ {
+    /// The deliveries of a group that wait to go out.
+    pub fn members(&self, values: &Values) -> impl Iterator<Item = Turn> + '_ {
         self.all
             .get(values)
             .into_iter()

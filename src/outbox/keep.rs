@@ -77,7 +77,7 @@ impl Outbox {
             self.tell_of_earlier(now, delivery_id);
         }
         self.place(now, seq);
-        self.watch(now, seq);
+        self.schedule_follow_up(now, seq);
         self.restore_marks(seq);
     }
 
@@ -185,7 +185,7 @@ impl Outbox {
     }
 
     /// Forgets the settled alerts whose time is over.
-    pub(super) fn expire(&mut self, now: Now) {
+    pub(super) fn forget_old(&mut self, now: Now) {
         while let Some((at, seq)) = self.kept.ends.first().copied() {
             if at > now.mono {
                 break;

@@ -186,7 +186,7 @@ impl Outbox {
         let places = (0..deliveries.len()).map(|index| DeliveryId { seq, index });
         let delayed = self.delay_of(seq);
         places
-            .map(|delivery_id| delayed.or_else(|| self.policy.held(delivery_id)))
+            .map(|delivery_id| delayed.or_else(|| self.policy.held_back(delivery_id)))
             .collect()
     }
 

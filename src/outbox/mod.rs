@@ -53,6 +53,7 @@ mod message;
 mod now;
 mod pace;
 mod parcel;
+mod pending;
 mod policy;
 mod quiet;
 mod record;
@@ -65,7 +66,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod waiting;
 
 pub use accept::{AcceptRequest, Accepted, NewAlert, OutboxFull};
 pub use age::{CLOCK_UNSET_BEFORE, Start};

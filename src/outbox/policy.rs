@@ -154,7 +154,7 @@ pub(super) trait Policy: fmt::Debug + Send {
     fn poll_timeout(&self) -> Option<(Instant, Reason)>;
 
     /// What a delivery without a message waits for.
-    fn held(&self, delivery: DeliveryId) -> Option<HeldBack>;
+    fn held_back(&self, delivery: DeliveryId) -> Option<HeldBack>;
 
     /// The deliveries that would go out with this one if it went now, itself among them.
     fn beside(&self, delivery: DeliveryId) -> Vec<DeliveryId>;

@@ -456,7 +456,7 @@ impl Policy for Routed {
         deadlines.min()
     }
 
-    fn held(&self, delivery: DeliveryId) -> Option<HeldBack> {
+    fn held_back(&self, delivery: DeliveryId) -> Option<HeldBack> {
         let place = self.places.get(&delivery)?;
         let queue = self.queues.get(place.queue)?;
         let (why, until) = match &place.stage {
@@ -478,7 +478,7 @@ impl Policy for Routed {
         let turns: Vec<Turn> = match &place.stage {
             Stage::Quiet => queue.quiet.iter().copied().collect(),
             Stage::Digest => queue.digest.iter().copied().collect(),
-            Stage::Group(values) => queue.groups.waiting(values).collect(),
+            Stage::Group(values) => queue.groups.members(values).collect(),
             Stage::Alone | Stage::Solo | Stage::ByHand => vec![place.turn],
         };
         turns.into_iter().map(|turn| turn.id).collect()

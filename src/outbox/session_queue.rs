@@ -243,7 +243,7 @@ impl SessionQueue {
     }
 
     /// The queues that the server holds.
-    pub fn held(&self) -> impl Iterator<Item = (&Recipient, Hold)> {
+    pub fn held_recipients(&self) -> impl Iterator<Item = (&Recipient, Hold)> {
         self.queues
             .iter()
             .filter_map(|(recipient, queue)| Some((recipient, queue.hold?)))

@@ -288,7 +288,7 @@ impl Outbox {
             }
         }
         self.supersede(now, seq);
-        self.watch(now, seq);
+        self.schedule_follow_up(now, seq);
         self.on_follow_up_durable(now, seq);
     }
 
@@ -583,7 +583,7 @@ impl Outbox {
         if is_text && matches!(step, Step::Failed | Step::Expired) {
             self.want_fallback(now, delivery_id.seq);
         }
-        self.watch(now, delivery_id.seq);
+        self.schedule_follow_up(now, delivery_id.seq);
         let is_there = |step| matches!(step, Step::Sent | Step::Delivered | Step::Read);
         if is_there(step) && !is_there(before) {
             self.mark_late(delivery_id);

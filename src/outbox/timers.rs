@@ -73,7 +73,7 @@ impl Outbox {
                 }
             }
         }
-        self.expire(now);
+        self.forget_old(now);
         self.end_delays(now);
         self.fill(now);
         self.follow_up(now);

@@ -63,7 +63,7 @@ impl Dispatcher {
     fn facts(&self) -> OutboxFacts {
         let outbox = &self.outbox;
         let mut held: BTreeMap<_, usize> = BTreeMap::new();
-        for (session, _, hold) in outbox.held() {
+        for (session, _, hold) in outbox.held_recipients() {
             *held.entry((session.clone(), hold)).or_default() += 1;
         }
         OutboxFacts {

@@ -102,7 +102,7 @@ impl Policy for Gather {
         self.decisions.pop_front()
     }
 
-    fn held(&self, _delivery: DeliveryId) -> Option<HeldBack> {
+    fn held_back(&self, _delivery: DeliveryId) -> Option<HeldBack> {
         None
     }
 

@@ -14,7 +14,7 @@ fn note(bench: &Bench, id: &str) -> String {
 }
 
 fn held(bench: &Bench) -> Vec<Hold> {
-    bench.outbox.held().map(|(_, _, hold)| hold).collect()
+    bench.outbox.held_recipients().map(|(_, _, hold)| hold).collect()
 }
 
 /// Until the next deadline, which is then over.

@@ -136,7 +136,7 @@ fn what_the_disk_refuses_ends_no_pause() {
             true => Input::NotDurable { seq: 2 },
             false => Input::Durable { seq: 2 },
         });
-        assert_eq!(bench.outbox.held().count(), 1, "{refused}");
+        assert_eq!(bench.outbox.held_recipients().count(), 1, "{refused}");
         assert_eq!(bench.take_sends(), [""; 0], "{refused}");
         let seq = if refused { 1 } else { 2 };
         assert_eq!(bench.next(), Reason::Retry { seq });

@@ -11,7 +11,7 @@ impl Outbox {
     fn first_pending(&self) -> Option<&AlertRecord> {
         let held = |record: &AlertRecord| {
             let waiting = self.deliveries_at(record.seq, Step::Accepted).into_iter();
-            let mut waiting = waiting.map(|delivery_id| self.policy.held(delivery_id).map(|held| held.why));
+            let mut waiting = waiting.map(|delivery_id| self.policy.held_back(delivery_id).map(|held| held.why));
             self.is_delayed(record.seq) || waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
         };
         let records = self
@@ -37,10 +37,12 @@ impl Outbox {
 
     /// The recipients of each session that the server holds up for the time being, and why. One that lasts until an
     /// answer to a later try has come, over any number of lines.
-    pub fn held(&self) -> impl Iterator<Item = (&SessionName, &Recipient, Hold)> {
-        self.queues
-            .iter()
-            .flat_map(|(session, queue)| queue.held().map(move |(recipient, hold)| (session, recipient, hold)))
+    pub fn held_recipients(&self) -> impl Iterator<Item = (&SessionName, &Recipient, Hold)> {
+        self.queues.iter().flat_map(|(session, queue)| {
+            queue
+                .held_recipients()
+                .map(move |(recipient, hold)| (session, recipient, hold))
+        })
     }
 
     /// Alerts that still have something to send.

@@ -49,6 +49,15 @@ pub struct Dialect {
     pub parse: fn(&Request<'_>) -> Result<Parsed, Rejection>,
     /// Finds the sender's token, where its place is in the body.
     pub token: Option<fn(&Request<'_>) -> Option<String>>,
+    /// Its senders throw an alert away after a 4xx, and come again after a 5xx: one who asks too often is told 503.
+    pub gives_up_on_4xx: bool,
+}
+
+impl Dialect {
+    /// The dialect of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        DIALECTS.iter().find(|dialect| dialect.name == name)
+    }
 }
 
 /// Every dialect there is. In the name of a file `-` is `_`.
@@ -58,89 +67,104 @@ pub const DIALECTS: &[Dialect] = &[
         summary: "ntfy's plain form: the body is the message",
         parse: ntfy::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "ntfy-json",
         summary: "ntfy's JSON, with the topic in it",
         parse: ntfy_json::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "gotify",
         summary: "Gotify's messages",
         parse: gotify::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "pushover",
         summary: "Pushover's messages",
         parse: pushover::parse,
         token: Some(pushover::token),
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "apprise",
         summary: "Apprise's json://, form:// and API",
         parse: apprise::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "alertmanager",
         summary: "Alertmanager's webhook, version 4",
         parse: alertmanager::parse,
         token: None,
+        gives_up_on_4xx: true,
     },
     Dialect {
         name: "grafana",
         summary: "Grafana's webhook contact point",
         parse: grafana::parse,
         token: None,
+        gives_up_on_4xx: true,
     },
     Dialect {
         name: "uptime-kuma",
         summary: "Uptime Kuma's webhook",
         parse: uptime_kuma::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "slack",
         summary: "Slack's incoming webhook",
         parse: slack::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "discord",
         summary: "Discord's webhook",
         parse: discord::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "github",
         summary: "webhooks of GitHub, Gitea, Forgejo and Gogs",
         parse: github::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "cloudevents",
         summary: "CloudEvents 1.0",
         parse: cloudevents::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "waha",
         summary: "WAHA's sendText, sendImage and sendFile",
         parse: waha::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "mail",
         summary: "a mail, as programs hand it to sendmail",
         parse: mail::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
     Dialect {
         name: "json",
         summary: "any JSON, form or text, by the usual names",
         parse: json::parse,
         token: None,
+        gives_up_on_4xx: false,
     },
 ];

@@ -6,7 +6,7 @@ use smol::lock::SemaphoreGuardArc;
 
 use crate::alert::RouteName;
 use crate::blobs::Kept;
-use crate::dialect::{DIALECTS, Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, pushover, waha};
+use crate::dialect::{Dialect, Fields, Parsed, Rejection, RejectionKind, Request, json, pushover, waha};
 
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
@@ -60,13 +60,13 @@ fn with_request<T>(
 
 /// The token in the body of a message in the dialect of this name, where such senders have no other place for it.
 pub(super) fn token_in_body(context: &Context, name: &str, head: &Head, body: &Received) -> Option<String> {
-    let find = dialect(name)?.token?;
+    let find = Dialect::named(name)?.token?;
     with_request(context, None, head, body, find).0
 }
 
 /// Whether senders in the dialect of this name put their token into the body.
 pub(super) fn has_token_in_body(name: &str) -> bool {
-    dialect(name).is_some_and(|dialect| dialect.token.is_some())
+    Dialect::named(name).is_some_and(|dialect| dialect.token.is_some())
 }
 
 /// Characters of a dialect's name that nobody knows, in a warning.
@@ -125,11 +125,6 @@ pub(super) async fn attach(context: &Context, parsed: &mut Parsed, mut body: Rec
         file: body.file.take(),
     };
     files.attach(parsed, from).await
-}
-
-/// The dialect of this name.
-fn dialect(name: &str) -> Option<&'static Dialect> {
-    DIALECTS.iter().find(|dialect| dialect.name == name)
 }
 
 /// The body of a request.
@@ -270,7 +265,7 @@ fn gotify_token(head: &Head) -> Option<String> {
 /// read as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
 async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut body: Received) -> Outcome {
     let context = call.context;
-    let known = dialect(name);
+    let known = Dialect::named(name);
     let read = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
     let _whole = read_whole(context, &call.request.head, &mut body).await;
     let mut parsed = parse(context, read, route.as_ref(), &call.request.head, &body)?;

@@ -16,6 +16,7 @@ use super::{
     status, subscribe, tokens,
 };
 use crate::alert::{ROUTE_NAMES_RESERVED, RouteName};
+use crate::dialect::Dialect;
 
 /// An address of the HTTP API. Addresses are contracts: rows are only ever added.
 pub struct Endpoint {
@@ -48,9 +49,6 @@ enum Handler {
     /// A name, and behind it a configured route.
     Hook(for<'a, 'c> fn(Call<'a, 'c>, String, RouteName) -> Reply<'a>),
 }
-
-/// Dialects whose senders throw an alert away after a 4xx, and come again after a 5xx.
-const GIVE_UP_ON_4XX: [&str; 2] = ["alertmanager", "grafana"];
 
 const READ: &[&str] = &["GET", "HEAD"];
 const GET: &[&str] = &["GET"];
@@ -528,6 +526,7 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     let found = ENDPOINTS
         .iter()
         .find_map(|endpoint| Some((endpoint, endpoint.matches(&segments)?)));
+    let spoken = found.as_ref().and_then(|(endpoint, open)| endpoint.dialect(open));
     let mut body = None;
     let takes = |endpoint: &&Endpoint| endpoint.methods.contains(&request.head.method.as_str());
     let endpoint = found.as_ref().and_then(|(first, _)| {
@@ -537,7 +536,6 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     let is_for_all = endpoint.is_some_and(|endpoint| endpoint.scope == Scope::Nothing);
     // Before anything is told of what is here.
     if caller.is_nobody() && !is_for_all {
-        let spoken = found.as_ref().and_then(|(endpoint, open)| endpoint.dialect(open));
         let mut token = None;
         if let Some(name) = spoken
             && publish::has_token_in_body(name)
@@ -555,8 +553,9 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
         };
     }
     if let Err(problem) = auth::admit(context, origin, &caller) {
-        let hook = found.as_ref().and_then(|(_, open)| open.first());
-        let gives_up = hook.is_some_and(|name| GIVE_UP_ON_4XX.contains(name));
+        let gives_up = spoken
+            .and_then(Dialect::named)
+            .is_some_and(|dialect| dialect.gives_up_on_4xx);
         return Err(if gives_up { problem.with_status(503) } else { problem });
     }
     let (first, open) = found.ok_or_else(|| nothing(&request.head))?;

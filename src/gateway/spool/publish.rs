@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::alert::hygiene::{TEXT_BYTES_MAX, one_line};
 use crate::alert::{Alert, LATE_AFTER, RouteName};
 use crate::config::MailPlan;
-use crate::dialect::{DIALECTS, Request};
+use crate::dialect::{Dialect, Request};
 use crate::gateway::api::utc;
 use crate::gateway::recipients;
 use crate::gateway::relay::{Refusal, Relay};
@@ -46,7 +46,7 @@ pub(super) enum Outcome {
 impl Publisher {
     pub(super) async fn publish(&self, name: &Name, spooled: &Spooled) -> Outcome {
         let Spooled { entry, body_bytes } = spooled;
-        let Some(dialect) = DIALECTS.iter().find(|dialect| dialect.name == entry.dialect) else {
+        let Some(dialect) = Dialect::named(&entry.dialect) else {
             return Outcome::Held(format!("this version knows no dialect {:?}", one_line(&entry.dialect)));
         };
         let routes = match entry.dialect.as_str() {

@@ -1,6 +1,7 @@
 //! The second path: what tells people, and those who watch, when WhatsApp does not.
 //!
-//! The outbox decides what goes where and when ([`Parcel`](crate::outbox::Parcel)); a [`FallbackClient`] carries it there.
+//! The outbox decides what goes where and when ([`Parcel`](crate::outbox::Parcel)); a [`FallbackClient`] carries it
+//! there.
 
 mod client;
 mod letter;

@@ -21,8 +21,8 @@ pub enum Input {
     /// later.
     MessageDurable { message_id: MessageId, seq: u64 },
     /// The record of this alert has reached the disk, and says that a request to this fallback is
-    /// [begun](super::HandoverState::Begun). To be told where [`TransitionKind::Handover`](super::TransitionKind::Handover) came
-    /// with it.
+    /// [begun](super::HandoverState::Begun). To be told where
+    /// [`TransitionKind::Handover`](super::TransitionKind::Handover) came with it.
     IntentDurable { seq: u64, to: FallbackName },
     /// The fallback has taken the [`Parcel`] of this key.
     HandedOver { to: FallbackName, key: String },

@@ -1,7 +1,7 @@
 //! Reading: the index, and over it what it does not have yet.
 //!
-//! Three memtables lie over it. One holds durable transactions that sled has not been given: every batch makes sled seal
-//! and write a buffer (13.5 KB a commit in all, where few and large batches come to 5;
+//! Three memtables lie over it. One holds durable transactions that sled has not been given: every batch makes sled
+//! seal and write a buffer (13.5 KB a commit in all, where few and large batches come to 5;
 //! `cargo test --features lab --bench store -- --bench`). Below it is what sled is being given, a slice at a time. The
 //! third holds what the transactions of the group under way have decided, before the sync that they share; only they
 //! see it.
@@ -122,7 +122,8 @@ impl Base {
         Self { tree, broken }
     }
 
-    /// Held while the memtables are looked at, so that nobody reads between the two steps of [`replace`](Self::replace).
+    /// Held while the memtables are looked at, so that nobody reads between the two steps of
+    /// [`replace`](Self::replace).
     fn tree(&self) -> RwLockReadGuard<'_, Option<sled::Tree>> {
         read(&self.tree)
     }

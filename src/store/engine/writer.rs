@@ -1,8 +1,9 @@
 //! The one thread that writes. It runs transactions in the order in which they came, puts them into the log, syncs once
 //! for all that waited, shows them to the readers, and answers.
 //!
-//! Those that nobody waits for ([`Durability::Eventual`]) are deferred for a moment, so that a sync is for many of them. They keep
-//! their place in the order: the next one that somebody waits for takes them along, and sees what they did.
+//! Those that nobody waits for ([`Durability::Eventual`]) are deferred for a moment, so that a sync is for many of
+//! them. They keep their place in the order: the next one that somebody waits for takes them along, and sees what they
+//! did.
 
 mod flush;
 mod queue;

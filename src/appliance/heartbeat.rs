@@ -12,7 +12,7 @@ use async_io::Timer;
 
 use super::dispatcher::DispatcherHandle;
 use crate::config::HeartbeatPlan;
-use crate::fallback::{Request, ask};
+use crate::fallback::{ANSWER_WITHIN, Request, ask};
 use crate::line::{Schedule, State};
 use crate::store::{Batch, Store};
 use crate::util::{lock, within};
@@ -102,9 +102,10 @@ impl Heartbeat {
             method: "GET",
             headers: vec![("User-Agent".to_owned(), agent.to_owned())],
             body: Vec::new(),
+            within: ANSWER_WITHIN,
         };
         match ask(url, proxy.as_ref(), &self.schedule, request).await {
-            Ok(answer) if (200..300).contains(&answer.status) => Turn::Fetched,
+            Ok(answer) if answer.is_taken() => Turn::Fetched,
             Ok(answer) => Turn::Failed(format!("{} answered {}", url.origin(), answer.status)),
             Err(error) => Turn::Failed(error.to_string()),
         }

@@ -8,11 +8,15 @@ mod letter;
 mod mail;
 mod ntfy;
 mod outcome;
+mod post;
 mod secret;
+mod signed;
 mod smtp;
 mod web;
 mod webhook;
 
 pub use client::FallbackClient;
 pub use letter::News;
-pub use web::{Answer, Request, WebError, ask};
+pub use post::post;
+pub use signed::signed_json;
+pub use web::{ANSWER_WITHIN, Answer, Request, WebError, ask};

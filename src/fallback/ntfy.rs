@@ -1,7 +1,7 @@
 //! To a topic of an ntfy server.
 
 use super::letter::Letter;
-use super::web::Request;
+use super::web::{ANSWER_WITHIN, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -34,6 +34,7 @@ pub(super) fn request(letter: &Letter) -> Request {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
         body: letter.body(BODY_BYTES_MAX).into_bytes(),
+        within: ANSWER_WITHIN,
     }
 }
 

@@ -4,16 +4,22 @@
 
 use std::time::Duration;
 
+use super::letter::one_line;
 use crate::config::{Endpoint, Proxy, Url};
 use crate::line::Schedule;
 use crate::net::{self, DialError, Plain, Progress, Trust, http};
 use crate::util::within;
 
-/// From the first byte of the request to the last one of the answer. The steps before have deadlines of their own.
-const EXCHANGE_MAX: Duration = Duration::from_secs(30);
+/// How long an answer may take where nobody says.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// How much of an answer is read: as much as the words of an error take.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// How much of an answer's body is read, and for how long: as much as the words of an error take. What counts is its
+/// status.
+const BODY_BYTES_MAX: usize = 4096;
+const BODY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How much is told of an answer that says no.
+const SAID_CHARS_MAX: usize = 100;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -21,15 +27,46 @@ pub struct Request {
     pub method: &'static str,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// From the first byte of the request to the head of the answer. The steps before have deadlines of their own.
+    pub within: Duration,
 }
 
 /// What was answered, whatever its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// How many seconds the server wants not to be asked again, where it says so.
-    pub retry_after: Option<u64>,
+    /// How long the server wants not to be asked again, where it says so.
+    pub retry_after: Option<Duration>,
+    /// Its beginning.
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// What was asked is done.
+    pub fn is_taken(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// What was given is refused for what it is, and not for how it was given.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status, 400 | 406 | 413 | 415 | 422)
+    }
+
+    /// An answer of `origin` that says no, for people.
+    pub fn words(&self, origin: &str) -> String {
+        let status = self.status;
+        let said = one_line(&String::from_utf8_lossy(&self.body), SAID_CHARS_MAX);
+        let hint = match status {
+            300..=399 => "; redirects are not followed: write the address that it leads to",
+            401 | 403 => "; is the token right?",
+            404 => "; is the address right?",
+            _ => "",
+        };
+        match said.is_empty() {
+            true => format!("{origin} answered {status}{hint}"),
+            false => format!("{origin} answered {status}: {said}{hint}"),
+        }
+    }
 }
 
 /// No answer, and whether the request can have had an effect all the same. The words name the host alone.
@@ -46,7 +83,7 @@ pub enum WebError {
 /// Asks `url`.
 ///
 /// # Errors
-/// There is no whole answer in time. Any status is an answer.
+/// There is no answer in time. Any status is an answer.
 pub async fn ask(url: &Url, proxy: Option<&Proxy>, schedule: &Schedule, request: Request) -> Result<Answer, WebError> {
     ask_trusting(None, url, proxy, schedule, request).await
 }
@@ -82,6 +119,7 @@ pub async fn ask_trusting(
             (link.stream, link.trial)
         }
     };
+    let patience = request.within;
     let request = http::Request {
         method: request.method.to_owned(),
         authority: url.authority(),
@@ -89,13 +127,12 @@ pub async fn ask_trusting(
         headers: request.headers,
         body: request.body.into(),
     };
-    let answered = http::exchange(stream, &request, ANSWER_BYTES_MAX);
     let late = || {
-        let text = format!("{}: no whole answer within {} s", url.origin(), EXCHANGE_MAX.as_secs());
+        let text = format!("{}: no answer within {} s", url.origin(), patience.as_secs());
         WebError::Unanswered(text)
     };
-    let answer = within(EXCHANGE_MAX, answered).await.ok_or_else(late)?;
-    let answer = answer.map_err(|error| match error {
+    let answer = within(patience, http::open(stream, &request)).await.ok_or_else(late)?;
+    let mut answer = answer.map_err(|error| match error {
         // It was refused here.
         http::HttpError::Unwritable(_) | http::HttpError::Body(_) => {
             WebError::Unreached(format!("{}: {error}", url.origin()))
@@ -105,10 +142,10 @@ pub async fn ask_trusting(
         }
     })?;
     trial.worked();
-    let retry_after = answer.headers.iter().find(|(name, _)| name == "retry-after");
+    let retry_after = answer.header("retry-after").and_then(|value| value.parse().ok());
     Ok(Answer {
         status: answer.status,
-        retry_after: retry_after.and_then(|(_, value)| value.parse().ok()),
-        body: answer.body,
+        retry_after: retry_after.map(Duration::from_secs),
+        body: answer.beginning(BODY_BYTES_MAX, BODY_WITHIN).await,
     })
 }

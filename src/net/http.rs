@@ -6,9 +6,12 @@
 
 use std::io::{Error as IoError, ErrorKind};
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future, io};
+
+use crate::util::within;
 
 /// Status line and headers together.
 const HEAD_MAX_BYTES: usize = 64 * 1024;
@@ -238,6 +241,21 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
             body.extend_from_slice(&piece);
         }
         Ok(body)
+    }
+
+    /// The beginning of the body, at most `max` bytes: what comes within `patience`, and what of it can be read. For
+    /// words that a person is shown; how large the whole is, and whether it ends, costs nothing.
+    pub async fn beginning(&mut self, max: usize, patience: Duration) -> Vec<u8> {
+        let mut body = Vec::new();
+        let reading = async {
+            while body.len() < max
+                && let Ok(Some(piece)) = self.piece().await
+            {
+                body.extend_from_slice(&piece[..piece.len().min(max - body.len())]);
+            }
+        };
+        let _ = within(patience, reading).await;
+        body
     }
 
     /// The next line of the body without its end; `None` at the end of the body. A last line may lack its newline.

@@ -121,6 +121,41 @@ fn what_is_not_http_or_too_large_or_cut_off_is_an_error() {
 }
 
 #[test]
+fn the_beginning_of_a_body_costs_no_more_than_it_is() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    for (body, wanted) in [
+        ("Content-Length: 3\r\n\r\nyes", "yes"),
+        (
+            "Content-Length: 1000000000\r\n\r\nyes, and much more than anybody wants to read",
+            "yes, and",
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\nye\r\n9\r\ns", "yes"),
+        ("\r\nyes, until the end", "yes, unt"),
+    ] {
+        let script = Script {
+            answer: format!("HTTP/1.1 200 OK\r\n{body}").into_bytes(),
+            step: 5,
+            written: Vec::new(),
+        };
+        let beginning = block_on(async {
+            let mut incoming = open(script, &request("POST")).await.unwrap();
+            incoming.beginning(8, PATIENCE).await
+        });
+        assert_eq!(String::from_utf8_lossy(&beginning), wanted, "{body}");
+    }
+    // One that stops in the middle.
+    let (near, mut far) = Async::<UnixStream>::pair().unwrap();
+    let beginning = block_on(async {
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nye")
+            .await
+            .unwrap();
+        let mut incoming = open(near, &request("POST")).await.unwrap();
+        incoming.beginning(8, Duration::from_millis(1)).await
+    });
+    assert_eq!(String::from_utf8_lossy(&beginning), "ye");
+}
+
+#[test]
 fn a_head_answer_has_no_body_whatever_its_length_says() {
     let script = Script {
         answer: b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n".to_vec(),

@@ -3,7 +3,7 @@
 //!
 //! # The rooms
 //!
-//! Six rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//! Seven rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
 //! - [`alert`]: what an [`Alert`](alert::Alert) is, what is done to every sender's text, what is sent for it.
 //! - [`access`]: who may: tokens, and what each is good for.
@@ -12,6 +12,7 @@
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
 //! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
 //! - [`health`]: the table of everything that can be wrong, and what of it a person is shown.
+//! - [`hook`]: what a program at an address is told of what has happened, and when: [`Hook`](hook::Hook).
 //!
 //! The numbers they run on come from a [`board`], a named profile for one kind of host, and from the site's file, which
 //! [`config`] turns into a [`Plan`](config::Plan).
@@ -61,6 +62,7 @@ pub mod doctor;
 pub mod fallback;
 pub mod gateway;
 pub mod health;
+pub mod hook;
 pub mod line;
 pub mod media;
 pub mod net;

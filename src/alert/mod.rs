@@ -11,7 +11,7 @@ pub mod render;
 pub mod summary;
 
 pub use attachment::{Attachment, BlobHash, MediaKind};
-pub use names::{FallbackName, NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
+pub use names::{FallbackName, HookName, NameError, ROUTE_NAMES_RESERVED, Recipient, RouteName, SessionName};
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

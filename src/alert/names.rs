@@ -34,6 +34,11 @@ pub struct SessionName(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct FallbackName(Arc<str>);
 
+/// The name of a hook in the config. Same alphabet as [`RouteName`], 1 to 32.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HookName(Arc<str>);
+
 /// Who receives: a phone number, a group, the linked account itself, or somebody whose number is hidden. The name is
 /// shared by all that waits for one recipient.
 ///
@@ -108,6 +113,33 @@ impl FromStr for FallbackName {
             )));
         }
         Ok(Self(text.into()))
+    }
+}
+
+impl FromStr for HookName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if !is_name(text, 32) {
+            return Err(NameError(format!(
+                "a hook's name has 1 to 32 letters, digits, '-' or '_', not {:?}",
+                beginning(text)
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl HookName {
+    /// The name of a hook at `authority`, a host with or without a port, where nobody has given it one.
+    pub fn of_authority(authority: &str) -> Self {
+        let dashed: String = authority
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .take(32)
+            .collect();
+        let name = dashed.trim_matches('-');
+        Self(if name.is_empty() { "hook" } else { name }.into())
     }
 }
 
@@ -190,6 +222,7 @@ macro_rules! string_name {
 string_name!(RouteName);
 string_name!(SessionName);
 string_name!(FallbackName);
+string_name!(HookName);
 
 impl From<Recipient> for String {
     fn from(recipient: Recipient) -> String {
@@ -229,6 +262,22 @@ mod tests {
         for text in ["", "a b", "a/b", "ü", "v1", "METRICS", &"x".repeat(65)] {
             assert!(text.parse::<RouteName>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_hook_without_a_name_has_one_of_its_address() {
+        for (authority, name) in [
+            ("127.0.0.1:1880", "127-0-0-1-1880"),
+            ("[fd00::1]:443", "fd00--1--443"),
+            ("nodered.example", "nodered-example"),
+            ("[::]", "hook"),
+        ] {
+            let named = HookName::of_authority(authority);
+            assert_eq!(named.as_str(), name);
+            assert_eq!(name.parse::<HookName>().unwrap(), named);
+        }
+        let long = HookName::of_authority(&"long.".repeat(99));
+        assert_eq!(long.as_str().parse::<HookName>().unwrap(), long);
     }
 
     #[test]

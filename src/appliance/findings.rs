@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
+use super::hooks::is_of_hook;
 use super::status::{COMING_IN, Facts, UNDRAINED};
 use crate::alert::{Recipient, SessionName};
 use crate::health::{Code, Finding, Severity};
@@ -48,7 +49,8 @@ impl Facts {
         all(Code::OutboxDamaged, self.damaged.clone());
         all(Code::OutboxOrphaned, outbox.orphaned.clone());
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
-        all(Code::FallbackFailing, self.secrets_unreadable.clone());
+        let unreadable = self.secrets_unreadable.iter().filter(|fault| !is_of_hook(fault));
+        all(Code::FallbackFailing, unreadable.map(ToString::to_string).collect());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
         all(Code::ListenPartial, self.smtp.missing());
@@ -62,6 +64,7 @@ impl Facts {
             Code::HeartbeatFailing,
             self.heartbeat_trouble.words().into_iter().collect(),
         );
+        found.extend(self.hooks.findings(self.newest_event(), &self.secrets_unreadable));
         let unproven = self.proofs.unproven().into_iter();
         found.extend(unproven.map(|(text, lasts)| Finding::new(Code::RouteUnproven, text).lasting(lasts)));
         if let Some((earlier, why)) = self.certificate.as_ref().and_then(|certificate| certificate.trouble()) {

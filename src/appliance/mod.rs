@@ -5,6 +5,7 @@ pub mod detect;
 mod dispatcher;
 mod findings;
 mod heartbeat;
+mod hooks;
 mod host_monitor;
 mod ids;
 mod news;

@@ -13,6 +13,7 @@ use smol::{Executor, Task};
 
 use super::dispatcher::{Dispatcher, DispatcherHandle, Parts};
 use super::heartbeat::{Heartbeat, HeartbeatTrouble};
+use super::hooks::{Hooks, Teller};
 use super::host_monitor::HostMonitor;
 use super::news::NewsDesk;
 use super::proofs::Proofs;
@@ -24,7 +25,7 @@ use super::{clock, ids, notify};
 use crate::alert::SessionName;
 use crate::blobs::{Blobs, Limits as BlobLimits};
 use crate::board::Board;
-use crate::config::{Plan, SessionPlan};
+use crate::config::{Fault, Plan, SessionPlan};
 use crate::fallback::FallbackClient;
 use crate::gateway::api::{BoardStatus, PairEvent};
 use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace, Tallies};
@@ -56,9 +57,9 @@ pub struct RunOptions {
     pub plan: Plan,
     /// Unknown keys, one line each, for health.
     pub config_warnings: Vec<String>,
-    /// Files with secrets that cannot be read, likewise.
-    pub unreadable: Vec<String>,
-    /// What of the environment was left aside, likewise.
+    /// Files with secrets that cannot be read.
+    pub unreadable: Vec<Fault>,
+    /// What of the environment was left aside, one line each.
     pub environment: Vec<String>,
     pub board: &'static Board,
     /// Why that board.
@@ -172,6 +173,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let tallies = Arc::new(Tallies::default());
     let time_zone = time_zone(plan.time_zone.as_deref());
     let fallback_client = Arc::new(FallbackClient::new(plan.fallbacks.clone(), board.schedule()));
+    let hooks = Hooks::open(&store, &plan.hooks).await;
     let proofs = Arc::new(Proofs::open(store.clone(), Arc::clone(&executor), &plan.routes));
     let (dispatcher, requests, damaged) = Dispatcher::open(Parts {
         store: store.clone(),
@@ -224,6 +226,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         certificate,
         unreadable,
         proofs: Arc::clone(&proofs),
+        hooks: hooks.clone(),
     };
 
     let (fatal_tx, fatal) = async_channel::bounded(1);
@@ -285,6 +288,17 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         proofs,
         tallies,
     });
+    for (at, plan) in plan.hooks.into_iter().enumerate() {
+        let teller = Teller {
+            plan,
+            at,
+            hooks: hooks.clone(),
+            schedule: board.schedule(),
+            store: store.clone(),
+            dispatcher: requests.clone(),
+        };
+        tasks.push(executor.spawn(teller.keep()));
+    }
     if !plan.health_fallbacks.is_empty() {
         let desk = NewsDesk {
             to: plan.health_fallbacks,

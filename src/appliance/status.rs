@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::clock;
 use super::dispatcher::{DispatcherHandle, OutboxFacts};
 use super::heartbeat::HeartbeatTrouble;
+use super::hooks::Hooks;
 use super::host_monitor::HostMonitor;
 use super::proofs::Proofs;
 use super::tokens::Tokens;
 use super::watchdog::Withheld;
-use crate::config::Access;
+use crate::config::{Access, Fault};
 use crate::gateway::api::{
     AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
     Status,
@@ -20,7 +21,7 @@ use crate::gateway::{Certificate, Listening, Refused, SmtpListening, Spooling};
 use crate::health::{self, Finding, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
-use crate::store::{Store, inbound};
+use crate::store::{Store, inbound, journal};
 use crate::util::millis;
 use crate::whatsapp::session::masked;
 use crate::whatsapp::{SessionHandle, SessionView};
@@ -46,8 +47,8 @@ pub(super) struct Facts {
     pub(super) host_monitor: Arc<HostMonitor>,
     /// Unknown keys of the config, one line each.
     pub(super) config_warnings: Vec<String>,
-    /// Files with secrets of fallbacks that could not be read at the start, one line each.
-    pub(super) secrets_unreadable: Vec<String>,
+    /// Files with secrets of fallbacks and hooks that could not be read at the start.
+    pub(super) secrets_unreadable: Vec<Fault>,
     /// Variables of the environment that were left aside, one line each.
     pub(super) environment: Vec<String>,
     /// What was wrong with the alerts on disk at the start.
@@ -61,6 +62,7 @@ pub(super) struct Facts {
     /// Tokens that could not be read at the start, a line each.
     pub(super) unreadable: Vec<String>,
     pub(super) proofs: Arc<Proofs>,
+    pub(super) hooks: Hooks,
 }
 
 impl Facts {
@@ -108,6 +110,7 @@ impl Facts {
                 oldest_at: outbox.oldest.map(|since| since.0),
             },
             held_back: outbox.held_back.clone(),
+            hooks: self.hooks.status(self.newest_event()),
             healthy: health.iter().all(|shown| shown.severity != Severity::Error),
             health: health.into_iter().map(entry).collect(),
             // Whoever answers knows who asks.
@@ -115,6 +118,11 @@ impl Facts {
             rights: Vec::new(),
             lab: cfg!(feature = "lab"),
         }
+    }
+
+    /// The number of the journal's newest entry.
+    pub(super) fn newest_event(&self) -> u64 {
+        journal::bounds(self.store.view()).map_or(0, |(_, newest)| newest)
     }
 
     fn session(&self, now: Instant, handle: &SessionHandle, view: &SessionView) -> SessionStatus {

@@ -54,7 +54,7 @@ pub(super) fn options(global: &Global) -> Result<RunOptions, Failure> {
     Ok(RunOptions {
         plan: loaded.plan,
         config_warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
-        unreadable: loaded.unreadable.iter().map(ToString::to_string).collect(),
+        unreadable: loaded.unreadable,
         environment: loaded.environment.iter().map(ToString::to_string).collect(),
         board,
         board_why,

@@ -6,7 +6,9 @@ use async_io::Timer;
 use clap::Args;
 
 use crate::alert::SessionName;
-use crate::gateway::api::{HeldBackView, HistoryEntry, SessionState, SessionStatus, Status, utc};
+use crate::gateway::api::{
+    HeldBackView, HistoryEntry, HookState, HookStatus, SessionState, SessionStatus, Status, utc,
+};
 
 use crate::util::wall_ms;
 
@@ -199,6 +201,9 @@ fn describe(status: &Status, fancy: bool) -> String {
         let words = view.words(wall_ms());
         lines.push(format!("         {} held on {}: {words}", held.deliveries, held.route));
     }
+    for hook in &status.hooks {
+        lines.push(format!("hook     {}", hook_in_words(hook, fancy)));
+    }
     for session in &status.sessions {
         lines.push(String::new());
         describe_session(session, fancy, &mut lines);
@@ -223,6 +228,34 @@ fn describe(status: &Status, fancy: bool) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn hook_in_words(hook: &HookStatus, fancy: bool) -> String {
+    let (word, tone) = match hook.state {
+        HookState::Well => ("well", Tone::Good),
+        HookState::Failing => ("failing", Tone::Wait),
+        HookState::Over => ("over", Tone::Bad),
+    };
+    let mut words = format!(
+        "{} ({}) {}, {} told",
+        hook.name,
+        hook.origin,
+        tinted(word, tone, fancy),
+        hook.taken
+    );
+    if hook.given_up > 0 {
+        words = format!("{words}, {} given up", hook.given_up);
+    }
+    if hook.behind > 0 {
+        words = format!("{words}, {} entries behind", hook.behind);
+    }
+    if let Some(next_in_ms) = hook.next_in_ms {
+        words = format!("{words}, asked again in {}", span(next_in_ms));
+    }
+    match &hook.error {
+        Some(error) => format!("{words}: {}", plain(error, CHARS_MAX)),
+        None => words,
+    }
 }
 
 fn describe_session(session: &SessionStatus, fancy: bool, lines: &mut Vec<String>) {

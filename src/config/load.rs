@@ -1,5 +1,7 @@
 //! From the command line, the environment, the file and the defaults to one plan.
 
+mod targets;
+
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -13,14 +15,12 @@ use serde_json::json;
 use super::access::RATE_DEFAULT;
 use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{
-    At, Draft, DraftAttachments, DraftFallback, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, DraftTarget,
-    Kind, MailAddress, Parsed, parse,
+    At, Draft, DraftAttachments, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse,
 };
 use super::shown::{escalate_shown, group_shown, quiet_shown, repeat_shown, written};
 use super::{
-    Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, FallbackKind, FallbackPlan, Fault, GatewayPlan,
-    HeartbeatPlan, MailPlan, MailTarget, Place, Plan, Proxy, RouteFallback, RoutePlan, Secret, SessionPlan, Setting,
-    SmtpPlan, Source, TlsFiles, Url, WebTarget,
+    Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan,
+    Proxy, RoutePlan, SessionPlan, Setting, SmtpPlan, Source, TlsFiles,
 };
 use crate::access::Network;
 use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
@@ -274,6 +274,8 @@ impl Builder<'_> {
         }
         let fallbacks = draft.fallbacks.into_iter().enumerate();
         let fallbacks = fallbacks.map(|(index, draft)| self.fallback(index, draft)).collect();
+        let hooks = draft.hooks.into_iter().enumerate();
+        let hooks = hooks.map(|(index, draft)| self.hook(index, draft)).collect();
         Some(Plan {
             board,
             time_zone,
@@ -286,6 +288,7 @@ impl Builder<'_> {
             attachments,
             fallbacks,
             health_fallbacks,
+            hooks,
         })
     }
 
@@ -320,94 +323,6 @@ impl Builder<'_> {
             interval,
             proxy,
         }
-    }
-
-    fn fallback(&mut self, index: usize, draft: DraftFallback) -> FallbackPlan {
-        let key = |name: &str| format!("fallback[{index}].{name}");
-        let source = self.source(Some(draft.name.line));
-        self.note(key("name"), json!(draft.name.value.as_str()), source);
-        let source = self.source(Some(draft.kind.line));
-        self.note(key("kind"), json!(draft.kind.value.name()), source);
-        let (ca, line) = split(draft.ca);
-        if let Some(path) = &ca {
-            let source = self.source(line);
-            self.note(key("ca_file"), json!(path.display().to_string()), source);
-        }
-        let kind = match draft.target {
-            DraftTarget::Web { url, token, secret } => {
-                let source = self.source(Some(url.line));
-                self.note(key("url"), json!(url.value.to_string()), source);
-                let target = WebTarget {
-                    proxy: self.proxy_for(&url.value),
-                    token: self.secret(key("token"), token),
-                    url: url.value,
-                };
-                let secret = self.secret(key("secret"), secret);
-                match draft.kind.value {
-                    Kind::Webhook => FallbackKind::Webhook { target, secret },
-                    Kind::Ntfy | Kind::Smtp => FallbackKind::Ntfy(target),
-                }
-            }
-            DraftTarget::Mail {
-                server,
-                user,
-                password,
-                from,
-                to,
-            } => {
-                let source = self.source(Some(server.line));
-                self.note(key("url"), json!(server.value.to_string()), source);
-                let (user, line) = split(user);
-                if let Some(user) = &user {
-                    let source = self.source(line);
-                    self.note(key("user"), json!(user), source);
-                }
-                let password = self.secret(key("password"), password);
-                let source = self.source(Some(from.line));
-                self.note(key("from"), json!(from.value.0), source);
-                let (line, to): (_, Vec<String>) =
-                    (to.line, to.value.into_iter().map(|MailAddress(text)| text).collect());
-                let source = self.source(Some(line));
-                self.note(key("to"), json!(to), source);
-                FallbackKind::Smtp(MailTarget {
-                    server: server.value,
-                    login: user.zip(password),
-                    from: from.value.0,
-                    to,
-                })
-            }
-        };
-        FallbackPlan {
-            name: draft.name.value,
-            kind,
-            ca,
-        }
-    }
-
-    fn secret(&mut self, key: String, draft: Option<At<Secret>>) -> Option<Secret> {
-        let At { value, line } = draft?;
-        let source = self.source(Some(line));
-        match &value {
-            Secret::Given(_) => self.note(key, json!("***"), source),
-            Secret::File(path) => self.note(format!("{key}_file"), json!(path.display().to_string()), source),
-        }
-        Some(value)
-    }
-
-    fn route_fallback(&mut self, key: &str, draft: At<RouteFallback>) -> RouteFallback {
-        let At { value, line } = draft;
-        let to: Vec<_> = value.to.iter().map(FallbackName::as_str).collect();
-        let shown = json!({"after": written(value.after), "to": to, "both": value.both});
-        let source = self.source(Some(line));
-        self.note(format!("{key}.fallback"), shown, source);
-        value
-    }
-
-    /// The proxy that the environment names for an address; none where it goes unencrypted, as that stays in the house.
-    fn proxy_for(&mut self, url: &Url) -> Option<Proxy> {
-        let endpoint = url.endpoint();
-        let found = endpoint.tls.then(|| self.proxy_of_environment(endpoint)).flatten();
-        found.map(|(_, proxy)| proxy)
     }
 
     /// What `[gateway]` says beside where to listen.

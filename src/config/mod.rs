@@ -6,6 +6,7 @@ mod attachments;
 mod env;
 mod fallback;
 mod fault;
+mod hook;
 mod load;
 mod parse;
 mod plan;
@@ -21,6 +22,7 @@ pub use fallback::{
     FallbackKind, FallbackPlan, MailServer, MailTarget, RouteFallback, SECRET_BYTES_MAX, Secret, WebTarget,
 };
 pub use fault::{ConfigErrors, Fault, Place};
+pub use hook::HookPlan;
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
 pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan, TlsFiles};
 pub use print::{Setting, Source, to_json, to_toml};

@@ -5,6 +5,7 @@ mod attachments;
 mod fallback;
 mod gateway;
 mod heartbeat;
+mod hook;
 mod mail;
 mod policy;
 mod reader;
@@ -27,6 +28,7 @@ pub(super) use attachments::DraftAttachments;
 pub(super) use fallback::{DraftFallback, DraftTarget, Kind, MailAddress};
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
+pub(super) use hook::DraftHook;
 pub(super) use reader::At;
 use reader::{FAULTS_MAX, Reader, Value, sorted};
 
@@ -42,6 +44,7 @@ const KEYS_TOP: &[&str] = &[
     "attachments",
     "fallback",
     "health",
+    "hook",
 ];
 const KEYS_SESSION: &[&str] = &["name", "endpoint", "proxy"];
 const KEYS_MAIL: &[&str] = &["route", "routes"];
@@ -64,6 +67,7 @@ pub(super) struct Draft {
     pub attachments: DraftAttachments,
     pub fallbacks: Vec<DraftFallback>,
     pub health_fallback: Option<At<Vec<FallbackName>>>,
+    pub hooks: Vec<DraftHook>,
     /// Whether the file has such sections at all, however broken: then no default stands in for them.
     pub has_sessions: bool,
     pub has_routes: bool,
@@ -222,6 +226,9 @@ impl Reader<'_> {
         }
         if let Some(value) = table.get("health") {
             draft.health_fallback = self.health(value, &fallback_names);
+        }
+        if let Some(value) = table.get("hook") {
+            draft.hooks = self.hooks(value, &session_names, &route_names);
         }
         self.escalations(&route_tables, &route_names);
         if let Some(value) = table.get("gateway") {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fallback::{FallbackPlan, RouteFallback};
-use super::{Access, AttachmentsPlan, Endpoint, Proxy, Url};
+use super::{Access, AttachmentsPlan, Endpoint, HookPlan, Proxy, Url};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::outbox::{AckRules, Escalate, Group, Pace, Quiet, Repeat};
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub fallbacks: Vec<FallbackPlan>,
     /// Which of them are told what health finds. Empty: nobody is.
     pub health_fallbacks: Vec<FallbackName>,
+    /// Names are unique.
+    pub hooks: Vec<HookPlan>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

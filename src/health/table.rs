@@ -31,6 +31,7 @@ pub enum Code {
     EverybodyTrusted,
     FallbackFailing,
     HeartbeatFailing,
+    HookFailing,
     LabBuild,
     Limited,
     ListenPartial,
@@ -96,7 +97,7 @@ pub struct Condition {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 36] = [
+pub const CONDITIONS: [Condition; 37] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -183,6 +184,16 @@ pub const CONDITIONS: [Condition; 36] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "see whether `url` of `[heartbeat]` is right and its server answers",
+    },
+    Condition {
+        code: Code::HookFailing,
+        name: "hook-failing",
+        title: "a hook does not take what it is told",
+        // Alerts go out all the same.
+        grade: Warning,
+        follows_from: &[],
+        shows_after: TRIED_LONG_ENOUGH,
+        advice: "see whether `url` of the `[[hook]]` is right and its program answers 2xx; it is asked again by itself",
     },
     Condition {
         code: Code::LabBuild,

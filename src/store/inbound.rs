@@ -172,6 +172,16 @@ fn is_old(message: &InboundRecord, now: u64) -> bool {
     message.received_at >= CLOCK_UNSET_BEFORE.0 && now.saturating_sub(message.received_at) > journal::AGE_MS_MAX
 }
 
+/// The message at `position` among those of `session`; `None` where it is kept no longer.
+///
+/// # Errors
+/// The store could not be read, or the record is damaged.
+pub fn at(view: &View, session: &SessionName, position: u64) -> Result<Option<InboundRecord>, StoreError> {
+    let row = view.get(Tree::Inbound, &position_key(session, position))?;
+    row.map(|value| record::decode(Tree::Inbound, VERSION, &value))
+        .transpose()
+}
+
 /// The newest `limit` messages of `session`, newest first.
 ///
 /// # Errors
@@ -228,6 +238,11 @@ mod tests {
             .map(|m| m.id)
             .collect();
         assert_eq!(ids, ["c", "b", "a"]);
+        let at = |position| at(store.view(), &session, position).unwrap().map(|it| it.id);
+        assert_eq!(
+            (at(0).as_deref(), at(2).as_deref(), at(3)),
+            (Some("a"), Some("c"), None)
+        );
         assert_eq!(count(store.view(), &session).unwrap(), 3);
     }
 

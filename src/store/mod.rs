@@ -8,6 +8,7 @@
 pub mod engine;
 mod handle;
 pub mod history;
+pub mod hooks;
 pub mod inbound;
 pub mod journal;
 mod keys;

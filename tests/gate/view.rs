@@ -178,6 +178,7 @@ pub(super) fn status(health: Vec<HealthEntry>) -> Status {
             oldest_at: None,
         },
         held_back: Vec::new(),
+        hooks: Vec::new(),
         healthy: health.iter().all(|entry| entry.severity != "error"),
         health,
         login: None,

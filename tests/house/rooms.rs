@@ -21,8 +21,9 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("line", &[]),
     ("health", &["alert", "line"]),
     ("outbox", &["alert"]),
+    ("hook", &["alert", "outbox"]),
     ("board", &["line"]),
-    ("config", &["access", "alert", "outbox", "board"]),
+    ("config", &["access", "alert", "outbox", "hook", "board"]),
     ("store/engine", &[]),
     ("store", &["access", "alert", "line", "outbox", "store/engine"]),
     ("credentials", &["alert", "store"]),
@@ -48,14 +49,14 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "access", "alert", "blobs", "dialect", "media", "spool", "line", "outbox", "config", "store", "net",
+            "access", "alert", "blobs", "dialect", "media", "spool", "line", "outbox", "hook", "config", "store", "net",
         ],
     ),
     (
         "appliance",
         &[
-            "access", "alert", "blobs", "line", "health", "outbox", "board", "config", "store", "state", "fallback",
-            "whatsapp", "gateway",
+            "access", "alert", "blobs", "line", "health", "outbox", "hook", "board", "config", "store", "state",
+            "fallback", "whatsapp", "gateway",
         ],
     ),
     (

@@ -27,6 +27,7 @@ mod footprint;
 mod gate;
 mod health_news;
 mod heartbeat;
+mod hooks;
 mod http;
 mod import;
 #[path = "../lab/mod.rs"]

@@ -1,5 +1,6 @@
 //! The configuration as a user meets it: files that are right, files that are wrong, and what is said about them.
 
+mod hooks;
 mod mail;
 mod policies;
 mod second_path;
@@ -115,6 +116,7 @@ fn without_a_file_the_defaults_run() {
         attachments,
         fallbacks,
         health_fallbacks,
+        hooks,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert!(fallbacks.is_empty());
@@ -130,7 +132,7 @@ fn without_a_file_the_defaults_run() {
     assert_eq!((&mail.route, mail.routes.len(), smtp.listen.len()), (&None, 0, 0));
     assert_eq!(heartbeat, &None);
     assert_eq!(attachments, &tautline::config::AttachmentsPlan::default());
-    assert!(health_fallbacks.is_empty());
+    assert!(health_fallbacks.is_empty() && hooks.is_empty());
     assert!(loaded.warnings.is_empty());
     assert!(loaded.provenance.iter().all(|setting| setting.from == Source::Default));
 }

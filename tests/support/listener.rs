@@ -35,6 +35,8 @@ pub enum Reply {
     HangUp,
     /// Nothing is said for as long as this stands.
     Silence,
+    /// 200, and then a body of a gigabyte, as much of it as is taken.
+    Endless,
 }
 
 #[derive(Default)]
@@ -155,6 +157,16 @@ fn serve(socket: TcpListener, shared: Arc<Shared>) {
     });
 }
 
+fn pour(mut stream: TcpStream) -> std::io::Result<()> {
+    const PIECES: usize = 1 << 14;
+    let piece = vec![b'x'; 1 << 16];
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PIECES << 16)?;
+    for _ in 0..PIECES {
+        stream.write_all(&piece)?;
+    }
+    Ok(())
+}
+
 fn one(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
@@ -194,6 +206,7 @@ fn one(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         None => (200, "OK".to_owned()),
         Some(Reply::Status(status, body)) => (status, body),
         Some(Reply::HangUp | Reply::Silence) => return Ok(()),
+        Some(Reply::Endless) => return pour(stream),
     };
     let mut stream = stream;
     let location = if (300..400).contains(&status) {

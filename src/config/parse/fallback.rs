@@ -230,7 +230,14 @@ impl Reader<'_> {
     }
 
     /// What has to be there.
-    fn wanted<T>(&mut self, key: &str, span: Range<usize>, table: &DeTable, name: &str, expected: &str) -> Option<At<T>>
+    pub(super) fn wanted<T>(
+        &mut self,
+        key: &str,
+        span: Range<usize>,
+        table: &DeTable,
+        name: &str,
+        expected: &str,
+    ) -> Option<At<T>>
     where
         T: FromStr,
         T::Err: ToString,
@@ -245,7 +252,7 @@ impl Reader<'_> {
         }
     }
 
-    fn ca(&mut self, key: &str, table: &DeTable) -> Option<At<PathBuf>> {
+    pub(super) fn ca(&mut self, key: &str, table: &DeTable) -> Option<At<PathBuf>> {
         let value = table.get("ca_file")?;
         let key = format!("{key}.ca_file");
         let path = self.parsed::<PathBuf>(&key, value, "the path of a PEM file")?;
@@ -260,7 +267,7 @@ impl Reader<'_> {
 
     /// What stands under `name`, or in the file that `{name}_file` names. A file that cannot be read is told of beside
     /// the faults.
-    fn secret(&mut self, key: &str, table: &DeTable, name: &str) -> Option<At<Secret>> {
+    pub(super) fn secret(&mut self, key: &str, table: &DeTable, name: &str) -> Option<At<Secret>> {
         let file = format!("{name}_file");
         match (table.get(name), table.get(file.as_str())) {
             (Some(_), Some(value)) => {

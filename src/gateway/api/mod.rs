@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 mod handover;
+mod hooks;
 mod lines;
 mod login;
 mod pairing;
@@ -19,10 +20,12 @@ pub mod words;
 
 use crate::alert::Attachment;
 pub use crate::alert::Chat;
+use crate::hook::{Facts, Of};
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Step, TransitionKind};
 use crate::store::journal;
 pub use handover::HandoverView;
+pub use hooks::{GapTold, HookState, HookStatus, MessageView, Told};
 pub use lines::{EndView, HistoryEntry, StartView};
 pub use login::{LoginView, NewLogin};
 pub use pairing::PairLine;
@@ -307,6 +310,27 @@ impl AlertView {
 impl From<&AlertRecord> for AlertView {
     fn from(record: &AlertRecord) -> Self {
         Self::new(record, &record.alert.text, false)
+    }
+}
+
+impl EventView {
+    /// What it is about.
+    pub fn of(&self) -> Of {
+        match (&self.alert, self.position) {
+            (Some(_), _) => Of::Alert,
+            (None, Some(_)) => Of::Message,
+            (None, None) => Of::Session,
+        }
+    }
+
+    /// What somebody is asked of it who wants some events and others not.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            name: &self.event,
+            of: self.of(),
+            session: &self.session,
+            route: self.route.as_deref(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HeldBackStatus, LoginView};
+use super::{HeldBackStatus, HookStatus, LoginView};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Status {
     /// What the rules of routes hold back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_back: Vec<HeldBackStatus>,
+    /// The hooks of the configuration; nobody sees them who may not read all routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookStatus>,
     /// False while anything in `health` is of severity `error`.
     pub healthy: bool,
     /// What is wrong or worth knowing.

@@ -1,8 +1,8 @@
 //! `GET /metrics`: the relay in numbers, for Prometheus and what speaks its language.
 //!
-//! Labels are names of the configuration (sessions, routes, fallbacks) and words of tables in the program. Deliberately
-//! absent: phone numbers, texts, ids of alerts and whatever else a sender can choose, because every new value would be
-//! a new series.
+//! Labels are names of the configuration (sessions, routes, fallbacks, hooks) and words of tables in the program.
+//! Deliberately absent: phone numbers, texts, ids of alerts and whatever else a sender can choose, because every new
+//! value would be a new series.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::openmetrics::{CONTENT_TYPE, Exposition};
 use super::status;
 use super::traffic::{Numbers, PUBLISH_S};
 use crate::alert::RouteName;
-use crate::gateway::api::{SessionState, Status};
+use crate::gateway::api::{HookState, SessionState, Status};
 use crate::gateway::relay::{ProcessFacts, Relay};
 use crate::gateway::tallies::{Counted, WAITS_S};
 use crate::outbox::TransitionKind;
@@ -34,6 +34,7 @@ pub(super) async fn metrics(call: &Call<'_, '_>) -> Answer {
     alerts(&mut text, &routes, &counted);
     outbox(&mut text, &status, &routes, wall_ms());
     proofs(&mut text, relay, &routes, &counted);
+    hooks(&mut text, &status);
     if let Ok((_, newest)) = relay.events_kept() {
         let help = "Entries that the journal has ever had: the number of the newest.";
         text.counter("tautline_journal_entries", help).count(&[], newest);
@@ -241,6 +242,39 @@ fn proofs(text: &mut Exposition, relay: &dyn Relay, routes: &[RouteName], counte
             let count = count.map_or(0, |(_, count)| *count);
             family.count(&[("fallback", fallback), ("outcome", outcome)], count);
         }
+    }
+}
+
+fn hooks(text: &mut Exposition, status: &Status) {
+    let mut family = text.gauge(
+        "tautline_hook_failing",
+        "1 while the hook does not take what it is told, or wants nothing any more, else 0.",
+    );
+    for hook in &status.hooks {
+        family.set(&[("hook", &hook.name)], u8::from(hook.state != HookState::Well));
+    }
+    let mut family = text.gauge(
+        "tautline_hook_behind_entries",
+        "Entries of the journal that the hook has not come to, those that it does not want among them.",
+    );
+    for hook in &status.hooks {
+        family.set(&[("hook", &hook.name)], hook.behind);
+    }
+    let mut family = text.counter(
+        "tautline_hook_requests",
+        "Requests to hooks since the relay started, by outcome: taken or failed.",
+    );
+    for hook in &status.hooks {
+        for (outcome, count) in [("taken", hook.taken), ("failed", hook.failed)] {
+            family.count(&[("hook", &hook.name), ("outcome", outcome)], count);
+        }
+    }
+    let mut family = text.counter(
+        "tautline_hook_given_up",
+        "What hooks have refused until it was given up, since the relay started.",
+    );
+    for hook in &status.hooks {
+        family.count(&[("hook", &hook.name)], hook.given_up);
     }
 }
 

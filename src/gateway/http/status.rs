@@ -23,6 +23,7 @@ pub(super) async fn theirs(call: &Call<'_, '_>) -> Status {
             entry.text.clone_from(&entry.title);
         }
         status.held_back.retain(|held| call.sees(&held.route));
+        status.hooks.clear();
     }
     status
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use event_listener::{Event, EventListener};
 
-/// Tells watchers that the journal has more. Where nobody watches, an entry costs a look at a number. Clones share it.
+/// Tells watchers that the journal has more. Where nobody waits, an entry costs a look at a number. Clones share it.
 #[derive(Clone, Default)]
 pub struct Updates(Arc<Shared>);
 
@@ -34,11 +34,16 @@ impl Updates {
         self.0.watchers.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells everybody who watches.
+    /// Tells everybody who waits.
     pub fn tell(&self) {
-        if self.is_watched() {
-            self.0.changed.notify(usize::MAX);
-        }
+        self.0.changed.notify(usize::MAX);
+    }
+
+    /// Ready when there is more than when this was called, without watching: nothing is written sooner for it. To be
+    /// called before the journal is looked at, so that nothing falls in between.
+    #[must_use]
+    pub fn more(&self) -> EventListener {
+        self.0.changed.listen()
     }
 
     /// Entries are in the group of transactions under way.

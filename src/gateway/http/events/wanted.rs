@@ -1,23 +1,17 @@
 //! What a subscriber asks for: from where, how fast, and which events.
 
 use serde::Deserialize;
-use serde::de::value::{Error as Unknown, StrDeserializer};
 
 use crate::alert::{RouteName, SessionName};
 use crate::gateway::api::EventView;
 use crate::gateway::http::answer::Problem;
 use crate::gateway::http::call::Call;
-use crate::outbox::TransitionKind;
+use crate::hook::EventKind;
 
 /// Values of one filter.
 const VALUES_MAX: usize = 50;
 /// The largest window that a client can ask for.
 const WINDOW_MAX: usize = 1000;
-
-/// Kinds that stand for several events: of alerts, of sessions, of received messages.
-const GROUPS: [&str; 3] = ["alert", "session", "message"];
-/// Events that are no alert's.
-const OTHERS: [&str; 5] = ["recorded", "online", "offline", "needs-person", "paired"];
 
 /// The first message of a client of `tautline.v1`; each of them stands for the parameter of the same name.
 #[derive(Debug, Default, Deserialize)]
@@ -44,7 +38,7 @@ pub(super) struct Wanted {
 /// Which events are told. An empty list takes all; each of the others has to have a value that fits.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Filter {
-    kinds: Vec<String>,
+    kinds: Vec<EventKind>,
     sessions: Vec<SessionName>,
     routes: Vec<RouteName>,
     alerts: Vec<String>,
@@ -97,11 +91,8 @@ impl Wanted {
             return Err(Problem::new(400, error));
         }
         if let Some(kinds) = hello.kind {
-            if let Some(unknown) = kinds.iter().find(|kind| !is_kind(kind)) {
-                let error = format!("kind is alert, session, message or the name of an event, not {unknown:?}");
-                return Err(bad("kind", error));
-            }
-            self.filter.kinds = kinds;
+            let parse = |word: &String| word.parse().map_err(|error| bad("kind", format!("kind: {error}")));
+            self.filter.kinds = kinds.iter().map(parse).collect::<Result<_, Problem>>()?;
         }
         if let Some(sessions) = hello.session {
             let parse = |name: &String| name.parse().map_err(|error| bad("session", format!("{error}")));
@@ -126,19 +117,9 @@ pub(super) fn since(text: &str) -> Result<u64, Problem> {
     })
 }
 
-fn is_kind(name: &str) -> bool {
-    let happening = TransitionKind::deserialize(StrDeserializer::<Unknown>::new(name));
-    GROUPS.contains(&name) || OTHERS.contains(&name) || happening.is_ok()
-}
-
 impl Filter {
     pub fn fits(&self, event: &EventView) -> bool {
-        let is = |kind: &String| match kind.as_str() {
-            "alert" => event.alert.is_some(),
-            "message" => event.position.is_some(),
-            "session" => event.alert.is_none() && event.position.is_none(),
-            name => event.event == name,
-        };
+        let is = |kind: &EventKind| kind.takes(&event.event, event.of());
         let session = |name: &SessionName| name.as_str() == event.session;
         let route = |name: &RouteName| event.route.as_deref() == Some(name.as_str());
         let alert = |id: &String| event.alert.as_ref() == Some(id);
@@ -199,6 +180,7 @@ mod tests {
 
     #[test]
     fn every_event_is_a_kind() {
+        use crate::outbox::TransitionKind;
         use crate::store::journal::Event;
         let session: SessionName = "default".parse().unwrap();
         let cause = "unlinked".to_owned();
@@ -229,7 +211,7 @@ mod tests {
         ] {
             let at = crate::outbox::Timestamp(1);
             let name = EventView::from((1, crate::store::journal::Entry { at, event })).event;
-            assert!(is_kind(&name), "{name}");
+            assert!(name.parse::<EventKind>().is_ok(), "{name}");
         }
     }
 

@@ -128,10 +128,10 @@ impl Outbox {
     }
 
     pub(super) fn marks_up(&mut self, session: &SessionName, up: bool) {
-        let lane = self.marks.sessions.entry(session.clone()).or_default();
-        lane.up = up;
-        lane.under_way = None;
-        lane.pause_until = None;
+        let queue = self.marks.sessions.entry(session.clone()).or_default();
+        queue.up = up;
+        queue.under_way = None;
+        queue.pause_until = None;
         self.outputs
             .retain(|output| !matches!(output, Output::Mark { session: queued, .. } if queued == session));
     }
@@ -169,7 +169,7 @@ impl Outbox {
             .marks
             .sessions
             .get(&session)
-            .and_then(|lane| lane.under_way.as_ref());
+            .and_then(|queue| queue.under_way.as_ref());
         // Word of an earlier attempt may come late.
         if under_way.is_none_or(|(under_way, _)| under_way != id) {
             return;
@@ -187,6 +187,17 @@ impl Outbox {
             session.queue.retain(|queued| queued != id);
             session.queue.push_back(id.clone());
         }
+    }
+
+    /// Whether the server lets nothing through to its recipient. What ends that is an answer to a message, or a word of
+    /// the recipient's; a mark must not be what asks.
+    fn is_held(&self, delivery_id: DeliveryId) -> bool {
+        let session = self.entries.get(&delivery_id.seq).map(|entry| &entry.record.session);
+        let queue = session.and_then(|session| self.queues.get(session));
+        let recipient = self.recipient_of(delivery_id);
+        queue
+            .zip(recipient)
+            .is_some_and(|(queue, recipient)| queue.is_held(recipient))
     }
 
     fn end_mark(&mut self, id: &MessageId, taken: bool) {
@@ -216,7 +227,7 @@ impl Outbox {
         for session in self.marks.sessions.values_mut() {
             session.pause_until = session.pause_until.filter(|until| *until > now.mono);
         }
-        while let Some((session, id, delivery_id)) = self.marks.next(now.mono) {
+        while let Some((session, id, delivery_id)) = self.marks.next(now.mono, |of| self.is_held(of)) {
             let (Some(to), Some(recipient)) = (
                 self.message_of(delivery_id).cloned(),
                 self.recipient_of(delivery_id).cloned(),
@@ -224,8 +235,8 @@ impl Outbox {
                 self.marks.remove(&id);
                 continue;
             };
-            if let Some(lane) = self.marks.sessions.get_mut(&session) {
-                lane.under_way = Some((id.clone(), now.mono + self.limits.ack));
+            if let Some(queue) = self.marks.sessions.get_mut(&session) {
+                queue.under_way = Some((id.clone(), now.mono + self.limits.ack));
             }
             let emoji = EMOJI.to_owned();
             let content = Content::Reaction { to, emoji };

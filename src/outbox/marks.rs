@@ -62,15 +62,23 @@ impl Marks {
         Some(waiting.delivery_id)
     }
 
-    /// What goes out next in a session that can send.
-    pub fn next(&mut self, now: Instant) -> Option<(SessionName, MessageId, DeliveryId)> {
+    /// What goes out next in a session that can send. `is_held` says whether the server lets nothing through to the
+    /// recipient of a delivery.
+    pub fn next(
+        &self,
+        now: Instant,
+        is_held: impl Fn(DeliveryId) -> bool,
+    ) -> Option<(SessionName, MessageId, DeliveryId)> {
         for (name, session) in &self.sessions {
             let rests = session.pause_until.is_some_and(|until| until > now);
             if !session.up || session.under_way.is_some() || rests {
                 continue;
             }
-            let durable = |id: &&MessageId| self.by_id.get(*id).is_some_and(|waiting| waiting.durable);
-            if let Some(id) = session.queue.iter().find(durable) {
+            let can_go = |id: &&MessageId| {
+                let waiting = self.by_id.get(*id);
+                waiting.is_some_and(|waiting| waiting.durable && !is_held(waiting.delivery_id))
+            };
+            if let Some(id) = session.queue.iter().find(can_go) {
                 return Some((name.clone(), id.clone(), self.by_id.get(id)?.delivery_id));
             }
         }

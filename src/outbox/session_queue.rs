@@ -242,6 +242,11 @@ impl SessionQueue {
         heard_at.is_some_and(|at| now.saturating_duration_since(at) < span)
     }
 
+    /// Whether the server holds the recipient's queue.
+    pub fn is_held(&self, recipient: &Recipient) -> bool {
+        self.queues.get(recipient).is_some_and(|queue| queue.hold.is_some())
+    }
+
     /// The queues that the server holds.
     pub fn held_recipients(&self) -> impl Iterator<Item = (&Recipient, Hold)> {
         self.queues

@@ -245,3 +245,18 @@ fn a_message_with_several_alerts_is_marked_when_none_of_them_waits() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].2, format!("✅ on {id}"));
 }
+
+#[test]
+fn a_recipient_whom_the_server_holds_is_told_when_that_has_ended() {
+    let mut bench = bench();
+    bench.accept_to(&["+15550102"], fire());
+    bench.ack("M22", Some("463"));
+    react(&mut bench);
+    write(&mut bench);
+    assert_eq!(told(&mut bench), [mark("RM13", "+15550103", "M13")]);
+    bench.handle(Input::Heard {
+        session: session(),
+        from: vec![recipient("2")],
+    });
+    assert_eq!(told(&mut bench), [mark("RM12", "+15550102", "M12")]);
+}

@@ -201,7 +201,7 @@ pub trait Relay: Send + Sync + 'static {
     /// There is no such alert, or all of it is sent.
     async fn drop_alert(&self, id: &str) -> Result<AlertView, Refusal>;
 
-    /// Gives up what waits for its own time on `route` and has this id, or this name for what it is about. The ids of
+    /// Gives up what is not yet sent on `route` and has this id, or this name for what it is about. The ids of
     /// those.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::io::Output;
 use super::policy::{HeldBack, Why};
 use super::record::{AlertRecord, Delivery, Step};
+use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 use crate::alert::RouteName;
 
@@ -71,8 +72,11 @@ impl Outbox {
             self.dirty.entry(seq).or_default();
         }
         let Some(at) = entry.delayed_until.take() else { return };
-        self.delayed.remove(&(at, seq));
         let durable = entry.durable;
+        self.delayed.remove(&(at, seq));
+        if by_hand {
+            self.watch_ages(now, seq);
+        }
         // What is not on disk yet is told of when it is; what was given up by nobody.
         let waiting = self.deliveries_at(seq, Step::Accepted);
         if !durable || waiting.is_empty() {
@@ -88,16 +92,23 @@ impl Outbox {
         }
     }
 
-    /// Gives up what waits for its own time on `route` and is called `name`, by itself or by what it is about. Returns
-    /// the ids of those.
+    /// Gives up what was not handed to a session on `route` and is called `name`, by itself or by what it is about: its
+    /// sender takes it back. Returns the ids of those.
     pub fn cancel(&mut self, now: Now, route: &RouteName, name: &str) -> Vec<String> {
-        let entries = self.delayed.iter().filter_map(|(_, seq)| self.entries.get(seq));
+        let entries = self.pending.iter().filter_map(|seq| self.entries.get(seq));
         let is_it = |record: &&AlertRecord| {
             record.route == *route && (record.id == name || record.alert.sequence.as_deref() == Some(name))
         };
         let records = entries.filter(|entry| entry.durable).map(|entry| &entry.record);
-        let mut ids: Vec<String> = records.filter(is_it).map(|record| record.id.clone()).collect();
+        let records = records.filter(is_it).filter(|record| self.is_untold(record));
+        let mut ids: Vec<String> = records.map(|record| record.id.clone()).collect();
         ids.retain(|id| self.drop_alert(now, id).is_ok());
         ids
+    }
+
+    /// Whether no session and no fallback was given any of it.
+    fn is_untold(&self, record: &AlertRecord) -> bool {
+        let mut places = (0..record.deliveries.len()).map(|index| DeliveryId { seq: record.seq, index });
+        !places.any(|delivery_id| self.is_told(delivery_id))
     }
 }

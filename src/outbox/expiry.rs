@@ -1,21 +1,13 @@
 //! Times to live: what is not sent in time is given up, and is told as that.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::history::TransitionKind;
-use super::record::{AlertRecord, Step};
+use super::record::Step;
 use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 
 impl Outbox {
-    /// Notes when the alert's time to live is over.
-    pub(super) fn watch_expiry(&mut self, now: Now, record: &AlertRecord) -> Option<Instant> {
-        let ttl = record.after_due(record.ttl?);
-        let at = self.ages.expires(now, record.seq, record.accepted_at, ttl);
-        self.expiries.insert((at, record.seq));
-        Some(at)
-    }
-
     /// Gives up the deliveries whose time is over.
     pub(super) fn expire_waiting(&mut self, now: Now) {
         while let Some(&(at, seq)) = self.expiries.first() {

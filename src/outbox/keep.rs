@@ -38,10 +38,7 @@ impl Outbox {
             })
             .collect();
         let bytes = size_of(&record);
-        let expires = self.watch_expiry(now, &record);
         let delayed_until = self.watch_delay(now, &record);
-        let mark_late = self.rules.mark_late(&record.route);
-        let late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, record.after_due(span)));
         let entry = Entry {
             record,
             durable,
@@ -49,8 +46,8 @@ impl Outbox {
             bytes,
             dedup_until,
             keep_until: None,
-            late_at,
-            expires,
+            late_at: None,
+            expires: None,
             delayed_until,
             attention_at: None,
         };
@@ -58,7 +55,7 @@ impl Outbox {
         self.pending_bytes += bytes;
         self.entries.insert(seq, Box::new(entry));
         // Before its messages get in line: a fallback may have it.
-        self.watch_fallback(now, seq);
+        self.watch_ages(now, seq);
         for (delivery_id, step, message_id) in deliveries {
             self.counts[step as usize] += 1;
             match message_id {
@@ -79,6 +76,25 @@ impl Outbox {
         self.place(now, seq);
         self.schedule_follow_up(now, seq);
         self.restore_marks(seq);
+    }
+
+    /// Sets all that counts from when the alert may go: when it expires, is late, and goes to a fallback.
+    pub(super) fn watch_ages(&mut self, now: Now, seq: u64) {
+        let Some(entry) = self.entries.get_mut(&seq) else {
+            return;
+        };
+        let record = &entry.record;
+        let mark_late = self.rules.mark_late(&record.route);
+        entry.late_at = mark_late.map(|span| self.ages.ends(now, seq, record.accepted_at, record.after_due(span)));
+        let expires = record
+            .ttl
+            .map(|ttl| self.ages.expires(now, seq, record.accepted_at, record.after_due(ttl)));
+        if let Some(before) = std::mem::replace(&mut entry.expires, expires) {
+            self.expiries.remove(&(before, seq));
+        }
+        self.expiries.extend(expires.map(|at| (at, seq)));
+        self.watch_fallback(now, seq);
+        self.schedule_follow_up(now, seq);
     }
 
     /// The first alert with a key keeps it while it counts.

@@ -175,7 +175,7 @@ impl Outbox {
     /// Whether a session or a fallback has had it to send, or surely will: then somebody may have read it. That a
     /// session had it is not on disk before its ack, so after a restart whatever has a message may have gone out. One
     /// with other alerts in it goes out as it is.
-    fn is_told(&self, delivery_id: DeliveryId) -> bool {
+    pub(super) fn is_told(&self, delivery_id: DeliveryId) -> bool {
         let Some(entry) = self.entries.get(&delivery_id.seq) else {
             return false;
         };

@@ -46,7 +46,7 @@ pub(super) enum Event {
         id: String,
         answer: Answer<Result<AlertView, Refusal>>,
     },
-    /// Give up what waits for its own time on a route, by its id or what its sender calls it.
+    /// Give up what is not yet sent on a route, by its id or what its sender calls it.
     Cancel {
         route: RouteName,
         name: String,

@@ -12,8 +12,8 @@ use crate::store::journal::Event as Told;
 use crate::whatsapp::{Again, Command, Notice};
 
 impl Dispatcher {
-    /// Gives alerts to a fallback. It is told how that went whatever happens: the fallback_client has a deadline for
-    /// all that it does.
+    /// Gives alerts to a fallback. It is told how that went whatever happens: the client has a deadline for all that
+    /// it does.
     fn hand_over(&self, parcel: Parcel) {
         let (fallback_client, ended) = (Arc::clone(&self.fallback_client), self.ended.clone());
         let tallies = Arc::clone(&self.tallies);

@@ -433,7 +433,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
         methods: DELETE,
         path: "/{route}/{id}",
         scope: Scope::Publish,
-        summary: "Gives up what waits for its own time, by its id or its sequence id.",
+        summary: "Gives up what is not yet sent, by its id or its sequence id.",
         handler: Handler::Item(|call, route, id| Box::pin(subscribe::delete(call, route, id))),
     },
 ];

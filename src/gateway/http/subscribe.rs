@@ -89,11 +89,11 @@ pub(super) fn auth(call: &Call<'_, '_>, topics: &str) -> Outcome {
     Ok(Answer::json(200, &serde_json::json!({ "success": true })))
 }
 
-/// `DELETE /{route}/{id}`: what waits for its own time and is called so is given up. What is on its way, or on a phone,
-/// stays there, and the answer says so.
+/// `DELETE /{route}/{id}`: what is not yet sent and is called so is given up. What is on a phone stays there, and the
+/// answer says so.
 pub(super) async fn delete(call: Call<'_, '_>, route: RouteName, name: String) -> Outcome {
     let cancelled = call.context.relay.cancel(&route, &name).await?;
-    let warning = "nothing of this name waits for its time: what is sent stays on the phone";
+    let warning = "nothing of this name waits to be sent: what is sent stays on the phone";
     let answer = TopicEvent {
         warning: cancelled.is_empty().then(|| warning.to_owned()),
         id: cancelled.into_iter().next().unwrap_or_else(|| name.clone()),

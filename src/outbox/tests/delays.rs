@@ -190,12 +190,54 @@ fn it_is_cancelled_by_its_id_or_by_what_it_is_about_on_its_own_route() {
     assert_eq!(cancel("ops", "A1"), Vec::<String>::new());
     assert_eq!(cancel("family", "A1"), ["A1"]);
     assert_eq!(cancel("family", "bins"), ["A2"]);
-    assert_eq!(cancel("family", "now"), Vec::<String>::new(), "it waits for nothing");
+    assert_eq!(cancel("family", "now"), Vec::<String>::new(), "a session has it");
     assert_eq!(bench.outbox.cancel(bench.now, &family, "bins"), Vec::<String>::new());
     bench.drain();
     bench.write_messages();
     bench.pass(HOUR * 2);
     assert_eq!(bench.take_sends(), ["M31"]);
+}
+
+#[test]
+fn what_was_due_and_is_not_sent_can_still_be_cancelled() {
+    let mut bench = Bench::new(Limits::default());
+    let family: RouteName = "family".parse().unwrap();
+    bench.accept_to(&["+15550101", "+15550102"], about("bins", "x", Some(HOUR)));
+    bench.accept_to(&["+15550101"], about("now", "x", None));
+    bench.accept_to(&["+15550101"], about("stays", "x", None));
+    bench.pass(HOUR * 2);
+    bench.write_messages();
+    assert_eq!(bench.outbox.cancel(bench.now, &family, "bins"), ["A1"]);
+    assert_eq!(bench.outbox.cancel(bench.now, &family, "now"), ["A2"]);
+    bench.handle(Input::SessionUp(session()));
+    bench.write_messages();
+    assert_eq!(bench.take_sends(), ["M31"]);
+    assert_eq!((bench.step("A1"), bench.step("A2")), (Step::Dropped, Step::Dropped));
+    // One recipient may have it: the others get it too.
+    bench.accept_to(&["+15550102", "+15550101"], about("half", "x", None));
+    assert_eq!(bench.take_sends(), ["M42"]);
+    assert_eq!(bench.outbox.cancel(bench.now, &family, "half"), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_sent_by_hand_before_its_time_expires_and_is_late_from_then() {
+    let mut bench = Bench::new(Limits::default());
+    let alert = Alert {
+        ttl: Some(HOUR),
+        ..delayed(HOUR * 10)
+    };
+    bench.accept_to(&["+15550101"], alert);
+    bench.pass(HOUR);
+    bench.outbox.retry(bench.now, "A1").unwrap();
+    bench.drain();
+    bench.write_messages();
+    let (at, reason) = bench.outbox.poll_timeout().unwrap();
+    assert_eq!((at - bench.now.mono, reason), (HOUR, Reason::Expires { seq: 1 }));
+    bench.pass(HOUR / 2);
+    bench.handle(Input::SessionUp(session()));
+    bench.write_messages();
+    let shown = &bench.texts["M11"];
+    assert!(shown.contains("raised 1 Jan 01:00"), "{shown}");
 }
 
 #[test]

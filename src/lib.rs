@@ -31,6 +31,7 @@
 //!   account.
 //! - [`gateway`]: the ways in, HTTP, SMTP and the spool, in front of whatever is a [`Relay`](gateway::Relay).
 //! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
+//! - [`doctor`]: what `tautline doctor` looks at.
 //! - [`cli`]: the commands.
 //!
 //! Each room uses only those named before it, and a test keeps it so (and [`gateway`] does not know [`whatsapp`]).

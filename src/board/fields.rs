@@ -82,7 +82,7 @@ fields! {
 pub struct StoreNumbers {
     /// Memory for the index's page cache.
     pub cache_bytes: u64,
-    /// How long the first of several writers waits for others before one sync serves them all. Zero: never.
+    /// How long the dispatcher collects changes that nobody waits for before it writes them together. Zero: not at all.
     pub collect: Duration,
 }
 

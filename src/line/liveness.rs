@@ -378,7 +378,8 @@ impl Liveness {
                 }
                 Err(free) => {
                     self.next_probe = free;
-                    // It cannot be asked now; the next suspicion is believed without.
+                    // The budget has no question left: this suspicion is dropped, and the next one closes the line
+                    // unasked.
                     self.vindicate();
                 }
             }

@@ -62,7 +62,7 @@ impl Outbox {
             Said::Text(text) => (AnswerKind::Text, self.meant_by(answer, &fold_word(text))),
         };
         let Meant { open, allowed } = meant;
-        // Of what it points at some may have come to the disk before a crash, and some not.
+        // A crash may have kept the acknowledgement of only some of the alerts in the message.
         if (how == AnswerKind::Text || open.is_empty()) && self.has_acknowledged(answer) {
             return Answered::Acknowledged;
         }

@@ -231,7 +231,7 @@ impl Outbox {
         self.mark_copies(&all, chat);
     }
 
-    /// The alert that this one follows in the end, or itself; where that waits for somebody to acknowledge it.
+    /// The first alert of the chain that this one follows, or itself, where nobody has acknowledged it yet.
     pub(super) fn open(&self, record: &AlertRecord) -> Option<u64> {
         let watched = self.chain(record).any(|of_it| of_it.attention.watched);
         let acked = self.chain(record).any(|of_it| of_it.attention.acked.is_some());

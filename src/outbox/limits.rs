@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What bounds the outbox. A board may set any of it; [`Default`] is right for all hosts known today.
+/// What bounds the outbox. A board sets how many alerts may wait and how many messages are under way at once; the rest
+/// is right for all hosts known today.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Recipients of one session that may have a message under way at once. Eight hide a slow recipient; more only

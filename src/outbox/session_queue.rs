@@ -276,7 +276,7 @@ impl SessionQueue {
 
     /// A refusal that looks final. True when it answers an attempt for which everything was asked anew; if not, the
     /// next attempt is one.
-    pub fn is_final(&mut self, recipient: &Recipient, id: DeliveryId) -> bool {
+    pub fn note_final(&mut self, recipient: &Recipient, id: DeliveryId) -> bool {
         let in_flight = self.is_in_flight(recipient, id);
         let Some(queue) = self.queues.get_mut(recipient) else {
             return true;

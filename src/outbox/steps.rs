@@ -413,7 +413,7 @@ impl Outbox {
             refused,
             backoff,
         } = refusal;
-        // What was answered is no trouble of the line; a question may well be.
+        // A message that is refused says nothing against the line; a question that is refused may.
         let pause = match refused {
             Refused::Message => Pause::Server,
             // What the server asks for by name it asks for on any line.
@@ -425,7 +425,8 @@ impl Outbox {
         }
         match judgement {
             Judgement::Final => {
-                if self.on_queue(delivery_id, |queue, recipient| queue.is_final(recipient, delivery_id)) == Some(true) {
+                if self.on_queue(delivery_id, |queue, recipient| queue.note_final(recipient, delivery_id)) == Some(true)
+                {
                     self.fail(now, message_id, &note);
                 } else {
                     self.pause_for(now, message_id, &note, pause, backoff);

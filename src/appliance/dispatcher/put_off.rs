@@ -61,7 +61,7 @@ pub(super) struct Taken {
 }
 
 impl PutOff {
-    /// When there is something that is worth a write, and when nothing else comes.
+    /// When to write next if nothing else happens. `None`: there is nothing to write.
     pub(super) fn due(&self, now: Instant, watched: bool) -> Option<Instant> {
         if !self.changed.is_empty() {
             return Some(now);

@@ -1,4 +1,5 @@
-//! Who asks, and what they may. The only place where a right is checked.
+//! Who asks, and what they may. Rights are checked here; whether a token is for a route too, `routes.rs` and `Call`
+//! ask.
 //!
 //! What the place allows and what a token allows add up: a token takes nothing away. So where none is needed, one that
 //! nobody knows is passed over; everywhere else it is refused.

@@ -21,7 +21,7 @@ const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// No text is as long as this. WhatsApp takes 65 536 characters, and the rest is cut with a mark; what is larger
 /// still is refused, because it is a mistake that its sender should hear of.
 const BODY_MAX_BYTES: u64 = 1024 * 1024;
-/// A body that is no text, as a camera's picture. Its bytes are read off and not kept.
+/// A body that is no text, as a camera's picture. It goes into a file as it comes.
 const UPLOAD_MAX_BYTES: u64 = 32 * 1024 * 1024;
 /// What is kept of a body: the longest text, also when each of its characters takes two bytes.
 const BODY_KEPT_BYTES: usize = 128 * 1024;

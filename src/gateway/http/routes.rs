@@ -561,7 +561,7 @@ async fn dispatch(context: &Context, listener: Listener, request: &mut Request<'
     let (first, open) = found.ok_or_else(|| nothing(&request.head))?;
     let last = open.last().copied().unwrap_or_default();
     let name = open.first().copied().unwrap_or_default();
-    // A route that is not there has no methods either; but what is not theirs is not theirs, there or not.
+    // The right comes first, also for a route that is not there; then 404, then 405.
     let named = match first.handler {
         Handler::Route(_) if is_reserved(last) => return Err(nothing(&request.head)),
         Handler::Item(_) if is_reserved(name) => return Err(nothing(&request.head)),

@@ -82,7 +82,7 @@ impl Gauge {
         }
     }
 
-    /// `bytes` must be free for a new transaction that takes none itself.
+    /// `bytes` must be free for a new transaction, before what it takes itself.
     pub(super) fn set(&self, bytes: u64) {
         self.wanted.store(bytes + NEW_BYTES_MAX, Ordering::Relaxed);
     }

@@ -98,9 +98,10 @@ impl Log {
         self.end.saturating_sub(self.deleted)
     }
 
-    /// What must be free, the generation before included, for something new to be taken: the next snapshot; what may
-    /// follow from all that was accepted until that snapshot is worth writing, which counts twice, since it is what the
-    /// snapshot is made of too; and the headroom. So a volume that alerts have filled has room for them to go out.
+    /// How much must be free for something new to be taken, where the generation before counts as free: the next
+    /// snapshot, twice the reserve, and the headroom. The reserve is for the steps of all that was accepted, and counts
+    /// twice because the snapshot after those steps is made of them too. So a volume that alerts have filled has room
+    /// for them to go out.
     fn for_new(&self) -> u64 {
         self.limits.headroom_bytes + self.snapshot_bytes_max() + 2 * self.limits.reserve_bytes
     }

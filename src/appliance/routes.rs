@@ -11,7 +11,7 @@ use crate::config::{RouteFallback, RoutePlan};
 use crate::gateway::Refusal;
 use crate::gateway::api::words::span;
 use crate::gateway::api::{FallbackTested, RouteFallbackView, RouteTested, RouteView};
-use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Step, Then};
+use crate::outbox::{Escalate, Flapping, Group, Pace, Quiet, Repeat, Step, Then};
 use crate::store::proven::Proven;
 use crate::util::millis;
 
@@ -113,6 +113,7 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
         group,
         quiet,
         pace,
+        flapping,
         repeat,
         escalate,
         acks,
@@ -163,6 +164,13 @@ fn policies(plan: &RoutePlan) -> Vec<String> {
             "at most {per_minute} messages a minute go out, {burst} at once"
         ));
     }
+    words.push(match flapping {
+        Some(Flapping { turns, within }) => format!(
+            "what turns {turns} times within {0} is told of once, and then when it has been steady for {0}",
+            time(*within)
+        ),
+        None => "whatever turns is told of each time".to_owned(),
+    });
     if let Some(Repeat { every, times, from }) = repeat {
         words.push(format!(
             "from priority {} on it is said again every {}, {times} times, until somebody acknowledges it",
@@ -206,6 +214,7 @@ mod tests {
             to: vec!["me".parse().unwrap()],
             ttl: Some(Duration::from_secs(86_400)),
             mark_late: None,
+            flapping: None,
             group: Some(Group {
                 by: vec!["alertname".into()],
                 wait: Duration::ZERO,
@@ -242,6 +251,7 @@ mod tests {
             "what goes out late does not say so",
             "alerts with the same alertname go together, at once and then every 5m",
             "at most 20 messages a minute go out, 10 at once",
+            "whatever turns is told of each time",
             "from priority max on it is said again every 10m, 3 times, until somebody acknowledges it",
             "from priority high on oncall is told of what nobody has acknowledged within 30m",
             "only answers of me and of +15550100002 acknowledge",

@@ -17,14 +17,14 @@ use super::address::{ENDPOINT_DEFAULT, no_proxy_names};
 use super::parse::{
     At, Draft, DraftAttachments, DraftGateway, DraftHeartbeat, DraftRoute, DraftSession, Parsed, parse,
 };
-use super::shown::{escalate_shown, group_shown, quiet_shown, repeat_shown, written};
+use super::shown::{escalate_shown, flapping_shown, group_shown, quiet_shown, repeat_shown, written};
 use super::{
     Access, AttachmentsPlan, ConfigErrors, Endpoint, Env, Fault, GatewayPlan, HeartbeatPlan, MailPlan, Place, Plan,
     Proxy, RoutePlan, SessionPlan, Setting, SmtpPlan, Source, TlsFiles,
 };
 use crate::access::Network;
 use crate::alert::{FallbackName, LATE_AFTER, Recipient, RouteName, SessionName};
-use crate::outbox::AckRules;
+use crate::outbox::{AckRules, Flapping};
 
 /// The largest file that is read, in bytes. A thousand routes fit in a tenth of it; a log named by mistake does not.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -479,6 +479,10 @@ impl Builder<'_> {
         let source = self.source(line);
         let shown = pace.map(|pace| json!({"per_minute": pace.per_minute, "burst": pace.burst}));
         self.note(key("pace"), json!(shown), source);
+        let (flapping, line) = split(draft.flapping);
+        let flapping = flapping.unwrap_or(Some(Flapping::DEFAULT));
+        let source = self.source(line);
+        self.note(key("flapping"), flapping_shown(flapping), source);
         let fallback = draft
             .fallback
             .map(|draft| self.route_fallback(&format!("route[{index}]"), draft));
@@ -508,6 +512,7 @@ impl Builder<'_> {
             group,
             quiet,
             pace,
+            flapping,
             fallback,
             repeat,
             escalate,
@@ -525,6 +530,8 @@ impl Builder<'_> {
         for name in ["group", "quiet", "pace", "repeat", "escalate", "ack_from"] {
             self.note(format!("route[0].{name}"), serde_json::Value::Null, Source::Default);
         }
+        let flapping = Some(Flapping::DEFAULT);
+        self.note("route[0].flapping".into(), flapping_shown(flapping), Source::Default);
         let acks = AckRules::default();
         self.note("route[0].ack_words".into(), json!(acks.words), Source::Default);
         Some(RoutePlan {
@@ -536,6 +543,7 @@ impl Builder<'_> {
             group: None,
             quiet: None,
             pace: None,
+            flapping,
             fallback: None,
             repeat: None,
             escalate: None,

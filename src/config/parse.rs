@@ -23,7 +23,7 @@ use toml::de::DeTable;
 use super::{Endpoint, Env, Fault, Place, Proxy, RouteFallback};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::board::Board;
-use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat};
+use crate::outbox::{Escalate, Flapping, Group, Pace, Quiet, Repeat};
 pub(super) use attachments::DraftAttachments;
 pub(super) use fallback::{DraftFallback, DraftTarget, Kind, MailAddress};
 pub(super) use gateway::DraftGateway;
@@ -93,6 +93,8 @@ pub(super) struct DraftRoute {
     pub group: Option<At<Group>>,
     pub quiet: Option<At<Quiet>>,
     pub pace: Option<At<Pace>>,
+    /// `None` inside is `off`.
+    pub flapping: Option<At<Option<Flapping>>>,
     pub fallback: Option<At<RouteFallback>>,
     pub repeat: Option<At<Repeat>>,
     pub escalate: Option<At<Escalate>>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fallback::{FallbackPlan, RouteFallback};
 use super::{Access, AttachmentsPlan, Endpoint, HookPlan, Proxy, Url};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
-use crate::outbox::{AckRules, Escalate, Group, Pace, Quiet, Repeat};
+use crate::outbox::{AckRules, Escalate, Flapping, Group, Pace, Quiet, Repeat};
 
 /// Everything a run needs to know, whichever file, environment or default it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct RoutePlan {
     pub quiet: Option<Quiet>,
     /// How fast its messages may follow each other.
     pub pace: Option<Pace>,
+    /// When something turns too often. `None` is `off`.
+    pub flapping: Option<Flapping>,
     /// `None`: its alerts wait for WhatsApp alone.
     pub fallback: Option<RouteFallback>,
     /// What is said again until somebody acknowledges it.

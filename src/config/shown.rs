@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::outbox::{Escalate, Group, Quiet, Repeat, Then};
+use crate::outbox::{Escalate, Flapping, Group, Quiet, Repeat, Then};
 
 pub(super) fn group_shown(group: &Group) -> Value {
     let (wait, interval) = (written(group.wait), written(group.interval));
@@ -18,6 +18,13 @@ pub(super) fn quiet_shown(quiet: &Quiet) -> Value {
         Then::Drop => "drop",
     };
     json!({"from": time(quiet.from), "to": time(quiet.to), "below": quiet.below.word(), "then": then})
+}
+
+pub(super) fn flapping_shown(flapping: Option<Flapping>) -> Value {
+    match flapping {
+        Some(Flapping { turns, within }) => json!({"turns": turns, "within": written(within)}),
+        None => json!("off"),
+    }
 }
 
 pub(super) fn repeat_shown(repeat: &Repeat) -> Value {

@@ -165,7 +165,9 @@ impl Outbox {
                 alert,
                 deliveries,
                 handovers: Vec::new(),
+                flap: None,
             };
+            record.flap = self.flap(&record);
             // The policy hears of what is to go later when its time has come.
             let at_once = if delay.is_none() { record.deliveries.len() } else { 0 };
             for index in 0..at_once {

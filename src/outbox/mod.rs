@@ -1,9 +1,9 @@
 //! The durable alerts and what has become of each. Pure: time, acks and receipts come in, sends and records come out.
 //!
 //! > **Drive it so.** Hand every event to [`Outbox::accept`], [`Outbox::handle`] or a command ([`Outbox::retry`],
-//! > [`Outbox::drop_alert`]); then drain [`Outbox::poll_output`] until it is `None`; then arm one timer for
-//! > [`Outbox::poll_timeout`] and call [`Outbox::handle_timeout`] when it fires. Early, late and repeated calls do
-//! > nothing they should not.
+//! > [`Outbox::drop_alert`], [`Outbox::cancel`], [`Outbox::ack`], [`Outbox::answer`]); then drain
+//! > [`Outbox::poll_output`] until it is `None`; then arm one timer for [`Outbox::poll_timeout`] and call
+//! > [`Outbox::handle_timeout`] when it fires. Early, late and repeated calls do nothing they should not.
 //!
 //! What holds, whatever the order of the calls:
 //!
@@ -38,6 +38,7 @@ mod expiry;
 mod failures;
 mod fallback;
 mod fallback_queues;
+mod flapping;
 mod forgotten;
 mod group;
 mod history;
@@ -72,6 +73,7 @@ pub use age::{CLOCK_UNSET_BEFORE, Start};
 pub use answers::{Answer, Answered, Said};
 pub use failures::Failures;
 pub use fallback::FallbackTrouble;
+pub use flapping::Flapping;
 pub use group::Group;
 pub use history::{Transition, TransitionKind};
 pub use io::{CommandError, HandoverFailure, Input, Output, Reason, ReceiptKind, SendFailure};
@@ -84,8 +86,8 @@ pub use parcel::{Handed, Parcel};
 pub use policy::{HeldBack, Why};
 pub use quiet::{Quiet, Then};
 pub use record::{
-    Ack, AckAnswer, AlertRecord, AnswerKind, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState,
-    Mark, MessageId, Step, Timestamp,
+    Ack, AckAnswer, AlertRecord, AnswerKind, Attention, Delivery, Flap, FollowUp, Follows, Form, Handover,
+    HandoverState, Mark, MessageId, Step, Timestamp,
 };
 pub use refusal::Hold;
 pub use rules::{AckRules, Escalate, FallbackRules, Repeat, RouteRules, Rules, fold_word};

@@ -12,7 +12,8 @@ impl Outbox {
         let held = |record: &AlertRecord| {
             let waiting = self.deliveries_at(record.seq, Step::Accepted).into_iter();
             let mut waiting = waiting.map(|delivery_id| self.policy.held_back(delivery_id).map(|held| held.why));
-            self.is_delayed(record.seq) || waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace)))
+            self.is_delayed(record.seq)
+                || waiting.all(|why| matches!(why, Some(Why::Quiet | Why::Group | Why::Pace | Why::Flapping)))
         };
         let records = self
             .pending

@@ -5,8 +5,8 @@
 //! [decision](Decision) makes the message. A restart tells the policy of all that waits once more, so it keeps nothing
 //! on disk of its own.
 //!
-//! Policies may speak of the wall clock, which steps: a deadline that stands for a time of day is computed anew from
-//! `now` at [`Input::ClockStepped`].
+//! Policies may speak of the wall clock, which steps. A deadline that stands for a time of day is computed anew from
+//! `now` whenever the policy is asked, and it is asked after [`Input::ClockStepped`] too.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ pub(super) enum Input<'a> {
         of: &'a AlertRecord,
         by_hand: bool,
     },
-    /// A message that carries this delivery was made before this start, by a decision; and it is the first that it
-    /// carries.
+    /// A decision before this restart has made a message that carries this delivery. `is_first`: it is the first of
+    /// those that the message carries.
     Went {
         delivery: DeliveryId,
         of: &'a AlertRecord,
@@ -77,6 +77,8 @@ pub enum Why {
     Group,
     /// The pace of its route.
     Pace,
+    /// What it is about turns too often.
+    Flapping,
     /// The session is not up, or something goes to its recipient before.
     Turn,
 }
@@ -88,6 +90,7 @@ impl fmt::Display for Why {
             Self::Quiet => "quiet hours",
             Self::Group => "waits for others of its group",
             Self::Pace => "the pace of its route",
+            Self::Flapping => "flapping: waits until it is steady",
             Self::Turn => "waits for its turn",
         })
     }
@@ -118,7 +121,10 @@ impl Part<'_> {
                 FollowUp::Repeat { number, of } => format!("reminder {number} of {of}"),
                 FollowUp::Escalation { from } => format!("escalated: nobody has acknowledged it on {from}"),
             });
-        let said: Vec<String> = again.into_iter().chain(self.raised.clone()).chain(lasted).collect();
+        let flap = self.record.flap.as_ref();
+        let flap = flap.map(|flap| format!("flapping: {} turns in {}", flap.turns, words(flap.span)));
+        let said = again.into_iter().chain(self.raised.clone()).chain(lasted).chain(flap);
+        let said: Vec<String> = said.collect();
         let said = Some(said.join(", ")).filter(|said| !said.is_empty());
         (self.number == 0).then(|| render::text(&self.record.alert, said.as_deref()))
     }

@@ -242,6 +242,17 @@ pub struct Attention {
     pub escalated_at: Option<Timestamp>,
 }
 
+/// An alert about something that turns too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flap {
+    /// Turns since it was last steady, this one included.
+    pub turns: u32,
+    /// From the first of them to the last.
+    pub span: Duration,
+    /// Nobody was told yet that it flaps: this one tells it, at once.
+    pub begins: bool,
+}
+
 /// One accepted alert: what was asked, and where each of its deliveries stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlertRecord {
@@ -266,6 +277,8 @@ pub struct AlertRecord {
     pub deliveries: Vec<Delivery>,
     /// Where else it goes, or went. Mostly empty.
     pub handovers: Vec<Handover>,
+    /// What it is about turned too often when it was accepted.
+    pub flap: Option<Box<Flap>>,
 }
 
 impl AlertRecord {

@@ -57,6 +57,8 @@ enum Stage {
     Quiet,
     /// They have held it, and are over.
     Digest,
+    /// It waits until what it is about is steady.
+    Flapping(Instant),
     Group(Values),
     /// It may go by itself.
     Alone,
@@ -75,6 +77,8 @@ struct Queue {
     quiet: BTreeSet<Turn>,
     quiet_until: Option<Instant>,
     digest: BTreeSet<Turn>,
+    /// By when they may go.
+    flapping: BTreeSet<(Instant, Turn)>,
     groups: Groups,
     alone: BTreeSet<Turn>,
     solo: BTreeSet<Turn>,
@@ -86,7 +90,7 @@ struct Queue {
 impl Queue {
     fn is_empty(&self) -> bool {
         let sets = [&self.quiet, &self.digest, &self.alone, &self.solo, &self.by_hand];
-        self.groups.is_empty() && sets.into_iter().all(BTreeSet::is_empty)
+        self.groups.is_empty() && self.flapping.is_empty() && sets.into_iter().all(BTreeSet::is_empty)
     }
 
     /// The most urgent that may go.
@@ -103,12 +107,12 @@ impl Queue {
             Stage::Alone => Some(&mut self.alone),
             Stage::Solo => Some(&mut self.solo),
             Stage::ByHand => Some(&mut self.by_hand),
-            Stage::Group(_) => None,
+            Stage::Group(_) | Stage::Flapping(_) => None,
         }
     }
 }
 
-/// Where `span` after a wall-clock moment lies on the monotonic clock.
+/// Where a wall-clock moment lies on the monotonic clock; one that has passed is now.
 fn at_wall(now: Now, wall: Timestamp) -> Instant {
     now.mono + Duration::from_millis(wall.0.saturating_sub(now.wall.0))
 }
@@ -146,6 +150,7 @@ impl Routed {
                     quiet: BTreeSet::new(),
                     quiet_until: None,
                     digest: BTreeSet::new(),
+                    flapping: BTreeSet::new(),
                     groups: Groups::default(),
                     alone: BTreeSet::new(),
                     solo: BTreeSet::new(),
@@ -178,6 +183,10 @@ impl Routed {
                 });
             }
             None if by_hand => Stage::ByHand,
+            None if is_held(record) => {
+                let within = rules.flapping.map_or(Duration::ZERO, |flapping| flapping.within);
+                Stage::Flapping(ends(now, record.due_at(), within))
+            }
             None if solo => Stage::Solo,
             None => match &rules.group {
                 Some(group) if record.alert.priority < Priority::Max => Stage::Group(group.values(&record.alert)),
@@ -191,6 +200,9 @@ impl Routed {
             (Stage::Group(values), Some(group)) => {
                 let first = ends(now, record.due_at(), group.wait);
                 queue.groups.add(values, turn, now.mono, first, group.interval);
+            }
+            (Stage::Flapping(until), _) => {
+                queue.flapping.insert((*until, turn));
             }
             (stage, _) => {
                 if let Some(set) = queue.set_of(stage) {
@@ -246,6 +258,9 @@ impl Routed {
         };
         match &stage {
             Stage::Group(values) => queue.groups.remove(values, turn),
+            Stage::Flapping(until) => {
+                queue.flapping.remove(&(*until, turn));
+            }
             stage => {
                 if let Some(set) = queue.set_of(stage) {
                     set.remove(&turn);
@@ -288,6 +303,15 @@ impl Routed {
             return;
         };
         queue.groups.pass(now.mono);
+        while let Some(&(_, turn)) = queue.flapping.first().filter(|(until, _)| *until <= now.mono) {
+            queue.flapping.pop_first();
+            let Some(place) = self.places.get_mut(&turn.id) else {
+                continue;
+            };
+            place.stage = if place.solo { Stage::Solo } else { Stage::Alone };
+            let set = if place.solo { &mut queue.solo } else { &mut queue.alone };
+            set.insert(turn);
+        }
         queue.paced_until = None;
         let rules = self.rules.routes.get(&queue.route).unwrap_or(&self.unruled);
         let quiet = rules.quiet.as_ref();
@@ -405,6 +429,12 @@ impl Routed {
     }
 }
 
+/// Whether an alert waits until what it is about is steady.
+fn is_held(record: &AlertRecord) -> bool {
+    let flap = record.flap.as_ref();
+    flap.is_some_and(|flap| !flap.begins) && record.alert.priority < Priority::Max
+}
+
 fn dropped(quiet: &Quiet) -> String {
     let time = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
     format!(
@@ -418,6 +448,7 @@ impl Policy for Routed {
     fn arrive(&self, _now: Now, alert: &AlertRecord, _delivery: usize) -> Arrival {
         let rules = self.of(&alert.route);
         let rules_wait = rules.group.is_some() || rules.quiet.is_some() || rules.pace.is_some();
+        let rules_wait = rules_wait || is_held(alert);
         match rules_wait && alert.alert.priority < Priority::Max {
             true => Arrival::Later,
             false => Arrival::AtOnce,
@@ -450,7 +481,12 @@ impl Policy for Routed {
             .flat_map(|queue| {
                 let quiet = queue.quiet_until.zip(queue.quiet.first().copied());
                 let paced = queue.paced_until.zip(queue.first());
-                quiet.into_iter().chain(queue.groups.next()).chain(paced)
+                let flapping = queue.flapping.first().copied();
+                quiet
+                    .into_iter()
+                    .chain(queue.groups.next())
+                    .chain(paced)
+                    .chain(flapping)
             });
         let deadlines = deadlines.map(|(at, turn)| (at, Reason::HeldEnds { seq: turn.id.seq }));
         deadlines.min()
@@ -461,6 +497,7 @@ impl Policy for Routed {
         let queue = self.queues.get(place.queue)?;
         let (why, until) = match &place.stage {
             Stage::Quiet => (Why::Quiet, queue.quiet_until),
+            Stage::Flapping(until) => (Why::Flapping, Some(*until)),
             Stage::Group(values) if queue.groups.due_at(values).is_some() => (Why::Group, queue.groups.due_at(values)),
             Stage::Group(_) | Stage::Digest | Stage::Alone | Stage::Solo | Stage::ByHand => match queue.paced_until {
                 Some(until) => (Why::Pace, Some(until)),
@@ -479,7 +516,7 @@ impl Policy for Routed {
             Stage::Quiet => queue.quiet.iter().copied().collect(),
             Stage::Digest => queue.digest.iter().copied().collect(),
             Stage::Group(values) => queue.groups.members(values).collect(),
-            Stage::Alone | Stage::Solo | Stage::ByHand => vec![place.turn],
+            Stage::Alone | Stage::Solo | Stage::ByHand | Stage::Flapping(_) => vec![place.turn],
         };
         turns.into_iter().map(|turn| turn.id).collect()
     }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp as Moment, Zoned};
 
 use super::age::CLOCK_UNSET_BEFORE;
+use super::flapping::Flapping;
 use super::group::Group;
 use super::pace::Pace;
 use super::quiet::Quiet;
@@ -78,6 +79,8 @@ pub struct RouteRules {
     pub group: Option<Group>,
     pub quiet: Option<Quiet>,
     pub pace: Option<Pace>,
+    /// `None`: whatever turns is told of each time.
+    pub flapping: Option<Flapping>,
     pub repeat: Option<Repeat>,
     pub escalate: Option<Escalate>,
     pub acks: AckRules,
@@ -105,6 +108,7 @@ impl Default for RouteRules {
             group: None,
             quiet: None,
             pace: None,
+            flapping: Some(Flapping::DEFAULT),
             fallback: None,
             repeat: None,
             escalate: None,
@@ -152,6 +156,13 @@ impl Rules {
     /// After how long an alert on `route` is late.
     pub(super) fn mark_late(&self, route: &RouteName) -> Option<Duration> {
         self.routes.get(route).map_or(Some(LATE_AFTER), |rules| rules.mark_late)
+    }
+
+    /// When something flaps that alerts on `route` are about.
+    pub(super) fn flapping(&self, route: &RouteName) -> Option<Flapping> {
+        self.routes
+            .get(route)
+            .map_or(Some(Flapping::DEFAULT), |rules| rules.flapping)
     }
 
     /// How long an alert on `route` may wait whose sender gave it `own`.

@@ -8,13 +8,44 @@ use std::time::Duration;
 
 use super::age::CLOCK_UNSET_BEFORE;
 use super::entry::Entry;
+use super::flapping;
 use super::history::TransitionKind;
-use super::record::{AlertRecord, Handover, HandoverState, MessageId, Step};
+use super::record::{AlertRecord, Flap, Handover, HandoverState, MessageId, Step};
 use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
 use crate::alert::{Alert, Recipient, RouteName, Status};
 
+/// Alerts about one thing that are looked at, the newest. What flaps for longer counts fewer turns than it had.
+const LOOKED_AT: usize = 256;
+
 impl Outbox {
+    /// Whether this alert is about something that turns too often. It need not be here yet; those before it must.
+    pub(super) fn flap(&self, record: &AlertRecord) -> Option<Box<Flap>> {
+        let rules = self.rules.flapping(&record.route)?;
+        let sequence = record.alert.sequence.clone()?;
+        let same = self.by_sequence.get(&(record.route.clone(), sequence))?;
+        let earlier = same.range(..record.seq).rev().take(LOOKED_AT);
+        let earlier = earlier.filter_map(|seq| Some(&self.entries.get(seq)?.record));
+        // What says another alert again says nothing new.
+        let own = |record: &&AlertRecord| record.attention.follows.is_none();
+        let told = |record: &AlertRecord| {
+            let mut places = (0..record.deliveries.len()).map(|index| DeliveryId { seq: record.seq, index });
+            places.any(|delivery_id| self.is_told(delivery_id))
+        };
+        let mut alerts: Vec<flapping::Said> = [record]
+            .into_iter()
+            .chain(earlier)
+            .filter(own)
+            .map(|record| flapping::Said {
+                status: record.alert.status,
+                at: record.due_at(),
+                told: told(record),
+            })
+            .collect();
+        alerts.reverse();
+        flapping::flap(rules, &alerts).map(Box::new)
+    }
+
     /// For how long the thing has fired that an alert says is over. Less than a second is not worth a word.
     pub(super) fn lasted(&self, now: Now, route: &RouteName, alert: &Alert) -> Option<Duration> {
         let sequence = alert.sequence.clone().filter(|_| alert.status == Status::Resolved)?;

@@ -9,6 +9,7 @@ mod delays;
 mod expiry;
 mod failures;
 mod fallback;
+mod flapping;
 mod gather;
 mod gathered;
 mod history;

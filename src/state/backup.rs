@@ -409,6 +409,7 @@ mod tests {
                 quotes: None,
             }],
             handovers: Vec::new(),
+            flap: None,
         };
         let value = outbox::encode(&record).unwrap();
         (Tree::Outbox.raw_key(&seq.to_be_bytes()), value)

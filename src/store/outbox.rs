@@ -5,6 +5,7 @@ mod v2;
 mod v3;
 mod v4;
 mod v5;
+mod v6;
 
 use super::{Batch, Store, StoreError, Tree, VALUE_BYTES_MAX, View, journal, record};
 use crate::alert::NameError;
@@ -14,8 +15,9 @@ use v2::{AlertKeyV2, AlertRecordV2};
 use v3::{AlertKeyV3, AlertRecordV3};
 use v4::{AlertKeyV4, AlertRecordV4};
 use v5::{AlertRecordV5, Notes};
+use v6::AlertRecordV6;
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 const KEY_VERSION: u8 = 4;
 
@@ -47,11 +49,11 @@ pub fn put(batch: &mut Batch, alert: &AlertRecord) -> Result<(), StoreError> {
 /// The value that stands under an alert's number. Steps matter more than the words beside them: without its steps an
 /// alert would be sent again after a restart.
 pub(crate) fn encode(alert: &AlertRecord) -> Result<Vec<u8>, StoreError> {
-    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV5::of(alert, Notes::Kept))?;
+    let value = record::encode(Tree::Outbox, VERSION, &AlertRecordV6::of(alert, Notes::Kept))?;
     if value.len() <= VALUE_BYTES_MAX {
         return Ok(value);
     }
-    record::encode(Tree::Outbox, VERSION, &AlertRecordV5::of(alert, Notes::LeftOut))
+    record::encode(Tree::Outbox, VERSION, &AlertRecordV6::of(alert, Notes::LeftOut))
 }
 
 /// The alert of a row, if key and value belong together.
@@ -70,7 +72,8 @@ pub(crate) fn decode_value(value: &[u8]) -> Result<AlertRecord, StoreError> {
         (2, _) => record::decode::<AlertRecordV2<'_>>(Tree::Outbox, 2, value)?.try_into(),
         (3, _) => record::decode::<AlertRecordV3<'_>>(Tree::Outbox, 3, value)?.try_into(),
         (4, _) => record::decode::<AlertRecordV4<'_>>(Tree::Outbox, 4, value)?.try_into(),
-        _ => record::decode::<AlertRecordV5<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
+        (5, _) => record::decode::<AlertRecordV5<'_>>(Tree::Outbox, 5, value)?.try_into(),
+        _ => record::decode::<AlertRecordV6<'_>>(Tree::Outbox, VERSION, value)?.try_into(),
     };
     let mut alert = alert.map_err(|error| fault(error.to_string()))?;
     // It stays in memory, and was collected with room for four.
@@ -254,7 +257,7 @@ mod tests {
 
     use crate::alert::{Alert, Attachment, BlobHash, MediaKind, Priority, Status};
     use crate::outbox::{
-        Ack, AckAnswer, AnswerKind, Attention, Delivery, FollowUp, Follows, Form, Handover, HandoverState, Mark,
+        Ack, AckAnswer, AnswerKind, Attention, Delivery, Flap, FollowUp, Follows, Form, Handover, HandoverState, Mark,
         MessageId, Step, Timestamp,
     };
 
@@ -290,6 +293,7 @@ mod tests {
             },
             deliveries: (0..deliveries).map(delivery).collect(),
             handovers: Vec::new(),
+            flap: None,
         };
         let more = bytes - encode(&alert).unwrap().len();
         alert.alert.text += &"x".repeat(more);
@@ -350,6 +354,7 @@ mod tests {
             },
             deliveries: steps.into_iter().enumerate().map(delivery).collect(),
             handovers: Vec::new(),
+            flap: None,
         };
         let scales = [Priority::Min, Priority::Low, Priority::Default, Priority::Max];
         let mut alerts = vec![full.clone()];
@@ -523,6 +528,25 @@ mod tests {
         alerts
     }
 
+    /// The rows of format 6.
+    const VERSION_6: &str = include_str!("../../tests/fixtures/store-v6/outbox.txt");
+
+    /// What that says: the alerts of format 5, and some with what only format 6 can hold.
+    fn version_6() -> Vec<AlertRecord> {
+        let mut alerts = version_5();
+        for (seq, begins) in [(20, true), (21, false)] {
+            let mut last = alerts[0].clone();
+            last.seq = seq;
+            last.flap = Some(Box::new(Flap {
+                turns: 300,
+                span: Duration::from_millis(1_800_001),
+                begins,
+            }));
+            alerts.push(last);
+        }
+        alerts
+    }
+
     fn read(rows: &str) -> Vec<AlertRecord> {
         let row = |row: &str| {
             let (key, value) = row.split_once(' ').unwrap();
@@ -541,10 +565,11 @@ mod tests {
             let key = record::hex(&alert.seq.to_be_bytes());
             format!("{key} {}\n", record::hex(&encode(alert).unwrap()))
         };
-        let alerts = version_5();
+        assert_eq!(read(VERSION_5), version_5());
+        let alerts = version_6();
         let written: String = alerts.iter().map(line).collect();
-        assert!(written == VERSION_5, "the rows are\n{written}");
-        assert_eq!(read(VERSION_5), alerts);
+        assert!(written == VERSION_6, "the rows are\n{written}");
+        assert_eq!(read(VERSION_6), alerts);
     }
 
     #[test]

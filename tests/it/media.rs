@@ -197,6 +197,7 @@ impl Bench {
             deliveries: deliveries.collect(),
             alert: alert.clone(),
             handovers: Vec::new(),
+            flap: None,
         };
         let mut batch = Batch::new();
         outbox::put(&mut batch, &record).expect("it fits");

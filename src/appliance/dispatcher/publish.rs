@@ -318,6 +318,7 @@ fn forgotten_view(plan: &RoutePlan, first: KeyRecord, alert: Alert) -> AlertView
         alert,
         deliveries: Vec::new(),
         handovers: Vec::new(),
+        flap: None,
     };
     AlertView {
         state: first.step,

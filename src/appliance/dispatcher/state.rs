@@ -168,6 +168,7 @@ fn rules(routes: &[RoutePlan], time_zone: TimeZone) -> Rules {
             group: plan.group.clone(),
             quiet: plan.quiet.clone(),
             pace: plan.pace,
+            flapping: plan.flapping,
             fallback,
             repeat: plan.repeat.clone(),
             escalate: plan.escalate.clone(),

@@ -69,6 +69,7 @@ impl Bench {
             pace: None,
             fallback: None,
             repeat: None,
+            flapping: None,
             escalate: None,
             acks: crate::outbox::AckRules::default(),
         };

@@ -1,5 +1,5 @@
 //! What a route does between an alert and its messages, and with the answers to them: `group`, `quiet`, `pace`,
-//! `repeat`, `escalate`, `ack_from`, `ack_words`.
+//! `flapping`, `repeat`, `escalate`, `ack_from`, `ack_words`.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -12,11 +12,12 @@ use super::reader::{At, Reader, Value};
 use super::route::SPAN_MAX;
 use super::sorted;
 use crate::alert::{Priority, Recipient};
-use crate::outbox::{Escalate, Group, Pace, Quiet, Repeat, Then, fold_word};
+use crate::outbox::{Escalate, Flapping, Group, Pace, Quiet, Repeat, Then, fold_word};
 
 const KEYS_GROUP: &[&str] = &["by", "wait", "interval", "max"];
 const KEYS_QUIET: &[&str] = &["from", "to", "below", "then"];
 const KEYS_PACE: &[&str] = &["per_minute", "burst"];
+const KEYS_FLAPPING: &[&str] = &["turns", "within"];
 const KEYS_REPEAT: &[&str] = &["every", "times", "from"];
 const KEYS_ESCALATE: &[&str] = &["after", "to", "from"];
 
@@ -37,6 +38,9 @@ const BURST_MAX: u64 = 1000;
 /// Words that acknowledge, and characters of one: what a person types with a thumb.
 const WORDS_MAX: usize = 16;
 const WORD_CHARS_MAX: usize = 32;
+
+/// What turns once is news, and what turns twice has come back.
+const TURNS: RangeInclusive<u64> = 2..=100;
 
 /// Nobody answers the hundredth who has not answered one before.
 const TIMES_MAX: u64 = 100;
@@ -131,6 +135,27 @@ impl Reader<'_> {
             burst: number(burst).unwrap_or(BURST_DEFAULT),
         };
         (self.faults.len() == before).then(|| self.at(pace, &value.span()))
+    }
+
+    /// `off`, or when something turns too often.
+    pub(super) fn flapping(&mut self, key: &str, value: Value) -> Option<At<Option<Flapping>>> {
+        if value.get_ref().as_str() == Some("off") {
+            return Some(self.at(None, &value.span()));
+        }
+        let expected = "{ turns = 3, within = \"10m\" }, or \"off\"";
+        let table = self.table(key, value, KEYS_FLAPPING, expected)?;
+        let before = self.faults.len();
+        let turns = self.count(key, table, "turns", TURNS);
+        let within = table
+            .get("within")
+            .and_then(|within| self.span(&format!("{key}.within"), within));
+        let flapping = Flapping {
+            turns: turns
+                .and_then(|turns| u16::try_from(turns).ok())
+                .unwrap_or(Flapping::DEFAULT.turns),
+            within: within.map_or(Flapping::DEFAULT.within, |within| within.value),
+        };
+        (self.faults.len() == before).then(|| self.at(Some(flapping), &value.span()))
     }
 
     pub(super) fn repeat(&mut self, key: &str, value: Value) -> Option<At<Repeat>> {

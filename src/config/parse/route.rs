@@ -19,6 +19,7 @@ const KEYS_ROUTE: &[&str] = &[
     "group",
     "quiet",
     "pace",
+    "flapping",
     "fallback",
     "repeat",
     "escalate",
@@ -72,6 +73,9 @@ impl Reader<'_> {
         let pace = table
             .get("pace")
             .and_then(|value| self.pace(&format!("{key}.pace"), value));
+        let flapping = table
+            .get("flapping")
+            .and_then(|value| self.flapping(&format!("{key}.flapping"), value));
         let fallback = table
             .get("fallback")
             .and_then(|value| self.route_fallback(&format!("{key}.fallback"), value, fallbacks));
@@ -97,6 +101,7 @@ impl Reader<'_> {
             group,
             quiet,
             pace,
+            flapping,
             fallback,
             repeat,
             escalate,

@@ -401,6 +401,7 @@ mod tests {
             },
             deliveries: Vec::new(),
             handovers: Vec::new(),
+            flap: None,
         }
     }
 

@@ -225,6 +225,7 @@ impl Bench {
                     alert: *alert,
                     deliveries: Vec::new(),
                     handovers: Vec::new(),
+                    flap: None,
                 },
                 duplicate: true,
                 durable: true,

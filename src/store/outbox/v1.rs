@@ -92,6 +92,7 @@ impl TryFrom<AlertRecordV1<'_>> for AlertRecord {
                 .map(Delivery::try_from)
                 .collect::<Result<_, _>>()?,
             handovers: Vec::new(),
+            flap: None,
         })
     }
 }

@@ -95,6 +95,7 @@ impl TryFrom<AlertRecordV2<'_>> for AlertRecord {
                 .map(Delivery::try_from)
                 .collect::<Result<_, _>>()?,
             handovers: Vec::new(),
+            flap: None,
         })
     }
 }

@@ -167,6 +167,7 @@ impl TryFrom<AlertRecordV3<'_>> for AlertRecord {
                 .into_iter()
                 .map(Handover::try_from)
                 .collect::<Result<_, _>>()?,
+            flap: None,
         })
     }
 }

@@ -115,6 +115,7 @@ impl TryFrom<AlertRecordV4<'_>> for AlertRecord {
                 .into_iter()
                 .map(Handover::try_from)
                 .collect::<Result<_, _>>()?,
+            flap: None,
         })
     }
 }

@@ -144,6 +144,7 @@ impl TryFrom<AlertRecordV5<'_>> for AlertRecord {
                 .into_iter()
                 .map(Handover::try_from)
                 .collect::<Result<_, _>>()?,
+            flap: None,
         })
     }
 }

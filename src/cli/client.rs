@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use smol::net::unix::UnixStream;
 
 use crate::gateway::api::{ErrorBody, TOO_MANY_CONNECTIONS};
-use crate::net::http::{HttpError, Incoming, Request, Response, exchange, open};
+use crate::net::http::{HttpError, Incoming, Request, Response, exchange, exchange_streaming, open};
 
 use super::{Exit, Failure, Global, paths};
 
@@ -108,6 +108,30 @@ impl Client {
             response = self.send(method, target, body.clone(), deadline).await?;
         }
         Ok(response)
+    }
+
+    /// Hands over `length` bytes of a file, whatever the answer.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub async fn send_file<F>(
+        &self,
+        target: &str,
+        file: F,
+        length: u64,
+        deadline: Duration,
+    ) -> Result<Response, Failure>
+    where
+        F: std::io::Read + Send + 'static,
+    {
+        let request = request("POST", target, Vec::new());
+        let answer = async {
+            let stream = self.connect().await?;
+            let body = smol::Unblock::new(file);
+            let sent = exchange_streaming(stream, &request, body, length, BODY_MAX_BYTES);
+            sent.await.map_err(lost)
+        };
+        within(deadline, answer).await
     }
 
     async fn send(&self, method: &str, target: &str, body: Vec<u8>, deadline: Duration) -> Result<Response, Failure> {

@@ -5,15 +5,18 @@
 //! reason that may pass, is kept in the spool.
 
 mod flags;
+mod whole;
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::dialect::mail::{self, Reducer};
 use crate::gateway::api::{ErrorBody, Mailed};
-use crate::gateway::query;
+use crate::gateway::{Limits, query};
+use crate::net::http::Response;
 use crate::spool::{Entry, Name};
 use crate::util::wall_ms;
 
@@ -21,12 +24,16 @@ use super::client::{Client, PROMPT};
 use super::output::say;
 use super::{Failure, Global, logging, spool};
 use flags::{Call, Mode};
+use whole::Whole;
 
 /// The longest mail that is read to its end, in bytes. Of a longer one the rest is left.
 const MAIL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// What is read at once, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// How long the relay may take for a mail with files: they come onto an SD card, and pictures are made smaller.
+const WITH_FILES: Duration = Duration::from_secs(120);
 
 /// Recipients that are told to the relay, and characters of one, as of the sender.
 const RECIPIENTS_MAX: usize = 50;
@@ -88,13 +95,13 @@ fn send(global: &Global, args: &SendmailArgs) -> Result<(), Ended> {
             return Err(Ended(Sysexit::Unavailable, why));
         }
     }
-    let mail = read(&mut io::stdin().lock()).map_err(|error| {
+    let mut mail = read(&mut io::stdin().lock()).map_err(|error| {
         let why = format!("cannot read standard input: {error}; nothing was sent");
         Ended(Sysexit::IoErr, why)
     })?;
     let name = Name::draw().map_err(|error| Ended(Sysexit::OsErr, format!("no random numbers: {error}")))?;
-    let to = recipients(&call, &mail);
-    let why = match smol::block_on(hand_over(global, &call, &name, &to, mail.clone())) {
+    let to = recipients(&call, &mail.text);
+    let why = match smol::block_on(hand_over(global, &call, &name, &to, &mut mail)) {
         Handed::Taken => return Ok(()),
         Handed::Refused(ended) => return Err(ended),
         Handed::Later(why) => why,
@@ -106,7 +113,7 @@ fn send(global: &Global, args: &SendmailArgs) -> Result<(), Ended> {
             .iter()
             .map(|from| ("from".to_owned(), from.clone()))
             .collect(),
-        body: mail,
+        body: mail.text,
         ..Entry::new("mail", wall_ms())
     };
     match spool::keep(global, &name, &entry) {
@@ -134,23 +141,38 @@ configuration says which address leads where.
 Exit codes are those of sysexits.h.
 ";
 
-/// The mail, without what no alert can carry.
-fn read(from: &mut impl Read) -> io::Result<Vec<u8>> {
+/// A mail as it was read.
+struct Mail {
+    /// Without what is no text.
+    text: Vec<u8>,
+    /// All of it, where it has files and is not longer than the relay takes.
+    whole: Option<Whole>,
+}
+
+fn read(from: &mut impl Read) -> io::Result<Mail> {
     let mut reducer = Reducer::default();
+    let (mut whole, longest) = (Some(Whole::default()), Limits::default().upload_bytes);
     let mut piece = vec![0; PIECE_BYTES];
     let mut left = MAIL_BYTES_MAX;
     loop {
         let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         match from.read(&mut piece[..most]) {
-            Ok(0) => return Ok(reducer.finish()),
+            Ok(0) => break,
             Ok(bytes) => {
                 reducer.push(&piece[..bytes]);
+                // What cannot be kept of it costs the files.
+                whole = whole.and_then(|mut whole| whole.push(&piece[..bytes]).ok().map(|()| whole));
+                whole = whole.filter(|whole| whole.length() <= longest);
                 left -= bytes as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(Mail {
+        whole: whole.filter(|_| reducer.has_files()),
+        text: reducer.finish(),
+    })
 }
 
 /// Those on the command line, and with `-t` those in the mail.
@@ -178,7 +200,7 @@ enum Handed {
     Later(String),
 }
 
-async fn hand_over(global: &Global, call: &Call, name: &Name, to: &[String], mail: Vec<u8>) -> Handed {
+async fn hand_over(global: &Global, call: &Call, name: &Name, to: &[String], mail: &mut Mail) -> Handed {
     let mut pairs: Vec<(&str, &str)> = to.iter().map(|to| ("to", to.as_str())).collect();
     // Under the same key it is the same mail, should the answer be lost.
     pairs.push(("key", name.as_str()));
@@ -188,10 +210,22 @@ async fn hand_over(global: &Global, call: &Call, name: &Name, to: &[String], mai
         Ok(client) => client,
         Err(failure) => return Handed::Later(failure.text),
     };
-    let response = match client.ask("POST", &target, mail, PROMPT).await {
-        Ok(response) => response,
-        Err(failure) => return Handed::Later(failure.text),
-    };
+    let whole = mail.whole.take().map(|whole| (whole.length(), whole.read()));
+    if let Some((length, Ok(whole))) = whole {
+        match client.send_file(&target, whole, length, WITH_FILES).await {
+            Ok(response) if response.status < 300 => return understood(&response),
+            // Its text alone may be taken, and says what is wrong if not.
+            Ok(response) => log::info!("the relay does not take the mail with its files: {}", response.status),
+            Err(failure) => return Handed::Later(failure.text),
+        }
+    }
+    match client.ask("POST", &target, mail.text.clone(), PROMPT).await {
+        Ok(response) => understood(&response),
+        Err(failure) => Handed::Later(failure.text),
+    }
+}
+
+fn understood(response: &Response) -> Handed {
     let body: Option<ErrorBody> = serde_json::from_slice(&response.body).ok();
     let field = body.as_ref().and_then(|body| body.field.as_deref()).unwrap_or_default();
     let why = body.as_ref().map_or_else(

@@ -25,6 +25,8 @@ pub enum Source {
     Body,
     /// It is this part of the body.
     Part(Range<usize>),
+    /// It came beside the body, as the file of this number.
+    Beside(usize),
     /// It was written in another form, and is here.
     Bytes(Vec<u8>),
     /// It is to be fetched from there.

@@ -1,7 +1,7 @@
 //! What the fuzz targets for mails, forms and templates run: bytes that may be anything go in, and a panic is a
 //! failure. Not for other use.
 
-use super::mail::{self, REDUCED_BYTES_MAX, Reducer};
+use super::mail::{self, FILES_MAX, REDUCED_BYTES_MAX, Reducer};
 use super::template::render;
 use super::{Parsed, Request, Source};
 use crate::alert::hygiene::TEXT_BYTES_MAX;
@@ -11,10 +11,12 @@ use crate::alert::hygiene::TEXT_BYTES_MAX;
 /// # Panics
 /// It is refused, an alert is empty or too long, or what is reduced is not small.
 pub fn mail(data: &[u8]) -> usize {
-    let mut reducer = Reducer::default();
+    let mut reducer = Reducer::with_files();
     reducer.push(data);
-    let reduced = reducer.finish();
+    let (reduced, pieces) = reducer.finish_with_files();
     assert!(reduced.len() <= REDUCED_BYTES_MAX);
+    let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    assert!(bytes <= data.len() && pieces.iter().all(|piece| piece.file < FILES_MAX));
     mail::recipients(data);
     let made = [data, &reduced].map(|body| {
         let request = Request {

@@ -5,8 +5,11 @@
 //! | text | the text part; without one what HTML says; else the subject |
 //! | title | `Subject`, else the name in `From` |
 //! | priority | `X-Priority` or `X-MSMail-Priority` 1 and 2, `Importance: high`, `Priority: urgent`: high; 4 and 5, `low`, `non-urgent`: low |
-//! | files | left out with a mark; pictures and signatures that belong to the text without one |
+//! | files | pictures, videos, documents; what cannot be kept is left out with a mark, signatures without one |
 //! | key | the field `key` of the request, never the `Message-ID` |
+//!
+//! A picture that belongs to an HTML text, as a logo, is no file for an alert. But cameras send what they have seen in
+//! this form: so it is one where the mail has no other files, unless it is as small as a logo.
 //!
 //! Two alerts may have one `Message-ID`: a script that sends the same file at every alarm. So that is no key.
 //!
@@ -14,19 +17,22 @@
 //! alert has no end. `auto-generated` is what cron and mdadm say of themselves, and an empty sender is what a device
 //! has that nobody gave one: both arrive.
 
-use mail_parser::decoders::base64::base64_decode;
+use std::borrow::Cow;
+
 use mail_parser::{Address, Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
+mod decode;
 mod header;
 mod html;
 mod reduce;
 
-pub use reduce::{REDUCED_BYTES_MAX, Reducer};
+pub use reduce::{FILES_MAX, FilePiece, REDUCED_BYTES_MAX, Reducer};
 
 use super::file::Source;
 use super::{Draft, Parsed, Rejection, Request, json};
 use crate::alert::hygiene::clean;
 use crate::alert::{Priority, charset, encoded_word};
+use decode::Coding;
 
 /// What is said of a mail in which nothing is.
 const TEXT_EMPTY: &str = "(an empty mail)";
@@ -38,7 +44,11 @@ const FILES_NAMED: usize = 10;
 const DEPTH_MAX: usize = 20;
 
 /// Why a file is not there.
-const OF_A_MAIL: &str = "the files of mails are not taken";
+const OF_A_MAIL: &str = "it did not come along with its mail";
+
+/// A picture in an HTML text that is no longer than this, in bytes, is a logo or a sign. What the smallest camera has
+/// seen is longer.
+const LOGO_BYTES_MAX: u64 = 16 * 1024;
 
 /// Addresses of one mail.
 const ADDRESSES_MAX: usize = 100;
@@ -74,8 +84,10 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
         draft.set_priority(priority);
     }
     draft.key(request.query.get("key").unwrap_or_default());
-    for (name, bytes) in read.files.iter().take(FILES_NAMED) {
-        draft.file(name, Some(*bytes), Source::Missing(OF_A_MAIL));
+    read.sort_out();
+    for file in read.files.iter().take(FILES_NAMED) {
+        let source = file.beside.map_or(Source::Missing(OF_A_MAIL), Source::Beside);
+        draft.file(&file.name, Some(file.bytes), source);
     }
     match read.files.len().saturating_sub(FILES_NAMED) {
         0 => {}
@@ -194,10 +206,30 @@ struct Read {
     /// How long the texts were when they came, in bytes.
     bytes: u64,
     is_cut: bool,
-    /// Name and size.
-    files: Vec<(String, u64)>,
+    files: Vec<Found>,
     /// The last part is a text.
     ends_in_text: bool,
+    /// The texts in HTML, as they came.
+    html: Vec<String>,
+}
+
+/// A file.
+struct Found {
+    name: String,
+    bytes: u64,
+    /// Which one of those that came beside the mail.
+    beside: Option<usize>,
+    inline: Inline,
+}
+
+/// Whether a file belongs to a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Inline {
+    No,
+    /// It lies beside an HTML text.
+    Related,
+    /// It does if an HTML text shows the picture of this id.
+    If(String),
 }
 
 /// Where a part lies.
@@ -234,7 +266,7 @@ impl Read {
             self.file(part, place);
             return;
         }
-        let (text, bytes) = text_of(part, raw);
+        let (text, bytes) = self.text_of(part, raw);
         let size = said_size(part);
         self.bytes += size.unwrap_or(bytes);
         self.is_cut |= size.is_some_and(|size| size > bytes);
@@ -251,6 +283,7 @@ impl Read {
             let mut form = Self::default();
             form.part(mail, raw, *index, place);
             self.files.append(&mut form.files);
+            self.html.append(&mut form.html);
             self.ends_in_text = form.ends_in_text;
             let part = mail.parts.get(*index as usize);
             forms.push((part.is_some_and(|part| !is_html(part) && is_text(part)), form));
@@ -269,19 +302,72 @@ impl Read {
     fn file(&mut self, part: &MessagePart<'_>, place: Place) {
         let kind = part.content_type();
         let (kind, subtype) = kind.map_or(("", ""), |kind| (kind.ctype(), kind.subtype().unwrap_or_default()));
-        let is_picture = kind.eq_ignore_ascii_case("image");
-        if (is_picture && place.is_related) || subtype.to_ascii_lowercase().contains("signature") {
+        if subtype.to_ascii_lowercase().contains("signature") {
             return;
         }
-        let name = part.attachment_name().map_or_else(
-            || match kind {
-                "" => "a file".to_owned(),
-                kind => format!("a file ({kind}/{subtype})"),
-            },
-            str::to_owned,
-        );
-        let bytes = said_size(part).unwrap_or_else(|| part.len() as u64);
-        self.files.push((name, bytes));
+        let beside = said(part, header::FILE).and_then(|number| usize::try_from(number).ok());
+        let named = part.attachment_name().map(str::to_owned);
+        let name = named.unwrap_or_else(|| match (beside, kind) {
+            // What it is called says its content.
+            (Some(_), _) => String::new(),
+            (None, "") => "a file".to_owned(),
+            (None, kind) => format!(
+                "a file ({}/{subtype})",
+                kind.strip_prefix("x-message").map_or(kind, |_| "message")
+            ),
+        });
+        let attached = part.content_disposition().is_some_and(|how| how.is_attachment());
+        let inline = match (kind.eq_ignore_ascii_case("image"), part.content_id()) {
+            (true, _) if place.is_related && !attached => Inline::Related,
+            (true, Some(id)) => Inline::If(id.trim_matches(['<', '>', ' ']).to_owned()),
+            (true, None) | (false, _) => Inline::No,
+        };
+        self.files.push(Found {
+            name,
+            bytes: said_size(part).unwrap_or_else(|| part.len() as u64),
+            beside,
+            inline,
+        });
+    }
+
+    /// Leaves out the pictures of HTML texts, unless they may be what a camera has seen.
+    fn sort_out(&mut self) {
+        let html = std::mem::take(&mut self.html);
+        let is_inline = |file: &Found| match &file.inline {
+            Inline::No => false,
+            Inline::Related => true,
+            Inline::If(id) => !id.is_empty() && html.iter().any(|html| html.contains(&format!("cid:{id}"))),
+        };
+        let has_others = self.files.iter().any(|file| !is_inline(file));
+        self.files.retain(|file| {
+            let may_be_seen = !has_others && file.bytes > LOGO_BYTES_MAX;
+            !is_inline(file) || may_be_seen
+        });
+    }
+
+    /// The text of a part, and how many bytes it is made of.
+    fn text_of(&mut self, part: &MessagePart<'_>, raw: &[u8]) -> (String, u64) {
+        let body = raw
+            .get(part.offset_body as usize..part.offset_end as usize)
+            .unwrap_or_default();
+        let decoded = match part.encoding {
+            Encoding::None => None,
+            Encoding::QuotedPrintable => decode::text(body, Coding::QuotedPrintable),
+            Encoding::Base64 => decode::text(body, Coding::Base64),
+        };
+        // What cannot be decoded is read as it stands there.
+        let bytes = decoded.as_deref().unwrap_or(body);
+        let charset = part.content_type().and_then(|kind| kind.attribute("charset"));
+        let text = charset::text(bytes, charset);
+        let shown = match is_html(part) {
+            true => html::text_of(&text).into(),
+            false => Cow::Borrowed(text.as_ref()),
+        };
+        let shown = clean(&shown).trim().to_owned();
+        if is_html(part) {
+            self.html.push(text.into_owned());
+        }
+        (shown, bytes.len() as u64)
     }
 }
 
@@ -304,64 +390,16 @@ fn is_text(part: &MessagePart<'_>) -> bool {
 
 /// How long the reducer says that the part was.
 fn said_size(part: &MessagePart<'_>) -> Option<u64> {
+    said(part, header::SIZE)
+}
+
+/// The number in a header of the reducer's.
+fn said(part: &MessagePart<'_>, name: &str) -> Option<u64> {
     let mut named = part
         .headers
         .iter()
-        .filter(|header| header.name().eq_ignore_ascii_case(header::SIZE));
+        .filter(|header| header.name().eq_ignore_ascii_case(name));
     named.next()?.value().as_text()?.trim().parse().ok()
-}
-
-/// The text of a part, and how many bytes it is made of.
-fn text_of(part: &MessagePart<'_>, raw: &[u8]) -> (String, u64) {
-    let body = raw
-        .get(part.offset_body as usize..part.offset_end as usize)
-        .unwrap_or_default();
-    let decoded = match part.encoding {
-        Encoding::None => None,
-        Encoding::QuotedPrintable => Some(quoted_printable(body)),
-        Encoding::Base64 => base64_decode(body),
-    };
-    // What cannot be decoded is read as it stands there.
-    let bytes = decoded.as_deref().unwrap_or(body);
-    let charset = part.content_type().and_then(|kind| kind.attribute("charset"));
-    let text = charset::text(bytes, charset);
-    let text = match is_html(part) {
-        true => clean(&html::text_of(&text)),
-        false => clean(&text),
-    };
-    (text.trim().to_owned(), bytes.len() as u64)
-}
-
-/// What stands in quoted-printable. An escape that is none stands for itself: a decoder that gives up would show the
-/// whole text undecoded for the sake of one sign.
-fn quoted_printable(body: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(body.len());
-    for line in body.split_inclusive(|byte| *byte == b'\n') {
-        let ends = line
-            .strip_suffix(b"\n")
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        // Space at the end of a line was added on the way.
-        let mut rest = ends.unwrap_or(line).trim_ascii_end();
-        let goes_on = rest.strip_suffix(b"=");
-        rest = goes_on.unwrap_or(rest);
-        while let Some((byte, behind)) = rest.split_first() {
-            let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-            match (byte, digit(0), digit(1)) {
-                (b'=', Some(high), Some(low)) => {
-                    text.push((high * 16 + low) as u8);
-                    rest = &behind[2..];
-                }
-                _ => {
-                    text.push(*byte);
-                    rest = behind;
-                }
-            }
-        }
-        if ends.is_some() && goes_on.is_none() {
-            text.push(b'\n');
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -456,6 +494,80 @@ mod tests {
         }
     }
 
+    fn random(seed: &mut u64, below: usize) -> usize {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        (*seed % below as u64) as usize
+    }
+
+    /// Whatever a file is said to be and holds, the text is there, and so is what the sender has written behind it.
+    #[test]
+    fn no_file_costs_the_text() {
+        let kinds = [
+            "image/jpeg",
+            "IMAGE/png; name=\"",
+            "application/x; name*=utf-8'",
+            "message/rfc822",
+            "",
+            "multipart/x",
+        ];
+        let codings = ["base64", "quoted-printable", "8bit", "x-odd", ""];
+        let hows = [
+            "attachment",
+            "inline; filename=a.jpg",
+            "attachment; filename=\"=?utf-8?b?!",
+            "odd",
+        ];
+        let seed = &mut 11;
+        for _ in 0..2000 {
+            let kind = kinds[random(seed, kinds.len())];
+            let (coding, how) = (codings[random(seed, codings.len())], hows[random(seed, hows.len())]);
+            let length = random(seed, 3000);
+            let mut junk: Vec<u8> = (0..length).map(|_| random(seed, 256) as u8).collect();
+            let lookalikes: [&[u8]; 6] = [
+                b"\n--c\n",
+                b"\r\n",
+                b"\n\n",
+                b"=\r\n",
+                b"--b",
+                b"\nX-Tautline-File: 0\n",
+            ];
+            for _ in 0..random(seed, 6) {
+                let at = random(seed, junk.len().max(1)).min(junk.len());
+                junk.splice(at..at, lookalikes[random(seed, lookalikes.len())].iter().copied());
+            }
+            // The one line that ends a part is none of the file's.
+            while let Some(at) = junk.windows(4).position(|four| four == b"\n--b") {
+                junk[at] = b'x';
+            }
+            let head = format!(
+                "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nbefore\n--b\nContent-Type: {kind}\n\
+                 Content-Transfer-Encoding: {coding}\nContent-Disposition: {how}\n\nx"
+            );
+            let mail = [head.as_bytes(), &junk, b"\n--b\n\nbehind\n--b--\n"].concat();
+            let mut reducer = Reducer::with_files();
+            for piece in mail.chunks(1 + random(seed, 500)) {
+                reducer.push(piece);
+                let pieces = reducer.take_pieces();
+                assert!(
+                    pieces
+                        .iter()
+                        .all(|piece| piece.file < FILES_MAX && !piece.bytes.is_empty())
+                );
+            }
+            let (reduced, _) = reducer.finish_with_files();
+            for mail in [&reduced, &mail] {
+                let text = read(mail).alerts.remove(0).text;
+                let shown = String::from_utf8_lossy(mail);
+                assert!(
+                    text.starts_with("before") && text.contains("behind"),
+                    "{text:?} of {shown}"
+                );
+            }
+        }
+    }
+
     /// What came in is changed at random places: nothing of it may end the program.
     #[test]
     fn no_mail_is_too_broken() {
@@ -464,12 +576,7 @@ mod tests {
                     Content-Type: text/html; charset=x\n\n<p title=\"&amp;\">&uuml;<!-- -->\n--in--\n--b\nContent-Disposition: \
                     attachment; filename*=utf-8''%c3%bc\n\nxx\n--b--\n";
         let mut seed: u64 = 7;
-        let mut random = |below: usize| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            (seed % below as u64) as usize
-        };
+        let mut random = |below: usize| random(&mut seed, below);
         for _ in 0..3000 {
             let mut bytes = mail.as_bytes().to_vec();
             for _ in 0..=random(6) {

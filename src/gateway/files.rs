@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smol::lock::Semaphore;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::alert::{Attachment, MediaKind};
 use crate::blobs::{BlobError, Blobs, Draft, Kept};
@@ -39,6 +39,7 @@ enum Content {
 }
 
 /// A body out of which files may be taken.
+#[derive(Default)]
 pub(super) struct FromBody {
     /// What is held of it in memory.
     pub held: Vec<u8>,
@@ -46,6 +47,27 @@ pub(super) struct FromBody {
     pub bytes: u64,
     /// All of it where it is longer, or why that is not there.
     pub file: Option<Result<Draft, String>>,
+    /// What came beside it, of a mail.
+    pub beside: Beside,
+}
+
+/// The files that came beside a mail, by their numbers.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub files: Vec<Option<Result<Draft, String>>>,
+    /// Held while they are there: so many mails have files at once.
+    pub place: Option<SemaphoreGuardArc>,
+}
+
+impl Beside {
+    /// The file of this number, or why it is not there.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn take(&mut self, number: usize) -> Result<Draft, String> {
+        let file = self.files.get_mut(number).and_then(Option::take);
+        file.unwrap_or_else(|| Err("it is empty".to_owned()))
+    }
 }
 
 impl Files {
@@ -75,6 +97,7 @@ impl Files {
                     Some(part) => Ok(Content::Bytes(part.to_vec())),
                     None => Err("it did not come whole".to_owned()),
                 },
+                Source::Beside(number) => body.beside.take(*number).map(Content::Draft),
                 Source::Bytes(bytes) => Ok(Content::Bytes(bytes.clone())),
                 Source::Link(link) => self
                     .fetcher

@@ -19,6 +19,7 @@ mod fetch;
 mod files;
 mod http;
 mod idle;
+mod mail_files;
 mod place;
 mod recipients;
 mod refused;

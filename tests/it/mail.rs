@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Relay, Site};
 
 /// Nothing listens there: what is published waits.
-fn site(mail: &str) -> Site {
+pub fn site(mail: &str) -> Site {
     Site::with_config(&format!(
         "[[session]]\nname = \"default\"\nendpoint = \"ws://127.0.0.1:9/\"\n\
          [[route]]\nname = \"family\"\nto = [\"+15550100002\"]\n\
@@ -31,7 +31,7 @@ fn fed(mut command: Command, mail: &[u8]) -> Output {
 }
 
 /// Gives `mail` to `tautline sendmail` with these flags; returns the exit code and what it said.
-fn sendmail(site: &Site, flags: &str, mail: &[u8]) -> (i32, String) {
+pub fn sendmail(site: &Site, flags: &str, mail: &[u8]) -> (i32, String) {
     let words: Vec<&str> = std::iter::once("sendmail").chain(flags.split_whitespace()).collect();
     let output = fed(site.command(&words), mail);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

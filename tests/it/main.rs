@@ -36,6 +36,7 @@ mod lab_server;
 #[path = "../support/listener.rs"]
 mod listener;
 mod mail;
+mod mail_files;
 #[path = "../support/mailbox.rs"]
 mod mailbox;
 mod media;

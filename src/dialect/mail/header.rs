@@ -2,8 +2,16 @@
 
 use mail_parser::{MessageParser, MimeHeaders};
 
+use super::decode::Coding;
+
 /// The header of a part that says how long its body was, in bytes, where that is not all there.
 pub(super) const SIZE: &str = "X-Tautline-Bytes";
+
+/// The header of a part that says which of the files that came with the mail it was, from 0.
+pub(super) const FILE: &str = "X-Tautline-File";
+
+/// Before a kind of which nobody but us should know what it is.
+pub(super) const UNKNOWN: &[u8] = b"x-";
 
 /// Headers that mean something here. The rest is dropped, however much of it there is.
 const KEPT: &[&str] = &[
@@ -67,6 +75,8 @@ pub(super) struct Headers {
     is_known: bool,
     /// How long the body was before it was reduced, by its own word.
     size: Option<u64>,
+    /// Which file it was, likewise.
+    file: Option<usize>,
 }
 
 /// What a part is.
@@ -75,7 +85,9 @@ pub(super) struct Kind {
     pub boundary: Option<Vec<u8>>,
     /// A text to be read, and no file.
     pub is_text: bool,
-    pub base64: bool,
+    /// A mail.
+    pub is_message: bool,
+    pub coding: Coding,
 }
 
 impl Headers {
@@ -87,11 +99,15 @@ impl Headers {
             let name = name_in(line).unwrap_or_default().to_ascii_lowercase();
             self.in_others = !KEPT.contains(&name.as_str());
             self.is_known |= !self.in_others || KNOWN.contains(&name.as_str());
-            if name.eq_ignore_ascii_case(SIZE) {
+            let value = || {
                 let value = line.splitn(2, |byte| *byte == b':').nth(1).unwrap_or_default();
-                self.size = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|value| value.trim().parse().ok());
+                std::str::from_utf8(value).ok().map(str::trim)
+            };
+            if name.eq_ignore_ascii_case(SIZE) {
+                self.size = value().and_then(|value| value.parse().ok());
+            }
+            if name.eq_ignore_ascii_case(FILE) {
+                self.file = value().and_then(|value| value.parse().ok());
             }
         }
         self.one_bytes += line.len() + 1;
@@ -149,6 +165,11 @@ impl Headers {
         self.size
     }
 
+    /// Which of the files it was.
+    pub fn file(&self) -> Option<usize> {
+        self.file
+    }
+
     /// What the part is.
     pub fn kind(&self) -> Kind {
         let raw = [self.kept.as_slice(), b"\n"].concat();
@@ -157,7 +178,8 @@ impl Headers {
             return Kind {
                 boundary: None,
                 is_text: true,
-                base64: false,
+                is_message: false,
+                coding: Coding::Plain,
             };
         };
         let kind = read.content_type();
@@ -171,7 +193,28 @@ impl Headers {
         Kind {
             boundary: boundary.map(|boundary| boundary.as_bytes().to_vec()),
             is_text: (is("text") || is("multipart")) && !attached && !subtype.eq_ignore_ascii_case("calendar"),
-            base64: encoding.trim().eq_ignore_ascii_case("base64"),
+            is_message: kind.is_some() && is("message"),
+            coding: Coding::named(encoding),
         }
+    }
+
+    /// Those that are kept, of a part that is a mail. Its kind gets a name that no parser knows: one that reads mails
+    /// within mails would look for its headers, which are left out, and take the next part for them.
+    pub fn kept_of_a_message(&self) -> Vec<u8> {
+        let mut kept = Vec::with_capacity(self.kept.len() + UNKNOWN.len());
+        for line in self.kept.split_inclusive(|byte| *byte == b'\n') {
+            let at = line
+                .to_ascii_lowercase()
+                .windows(8)
+                .position(|word| word == b"message/");
+            let is_kind = line.starts_with(b" ")
+                || line.starts_with(b"\t")
+                || name_in(line).is_some_and(|name| name.eq_ignore_ascii_case("content-type"));
+            match at.filter(|_| is_kind) {
+                Some(at) => kept.extend_from_slice(&[&line[..at], UNKNOWN, &line[at..]].concat()),
+                None => kept.extend_from_slice(line),
+            }
+        }
+        kept
     }
 }

@@ -3,8 +3,11 @@
 //!
 //! What comes out is a mail again, small and well-formed: of the headers those that mean something here, texts up to a
 //! bound, and in the place of a file its name and size. A mail that is reduced already stays as it is.
+//!
+//! Whoever wants the files gets them decoded, piece by piece as they come, and keeps them elsewhere.
 
-use super::header::{Headers, SIZE, is_header, name_in};
+use super::decode::{Coding, Decoder};
+use super::header::{FILE, Headers, SIZE, is_header, name_in};
 
 /// The longest mail that comes out, in bytes. It fits what the gateway keeps of a body.
 pub const REDUCED_BYTES_MAX: usize = 120 * 1024;
@@ -22,6 +25,18 @@ const DEPTH_MAX: usize = 10;
 /// Room that is left for what ends a mail.
 const TAIL_BYTES: usize = 2 * 1024;
 
+/// Files whose content is given. No alert has as many; pictures that belong to an HTML text are among them.
+pub const FILES_MAX: usize = 20;
+
+/// Some bytes of a file, behind those before of the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePiece {
+    /// Which file of the mail, from 0; below [`FILES_MAX`].
+    pub file: usize,
+    /// Never empty.
+    pub bytes: Vec<u8>,
+}
+
 /// Takes a mail piece by piece.
 pub struct Reducer {
     out: Vec<u8>,
@@ -33,6 +48,10 @@ pub struct Reducer {
     /// The boundaries of the parts that are open, outermost first.
     boundaries: Vec<Vec<u8>>,
     parts: usize,
+    /// How many parts are files.
+    files: usize,
+    /// What has come of files, where it is wanted.
+    pieces: Option<Vec<FilePiece>>,
 }
 
 /// What the next line is.
@@ -55,30 +74,36 @@ struct Body {
     is_cut: bool,
     /// The size that the part gives itself, where it was reduced before.
     said: Option<u64>,
-    base64: bool,
+    coding: Coding,
+    /// Which of the files it is.
+    file: Option<usize>,
+    /// What makes its content of its lines, where that is wanted.
+    decoder: Option<Decoder>,
     /// It stands before the first part, and is the text if there is none.
     is_preamble: bool,
 }
 
 impl Body {
-    fn new(is_text: bool, said: Option<u64>, base64: bool) -> Self {
+    fn new(is_text: bool, said: Option<u64>, coding: Coding) -> Self {
         Self {
             kept: Vec::new(),
             bytes: 0,
             is_text,
             is_cut: false,
             said,
-            base64,
+            coding,
+            file: None,
+            decoder: None,
             is_preamble: false,
         }
     }
 
     /// Takes a line; `text` is it without its end.
     fn take(&mut self, line: &[u8], text: &[u8]) {
-        self.bytes += match self.base64 {
+        self.bytes += match self.coding {
             // What only fills up the last four letters is none of the file's.
-            true => text.iter().filter(|byte| **byte != b'=').count() as u64,
-            false => line.len() as u64,
+            Coding::Base64 => text.iter().filter(|byte| **byte != b'=').count() as u64,
+            Coding::Plain | Coding::QuotedPrintable => line.len() as u64,
         };
         if !self.is_text || self.is_cut {
             return;
@@ -99,11 +124,39 @@ impl Default for Reducer {
             headers: Headers::default(),
             boundaries: Vec::new(),
             parts: 0,
+            files: 0,
+            pieces: None,
         }
     }
 }
 
 impl Reducer {
+    /// One that gives the content of files as well.
+    #[must_use]
+    pub fn with_files() -> Self {
+        Self {
+            pieces: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether any part so far is a file.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.files > 0
+    }
+
+    /// How many bytes of files [wait](Self::take_pieces).
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.pieces.iter().flatten().map(|piece| piece.bytes.len()).sum()
+    }
+
+    /// What has come of files since the last time.
+    pub fn take_pieces(&mut self) -> Vec<FilePiece> {
+        self.pieces.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Takes the next bytes.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
@@ -118,7 +171,14 @@ impl Reducer {
     }
 
     /// The mail, once all of it was pushed.
-    pub fn finish(mut self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.finish_with_files().0
+    }
+
+    /// The mail, and the last of its files.
+    #[must_use]
+    pub fn finish_with_files(mut self) -> (Vec<u8>, Vec<FilePiece>) {
         if !self.line.is_empty() {
             self.flush_line(true);
         }
@@ -133,7 +193,7 @@ impl Reducer {
         }
         self.end_body();
         self.close_parts(0);
-        self.out
+        (self.out, self.pieces.unwrap_or_default())
     }
 
     /// Ends the parts that are open from this depth on.
@@ -201,6 +261,9 @@ impl Reducer {
         }
         if let Place::Body(body) = &mut self.place {
             body.take(line, text);
+            if let (Some(decoder), Some(file), Some(pieces)) = (&mut body.decoder, body.file, &mut self.pieces) {
+                with_piece(pieces, file, |bytes| decoder.line(line, bytes));
+            }
         }
     }
 
@@ -220,7 +283,7 @@ impl Reducer {
         if self.parts == 1 && !headers.are_a_mails() {
             // It has none, and what looked like them is the start of the text.
             self.out.extend_from_slice(b"Content-Type: text/plain\n");
-            let mut body = Body::new(true, headers.size(), false);
+            let mut body = Body::new(true, headers.size(), Coding::Plain);
             body.take(headers.others(), headers.others());
             body.bytes += headers.others_lost();
             body.is_cut |= headers.others_lost() > 0;
@@ -232,18 +295,39 @@ impl Reducer {
             self.out.push(b'\n');
             return;
         }
-        self.out.extend_from_slice(headers.kept());
         let kind = headers.kind();
+        match kind.is_message {
+            true => self.out.extend_from_slice(&headers.kept_of_a_message()),
+            false => self.out.extend_from_slice(headers.kept()),
+        }
         self.place = match kind.boundary {
             Some(boundary) if self.boundaries.len() < DEPTH_MAX => {
                 self.out.push(b'\n');
                 self.boundaries.push(boundary);
-                let mut preamble = Body::new(true, None, false);
+                let mut preamble = Body::new(true, None, Coding::Plain);
                 preamble.is_preamble = true;
                 Place::Body(preamble)
             }
-            Some(_) | None => Place::Body(Body::new(kind.is_text, headers.size(), kind.base64)),
+            Some(_) | None => {
+                let mut body = Body::new(kind.is_text, headers.size(), kind.coding);
+                if !body.is_text {
+                    self.begin_file(&mut body, headers.file());
+                }
+                Place::Body(body)
+            }
         };
+    }
+
+    /// Gives a file its number. Of one that was left out before, all there is is what its part says.
+    fn begin_file(&mut self, body: &mut Body, said: Option<usize>) {
+        let number = self.files;
+        self.files += 1;
+        if self.pieces.is_none() {
+            body.file = said;
+        } else if number < FILES_MAX && body.said.is_none() {
+            body.file = Some(number);
+            body.decoder = Some(Decoder::new(body.coding));
+        }
     }
 
     fn end_body(&mut self) {
@@ -252,20 +336,44 @@ impl Reducer {
         };
         let room = REDUCED_BYTES_MAX.saturating_sub(self.out.len() + TAIL_BYTES);
         let kept = &body.kept[..body.kept.len().min(room)];
-        let bytes = match body.base64 {
-            true => body.bytes * 3 / 4,
-            false => body.bytes,
+        if let (Some(decoder), Some(file), Some(pieces)) = (body.decoder, body.file, &mut self.pieces) {
+            with_piece(pieces, file, |bytes| decoder.finish(bytes));
+        }
+        let bytes = match body.coding {
+            Coding::Base64 => body.bytes * 3 / 4,
+            Coding::Plain | Coding::QuotedPrintable => body.bytes,
         };
         let is_whole = body.is_text && !body.is_cut && kept.len() == body.kept.len();
         // Its headers end here.
         if let Some(bytes) = body.said.or((!is_whole).then_some(bytes)) {
             self.out.extend_from_slice(format!("{SIZE}: {bytes}\n").as_bytes());
         }
+        if let Some(file) = body.file {
+            self.out.extend_from_slice(format!("{FILE}: {file}\n").as_bytes());
+        }
         self.out.push(b'\n');
         self.out.extend_from_slice(kept);
         if kept.last().is_some_and(|last| *last != b'\n') {
             self.out.push(b'\n');
         }
+    }
+}
+
+/// Adds to what waits of this file.
+fn with_piece(pieces: &mut Vec<FilePiece>, file: usize, add: impl FnOnce(&mut Vec<u8>)) {
+    let mut piece = match pieces.pop() {
+        Some(last) if last.file == file => last,
+        other => {
+            pieces.extend(other);
+            FilePiece {
+                file,
+                bytes: Vec::new(),
+            }
+        }
+    };
+    add(&mut piece.bytes);
+    if !piece.bytes.is_empty() {
+        pieces.push(piece);
     }
 }
 
@@ -331,6 +439,49 @@ mod tests {
             reducer.push(piece);
         }
         assert_eq!(reducer.finish(), expected.as_bytes());
+    }
+
+    #[test]
+    fn files_are_given_as_they_come_and_their_parts_say_which_they_are() {
+        let mail = "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: image/png\n\
+                    Content-Transfer-Encoding: base64\nX-Tautline-File: 7\n\nQUJD\nREVG\n--b\nContent-Disposition: attachment\n\n\
+                    one\r\ntwo\r\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nQUJDR";
+        for size in [1, 7, 1000] {
+            let mut reducer = Reducer::with_files();
+            let mut files = vec![Vec::new(); 3];
+            let mut take = |pieces: Vec<FilePiece>| {
+                for piece in pieces {
+                    files[piece.file].extend(piece.bytes);
+                }
+            };
+            for piece in mail.as_bytes().chunks(size) {
+                reducer.push(piece);
+                assert!(reducer.waiting_bytes() <= mail.len());
+                take(reducer.take_pieces());
+            }
+            assert!(reducer.has_files());
+            let (out, last) = reducer.finish_with_files();
+            take(last);
+            let out = String::from_utf8(out).unwrap();
+            assert_eq!(files, [&b"ABCDEF"[..], b"one\r\ntwo", b"ABC"], "{out}");
+            let numbers: Vec<&str> = out
+                .lines()
+                .filter_map(|line| line.strip_prefix("X-Tautline-File: "))
+                .collect();
+            assert_eq!(numbers, ["0", "1", "2"], "a sender's own counts for nothing: {out}");
+            assert_eq!(text(&out), out, "it is reduced already");
+        }
+        assert!(!text(mail).contains("X-Tautline-File: 0"));
+    }
+
+    #[test]
+    fn a_mail_within_a_mail_does_not_hide_what_is_behind_it() {
+        let mail = "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type:\n Message/rfc822; name=a\n\nSubject: in\n\n\
+                    message/\n--b\n\nbehind\n--b--\n";
+        let expected = "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type:\n x-Message/rfc822; name=a\n\
+                        X-Tautline-Bytes: 22\n\n--b\n\nbehind\n--b--\n";
+        assert_eq!(text(mail), expected);
+        assert_eq!(text(expected), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::blobs::{BlobError, Blobs, Draft};
+use crate::gateway::mail_files::MailFiles;
 
 /// What is collected before it is written, in bytes.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -20,6 +21,10 @@ pub(super) struct BodyFile {
     place: Option<SemaphoreGuardArc>,
     piece: Vec<u8>,
     why_not: Option<String>,
+    /// It is a mail: this takes all of it, in place of a file.
+    mail: Option<MailFiles>,
+    /// What is held was given to that as well.
+    has_begun: bool,
 }
 
 impl std::fmt::Debug for BodyFile {
@@ -37,8 +42,23 @@ impl BodyFile {
         }
     }
 
+    /// The body is a mail.
+    pub fn of_mail(mail: MailFiles) -> Self {
+        Self {
+            mail: Some(mail),
+            ..Self::default()
+        }
+    }
+
     /// More has come. Before the first of it are those that are held, `held` and then `last`.
     pub fn push(&mut self, held: &[u8], last: &[u8], more: &[u8]) {
+        if let Some(mail) = &mut self.mail {
+            if !std::mem::replace(&mut self.has_begun, true) {
+                mail.push(held);
+                mail.push(last);
+            }
+            return mail.push(more);
+        }
         let Some((_, places)) = &self.to else { return };
         if self.why_not.is_some() {
             return;
@@ -57,6 +77,9 @@ impl BodyFile {
 
     /// Writes what has been collected once it is enough.
     pub async fn write_some(&mut self) {
+        if let Some(mail) = &mut self.mail {
+            return mail.write_some().await;
+        }
         if self.piece.len() >= PIECE_BYTES {
             self.write_all().await;
         }
@@ -96,6 +119,15 @@ impl BodyFile {
             (None, Some(why)) => Some(Err(why)),
             (None, None) => None,
         }
+    }
+
+    /// The mail, all of which has come; `held` is what there is of it in memory.
+    pub fn take_mail(&mut self, held: &[u8]) -> Option<MailFiles> {
+        let mut mail = self.mail.take()?;
+        if !self.has_begun {
+            mail.push(held);
+        }
+        Some(mail)
     }
 
     /// The whole body, if it is there.

@@ -20,6 +20,7 @@ use crate::alert::RouteName;
 use crate::config::{Access, MailPlan};
 use crate::gateway::files::Files;
 use crate::gateway::idle::Idle;
+use crate::gateway::mail_files::MailFiles;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
 use crate::gateway::tls::Certificate;
@@ -201,6 +202,15 @@ impl Context {
         let file = self.files.as_ref().map_or_else(BodyFile::default, |files| {
             BodyFile::new(files.blobs.clone(), Arc::clone(&files.bodies))
         });
+        request.body(&|| self.slow_slot(listener), file).await
+    }
+
+    /// The same for a mail: its files go beside it.
+    ///
+    /// # Errors
+    /// As for [`receive`](Self::receive).
+    pub async fn receive_mail(&self, listener: Listener, request: &mut Request<'_>) -> Result<Received, Problem> {
+        let file = BodyFile::of_mail(MailFiles::new(self.files.as_ref()));
         request.body(&|| self.slow_slot(listener), file).await
     }
 

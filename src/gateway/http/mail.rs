@@ -3,7 +3,7 @@
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
 use super::call::{Call, Outcome};
-use super::publish::{attach, parse, published, receive};
+use super::publish::{attach, parse, published, receive_mail};
 use crate::dialect::{Parsed, mail};
 use crate::gateway::api::Mailed;
 use crate::gateway::{query, recipients};
@@ -13,7 +13,7 @@ const RECIPIENTS_MAX: usize = 100;
 
 /// `POST /v1/mail`. The same key on every route: a mail that is handed over again goes where it has not been.
 pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
-    let body = receive(&mut call).await?;
+    let (body, beside) = receive_mail(&mut call).await?;
     let (context, head) = (call.context, &call.request.head);
     let named = query::decode(&head.query).pairs.into_iter();
     let to = named.filter(|(name, _)| name == "to").map(|(_, value)| value);
@@ -25,7 +25,7 @@ pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
         call.route(route.as_str())?;
     }
     let mut parsed = parse(context, mail::parse, routes.first(), head, &body)?;
-    let held = attach(context, &mut parsed, body).await;
+    let held = attach(context, &mut parsed, body, beside).await;
     let Parsed { alerts, warnings, .. } = parsed;
     let mut all = Vec::new();
     if !alerts.is_empty() {

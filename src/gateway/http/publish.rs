@@ -15,7 +15,7 @@ use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
 use crate::gateway::api::{GotifyMessage, Mailed, Published, PushoverMessage};
-use crate::gateway::files::{FromBody, NO_FILES};
+use crate::gateway::files::{Beside, FromBody, NO_FILES};
 use crate::gateway::relay::Accepted;
 use crate::gateway::{query, recipients};
 use crate::util::wall_ms;
@@ -111,7 +111,7 @@ pub(super) async fn read_whole(context: &Context, head: &Head, body: &mut Receiv
 }
 
 /// Attaches what came with the alert. What is returned has to live until the alert's record holds the files.
-pub(super) async fn attach(context: &Context, parsed: &mut Parsed, mut body: Received) -> Vec<Kept> {
+pub(super) async fn attach(context: &Context, parsed: &mut Parsed, mut body: Received, beside: Beside) -> Vec<Kept> {
     if parsed.files.is_empty() {
         return Vec::new();
     }
@@ -123,6 +123,7 @@ pub(super) async fn attach(context: &Context, parsed: &mut Parsed, mut body: Rec
         held: body.kept,
         bytes: body.bytes,
         file: body.file.take(),
+        beside,
     };
     files.attach(parsed, from).await
 }
@@ -140,6 +141,29 @@ pub(super) async fn receive(call: &mut Call<'_, '_>) -> Result<Received, Problem
             Err(Problem::new(415, error).at("Content-Encoding"))
         }
     }
+}
+
+/// The body of a request that is a mail: what of it is held in memory is a mail without its files, however long it was.
+pub(super) async fn receive_mail(call: &mut Call<'_, '_>) -> Result<(Received, Beside), Problem> {
+    let media = Fields::from_headers(call.request.head.headers());
+    let is_form = media.get("content-type").is_some_and(|media| {
+        media
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("multipart/form-data")
+    });
+    if is_form || call.body.is_some() {
+        return Ok((receive(call).await?, Beside::default()));
+    }
+    let received = call.context.receive_mail(call.listener, call.request).await?;
+    call.body = Some(received);
+    let mut body = receive(call).await?;
+    let Some(mail) = body.file.take_mail(&body.kept) else {
+        return Ok((body, Beside::default()));
+    };
+    let (mail, beside) = mail.finish().await;
+    (body.bytes, body.kept) = (mail.len() as u64, mail);
+    Ok((body, beside))
 }
 
 /// The compression of a body that has one. Who only says so, or names a charset there, has sent a text.
@@ -164,8 +188,11 @@ pub(super) async fn trigger(call: Call<'_, '_>, route: RouteName) -> Outcome {
 
 /// A request in the dialect of this name, for this route.
 pub(super) async fn speak(mut call: Call<'_, '_>, name: &str, route: RouteName) -> Outcome {
-    let body = receive(&mut call).await?;
-    take(&call, name, Some(route), body).await
+    let (body, beside) = match name {
+        "mail" => receive_mail(&mut call).await?,
+        _ => (receive(&mut call).await?, Beside::default()),
+    };
+    take_with(&call, name, Some(route), body, beside).await
 }
 
 /// `POST /`: ntfy's JSON, which names its topic.
@@ -263,7 +290,18 @@ fn gotify_token(head: &Head) -> Option<String> {
 
 /// Parses, keeps, answers exactly 200: the ntfy clients take no other 2xx for success. A dialect that nobody knows is
 /// read as any JSON is, because its text is worth more than its form. Without a `route` the request names one itself.
-async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut body: Received) -> Outcome {
+async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, body: Received) -> Outcome {
+    take_with(call, name, route, body, Beside::default()).await
+}
+
+/// [`take`] with the files that came beside the body.
+async fn take_with(
+    call: &Call<'_, '_>,
+    name: &str,
+    route: Option<RouteName>,
+    mut body: Received,
+    beside: Beside,
+) -> Outcome {
     let context = call.context;
     let known = Dialect::named(name);
     let read = known.map_or(json::parse as fn(&Request<'_>) -> _, |dialect| dialect.parse);
@@ -277,7 +315,7 @@ async fn take(call: &Call<'_, '_>, name: &str, route: Option<RouteName>, mut bod
             return Err(Problem::new(400, error).at("topic"));
         }
     };
-    let held = attach(context, &mut parsed, body).await;
+    let held = attach(context, &mut parsed, body, beside).await;
     let Parsed {
         alerts, mut warnings, ..
     } = parsed;

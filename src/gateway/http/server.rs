@@ -249,6 +249,7 @@ impl Gateway {
         let taking = (!self.spools.is_empty()).then(|| executor.spawn(taker.run(self.spools)));
         let smtp = Setup {
             relay: Arc::clone(&relay),
+            files: self.files.clone(),
             mail: self.mail.clone(),
             access: self.doors.access.clone(),
             refused: Arc::clone(&self.doors.refused),

@@ -18,9 +18,10 @@ use super::session::{Next, Session, Terms, Transaction};
 use super::shared::{Place, Shared};
 use crate::access::{Asker, Grant, Presented};
 use crate::alert::RouteName;
-use crate::dialect::mail::{self, Reducer};
+use crate::dialect::mail;
 use crate::dialect::{Parsed, Request};
-use crate::gateway::files::NO_FILES;
+use crate::gateway::files::{Beside, FromBody, NO_FILES};
+use crate::gateway::mail_files::MailFiles;
 use crate::gateway::place;
 use crate::gateway::relay::{Accepted, Refusal};
 use crate::gateway::socket::Socket;
@@ -313,7 +314,7 @@ async fn take(shared: &Shared, link: &mut Link, session: &mut Session) -> Result
     link.flush().await.map_err(|_| gone())?;
     let (began, mut last) = (Instant::now(), Instant::now());
     let max = link.limits.mail_bytes;
-    let mut reducer = Reducer::default();
+    let mut mail = MailFiles::new(shared.files.as_ref());
     let mut data = match link.bare {
         true => Data::of_bare_lines(),
         false => Data::default(),
@@ -323,12 +324,13 @@ async fn take(shared: &Shared, link: &mut Link, session: &mut Session) -> Result
         let mut text = |piece: &[u8]| {
             bytes += piece.len() as u64;
             if bytes <= max {
-                reducer.push(piece);
+                mail.push(piece);
             }
         };
         let ended = data.push(&link.ahead, &mut text);
         let used = ended.unwrap_or(link.ahead.len());
         link.ahead.drain(..used);
+        mail.write_some().await;
         if ended.is_some() {
             break;
         }
@@ -351,11 +353,12 @@ async fn take(shared: &Shared, link: &mut Link, session: &mut Session) -> Result
     if bytes > max {
         return Ok(Reply::new(552, format!("5.3.4 larger than {max} bytes")));
     }
-    Ok(publish(shared, transaction, &reducer.finish()).await)
+    let (mail, beside) = mail.finish().await;
+    Ok(publish(shared, transaction, mail, beside).await)
 }
 
 /// Hands the alerts of a mail to the relay for all its routes at once.
-async fn publish(shared: &Shared, transaction: Transaction, mail: &[u8]) -> Reply {
+async fn publish(shared: &Shared, transaction: Transaction, mail: Vec<u8>, beside: Beside) -> Reply {
     let Transaction { from, routes, .. } = transaction;
     let from = match from.as_str() {
         "" => "<>",
@@ -364,21 +367,33 @@ async fn publish(shared: &Shared, transaction: Transaction, mail: &[u8]) -> Repl
     let request = Request {
         route: routes.first().map(RouteName::as_str),
         query: [("from", from)].into_iter().collect(),
-        body: mail,
+        body: &mail,
         body_bytes: mail.len() as u64,
         text_bytes_max: u64::MAX,
         ..Request::default()
     };
-    let Parsed { alerts, warnings, .. } = match mail::parse(&request).map(|parsed| parsed.without_files(NO_FILES)) {
+    let mut parsed = match mail::parse(&request) {
         Ok(parsed) => parsed,
         Err(rejection) => return Reply::new(554, format!("5.6.0 {rejection}")),
     };
+    let mut held = Vec::new();
+    match &shared.files {
+        Some(files) => {
+            let body = FromBody {
+                beside,
+                ..FromBody::default()
+            };
+            held = files.attach(&mut parsed, body).await;
+        }
+        None => parsed = parsed.without_files(NO_FILES),
+    }
+    let Parsed { alerts, warnings, .. } = parsed;
     if alerts.is_empty() {
         log::info!("a mail by SMTP: {}", warnings.join("; "));
         return Reply::new(250, format!("2.0.0 {}", warnings.join("; ")));
     }
     let parts = routes.into_iter().map(|route| (route, alerts.clone())).collect();
-    match shared.relay.publish_to_all(parts).await {
+    match shared.relay.publish_with_files(parts, held).await {
         Ok(accepted) => Reply::new(250, accepted_words(&accepted, &warnings)),
         Err(refusal) => {
             let (code, extended) = match &refusal {

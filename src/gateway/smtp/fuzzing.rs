@@ -48,7 +48,7 @@ pub fn smtp(data: &[u8]) -> usize {
                 rest = &rest[used..];
                 let mail = session.end_of_mail().expect("a mail was announced");
                 assert!(!mail.routes.is_empty());
-                reducer.finish();
+                let _ = reducer.finish();
                 mails += 1;
             }
             Next::End(_) => return mails,

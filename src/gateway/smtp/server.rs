@@ -19,6 +19,7 @@ use super::reply::Reply;
 use super::shared::{Place, Shared};
 use crate::access::Limiter;
 use crate::config::{Access, MailPlan};
+use crate::gateway::files::Files;
 use crate::gateway::idle::Idle;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
@@ -94,6 +95,7 @@ pub(in crate::gateway) struct Smtp {
 /// What serving takes.
 pub(in crate::gateway) struct Setup {
     pub relay: Arc<dyn Relay>,
+    pub files: Option<Files>,
     pub mail: MailPlan,
     pub access: Access,
     pub refused: Arc<Refused>,
@@ -129,6 +131,7 @@ impl Smtp {
     pub fn serve(self, executor: &Arc<Executor<'static>>, setup: Setup) -> Vec<Task<()>> {
         let Setup {
             relay,
+            files,
             mail,
             access,
             refused,
@@ -140,6 +143,7 @@ impl Smtp {
         } = setup;
         let shared = Arc::new(Shared {
             relay,
+            files,
             mail: Arc::new(mail),
             access,
             refused,

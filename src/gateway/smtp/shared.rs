@@ -8,6 +8,7 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 use super::limits::SmtpLimits;
 use crate::access::Limiter;
 use crate::config::{Access, MailPlan};
+use crate::gateway::files::Files;
 use crate::gateway::idle::Idle;
 use crate::gateway::refused::Refused;
 use crate::gateway::relay::Relay;
@@ -20,6 +21,8 @@ pub(super) type Place = SemaphoreGuardArc;
 /// What all connections share.
 pub(super) struct Shared {
     pub relay: Arc<dyn Relay>,
+    /// Where the files of mails go, if they are kept.
+    pub files: Option<Files>,
     pub mail: Arc<MailPlan>,
     pub access: Access,
     pub refused: Arc<Refused>,

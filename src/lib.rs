@@ -11,6 +11,7 @@
 //! - [`line`](mod@line): when a session dials, waits or stops, and whether the line that is up still lives:
 //!   [`Supervisor`](line::Supervisor), and the table from [`Cause`](line::Cause) to [`Verdict`](line::Verdict).
 //! - [`outbox`]: what is sent when, and what became of it: [`Outbox`](outbox::Outbox).
+//! - [`mqtt`]: what a client of an MQTT broker does: [`Client`](mqtt::Client).
 //! - [`health`]: the table of everything that can be wrong, and what of it a person is shown.
 //! - [`hook`]: what a program at an address is told of what has happened, and when: [`Hook`](hook::Hook).
 //!
@@ -29,7 +30,7 @@
 //! - [`fallback`]: the second path, for when WhatsApp is down.
 //! - [`whatsapp`]: the protocol library on our executor, sockets and store; one [`Session`](whatsapp::Session) an
 //!   account.
-//! - [`gateway`]: the ways in, HTTP, SMTP and the spool, in front of whatever is a [`Relay`](gateway::Relay).
+//! - [`gateway`]: the ways in, HTTP, SMTP, MQTT and the spool, in front of whatever is a [`Relay`](gateway::Relay).
 //! - [`appliance`]: clocks, signals, systemd, and the [`run`](appliance::run()) that ties all of it together.
 //! - [`doctor`]: what `tautline doctor` looks at.
 //! - [`cli`]: the commands.
@@ -66,6 +67,7 @@ pub mod health;
 pub mod hook;
 pub mod line;
 pub mod media;
+pub mod mqtt;
 pub mod net;
 pub mod outbox;
 pub mod spool;

@@ -14,7 +14,7 @@ const EAGER_ATTEMPTS: u32 = 5;
 /// Doubles from `first` to `max` with ±20 % of jitter. Only [`proved_useful`](Self::proved_useful) starts it over: a
 /// connection, even a login, is no proof.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     schedule: RedialSchedule,
     failures: u32,
     eager: u32,
@@ -25,7 +25,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(schedule: RedialSchedule, seed: u64) -> Self {
+    /// Without an attempt so far.
+    pub fn new(schedule: RedialSchedule, seed: u64) -> Self {
         Self {
             schedule,
             failures: 0,
@@ -36,27 +37,30 @@ impl Backoff {
         }
     }
 
-    pub(super) fn failures(&self) -> u32 {
+    /// Failures in a row, none of which was useful.
+    pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    pub(super) fn proved_useful(&mut self) {
+    /// The last attempt was of use: the next pause is the first again.
+    pub fn proved_useful(&mut self) {
         self.failures = 0;
         self.eager = 0;
     }
 
     /// The path is another one: what failed before says little about it.
-    pub(super) fn path_changed(&mut self) {
+    pub fn path_changed(&mut self) {
         self.eager = EAGER_ATTEMPTS;
     }
 
-    pub(super) fn attempt(&mut self, now: Instant) {
+    /// There is an attempt now, for the brake.
+    pub fn attempt(&mut self, now: Instant) {
         self.last_attempt = Some(now);
         self.brake.attempt(now);
     }
 
     /// The pause before the next attempt after one more failure.
-    pub(super) fn next_pause(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let doubled = self.schedule.first.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
         if self.eager > 0 {
@@ -67,23 +71,23 @@ impl Backoff {
     }
 
     /// The longest pause, for a server that asked to be left alone.
-    pub(super) fn long_pause(&mut self) -> Duration {
+    pub fn long_pause(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.jitter(self.schedule.max)
     }
 
     /// The longest pause, for an attempt that could not succeed: it is not held against the path.
-    pub(super) fn free_pause(&mut self) -> Duration {
+    pub fn free_pause(&mut self) -> Duration {
         self.jitter(self.schedule.max)
     }
 
     /// When a pause may be cut short: at once, but a change every few milliseconds must not use the brake up.
-    pub(super) fn cut_short(&self, now: Instant) -> Instant {
+    pub fn cut_short(&self, now: Instant) -> Instant {
         self.last_attempt.map_or(now, |at| now.max(at + self.schedule.first))
     }
 
     /// The earliest instant that the storm brake allows, not before `at`.
-    pub(super) fn braked(&self, at: Instant) -> Instant {
+    pub fn braked(&self, at: Instant) -> Instant {
         self.brake.allowed(at)
     }
 

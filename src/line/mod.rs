@@ -21,6 +21,7 @@ mod undecoded;
 mod watchdog;
 
 pub use acks::OWED_AFTER as ACK_OWED_AFTER;
+pub use backoff::Backoff;
 pub use cadence::{Flapping, Guess};
 pub use cause::{Cause, Origin, Stop, Verdict, printable};
 pub use clock_monitor::{ClockMonitor, Reading, Unset};

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tautline::credentials::ROUND_TRIPS;
 use tautline::state::fuzzing;
@@ -97,6 +98,13 @@ fn mails() {
 }
 
 #[test]
+fn mqtt() {
+    replay("mqtt", |data| {
+        tautline::mqtt::fuzzing::broker(Instant::now(), data);
+    });
+}
+
+#[test]
 fn smtp() {
     replay("smtp", |data| {
         tautline::gateway::fuzzing::smtp(data);
@@ -135,6 +143,7 @@ fn whole_mails_sessions_and_files_are_in_the_corpus() {
     whole("template", |data| tautline::dialect::fuzzing::template(data) > 0);
     whole("mail", |data| tautline::dialect::fuzzing::mail(data) > 0);
     whole("smtp", |data| tautline::gateway::fuzzing::smtp(data) > 0);
+    whole("mqtt", |data| tautline::mqtt::fuzzing::broker(Instant::now(), data) > 0);
     whole("spool", tautline::spool::fuzzing::entry);
     whole("picture", tautline::media::fuzzing::picture_of);
     whole("form", |data| tautline::dialect::fuzzing::form(data) > 0);

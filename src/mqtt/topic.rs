@@ -1,0 +1,55 @@
+//! Topics: names and filters as MQTT has them, and those that Tautline speaks on.
+
+/// What all topics of Tautline's own begin with.
+pub const ROOT: &str = "tautline";
+
+/// The filter of all topics to publish alerts on.
+pub const PUBLISH_FILTER: &str = "tautline/+/publish";
+
+/// Bytes of a topic, as its length on the wire allows.
+const BYTES_MAX: usize = u16::MAX as usize;
+
+/// Whether a message can be published there: it is not empty, has no wildcard and no NUL.
+pub fn is_name(topic: &str) -> bool {
+    !topic.is_empty() && topic.len() <= BYTES_MAX && !topic.contains(['+', '#', '\0'])
+}
+
+/// The route that `tautline/<route>/publish` names.
+pub fn route(topic: &str) -> Option<&str> {
+    let route = topic.strip_prefix("tautline/")?.strip_suffix("/publish")?;
+    (!route.is_empty() && !route.contains('/')).then_some(route)
+}
+
+/// Where a node says whether it is there: `online` or `offline`, retained.
+pub fn status(node: &str) -> String {
+    format!("{ROOT}/{node}/status")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_names_its_route() {
+        assert_eq!(route("tautline/family/publish"), Some("family"));
+        for topic in [
+            "tautline//publish",
+            "tautline/a/b/publish",
+            "tautline/publish",
+            "tautline/family/publish/x",
+            "other/family/publish",
+            "tautline/family",
+        ] {
+            assert_eq!(route(topic), None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn names_have_no_wildcards() {
+        assert!(is_name("tautline/family/publish") && is_name("/") && is_name("a b"));
+        for topic in ["", "a/+", "#", "a\0b"] {
+            assert!(!is_name(topic), "{topic:?}");
+        }
+        assert!(!is_name(&"x".repeat(BYTES_MAX + 1)));
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! # The rooms
 //!
-//! Seven rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
+//! Eight rooms decide and do nothing else. They are pure: time, bytes and a seed come in, decisions come out.
 //!
 //! - [`alert`]: what an [`Alert`](alert::Alert) is, what is done to every sender's text, what is sent for it.
 //! - [`access`]: who may: tokens, and what each is good for.

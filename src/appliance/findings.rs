@@ -49,7 +49,9 @@ impl Facts {
         all(Code::OutboxDamaged, self.damaged.clone());
         all(Code::OutboxOrphaned, outbox.orphaned.clone());
         all(Code::ConfigUnknownKey, self.config_warnings.clone());
-        let unreadable = self.secrets_unreadable.iter().filter(|fault| !is_of_hook(fault));
+        let unreadable = self.secrets_unreadable.iter();
+        // The client of MQTT reads its files at every connection, and tells of them itself.
+        let unreadable = unreadable.filter(|fault| !is_of_hook(fault) && !fault.key.starts_with("mqtt."));
         all(Code::FallbackFailing, unreadable.map(ToString::to_string).collect());
         all(Code::EnvironmentIgnored, self.environment.clone());
         all(Code::ListenPartial, self.listening.missing());
@@ -64,6 +66,12 @@ impl Facts {
             Code::HeartbeatFailing,
             self.heartbeat_trouble.words().into_iter().collect(),
         );
+        if let Some(mqtt) = &self.mqtt {
+            all(Code::MqttInTheClear, mqtt.in_the_clear().into_iter().collect());
+            all(Code::MqttRefused, mqtt.refused());
+            let offline = mqtt.offline().into_iter();
+            found.extend(offline.map(|(text, lasts)| Finding::new(Code::MqttOffline, text).lasting(lasts)));
+        }
         found.extend(self.hooks.findings(self.newest_event(), &self.secrets_unreadable));
         let unproven = self.proofs.unproven().into_iter();
         found.extend(unproven.map(|(text, lasts)| Finding::new(Code::RouteUnproven, text).lasting(lasts)));

@@ -28,7 +28,7 @@ use crate::board::Board;
 use crate::config::{Fault, Plan, SessionPlan};
 use crate::fallback::FallbackClient;
 use crate::gateway::api::{BoardStatus, PairEvent};
-use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, SmtpLimits, SpoolPlace, Tallies};
+use crate::gateway::{Certificate, ControlPlaces, Feed, Gateway, Mqtt, SmtpLimits, SpoolPlace, Tallies};
 use crate::outbox::Limits;
 use crate::store::{Batch, Store, StoreError, history};
 use crate::util::{millis, within};
@@ -171,6 +171,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     let (sessions, handles, notices) = make_sessions(&plan, board, (&store, &blobs), &host_monitor, &executor);
     let feed = Arc::new(Feed::default());
     let tallies = Arc::new(Tallies::default());
+    let mqtt = plan
+        .mqtt
+        .map(|plan| Mqtt::new(plan, &host_name(), board.schedule(), ids::seed()));
     let time_zone = time_zone(plan.time_zone.as_deref());
     let fallback_client = Arc::new(FallbackClient::new(plan.fallbacks.clone(), board.schedule()));
     let hooks = Hooks::open(&store, &plan.hooks).await;
@@ -224,6 +227,7 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         tokens: Arc::clone(&tokens),
         refused: gateway.refused(),
         certificate,
+        mqtt: mqtt.as_ref().map(Mqtt::view),
         unreadable,
         proofs: Arc::clone(&proofs),
         hooks: hooks.clone(),
@@ -309,9 +313,11 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
         };
         tasks.push(watched("the news of health", Box::pin(desk.keep())));
     }
-    let stopped = async move {
-        let _ = stop.recv().await;
-    };
+    let stopped = until_closed(stop.clone());
+    let from_broker = mqtt.map(|mqtt| {
+        let relay = Arc::<Appliance>::clone(&relay);
+        watched("the client of MQTT", Box::pin(mqtt.keep(relay, until_closed(stop))))
+    });
     let serving = watched(
         "the gateway",
         Box::pin(gateway.serve(Arc::clone(&executor), relay, stopped)),
@@ -332,6 +338,9 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     notify::stopping();
     drop(stop_tx);
     serving.await;
+    if let Some(from_broker) = from_broker {
+        from_broker.await;
+    }
     // Already now, beside the goodbye, which may take most of the time there is.
     let early = executor.spawn(write_last_changes(requests.clone()));
     say_goodbye(&executor, &handles, running).await;
@@ -356,6 +365,16 @@ async fn serve(executor: Arc<Executor<'static>>, options: RunOptions) -> Result<
     // Not by dropping it: tasks of the library hold it until the process ends.
     store.close(STORE_END);
     failure.map_or(Ok(()), Err)
+}
+
+/// The end of a channel on which nothing is said.
+async fn until_closed(channel: async_channel::Receiver<()>) {
+    let _ = channel.recv().await;
+}
+
+/// What this host calls itself.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// In which texts say the time. A name that the system no longer knows was one when the configuration was read.

@@ -17,7 +17,7 @@ use crate::gateway::api::{
     AccessStatus, BoardStatus, Deadline, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
     Status,
 };
-use crate::gateway::{Certificate, Listening, Refused, SmtpListening, Spooling};
+use crate::gateway::{Certificate, Listening, MqttView, Refused, SmtpListening, Spooling};
 use crate::health::{self, Finding, Severity, Shown};
 use crate::line::{Cause, Schedule, State, Stop};
 use crate::outbox::Step;
@@ -59,6 +59,8 @@ pub(super) struct Facts {
     pub(super) tokens: Arc<Tokens>,
     pub(super) refused: Arc<Refused>,
     pub(super) certificate: Option<Arc<Certificate>>,
+    /// `None`: no broker is configured.
+    pub(super) mqtt: Option<Arc<MqttView>>,
     /// Tokens that could not be read at the start, a line each.
     pub(super) unreadable: Vec<String>,
     pub(super) proofs: Arc<Proofs>,
@@ -93,6 +95,7 @@ impl Facts {
                 tokens: self.tokens.count(),
                 trusted: self.access.trusted.iter().map(ToString::to_string).collect(),
             },
+            mqtt: self.mqtt.as_ref().map(|mqtt| mqtt.status()),
             sessions: views
                 .iter()
                 .map(|(handle, view)| self.session(now, handle, view))

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::alert::SessionName;
 use crate::gateway::api::{
-    HeldBackView, HistoryEntry, HookState, HookStatus, SessionState, SessionStatus, Status, utc,
+    HeldBackView, HistoryEntry, HookState, HookStatus, MqttState, MqttStatus, SessionState, SessionStatus, Status, utc,
 };
 
 use crate::util::wall_ms;
@@ -165,6 +165,7 @@ fn describe(status: &Status, fancy: bool) -> String {
         format!("listen   {}", status.places()),
         format!("access   {}", status.access.words()),
     ];
+    lines.extend(status.mqtt.as_ref().map(|mqtt| describe_mqtt(mqtt, fancy)));
     let counts = &status.outbox;
     let failed = format!("{} failed", counts.failed);
     let mut outbox = format!(
@@ -256,6 +257,36 @@ fn hook_in_words(hook: &HookStatus, fancy: bool) -> String {
         Some(error) => format!("{words}: {}", plain(error, CHARS_MAX)),
         None => words,
     }
+}
+
+fn describe_mqtt(mqtt: &MqttStatus, fancy: bool) -> String {
+    let (word, tone) = match mqtt.state {
+        MqttState::Online => ("online", Tone::Good),
+        MqttState::Connecting => ("connecting", Tone::Wait),
+        MqttState::Waiting => ("waiting", Tone::Wait),
+    };
+    let version = mqtt
+        .version
+        .as_ref()
+        .map_or(String::new(), |version| format!(" by MQTT {version}"));
+    let since = mqtt
+        .online_since
+        .map_or(String::new(), |at| format!(" since {}", ago(at)));
+    let mut counts = format!("{} accepted", mqtt.accepted);
+    for (count, what) in [
+        (mqtt.duplicates, "duplicates"),
+        (mqtt.rejected, "rejected"),
+        (mqtt.open, "open"),
+    ] {
+        if count > 0 {
+            counts = format!("{counts}, {count} {what}");
+        }
+    }
+    let broker = plain(&mqtt.broker, CHARS_MAX);
+    format!(
+        "mqtt     {broker} {}{version}{since}, {counts}",
+        tinted(word, tone, fancy)
+    )
 }
 
 fn describe_session(session: &SessionStatus, fancy: bool, lines: &mut Vec<String>) {

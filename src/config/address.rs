@@ -208,7 +208,7 @@ fn without_user(text: &str) -> String {
     }
 }
 
-fn bracketed(host: &str) -> String {
+pub(super) fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
     } else {
@@ -217,7 +217,7 @@ fn bracketed(host: &str) -> String {
 }
 
 /// Splits `host[:port]`, `[v6][:port]`. The host comes back without brackets, in lower case.
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("has an unclosed [")?;
         host.parse::<std::net::Ipv6Addr>()

@@ -1,5 +1,6 @@
 //! From the command line, the environment, the file and the defaults to one plan.
 
+mod mqtt;
 mod targets;
 
 use std::fs::OpenOptions;
@@ -263,6 +264,7 @@ impl Builder<'_> {
         let (access, tls) = self.access(draft.gateway);
         let smtp = self.smtp(draft.smtp_listen);
         let mail = self.mail(draft.mail_route, draft.mail_routes);
+        let mqtt = draft.mqtt.take().map(|draft| self.mqtt(draft));
         let heartbeat = draft.heartbeat.map(|draft| self.heartbeat(draft));
         let attachments = self.attachments(draft.attachments);
         let (health_fallbacks, line) = split(draft.health_fallback);
@@ -284,6 +286,7 @@ impl Builder<'_> {
             gateway: GatewayPlan { listen, access, tls },
             smtp,
             mail,
+            mqtt,
             heartbeat,
             attachments,
             fallbacks,

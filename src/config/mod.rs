@@ -8,10 +8,12 @@ mod fallback;
 mod fault;
 mod hook;
 mod load;
+mod mqtt;
 mod parse;
 mod plan;
 mod print;
 mod shown;
+mod tls_files;
 mod url;
 
 pub use access::{Access, Loopback};
@@ -24,7 +26,9 @@ pub use fallback::{
 pub use fault::{ConfigErrors, Fault, Place};
 pub use hook::HookPlan;
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
-pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan, TlsFiles};
+pub use mqtt::{Broker, MqttPlan, NodeName};
+pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan};
 pub use print::{Setting, Source, to_json, to_toml};
+pub use tls_files::TlsFiles;
 pub use url::Url;
 pub(crate) use url::is_private;

@@ -7,6 +7,7 @@ mod gateway;
 mod heartbeat;
 mod hook;
 mod mail;
+mod mqtt;
 mod policy;
 mod reader;
 mod route;
@@ -29,6 +30,7 @@ pub(super) use fallback::{DraftFallback, DraftTarget, Kind, MailAddress};
 pub(super) use gateway::DraftGateway;
 pub(super) use heartbeat::DraftHeartbeat;
 pub(super) use hook::DraftHook;
+pub(super) use mqtt::{ClientId, DraftMqtt};
 pub(super) use reader::At;
 use reader::{FAULTS_MAX, Reader, Value, sorted};
 
@@ -40,6 +42,7 @@ const KEYS_TOP: &[&str] = &[
     "gateway",
     "mail",
     "smtp",
+    "mqtt",
     "heartbeat",
     "attachments",
     "fallback",
@@ -63,6 +66,7 @@ pub(super) struct Draft {
     pub mail_route: Option<At<RouteName>>,
     /// Addresses and where they lead.
     pub mail_routes: Option<At<Vec<(String, RouteName)>>>,
+    pub mqtt: Option<DraftMqtt>,
     pub heartbeat: Option<DraftHeartbeat>,
     pub attachments: DraftAttachments,
     pub fallbacks: Vec<DraftFallback>,
@@ -179,6 +183,7 @@ impl Reader<'_> {
         let mut draft = Draft {
             board: table.get("board").and_then(|value| self.board(value)),
             time_zone: table.get("timezone").and_then(|value| self.time_zone(value)),
+            mqtt: table.get("mqtt").and_then(|value| self.mqtt(value)),
             heartbeat: table.get("heartbeat").and_then(|value| self.heartbeat(value)),
             attachments: table
                 .get("attachments")

@@ -1,11 +1,10 @@
 //! What a run needs to know, without a question left open.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fallback::{FallbackPlan, RouteFallback};
-use super::{Access, AttachmentsPlan, Endpoint, HookPlan, Proxy, Url};
+use super::{Access, AttachmentsPlan, Endpoint, HookPlan, MqttPlan, Proxy, TlsFiles, Url};
 use crate::alert::{FallbackName, Recipient, RouteName, SessionName};
 use crate::outbox::{AckRules, Escalate, Flapping, Group, Pace, Quiet, Repeat};
 
@@ -23,6 +22,8 @@ pub struct Plan {
     pub gateway: GatewayPlan,
     pub smtp: SmtpPlan,
     pub mail: MailPlan,
+    /// The broker that alerts come from.
+    pub mqtt: Option<MqttPlan>,
     pub heartbeat: Option<HeartbeatPlan>,
     pub attachments: AttachmentsPlan,
     /// Names are unique.
@@ -83,14 +84,6 @@ pub struct GatewayPlan {
 pub struct SmtpPlan {
     /// Beyond loopback only where `[gateway]` has a certificate or a trusted network. Mostly empty.
     pub listen: Vec<SocketAddr>,
-}
-
-/// The files of the certificate, in PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, the relay's own certificate first.
-    pub cert: PathBuf,
-    pub key: PathBuf,
 }
 
 /// Which route a mail is for.

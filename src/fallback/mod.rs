@@ -18,5 +18,6 @@ mod webhook;
 pub use client::FallbackClient;
 pub use letter::News;
 pub use post::post;
+pub use secret::read as read_secret;
 pub use signed::signed_json;
 pub use web::{ANSWER_WITHIN, Answer, Request, WebError, ask};

@@ -9,7 +9,7 @@ use crate::config::{SECRET_BYTES_MAX, Secret};
 ///
 /// # Errors
 /// Its file cannot be read, or holds none; in words, with the file's name.
-pub(super) async fn read(secret: &Secret) -> Result<String, String> {
+pub async fn read(secret: &Secret) -> Result<String, String> {
     match secret {
         Secret::Given(text) => Ok(text.clone()),
         Secret::File(path) => {

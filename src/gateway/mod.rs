@@ -4,6 +4,7 @@
 //!   outbox.
 //! - [`api`] has the JSON of both sides: the server writes it, the commands read it.
 //! - `http` serves. Its table [`ENDPOINTS`] says at which address what is done, and what right it takes.
+//! - `mqtt` takes messages of a broker.
 //! - `smtp` takes mails.
 //! - `spool` takes what lies as files.
 //!
@@ -20,6 +21,7 @@ mod files;
 mod http;
 mod idle;
 mod mail_files;
+mod mqtt;
 mod place;
 mod recipients;
 mod refused;
@@ -34,6 +36,7 @@ pub use crate::dialect::query;
 pub use api::words::span;
 pub use feed::Feed;
 pub use http::{ControlPlaces, ENDPOINTS, Endpoint, Gateway, Limits, Listening, Scope};
+pub use mqtt::{Mqtt, MqttView};
 pub use refused::Refused;
 pub use relay::{Accepted, ProcessFacts, Refusal, Relay};
 pub use smtp::{SmtpLimits, SmtpListening, fuzzing};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::api::{
-    AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, RouteTested, RouteView, Status, TokenView,
+    AlertView, Chat, EventView, HistoryEntry, IssuedToken, PairEvent, Published, RouteTested, RouteView, Status,
+    TokenView,
 };
 use super::feed::Feed;
 use super::tallies::Counted;
@@ -27,6 +28,32 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// The answer to its sender, with the link that it had and what could not be kept.
+    pub(super) fn published(self, click: Option<String>, warnings: Vec<String>) -> Published {
+        let Self {
+            alert,
+            duplicate,
+            warning,
+        } = self;
+        let needs_person = warning.is_some();
+        let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
+        Published {
+            time: alert.due_at() / 1000,
+            id: alert.id,
+            event: "message".into(),
+            topic: alert.route,
+            message: alert.text,
+            title: alert.title,
+            priority: alert.priority,
+            tags: alert.tags,
+            click,
+            state: alert.state,
+            warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
+            needs_person,
+            duplicate,
+        }
+    }
+
     /// For a sender who may not read: of a duplicate it says what was handed over now. What stands in the first alert
     /// with that key is no sender's to read, and keys can be guessed.
     pub(super) fn without_the_first(mut self, handed_over: &Alert) -> Self {

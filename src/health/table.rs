@@ -17,6 +17,9 @@ const TRIED_LONG_ENOUGH: Duration = Duration::from_secs(2 * 60);
 /// How long a new route may take to be tried.
 const UNPROVEN_TOLERATED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A broker that is started again is there after seconds; with the box that it is on, after a minute or two.
+const BROKER_TOLERATED: Duration = Duration::from_secs(2 * 60);
+
 const AT_ONCE: Duration = Duration::ZERO;
 
 /// Everything that can be wrong, in the order of the names.
@@ -35,6 +38,9 @@ pub enum Code {
     LabBuild,
     Limited,
     ListenPartial,
+    MqttInTheClear,
+    MqttOffline,
+    MqttRefused,
     NewChatsCapped,
     NobodyAdmitted,
     NotOnWhatsapp,
@@ -97,7 +103,7 @@ pub struct Condition {
 }
 
 /// All conditions; the row of a code is at its number.
-pub const CONDITIONS: [Condition; 37] = [
+pub const CONDITIONS: [Condition; 40] = [
     Condition {
         code: Code::AckOwed,
         name: "ack-owed",
@@ -221,6 +227,34 @@ pub const CONDITIONS: [Condition; 37] = [
         follows_from: &[],
         shows_after: AT_ONCE,
         advice: "free the port, or write `listen` without the address",
+    },
+    Condition {
+        code: Code::MqttInTheClear,
+        name: "mqtt-in-the-clear",
+        title: "the password for the MQTT broker can be read on the network",
+        grade: Warning,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "have the broker listen with TLS and write `broker = \"mqtts://…\"`, with `ca_file` for a CA of your own",
+    },
+    Condition {
+        code: Code::MqttOffline,
+        name: "mqtt-offline",
+        title: "there is no connection to the MQTT broker",
+        // Alerts that come otherwise go out, and those of the broker wait with it.
+        grade: Warning,
+        follows_from: &[],
+        shows_after: BROKER_TOLERATED,
+        advice: "do what the reason says; it connects again by itself",
+    },
+    Condition {
+        code: Code::MqttRefused,
+        name: "mqtt-refused",
+        title: "the MQTT broker does not deliver a topic that is asked for",
+        grade: Error,
+        follows_from: &[],
+        shows_after: AT_ONCE,
+        advice: "let the user of `[mqtt]` read the topic in the broker's access list",
     },
     Condition {
         code: Code::NewChatsCapped,

@@ -38,7 +38,7 @@ pub(super) fn judge(target: &Endpoint, proxy: Option<&Proxy>, plain: Plain) -> R
     } else if plain == Plain::Private && proxy.is_none() {
         Some((
             Plain::Private,
-            "without tls only a private network will do; use https://",
+            "without tls only a private network will do; use https:// or mqtts://",
         ))
     } else {
         Some((Plain::Loopback, "without tls only loopback will do; use wss://"))

@@ -8,7 +8,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::pem::PemObject as _;
-use futures_rustls::pki_types::{CertificateDer, ServerName};
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto::ring, version::TLS13};
 
 use super::stream::Stream;
@@ -54,6 +54,25 @@ impl Trust {
         if !alpn {
             config.alpn_protocols.clear();
         }
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// The same, and it shows a server who wants to know who this is: the certificates in `chain`, its own first, and
+    /// the key of that one, both in PEM.
+    ///
+    /// # Errors
+    /// One of the two cannot be used, in words.
+    pub fn identified(self, chain: &[u8], key: &[u8]) -> Result<Self, String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let chain = chain.map_err(|error| format!("it is no PEM: {error:?}"))?;
+        if chain.is_empty() {
+            return Err("there is no certificate in it".to_owned());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("its key is none: {error:?}"))?;
+        let certified = rustls::sign::CertifiedKey::from_der(chain, key, &ring::default_provider());
+        let certified = certified.map_err(|error| format!("it cannot be used with its key: {error}"))?;
+        let mut config = ClientConfig::clone(&self.0);
+        config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
         Ok(Self(Arc::new(config)))
     }
 }

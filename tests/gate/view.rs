@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tautline::alert::{Alert, RouteName};
 use tautline::gateway::api::{
     AccessStatus, AlertView, AttachmentView, BoardStatus, Deadline, DeliveryView, EventView, FallbackTested,
-    HealthEntry, HistoryView, LayerStatus, LineEnd, OutboxCounts, RouteFallbackView, RouteTested, RouteView,
-    SessionState, SessionStatus, Status,
+    HealthEntry, HistoryView, LayerStatus, LineEnd, MqttState, MqttStatus, OutboxCounts, RouteFallbackView,
+    RouteTested, RouteView, SessionState, SessionStatus, Status,
 };
 use tautline::outbox::{Step, TransitionKind};
 
@@ -139,6 +139,23 @@ pub(super) fn status(health: Vec<HealthEntry>) -> Status {
         state: "/var/lib/tautline".into(),
         listen: vec!["127.0.0.1:7373".into()],
         smtp: Vec::new(),
+        mqtt: Some(MqttStatus {
+            broker: "mqtt://127.0.0.1:1883".into(),
+            node: "box".into(),
+            state: MqttState::Online,
+            detail: "online".into(),
+            version: Some("5".into()),
+            session_present: true,
+            online_since: Some(1_700_000_000_000),
+            next: None,
+            refused: Vec::new(),
+            connections: 1,
+            open: 0,
+            accepted: 2,
+            duplicates: 0,
+            rejected: 0,
+            retained_ignored: 0,
+        }),
         access: AccessStatus::default(),
         sessions: vec![SessionStatus {
             name: "default".into(),

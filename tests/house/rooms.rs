@@ -19,11 +19,12 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ("media", &["alert"]),
     ("blobs", &["alert"]),
     ("line", &[]),
+    ("mqtt", &["line"]),
     ("health", &["alert", "line"]),
     ("outbox", &["alert"]),
     ("hook", &["alert", "outbox"]),
     ("board", &["line"]),
-    ("config", &["access", "alert", "outbox", "hook", "board"]),
+    ("config", &["access", "alert", "mqtt", "outbox", "hook", "board"]),
     ("store/engine", &[]),
     ("store", &["access", "alert", "line", "outbox", "store/engine"]),
     ("credentials", &["alert", "store"]),
@@ -49,7 +50,8 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "access", "alert", "blobs", "dialect", "media", "spool", "line", "outbox", "hook", "config", "store", "net",
+            "access", "alert", "blobs", "dialect", "media", "spool", "line", "mqtt", "outbox", "hook", "config",
+            "store", "net", "fallback",
         ],
     ),
     (

@@ -10,6 +10,8 @@ mod backup;
 mod bad_input;
 #[path = "../support/bench.rs"]
 mod bench;
+#[path = "../support/broker.rs"]
+mod broker;
 #[path = "../support/captured.rs"]
 mod captured;
 mod check;
@@ -42,6 +44,7 @@ mod mailbox;
 mod media;
 #[path = "../support/middlebox.rs"]
 mod middlebox;
+mod mqtt;
 mod nat;
 #[path = "../support/netns.rs"]
 mod netns;

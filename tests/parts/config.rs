@@ -2,6 +2,7 @@
 
 mod hooks;
 mod mail;
+mod mqtt;
 mod policies;
 mod second_path;
 
@@ -90,6 +91,13 @@ listen = ["127.0.0.1:0", "[::1]:7373"]
 route = "ops"
 routes = { "root@nas.example.org" = "family", root = "ops" }
 
+[mqtt]
+broker = "mqtts://nas.lan:8884"
+user = "me"
+node = "attic"
+qos = 0
+keepalive = "1m"
+
 [heartbeat]
 url = "https://hc-ping.com/8f1c"
 interval = "5m"
@@ -117,6 +125,7 @@ fn without_a_file_the_defaults_run() {
         fallbacks,
         health_fallbacks,
         hooks,
+        mqtt,
     } = &loaded.plan;
     assert_eq!((board, time_zone), (&None, &None));
     assert!(fallbacks.is_empty());
@@ -130,7 +139,7 @@ fn without_a_file_the_defaults_run() {
     let loopbacks = ["127.0.0.1:7373", "[::1]:7373"];
     assert_eq!(gateway.listen, loopbacks.map(|text| text.parse().unwrap()));
     assert_eq!((&mail.route, mail.routes.len(), smtp.listen.len()), (&None, 0, 0));
-    assert_eq!(heartbeat, &None);
+    assert_eq!((heartbeat, mqtt), (&None, &None));
     assert_eq!(attachments, &tautline::config::AttachmentsPlan::default());
     assert!(health_fallbacks.is_empty() && hooks.is_empty());
     assert!(loaded.warnings.is_empty());

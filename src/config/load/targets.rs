@@ -130,7 +130,7 @@ impl Builder<'_> {
         }
     }
 
-    fn secret(&mut self, key: String, draft: Option<At<Secret>>) -> Option<Secret> {
+    pub(super) fn secret(&mut self, key: String, draft: Option<At<Secret>>) -> Option<Secret> {
         let At { value, line } = draft?;
         let source = self.source(Some(line));
         match &value {

@@ -254,12 +254,16 @@ impl Reader<'_> {
 
     pub(super) fn ca(&mut self, key: &str, table: &DeTable) -> Option<At<PathBuf>> {
         let value = table.get("ca_file")?;
-        let key = format!("{key}.ca_file");
-        let path = self.parsed::<PathBuf>(&key, value, "the path of a PEM file")?;
+        self.pem_file(&format!("{key}.ca_file"), value)
+    }
+
+    /// A file of the configuration's directory, or elsewhere. One that cannot be read is told of beside the faults.
+    pub(super) fn pem_file(&mut self, key: &str, value: Value) -> Option<At<PathBuf>> {
+        let path = self.parsed::<PathBuf>(key, value, "the path of a PEM file")?;
         let path = self.path.parent().unwrap_or(Path::new("")).join(path.value);
         if let Err(error) = std::fs::File::open(&path) {
             let text = format!("{}: {error}; expected a PEM file with certificates", path.display());
-            let fault = self.made(&key, value.span(), text);
+            let fault = self.made(key, value.span(), text);
             self.unreadable.push(fault);
         }
         Some(self.at(path, &value.span()))

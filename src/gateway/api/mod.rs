@@ -4,10 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod deadline;
 mod handover;
 mod hooks;
 mod lines;
 mod login;
+mod mqtt;
 mod pairing;
 mod policies;
 mod published;
@@ -24,17 +26,19 @@ use crate::hook::{Facts, Of};
 pub use crate::line::PairEvent;
 use crate::outbox::{AlertRecord, Step, TransitionKind};
 use crate::store::journal;
+pub use deadline::Deadline;
 pub use handover::HandoverView;
 pub use hooks::{GapTold, HookState, HookStatus, MessageView, Told};
 pub use lines::{EndView, HistoryEntry, StartView};
 pub use login::{LoginView, NewLogin};
+pub use mqtt::{MqttState, MqttStatus};
 pub use pairing::PairLine;
 pub use policies::{AcknowledgedView, BesideView, HeldBackStatus, HeldBackView};
 pub use published::{GotifyMessage, Mailed, Published, PushoverMessage};
 pub use routes::{FallbackTested, RouteFallbackView, RouteTested, RouteView};
 pub use status::{
-    AccessStatus, BoardStatus, Deadline, Health, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState,
-    SessionStatus, Status,
+    AccessStatus, BoardStatus, Health, HealthEntry, LayerStatus, LineEnd, OutboxCounts, SessionState, SessionStatus,
+    Status,
 };
 pub use stream::StreamWord;
 pub use tokens::{IssuedToken, NewToken, TokenView};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HeldBackStatus, HookStatus, LoginView};
+use super::{Deadline, HeldBackStatus, HookStatus, LoginView, MqttStatus};
 
 /// `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Status {
     /// Who may come in without a token.
     #[serde(default)]
     pub access: AccessStatus,
+    /// The client of the MQTT broker, where one is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<MqttStatus>,
     /// Every configured session.
     pub sessions: Vec<SessionStatus>,
     /// How many deliveries are how far.
@@ -160,16 +163,6 @@ pub struct LayerStatus {
     pub proof_age_ms: Option<u64>,
     /// What is in force, in words: `keepalive 15 s + 3 × 5 s, user timeout 30 s`.
     pub detail: String,
-}
-
-/// Something that will be done at a time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Deadline {
-    /// How far off it is, in milliseconds.
-    pub in_ms: u64,
-    /// What is due then, for people.
-    pub reason: String,
 }
 
 /// Why the last line ended.

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Problem};
 use super::auth::Scope;
 use super::call::{Call, Outcome};
-use super::publish::{attach, parse, published, receive_mail};
+use super::publish::{attach, parse, receive_mail};
 use crate::dialect::{Parsed, mail};
 use crate::gateway::api::Mailed;
 use crate::gateway::{query, recipients};
@@ -39,7 +39,7 @@ pub(super) async fn mail(mut call: Call<'_, '_>) -> Outcome {
             } else {
                 accepted.without_the_first(mine)
             };
-            all.push(published(accepted, None, Vec::new()));
+            all.push(accepted.published(None, Vec::new()));
         }
     }
     Ok(Answer::json(200, &Mailed::new(all, &warnings)))

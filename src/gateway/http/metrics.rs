@@ -14,7 +14,7 @@ use super::openmetrics::{CONTENT_TYPE, Exposition};
 use super::status;
 use super::traffic::{Numbers, PUBLISH_S};
 use crate::alert::RouteName;
-use crate::gateway::api::{HookState, SessionState, Status};
+use crate::gateway::api::{HookState, MqttState, SessionState, Status};
 use crate::gateway::relay::{ProcessFacts, Relay};
 use crate::gateway::tallies::{Counted, WAITS_S};
 use crate::outbox::TransitionKind;
@@ -35,6 +35,7 @@ pub(super) async fn metrics(call: &Call<'_, '_>) -> Answer {
     outbox(&mut text, &status, &routes, wall_ms());
     proofs(&mut text, relay, &routes, &counted);
     hooks(&mut text, &status);
+    mqtt(&mut text, &status);
     if let Ok((_, newest)) = relay.events_kept() {
         let help = "Entries that the journal has ever had: the number of the newest.";
         text.counter("tautline_journal_entries", help).count(&[], newest);
@@ -130,6 +131,36 @@ fn sessions(text: &mut Exposition, status: &Status, counted: &Counted) {
     );
     for session in &status.sessions {
         family.count(&[("session", &session.name)], session.inbound_recorded);
+    }
+}
+
+fn mqtt(text: &mut Exposition, status: &Status) {
+    let Some(mqtt) = &status.mqtt else { return };
+    let online = u8::from(mqtt.state == MqttState::Online);
+    text.gauge(
+        "tautline_mqtt_online",
+        "1 while the broker has taken the connection, else 0.",
+    )
+    .set(&[], online);
+    text.counter(
+        "tautline_mqtt_connections",
+        "Connections to the broker since the relay started.",
+    )
+    .count(&[], mqtt.connections);
+    text.gauge(
+        "tautline_mqtt_open",
+        "Messages of the broker's that are not on disk yet.",
+    )
+    .set(&[], mqtt.open);
+    let help = "Messages of the broker's since the relay started, by what became of them.";
+    let mut family = text.counter("tautline_mqtt_messages", help);
+    for (became, count) in [
+        ("accepted", mqtt.accepted),
+        ("duplicate", mqtt.duplicates),
+        ("rejected", mqtt.rejected),
+        ("retained", mqtt.retained_ignored),
+    ] {
+        family.count(&[("became", became)], count);
     }
 }
 

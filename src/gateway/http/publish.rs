@@ -14,9 +14,8 @@ use super::call::{Call, Outcome};
 use super::connection::Received;
 use super::context::Context;
 use super::head::Head;
-use crate::gateway::api::{GotifyMessage, Mailed, Published, PushoverMessage};
+use crate::gateway::api::{GotifyMessage, Mailed, PushoverMessage};
 use crate::gateway::files::{Beside, FromBody, NO_FILES};
-use crate::gateway::relay::Accepted;
 use crate::gateway::{query, recipients};
 use crate::util::wall_ms;
 
@@ -343,35 +342,10 @@ async fn take_with(
     if let Some(mine) = mine {
         accepted = accepted.without_the_first(&mine);
     }
-    let published = published(accepted, click, warnings);
+    let published = accepted.published(click, warnings);
     Ok(match name {
         "gotify" => Answer::json(200, &GotifyMessage::from(published)),
         "pushover" => Answer::json(200, &PushoverMessage::from(published)),
         _ => Answer::json(200, &published),
     })
-}
-
-pub(super) fn published(accepted: Accepted, click: Option<String>, warnings: Vec<String>) -> Published {
-    let Accepted {
-        alert,
-        duplicate,
-        warning,
-    } = accepted;
-    let needs_person = warning.is_some();
-    let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
-    Published {
-        time: alert.due_at() / 1000,
-        id: alert.id,
-        event: "message".into(),
-        topic: alert.route,
-        message: alert.text,
-        title: alert.title,
-        priority: alert.priority,
-        tags: alert.tags,
-        click,
-        state: alert.state,
-        warning: (!warnings.is_empty()).then(|| warnings.join("; ")),
-        needs_person,
-        duplicate,
-    }
 }

@@ -1,0 +1,244 @@
+//! From a message of the broker's to an alert that is on disk, and what its sender is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::alert::{Alert, RouteName};
+use crate::dialect::{self, Fields, Parsed, Rejection, Request};
+use crate::gateway::relay::{Refusal, Relay};
+use crate::mqtt::{Message, Publish, topic};
+use crate::util::wall_ms;
+
+/// Between two tries to hand over what there is no room for now. The broker keeps what comes behind it.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The codes of MQTT 5 that tell a broker what came of a message.
+const TAKEN: u8 = 0;
+const NOT_TAKEN: u8 = 0x83;
+const NO_SUCH_TOPIC: u8 = 0x90;
+
+/// What has become of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Became {
+    /// An alert, which is on disk.
+    Accepted,
+    /// The same as an alert that there is.
+    Duplicate,
+    /// No alert, in words.
+    Rejected(String),
+    /// Nothing that is for this client.
+    Ignored,
+}
+
+/// A message that is settled.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub became: Became,
+    /// What the broker is told.
+    pub code: u8,
+    pub answer: Option<Message>,
+}
+
+/// Makes alerts of messages.
+#[derive(Clone)]
+pub(super) struct Taker {
+    pub relay: Arc<dyn Relay>,
+    pub client_id: Arc<str>,
+}
+
+impl Taker {
+    /// Takes a message for good. While there is no room for it, it waits here.
+    pub(super) async fn take(self, publish: Publish) -> Taken {
+        let Some(named) = topic::route(&publish.topic) else {
+            return Taken {
+                became: Became::Ignored,
+                code: TAKEN,
+                answer: None,
+            };
+        };
+        let rejected = |why: String, code: u8| {
+            let answer = json!({ "error": why });
+            Taken {
+                answer: answer_to(&publish, &answer),
+                became: Became::Rejected(format!("{}: {why}", publish.topic)),
+                code,
+            }
+        };
+        let routes = self.relay.routes();
+        let Some(route) = routes.iter().find(|route| route.as_str() == named) else {
+            let unknown = Refusal::UnknownRoute(named.to_owned());
+            return rejected(unknown.to_string(), NO_SUCH_TOPIC);
+        };
+        let parsed = match parse(&publish, route) {
+            Ok(parsed) => parsed.without_files("a message by MQTT carries none"),
+            Err(rejection) => return rejected(rejection.to_string(), NOT_TAKEN),
+        };
+        let click = parsed.alerts.first().and_then(|alert| alert.click.clone());
+        match self.hand_over(route, &parsed.alerts, &publish).await {
+            Ok(Some(accepted)) => {
+                let became = match accepted.duplicate {
+                    true => Became::Duplicate,
+                    false => Became::Accepted,
+                };
+                let accepted = match parsed.alerts.first() {
+                    Some(mine) => accepted.without_the_first(mine),
+                    None => accepted,
+                };
+                let answer = accepted.published(click, parsed.warnings);
+                Taken {
+                    became,
+                    code: TAKEN,
+                    answer: serde_json::to_value(&answer)
+                        .ok()
+                        .and_then(|answer| answer_to(&publish, &answer)),
+                }
+            }
+            Ok(None) => Taken {
+                became: Became::Ignored,
+                code: TAKEN,
+                answer: None,
+            },
+            Err(refusal) => rejected(refusal.to_string(), NOT_TAKEN),
+        }
+    }
+
+    /// Publishes alerts until they are on disk, or refused for good. What came with QoS 0 is tried once.
+    async fn hand_over(
+        &self,
+        route: &RouteName,
+        alerts: &[Alert],
+        publish: &Publish,
+    ) -> Result<Option<crate::gateway::Accepted>, Refusal> {
+        let mut alerts = alerts.to_vec();
+        // A crash between the disk and the acknowledgement brings a message again: this is how it is known then. The
+        // broker's number alone comes again for others.
+        let derived = publish
+            .packet
+            .map(|packet| derived_key(&self.client_id, packet, publish));
+        let is_keyed = alerts.iter().any(|alert| alert.key.is_some());
+        if let (Some(key), Some(first), false) = (&derived, alerts.first_mut(), is_keyed) {
+            first.key = Some(key.clone());
+        }
+        let mut told = false;
+        loop {
+            let mut accepted = self.relay.publish(route.clone(), alerts.clone()).await;
+            if let (Ok(list), Some(first), false, false) = (&accepted, alerts.first_mut(), is_keyed, publish.repeated)
+                && list.iter().any(|accepted| accepted.duplicate)
+            {
+                // An earlier message was the same, and this one is not that: the broker says that it is new.
+                first.key = Some(format!(
+                    "{}-{:016x}",
+                    derived.as_deref().unwrap_or("mqtt"),
+                    fastrand::u64(..)
+                ));
+                accepted = self.relay.publish(route.clone(), alerts.clone()).await;
+            }
+            match accepted {
+                Ok(accepted) => return Ok(accepted.into_iter().next()),
+                Err(refusal @ (Refusal::Full(_) | Refusal::Storage(_) | Refusal::StorageFailed(_)))
+                    if publish.packet.is_some() =>
+                {
+                    if !told {
+                        log::warn!("mqtt: a message waits at the door, and is tried again: {refusal}");
+                        told = true;
+                    }
+                    Timer::after(AGAIN).await;
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+}
+
+/// Reads the alert out of a message. What MQTT 5 has beside it stands in for ntfy's headers.
+fn parse(publish: &Publish, route: &RouteName) -> Result<Parsed, Rejection> {
+    let properties = &publish.properties;
+    let own = [
+        (
+            "x-ttl",
+            properties.expiry.map(|expiry| expiry.as_secs().max(1).to_string()),
+        ),
+        ("x-key", properties.correlation.as_deref().map(key_of)),
+    ];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let headers: Fields<'_> = properties
+        .user
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let request = Request {
+        route: Some(route.as_str()),
+        headers: headers.behind(own),
+        content_type: properties.content_type.as_deref(),
+        body: &publish.payload,
+        body_bytes: publish.payload_bytes,
+        // Nobody would hear that it is too long: it is cut, and says so.
+        text_bytes_max: u64::MAX,
+        now_ms: wall_ms(),
+        ..Request::default()
+    };
+    match is_json(&request) {
+        true => dialect::ntfy_json::parse(&request),
+        false => dialect::ntfy::parse(&request),
+    }
+}
+
+/// Whether a message is ntfy's JSON: it says so, or says nothing and has the fields.
+fn is_json(request: &Request<'_>) -> bool {
+    match request.content_type {
+        Some(_) => request.is_media("application/json"),
+        None if request.body.trim_ascii_start().first() == Some(&b'{') => {
+            let value: Option<serde_json::Value> = serde_json::from_slice(request.body).ok();
+            value.is_some_and(|value| value.get("message").or_else(|| value.get("title")).is_some())
+        }
+        None => false,
+    }
+}
+
+/// Correlation data as a key: as it is where that is a word, else in digits.
+fn key_of(correlation: &[u8]) -> String {
+    match std::str::from_utf8(correlation) {
+        Ok(text) if !text.trim().is_empty() && !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(_) | Err(_) => hex(correlation),
+    }
+}
+
+fn derived_key(client_id: &str, packet: u16, publish: &Publish) -> String {
+    let mut hash = Sha256::new();
+    let properties = &publish.properties;
+    for part in [client_id.as_bytes(), publish.topic.as_bytes(), &publish.payload] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    for (name, value) in &properties.user {
+        hash.update(name);
+        hash.update([0]);
+        hash.update(value);
+        hash.update([0]);
+    }
+    hash.update(packet.to_be_bytes());
+    format!("mqtt-{}", hex(&hash.finalize()[..16]))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The answer for whoever asked for one. Not where alerts are published: it would be one.
+fn answer_to(publish: &Publish, answer: &serde_json::Value) -> Option<Message> {
+    let to = publish.properties.response_topic.clone()?;
+    if topic::route(&to).is_some() {
+        return None;
+    }
+    Some(Message {
+        topic: to,
+        payload: answer.to_string().into_bytes(),
+        retain: false,
+        content_type: Some("application/json"),
+        correlation: publish.properties.correlation.clone(),
+    })
+}

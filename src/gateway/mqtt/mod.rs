@@ -1,0 +1,12 @@
+//! Alerts by way of an MQTT broker: the sockets and the relay around the pure [client](crate::mqtt::Client).
+//!
+//! `shell.rs` is the loop that drives the client, `dial.rs` brings a connection up, `inbound.rs` makes alerts of
+//! messages, `view.rs` is what others see of it.
+
+mod dial;
+mod inbound;
+mod shell;
+mod view;
+
+pub use shell::Mqtt;
+pub use view::MqttView;

@@ -6,7 +6,8 @@
 //! | title | `title` |
 //! | priority | `type`: `failure` is high, `info`, `success` and `warning` are default |
 //! | files | `attachments` in base64, `file01` … of a form |
-//! | `version`, `format`, `tag` | ignored; a text in Markdown is sent as it is |
+//! | Markdown | `format` is `markdown` |
+//! | `version`, `tag` | ignored |
 
 use super::form::Form;
 use super::{Draft, Parsed, Rejection, Request};
@@ -23,6 +24,12 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let mut draft = Draft::default();
     draft.title(&form.text(&["title"]).unwrap_or_default());
     draft.severity(&form.text(&["type"]).unwrap_or_default());
+    if form
+        .text(&["format"])
+        .is_some_and(|format| format.trim().eq_ignore_ascii_case("markdown"))
+    {
+        draft.markdown();
+    }
     let text = form.text(&["message", "body"]).unwrap_or_default();
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

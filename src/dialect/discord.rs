@@ -7,6 +7,8 @@
 //! | link | `embeds[].url`, the first |
 //! | files | parts of a form: left out with a mark |
 //!
+//! Texts are Markdown, as Discord shows them.
+//!
 //! The JSON also comes in a form's field `payload_json`.
 
 use serde_json::Value;
@@ -48,6 +50,7 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     }
     let click = embeds.iter().find_map(|embed| embed.get("url").and_then(text_of));
     draft.title(&title);
+    draft.markdown();
     draft.click(&click.unwrap_or_default());
     Ok(draft.finish_form(&form, lines.join("\n"), request, TEXT_EMPTY))
 }

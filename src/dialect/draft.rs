@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Request;
 use super::file::{File, Source};
 use super::form::Form;
+use super::markdown;
 use crate::alert::hygiene::{
     self, CLICK_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX, TEXT_BYTES_MAX, TITLE_CHARS_MAX, one_line,
 };
@@ -100,6 +101,8 @@ pub struct Draft {
     files: Vec<File>,
     /// Only the start of the text was kept.
     in_part: bool,
+    /// The text is Markdown.
+    is_markdown: bool,
 }
 
 impl Draft {
@@ -295,6 +298,11 @@ impl Draft {
         self.in_part = true;
     }
 
+    /// Tells that the text is Markdown: it is shown as such, as far as the apps can.
+    pub fn markdown(&mut self) {
+        self.is_markdown = true;
+    }
+
     /// [`finish`](Self::finish) for what came in a form: what of it could not be read is said, files are left out.
     /// Where the dialect has found no text, one under another name counts, as a later version of the sender may have
     /// it; then whatever else there is, and then the title is the text.
@@ -355,6 +363,11 @@ impl Draft {
         // Each of them may yet become a note.
         let reserved: usize = self.files.iter().map(|file| file.note().len() + "\n[]".len()).sum();
         let whole = hygiene::size(given_bytes.max(text.len() as u64));
+        let text = if self.is_markdown {
+            markdown::to_whatsapp(&text)
+        } else {
+            text
+        };
         let bytes = TEXT_BYTES_MAX.saturating_sub(notes.len() + reserved);
         // A note has at most as many units as bytes.
         let units = render::room(&self.alert).saturating_sub(notes.len() + reserved);

@@ -6,10 +6,11 @@
 //! | title | `title` |
 //! | priority | `priority`, 0 to 10: 0 is min, to 3 low, to 7 default, to 9 high, 10 and more max |
 //! | link | `extras.client::notification.click.url` |
-//! | other extras | ignored; a text in Markdown is sent as it is |
+//! | Markdown | `extras.client::display.contentType` is `text/markdown` |
+//! | other extras | ignored |
 
 use super::form::{Form, text_of};
-use super::{Draft, Parsed, Rejection, Request};
+use super::{Draft, Parsed, Rejection, Request, ntfy};
 use crate::alert::Priority;
 
 /// What is said of a message with nothing in it.
@@ -32,6 +33,10 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     // The name of the extra has no dot in it, so the path is one.
     let click = form.value("extras.client::notification.click.url").and_then(text_of);
     draft.click(&click.unwrap_or_default());
+    let kind = form.value("extras.client::display.contentType").and_then(text_of);
+    if kind.is_some_and(|kind| ntfy::is_type_markdown(&kind)) {
+        draft.markdown();
+    }
     let text = form.text(&["message"]).unwrap_or_default();
     Ok(draft.finish_form(&form, text, request, TEXT_EMPTY))
 }

@@ -45,6 +45,10 @@ pub fn parse(request: &Request<'_>) -> Result<Parsed, Rejection> {
     let title = form.text(TITLE).unwrap_or_default();
     let text = form.other_text().unwrap_or_default();
     draft.title(&title);
+    let is_markdown = |value: &Value| matches!(value, Value::Bool(true)) || value == "true" || value == "yes";
+    if form.value("markdown").is_some_and(is_markdown) || form.text(&["format"]).as_deref() == Some("markdown") {
+        draft.markdown();
+    }
     match form.text(&["priority", "prio"]) {
         Some(priority) if priority.parse::<crate::alert::Priority>().is_ok() => draft.priority(&priority),
         Some(word) => draft.severity(&word),

@@ -25,6 +25,7 @@ pub mod gotify;
 pub mod grafana;
 pub mod json;
 pub mod mail;
+mod markdown;
 pub mod ntfy;
 pub mod ntfy_json;
 pub mod pushover;

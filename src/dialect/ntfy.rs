@@ -11,7 +11,7 @@
 //! | click | `x-click` `click` | a link on a line of its own |
 //! | key (ours) | `idempotency-key` `x-key` `key` | the same key on the same route within a day is the same alert |
 //! | time to live (ours) | `x-ttl` `ttl` | what is not sent within `90` (seconds), `10m` or `24h` expires |
-//! | markdown | `x-markdown` `markdown` `md` | accepted, sent as it is: WhatsApp's own marks are close to it |
+//! | markdown | `x-markdown` `markdown` `md`, or the type `text/markdown` | the text is Markdown, and shown with WhatsApp's marks |
 //! | delay | `x-delay` `delay` `x-at` `at` `x-in` `in` | it goes out after a time like `30m`, or at a Unix time, within 3 days; of words like `tomorrow, 7am` the text says that it was meant for later |
 //! | filename | `x-filename` `filename` `file` `f` | the body is a file of this name: it is attached, and a text is part of the message |
 //! | attach | `x-attach` `attach` `a` | a link to a file: it is attached where the configuration allows to fetch it, else sent in the text |
@@ -48,6 +48,7 @@ const ATTACH: &[&str] = &["x-attach", "attach", "a"];
 const FILENAME: &[&str] = &["x-filename", "filename", "file", "f"];
 const EMAIL: &[&str] = &["x-email", "x-e-mail", "email", "e-mail", "mail", "e"];
 const TEMPLATE: &[&str] = &["x-template", "template", "tpl"];
+const MARKDOWN: &[&str] = &["x-markdown", "markdown", "md"];
 const CALL: &[&str] = &["x-call", "call"];
 
 /// Reads an alert out of a publish request.
@@ -241,6 +242,12 @@ fn text(request: &Request<'_>, draft: &mut Draft) -> Result<String, Rejection> {
     }
 }
 
+/// Whether a content type says that the text is Markdown.
+pub(super) fn is_type_markdown(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("text/markdown")
+}
+
 /// Both texts, where a sender gave two.
 fn joined(message: String, body: String) -> String {
     match (message.is_empty(), body.is_empty()) {
@@ -251,8 +258,13 @@ fn joined(message: String, body: String) -> String {
     }
 }
 
-/// What was asked for beside the text and is not done.
+/// What was asked for beside the text: what is done with all of it, or is not.
 fn undone(request: &Request<'_>, draft: &mut Draft) {
+    let is_markdown = param(request, MARKDOWN)
+        .is_some_and(|given| matches!(&*given.trim().to_ascii_lowercase(), "yes" | "true" | "1"));
+    if is_markdown || request.content_type.is_some_and(is_type_markdown) {
+        draft.markdown();
+    }
     if let Some(link) = param(request, ATTACH) {
         let name = param(request, FILENAME).unwrap_or_default();
         draft.file(name, None, Source::Link(link.to_owned()));

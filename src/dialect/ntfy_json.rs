@@ -3,7 +3,7 @@
 //! | field | name | |
 //! |---|---|---|
 //! | topic | `topic` | the route |
-//! | everything else | `message` `title` `priority` `tags` `click` `attach` `delay` `email` `call` `key` `ttl` `sequence_id` | as in ntfy's plain form |
+//! | everything else | `message` `title` `priority` `tags` `click` `attach` `delay` `email` `call` `key` `ttl` `sequence_id` `markdown` | as in ntfy's plain form |
 //!
 //! It comes with any content type: curl says that it is a form. Apprise puts the text into JSON and the rest into
 //! headers, so headers count where the JSON is silent. Home Assistant sends every field, unused ones as `null`.
@@ -24,6 +24,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("key", "x-key"),
     ("ttl", "x-ttl"),
     ("sequence_id", "x-sequence-id"),
+    ("markdown", "x-markdown"),
 ];
 
 /// Reads an alert out of a JSON publish request.

@@ -10,8 +10,8 @@ use tautline::gateway::query;
 use crate::captured::{self, Captured};
 
 /// The files of the room that are no dialect.
-const COMMON: [&str; 8] = [
-    "mod", "draft", "file", "form", "fuzzing", "query", "request", "template",
+const COMMON: [&str; 9] = [
+    "mod", "draft", "file", "form", "fuzzing", "markdown", "query", "request", "template",
 ];
 
 /// The names of what lies in a folder, without extensions.

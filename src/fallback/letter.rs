@@ -131,13 +131,13 @@ impl Letter {
             facts: object(facts),
         };
         if let [only] = parcel.alerts.as_slice() {
-            let raised = only
-                .raised
+            let remark = only
+                .remark
                 .as_ref()
-                .map_or(String::new(), |raised| format!("{raised}\n"));
+                .map_or(String::new(), |remark| format!("{remark}\n"));
             return Self {
                 title: one_line(&only.alert.title, TITLE_CHARS_MAX),
-                text: format!("{raised}{}{}", only.alert.text, beside(&only.alert)),
+                text: format!("{remark}{}{}", only.alert.text, beside(&only.alert)),
                 tags: only.alert.tags.clone(),
                 click: only.alert.click.clone(),
                 ..letter
@@ -149,11 +149,11 @@ impl Letter {
                 "" => alert.text.clone(),
                 title => format!("{title}: {}", alert.text),
             };
-            let raised = handed
-                .raised
+            let remark = handed
+                .remark
                 .as_ref()
-                .map_or(String::new(), |raised| format!(" ({raised})"));
-            format!("- {}{raised}", one_line(&said, LINE_CHARS_MAX))
+                .map_or(String::new(), |remark| format!(" ({remark})"));
+            format!("- {}{remark}", one_line(&said, LINE_CHARS_MAX))
         });
         Self {
             text: lines.collect::<Vec<_>>().join("\n"),
@@ -220,7 +220,7 @@ pub(super) mod tests {
                 text: (*text).to_owned(),
                 ..Alert::default()
             },
-            raised: None,
+            remark: None,
         };
         Parcel {
             to: "ntfy".parse().unwrap(),

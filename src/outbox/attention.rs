@@ -90,11 +90,13 @@ impl Outbox {
             .escalate
             .as_ref()
             .filter(|escalate| record.alert.priority >= escalate.from && attention.escalated_at.is_none());
+        // Nobody has it while it is held back.
+        let held = record.flap.as_ref().map_or(Duration::ZERO, |flap| flap.hold);
         let escalate = escalate.map(|escalate| {
             let what = FollowUp::Escalation {
                 from: record.route.clone(),
             };
-            (ends(now, record.due_at(), escalate.after), what)
+            (ends(now, record.due_at(), escalate.after.saturating_add(held)), what)
         });
         repeat.into_iter().chain(escalate).min_by_key(|(at, _)| *at)
     }

@@ -354,10 +354,7 @@ impl Outbox {
             id: entry.record.id.clone(),
             accepted_at: entry.record.accepted_at,
             alert: entry.record.alert.clone(),
-            raised: entry
-                .late_at
-                .filter(|at| *at <= now.mono)
-                .map(|_| self.rules.raised(entry.record.due_at())),
+            remark: self.remark(now, entry),
         };
         let parcel = Parcel {
             to: to.clone(),
@@ -368,6 +365,14 @@ impl Outbox {
             alerts: entries.iter().map(handed).collect(),
         };
         self.outputs.push_back(Output::HandOver(parcel));
+    }
+
+    fn remark(&self, now: Now, entry: &entry::Entry) -> Option<String> {
+        let late = entry.late_at.filter(|at| *at <= now.mono);
+        let raised = late.map(|_| self.rules.raised(entry.record.due_at()));
+        let flapping = entry.record.flap.as_ref().map(|flap| flap.words());
+        let said: Vec<String> = raised.into_iter().chain(flapping).collect();
+        Some(said.join(", ")).filter(|said| !said.is_empty())
     }
 
     fn why_not_whatsapp(&self, now: Now, record: &AlertRecord) -> String {

@@ -44,9 +44,13 @@ impl Request {
         }
     }
 
-    fn holds(&self, seq: u64) -> bool {
+    fn may_have(&self, seq: u64) -> bool {
         let may_be_there = self.phase != Phase::Waits || self.unclear_until.is_some();
-        self.exclusive && may_be_there && self.seqs.contains(&seq)
+        may_be_there && self.seqs.contains(&seq)
+    }
+
+    fn holds(&self, seq: u64) -> bool {
+        self.exclusive && self.may_have(seq)
     }
 }
 
@@ -173,6 +177,12 @@ impl FallbackQueues {
         let has =
             |queue: &FallbackQueue| queue.waiting.contains(&seq) || queue.requests().any(|it| it.seqs.contains(&seq));
         self.scheduled.contains_key(&seq) || self.queues.values().any(has)
+    }
+
+    /// Whether this fallback may have the alert by a request that is under way, or whose answer is not known.
+    pub fn may_have(&self, to: &FallbackName, seq: u64) -> bool {
+        let queue = self.queues.get(to);
+        queue.is_some_and(|queue| queue.requests().any(|request| request.may_have(seq)))
     }
 
     /// Whether WhatsApp must not have the alert now.

@@ -60,10 +60,16 @@ pub(super) fn flap(rules: Flapping, alerts: &[Said]) -> Option<Flap> {
     }
     let (too_many, (_, from), (_, to)) = (too_many?, turns.first()?, turns.last()?);
     let (this, before) = alerts.split_last()?;
-    (between(*to, this.at) <= rules.within).then(|| Flap {
+    let since_turn = between(*to, this.at);
+    let is_told = before.iter().skip(too_many).any(|alert| alert.told);
+    (since_turn <= rules.within).then(|| Flap {
         turns: u32::try_from(turns.len()).unwrap_or(u32::MAX),
         span: between(*from, *to),
-        begins: !before.iter().skip(too_many).any(|alert| alert.told),
+        hold: if is_told {
+            rules.within - since_turn
+        } else {
+            Duration::ZERO
+        },
     })
 }
 
@@ -71,8 +77,9 @@ pub(super) fn flap(rules: Flapping, alerts: &[Said]) -> Option<Flap> {
 mod tests {
     use super::*;
 
-    /// `f` fires, `r` is over, each at so many minutes; nobody was told of those in capitals.
-    fn judge(said: &[(char, u64)]) -> Option<(u32, u64, bool)> {
+    /// `f` fires, `r` is over, each at so many minutes; nobody was told of those in capitals. Turns, their span and the
+    /// hold, in minutes.
+    fn judge(said: &[(char, u64)]) -> Option<(u32, u64, u64)> {
         let status = |letter| {
             if letter == 'f' {
                 Status::Firing
@@ -89,7 +96,7 @@ mod tests {
             })
             .collect();
         let flap = flap(Flapping::DEFAULT, &alerts)?;
-        Some((flap.turns, flap.span.as_secs() / 60, flap.begins))
+        Some((flap.turns, flap.span.as_secs() / 60, flap.hold.as_secs() / 60))
     }
 
     #[test]
@@ -109,10 +116,10 @@ mod tests {
             None,
             None,
             None,
-            Some((3, 2, true)),
-            Some((4, 8, false)),
-            Some((4, 8, false)),
-            Some((5, 18, false)),
+            Some((3, 2, 0)),
+            Some((4, 8, 10)),
+            Some((4, 8, 9)),
+            Some((5, 18, 10)),
             None,
             None,
         ];
@@ -124,10 +131,10 @@ mod tests {
     #[test]
     fn who_was_not_told_that_it_flaps_is_told_by_the_next() {
         let said = [('F', 0), ('R', 1), ('F', 2), ('R', 3), ('F', 4), ('r', 5), ('F', 6)];
-        assert_eq!(judge(&said[..4]), Some((3, 2, true)));
-        assert_eq!(judge(&said[..5]), Some((4, 3, true)));
-        assert_eq!(judge(&said[..6]), Some((5, 4, true)));
-        assert_eq!(judge(&said), Some((6, 5, false)));
+        assert_eq!(judge(&said[..4]), Some((3, 2, 0)));
+        assert_eq!(judge(&said[..5]), Some((4, 3, 0)));
+        assert_eq!(judge(&said[..6]), Some((5, 4, 0)));
+        assert_eq!(judge(&said), Some((6, 5, 10)));
     }
 
     #[test]
@@ -140,7 +147,7 @@ mod tests {
         // And then one that is a third within it.
         assert_eq!(
             judge(&[('f', 0), ('r', 1), ('f', 9), ('r', 12), ('f', 13)]),
-            Some((4, 12, true))
+            Some((4, 12, 0))
         );
     }
 }

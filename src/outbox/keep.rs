@@ -78,7 +78,8 @@ impl Outbox {
         self.restore_marks(seq);
     }
 
-    /// Sets all that counts from when the alert may go: when it expires, is late, and goes to a fallback.
+    /// Sets all that counts from when the alert may go: when it expires, is late, goes to a fallback, and is followed
+    /// up.
     pub(super) fn watch_ages(&mut self, now: Now, seq: u64) {
         let Some(entry) = self.entries.get_mut(&seq) else {
             return;

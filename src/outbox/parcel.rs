@@ -23,6 +23,6 @@ pub struct Handed {
     pub id: String,
     pub accepted_at: Timestamp,
     pub alert: Alert,
-    /// When it was accepted, in words, where it is late.
-    pub raised: Option<String>,
+    /// What is to be said of it: when it was accepted, where it is late, and that it flaps.
+    pub remark: Option<String>,
 }

@@ -9,10 +9,10 @@
 //! `now` whenever the policy is asked, and it is asked after [`Input::ClockStepped`] too.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::message::Content;
-use super::record::{AlertRecord, FollowUp, Form};
+use super::record::{AlertRecord, FollowUp, Form, span_words};
 use super::session_queue::{DeliveryId, Turn};
 use super::{Now, Reason};
 use crate::alert::{Attachment, Recipient, SessionName, render};
@@ -111,7 +111,7 @@ pub(super) struct Part<'a> {
 impl Part<'_> {
     /// What it says; only part 0 does.
     pub fn text(&self) -> Option<String> {
-        let lasted = self.record.lasted.map(|lasted| format!("after {}", words(lasted)));
+        let lasted = self.record.lasted.map(|lasted| format!("after {}", span_words(lasted)));
         let again = self
             .record
             .attention
@@ -121,8 +121,7 @@ impl Part<'_> {
                 FollowUp::Repeat { number, of } => format!("reminder {number} of {of}"),
                 FollowUp::Escalation { from } => format!("escalated: nobody has acknowledged it on {from}"),
             });
-        let flap = self.record.flap.as_ref();
-        let flap = flap.map(|flap| format!("flapping: {} turns in {}", flap.turns, words(flap.span)));
+        let flap = self.record.flap.as_ref().map(|flap| flap.words());
         let said = again.into_iter().chain(self.raised.clone()).chain(lasted).chain(flap);
         let said: Vec<String> = said.collect();
         let said = Some(said.join(", ")).filter(|said| !said.is_empty());
@@ -133,11 +132,6 @@ impl Part<'_> {
     pub fn attachment(&self) -> Option<&Attachment> {
         self.record.attachment(self.number)
     }
-}
-/// A time for people, by its two largest units.
-fn words(span: Duration) -> String {
-    let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
-    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a message with this turn would be the next to go to a recipient.

@@ -249,8 +249,22 @@ pub struct Flap {
     pub turns: u32,
     /// From the first of them to the last.
     pub span: Duration,
-    /// Nobody was told yet that it flaps: this one tells it, at once.
-    pub begins: bool,
+    /// After it could go it waits for so long, until the thing is steady. Zero where nobody was told yet that it
+    /// flaps: this one tells it.
+    pub hold: Duration,
+}
+
+impl Flap {
+    /// What the alert says of it.
+    pub(super) fn words(&self) -> String {
+        format!("flapping: {} turns in {}", self.turns, span_words(self.span))
+    }
+}
+
+/// A time for people, by its two largest units.
+pub(super) fn span_words(span: Duration) -> String {
+    let words = humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// One accepted alert: what was asked, and where each of its deliveries stands.

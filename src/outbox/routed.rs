@@ -183,14 +183,14 @@ impl Routed {
                 });
             }
             None if by_hand => Stage::ByHand,
-            None if is_held(record) => {
-                let within = rules.flapping.map_or(Duration::ZERO, |flapping| flapping.within);
-                Stage::Flapping(ends(now, record.due_at(), within))
-            }
-            None if solo => Stage::Solo,
-            None => match &rules.group {
-                Some(group) if record.alert.priority < Priority::Max => Stage::Group(group.values(&record.alert)),
-                Some(_) | None => Stage::Alone,
+            None => match (&record.flap, &rules.group) {
+                (Some(flap), _) if !flap.hold.is_zero() => Stage::Flapping(ends(now, record.due_at(), flap.hold)),
+                // In a group the next turn would replace it before it is told.
+                (None, Some(group)) if !solo && record.alert.priority < Priority::Max => {
+                    Stage::Group(group.values(&record.alert))
+                }
+                _ if solo => Stage::Solo,
+                _ => Stage::Alone,
             },
         };
         let Some(queue) = self.queues.get_mut(index) else {
@@ -429,12 +429,6 @@ impl Routed {
     }
 }
 
-/// Whether an alert waits until what it is about is steady.
-fn is_held(record: &AlertRecord) -> bool {
-    let flap = record.flap.as_ref();
-    flap.is_some_and(|flap| !flap.begins) && record.alert.priority < Priority::Max
-}
-
 fn dropped(quiet: &Quiet) -> String {
     let time = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
     format!(
@@ -448,7 +442,7 @@ impl Policy for Routed {
     fn arrive(&self, _now: Now, alert: &AlertRecord, _delivery: usize) -> Arrival {
         let rules = self.of(&alert.route);
         let rules_wait = rules.group.is_some() || rules.quiet.is_some() || rules.pace.is_some();
-        let rules_wait = rules_wait || is_held(alert);
+        let rules_wait = rules_wait || alert.flap.as_ref().is_some_and(|flap| !flap.hold.is_zero());
         match rules_wait && alert.alert.priority < Priority::Max {
             true => Arrival::Later,
             false => Arrival::AtOnce,
@@ -523,7 +517,12 @@ impl Policy for Routed {
 
     fn content(&self, parts: &[Part<'_>]) -> Content {
         let alerts = || parts.iter().map(|part| &part.record.alert);
-        let raised = parts.iter().find_map(|part| part.raised.as_deref());
+        let raised = parts.iter().find_map(|part| part.raised.clone());
+        let flapping = parts.iter().filter(|part| part.record.flap.is_some()).count();
+        let flapping = (flapping > 0).then(|| format!("{flapping} of them flapping"));
+        let beside: Vec<String> = raised.into_iter().chain(flapping).collect();
+        let beside = Some(beside.join(", ")).filter(|beside| !beside.is_empty());
+        let beside = beside.as_deref();
         let form = parts.first().map(|part| part.form).unwrap_or_default();
         Content::Text(match form {
             Form::Whole => {
@@ -536,8 +535,8 @@ impl Policy for Routed {
                 }
                 text
             }
-            Form::Summary { lines } => summary::text(alerts(), summary::Kind::Group, lines.into(), raised),
-            Form::Digest { lines } => summary::text(alerts(), summary::Kind::Digest, lines.into(), raised),
+            Form::Summary { lines } => summary::text(alerts(), summary::Kind::Group, lines.into(), beside),
+            Form::Digest { lines } => summary::text(alerts(), summary::Kind::Digest, lines.into(), beside),
         })
     }
 }

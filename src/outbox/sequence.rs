@@ -13,7 +13,7 @@ use super::history::TransitionKind;
 use super::record::{AlertRecord, Flap, Handover, HandoverState, MessageId, Step};
 use super::session_queue::DeliveryId;
 use super::{Now, Outbox};
-use crate::alert::{Alert, Recipient, RouteName, Status};
+use crate::alert::{Alert, Priority, Recipient, RouteName, Status};
 
 /// Alerts about one thing that are looked at, the newest. What flaps for longer counts fewer turns than it had.
 const LOOKED_AT: usize = 256;
@@ -26,8 +26,6 @@ impl Outbox {
         let same = self.by_sequence.get(&(record.route.clone(), sequence))?;
         let earlier = same.range(..record.seq).rev().take(LOOKED_AT);
         let earlier = earlier.filter_map(|seq| Some(&self.entries.get(seq)?.record));
-        // What says another alert again says nothing new.
-        let own = |record: &&AlertRecord| record.attention.follows.is_none();
         let told = |record: &AlertRecord| {
             let mut places = (0..record.deliveries.len()).map(|index| DeliveryId { seq: record.seq, index });
             places.any(|delivery_id| self.is_told(delivery_id))
@@ -35,7 +33,6 @@ impl Outbox {
         let mut alerts: Vec<flapping::Said> = [record]
             .into_iter()
             .chain(earlier)
-            .filter(own)
             .map(|record| flapping::Said {
                 status: record.alert.status,
                 at: record.due_at(),
@@ -43,7 +40,13 @@ impl Outbox {
             })
             .collect();
         alerts.reverse();
-        flapping::flap(rules, &alerts).map(Box::new)
+        let mut flap = flapping::flap(rules, &alerts)?;
+        // It is to be told while it is worth telling, and at once where it is most urgent.
+        flap.hold = match record.alert.priority {
+            Priority::Max => Duration::ZERO,
+            _ => record.ttl.map_or(flap.hold, |ttl| flap.hold.min(ttl / 2)),
+        };
+        Some(Box::new(flap))
     }
 
     /// For how long the thing has fired that an alert says is over. Less than a second is not worth a word.
@@ -85,7 +88,7 @@ impl Outbox {
         let records = entries.filter(|entry| entry.durable).map(|entry| &entry.record);
         let firing = records.take_while(|record| record.alert.status == Status::Firing);
         let told = firing.filter_map(|record| {
-            let mut delivery_ids = legs_to(record, recipient).into_iter();
+            let mut delivery_ids = deliveries_to(record, recipient).into_iter();
             let text = delivery_ids
                 .find(|delivery_id| record.deliveries.get(delivery_id.index).is_some_and(|it| it.part == 0))?;
             let told = self.is_told(text) && self.step_of(text) != Some(Step::Fallback);
@@ -174,7 +177,7 @@ impl Outbox {
                 continue;
             };
             let of = record.alert.status;
-            let delivery_ids = legs_to(record, recipient);
+            let delivery_ids = deliveries_to(record, recipient);
             let was_told = delivery_ids.iter().any(|delivery_id| self.is_told(*delivery_id));
             if was_told {
                 told = Some(of);
@@ -192,7 +195,7 @@ impl Outbox {
             let delivery_ids = self
                 .entries
                 .get(&newest)
-                .map_or(Vec::new(), |entry| legs_to(&entry.record, recipient));
+                .map_or(Vec::new(), |entry| deliveries_to(&entry.record, recipient));
             for delivery_id in delivery_ids {
                 self.supersede_delivery(
                     now,
@@ -210,7 +213,12 @@ impl Outbox {
         let Some(entry) = self.entries.get(&delivery_id.seq) else {
             return false;
         };
-        let begun = |handover: &Handover| matches!(handover.state, HandoverState::Begun | HandoverState::Done);
+        let begun = |handover: &Handover| match handover.state {
+            HandoverState::Done => true,
+            // An attempt that has found nobody leaves it as it was.
+            HandoverState::Begun => entry.restored || self.handovers.may_have(&handover.to, delivery_id.seq),
+            HandoverState::Wanted | HandoverState::GivenUp => false,
+        };
         let message = self.message_of(delivery_id);
         entry.record.handovers.iter().any(begun)
             || message.is_some_and(|id| entry.restored || self.deliveries_of(id).len() > 1)
@@ -229,7 +237,7 @@ impl Outbox {
     }
 }
 
-fn legs_to(record: &AlertRecord, recipient: &Recipient) -> Vec<DeliveryId> {
+fn deliveries_to(record: &AlertRecord, recipient: &Recipient) -> Vec<DeliveryId> {
     let deliveries = record.deliveries.iter().enumerate();
     let to = deliveries.filter(|(_, delivery)| delivery.recipient == *recipient);
     to.map(|(index, _)| DeliveryId { seq: record.seq, index }).collect()

@@ -187,6 +187,7 @@ impl Outbox {
             && let Some(entry) = self.entries.get_mut(&seq)
         {
             entry.record.ttl = None;
+            self.watch_ages(now, seq);
         }
         for delivery_id in given_up {
             match self.message_of(delivery_id).cloned() {

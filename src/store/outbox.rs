@@ -534,13 +534,13 @@ mod tests {
     /// What that says: the alerts of format 5, and some with what only format 6 can hold.
     fn version_6() -> Vec<AlertRecord> {
         let mut alerts = version_5();
-        for (seq, begins) in [(20, true), (21, false)] {
+        for (seq, hold) in [(20, 0), (21, 600_001)] {
             let mut last = alerts[0].clone();
             last.seq = seq;
             last.flap = Some(Box::new(Flap {
                 turns: 300,
                 span: Duration::from_millis(1_800_001),
-                begins,
+                hold: Duration::from_millis(hold),
             }));
             alerts.push(last);
         }

@@ -105,7 +105,7 @@ fn what_is_not_sent_in_time_is_handed_over_once_the_disk_knows_and_whatsapp_does
     let parcel = bench.handed().remove(0);
     assert_eq!((parcel.key.as_str(), parcel.alerts.len()), ("A1", 1));
     assert_eq!(parcel.why, "WhatsApp has been down since 00:00");
-    assert_eq!(parcel.alerts[0].raised.as_deref(), Some("raised 1 Jan 00:00"));
+    assert_eq!(parcel.alerts[0].remark.as_deref(), Some("raised 1 Jan 00:00"));
     bench.come_up();
     assert!(bench.take_sends().is_empty(), "on both ways at once");
     bench.take(&parcel);

@@ -112,7 +112,8 @@ fn a_restart_finds_that_it_flaps_and_keeps_the_time() {
     after.handle(Input::SessionUp(session()));
     assert!(after.sent().is_empty());
     assert_eq!(after.says(Status::Firing), [""; 0]);
-    after.pass(MINUTE * 10 - SECOND);
+    // Four minutes after the last turn.
+    after.pass(MINUTE * 6 - SECOND);
     assert!(after.sent().is_empty());
     after.pass(SECOND);
     assert_eq!(after.sent(), ["M81"]);
@@ -145,4 +146,94 @@ fn what_is_most_urgent_and_what_a_person_sends_do_not_wait_and_neither_does_a_ro
         ..Rules::default()
     });
     assert!(flap(&mut bench).iter().all(|sent| sent.len() == 1));
+}
+
+#[test]
+fn it_waits_no_longer_than_half_of_its_time_to_live_and_from_the_last_turn() {
+    let mut bench = Bench::up();
+    flap(&mut bench);
+    // No turn: it is the same a minute later.
+    assert_eq!(bench.says(Status::Firing), [""; 0]);
+    let held = bench.outbox.held_back(8)[0].unwrap();
+    assert_eq!(held.until.map(|at| at - bench.now.mono), Some(MINUTE * 9));
+    bench.pass(MINUTE);
+    let short = Alert {
+        ttl: Some(MINUTE * 4),
+        ..web(Status::Resolved)
+    };
+    bench.accept_to(
+        &["+15550101"],
+        Alert {
+            text: "y".into(),
+            ..short.clone()
+        },
+    );
+    // The end of what nobody was told.
+    assert_eq!(bench.step("A9"), Step::Superseded);
+    let again = Alert {
+        status: Status::Firing,
+        ..short
+    };
+    bench.accept_to(&["+15550101"], again);
+    bench.pass(MINUTE * 2);
+    assert_eq!(bench.sent(), ["M101"], "and does not expire untold");
+}
+
+#[test]
+fn what_tells_that_it_flaps_waits_for_no_group_and_is_marked_in_one() {
+    let mut bench = Bench::new(Limits::default());
+    let group = Group {
+        by: Vec::new(),
+        wait: SECOND * 90,
+        interval: MINUTE * 5,
+        max: 20,
+    };
+    let grouped = RouteRules {
+        group: Some(group),
+        ..RouteRules::default()
+    };
+    bench.outbox.set_rules(Rules {
+        routes: BTreeMap::from([("family".parse().unwrap(), grouped)]),
+        ..Rules::default()
+    });
+    bench.handle(Input::SessionUp(session()));
+    let sent = flap(&mut bench).concat();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(
+        bench.texts[&sent[0]].contains("flapping: "),
+        "{}",
+        bench.texts[&sent[0]]
+    );
+}
+
+#[test]
+fn nobody_is_told_of_what_its_own_route_has_not_had() {
+    let mut bench = Bench::new(Limits::default());
+    let escalating = RouteRules {
+        escalate: Some(Escalate {
+            after: MINUTE * 5,
+            to: "oncall".parse().unwrap(),
+            from: Priority::Default,
+        }),
+        ..RouteRules::default()
+    };
+    bench.outbox.set_rules(Rules {
+        routes: BTreeMap::from([("family".parse().unwrap(), escalating)]),
+        ..Rules::default()
+    });
+    bench.handle(Input::SessionUp(session()));
+    flap(&mut bench);
+    bench.pass(MINUTE * 10);
+    assert_eq!(bench.sent(), ["M71"]);
+    let of_it = |bench: &Bench| {
+        bench
+            .follow_ups
+            .iter()
+            .filter(|(_, _, follows)| follows.id == "A7")
+            .count()
+    };
+    bench.pass(MINUTE * 5 - SECOND);
+    assert_eq!(of_it(&bench), 0);
+    bench.pass(SECOND);
+    assert_eq!(of_it(&bench), 1);
 }

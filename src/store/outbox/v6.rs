@@ -20,7 +20,8 @@ struct FlapV6 {
     turns: u32,
     /// Milliseconds.
     span: u64,
-    begins: bool,
+    /// Milliseconds.
+    hold: u64,
 }
 
 impl<'a> AlertRecordV6<'a> {
@@ -30,7 +31,7 @@ impl<'a> AlertRecordV6<'a> {
             flap: record.flap.as_deref().map(|flap| FlapV6 {
                 turns: flap.turns,
                 span: millis(flap.span),
-                begins: flap.begins,
+                hold: millis(flap.hold),
             }),
         }
     }
@@ -44,7 +45,7 @@ impl TryFrom<AlertRecordV6<'_>> for AlertRecord {
             Box::new(Flap {
                 turns: flap.turns,
                 span: Duration::from_millis(flap.span),
-                begins: flap.begins,
+                hold: Duration::from_millis(flap.hold),
             })
         });
         Ok(Self {

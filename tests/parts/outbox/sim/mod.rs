@@ -256,8 +256,9 @@ impl World {
                 };
                 group.by.iter().map(value).collect()
             };
-            let groups: BTreeSet<Vec<String>> = seqs.iter().map(|seq| values(&self.disk[seq].alert)).collect();
-            // What quiet hours have held goes out by itself.
+            // What flaps, and what quiet hours have held, goes out by itself.
+            let steady = seqs.iter().filter(|seq| self.disk[seq].flap.is_none());
+            let groups: BTreeSet<Vec<String>> = steady.map(|seq| values(&self.disk[seq].alert)).collect();
             if rules.quiet.is_none() {
                 for values in groups {
                     let key = (record.route.clone(), to.clone(), values);

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tautline::alert::{Alert, RouteName};
 use tautline::gateway::api::{
     AccessStatus, AlertView, AttachmentView, BoardStatus, Deadline, DeliveryView, EventView, FallbackTested,
-    HealthEntry, HistoryView, LayerStatus, LineEnd, MqttState, MqttStatus, OutboxCounts, RouteFallbackView,
-    RouteTested, RouteView, SessionState, SessionStatus, Status,
+    HealthEntry, HistoryView, HookState, HookStatus, LayerStatus, LineEnd, MqttState, MqttStatus, OutboxCounts,
+    RouteFallbackView, RouteTested, RouteView, SessionState, SessionStatus, Status,
 };
 use tautline::outbox::{Step, TransitionKind};
 
@@ -195,7 +195,18 @@ pub(super) fn status(health: Vec<HealthEntry>) -> Status {
             oldest_at: None,
         },
         held_back: Vec::new(),
-        hooks: Vec::new(),
+        hooks: vec![HookStatus {
+            name: "nodered".into(),
+            origin: "http://127.0.0.1:1880".into(),
+            state: HookState::Well,
+            behind: 0,
+            taken: 7,
+            failed: 1,
+            given_up: 0,
+            taken_at: Some(1),
+            error: None,
+            next_in_ms: None,
+        }],
         healthy: health.iter().all(|entry| entry.severity != "error"),
         health,
         login: None,

@@ -91,7 +91,10 @@ impl Wanted {
             return Err(Problem::new(400, error));
         }
         if let Some(kinds) = hello.kind {
-            let parse = |word: &String| word.parse().map_err(|error| bad("kind", format!("kind: {error}")));
+            let parse = |word: &String| {
+                let error = format!("kind is alert, session, message or the name of an event, not {word:?}");
+                word.parse().map_err(|_| bad("kind", error))
+            };
             self.filter.kinds = kinds.iter().map(parse).collect::<Result<_, Problem>>()?;
         }
         if let Some(sessions) = hello.session {

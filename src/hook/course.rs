@@ -175,7 +175,7 @@ impl Hook {
         self.done
     }
 
-    /// Since when nothing is taken; `None` while all is well.
+    /// Since when nothing is taken: what is given up was not. `None` while all is well.
     pub fn failing_since(&self) -> Option<Instant> {
         self.failing_since
     }
@@ -187,7 +187,10 @@ impl Hook {
 
     fn answered(&mut self, now: Instant, post: Post, outcome: Outcome) {
         match outcome {
-            Outcome::Taken => self.done_with(now, post),
+            Outcome::Taken => {
+                self.failing_since = None;
+                self.done_with(now, post);
+            }
             Outcome::Gone => {
                 self.failing_since.get_or_insert(now);
                 self.phase = Phase::Over;
@@ -209,7 +212,7 @@ impl Hook {
             Post::Event(number) => number,
             Post::Gap { to, .. } => to,
         };
-        (self.pause, self.refusals, self.failing_since) = (PAUSE_FIRST, 0, None);
+        (self.pause, self.refusals) = (PAUSE_FIRST, 0);
         self.keep(now);
         self.go_on(now);
     }

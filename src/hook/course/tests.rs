@@ -104,7 +104,16 @@ fn what_is_refused_three_times_is_given_up() {
             Output::Post(Post::Event(2))
         ]
     );
+    assert!(
+        hook.failing_since().is_some_and(|since| since < now),
+        "it has taken nothing yet"
+    );
     assert_eq!(answer(&mut hook, now, Outcome::Refused), [], "the next has its own");
+    now = hook.poll_timeout().unwrap().0;
+    hook.handle_timeout(now);
+    outputs(&mut hook);
+    answer(&mut hook, now, Outcome::Taken);
+    assert_eq!(hook.failing_since(), None);
 }
 
 #[test]

@@ -62,10 +62,12 @@ impl Hooks {
     pub(super) async fn open(store: &Store, plans: &[HookPlan]) -> Self {
         let names: Vec<HookName> = plans.iter().map(|plan| plan.name.clone()).collect();
         let (oldest, newest) = journal::bounds(store.view()).unwrap_or((1, 0));
-        let found = places::begin(store, names, newest).await.unwrap_or_else(|error| {
-            log::error!("where the hooks are in the journal is not known, they begin at its end: {error}");
-            vec![newest; plans.len()]
-        });
+        let found = places::begin(store, names.clone(), newest)
+            .await
+            .unwrap_or_else(|error| {
+                log::error!("the places of new hooks in the journal could not be written: {error}");
+                places::places(store.view(), &names, newest)
+            });
         let standing = |(plan, place): (&HookPlan, u64)| {
             // A place that the journal never had is of another state.
             let done = if place > newest { oldest - 1 } else { place };

@@ -24,7 +24,7 @@ use crate::outbox::{AlertRecord, HandoverState, KeyRecord, Step, Timestamp, Tran
 use crate::store::engine::{Lock, closed, create_private};
 use crate::store::journal::Event;
 use crate::store::log::{Disk, ExportFault, Exporter, RealDisk, State, import, inspect};
-use crate::store::{Batch, Store, StoreError, Tree, Value, history, journal, outbox};
+use crate::store::{Batch, Store, StoreError, Tree, Value, history, hooks, journal, outbox};
 
 /// What a held alert says for itself.
 pub(crate) const HELD: &str =
@@ -292,7 +292,8 @@ impl Backup {
             match Tree::of_raw_key(&raw) {
                 // A token of this state is newer than one of the same name in the backup.
                 Some(Tree::Quarantine | Tree::Token) => drop(next.insert(raw, value)),
-                Some(Tree::Meta) => drop(next.entry(raw).or_insert(value)),
+                // A place in the journal is one in that of its own state.
+                Some(Tree::Meta) if !hooks::is_place(&raw[1..]) => drop(next.entry(raw).or_insert(value)),
                 // Keys of a pairing that never came about. Its journal and its line log too: their numbers are those of
                 // the backup's, which whoever follows the journal has seen. What they hold is the little that happened
                 // without a linked session.
@@ -447,5 +448,25 @@ mod tests {
         let keys = under(&next, Tree::AlertKey).map(|(key, value)| outbox::decode_key(key, value).unwrap());
         let keys: Vec<(u64, String)> = keys.map(|key| (key.seq, key.id)).collect();
         assert_eq!(keys, [(3, "Y".to_owned()), (5, "X".to_owned()), (6, "Z".to_owned())]);
+    }
+
+    /// It would be told all of the backup's journal as if that had just happened.
+    #[test]
+    fn a_hook_of_this_state_has_no_place_in_the_journal_of_the_backup() {
+        let place = |name: &str| (Tree::Meta.raw_key(&hooks::key(&name.parse().unwrap())), vec![1, 3]);
+        let draft = Draft {
+            made_at_ms: 1,
+            state: State::from([place("old")]),
+        };
+        let mut bytes = Vec::new();
+        draft.write(&mut bytes).unwrap();
+        let backup = Backup::read(&bytes).unwrap();
+        let other = (Tree::Meta.raw_key(b"other"), vec![1]);
+        let present = State::from([place("new"), other.clone()]);
+        let (next, _) = backup
+            .merged_into(present, Pending::Send, 2, PreKeyOffset::of(0))
+            .unwrap();
+        assert!(next.contains_key(&place("old").0) && next.contains_key(&other.0));
+        assert!(!next.contains_key(&place("new").0));
     }
 }

@@ -28,12 +28,11 @@ pub async fn begin(store: &Store, hooks: Vec<HookName>, newest: u64) -> Result<V
         let mut batch = Batch::new();
         let mut places = Vec::new();
         for hook in &hooks {
-            let row = view.get(Tree::Meta, &key(hook))?;
-            let place = row.and_then(|value| record::decode::<PlaceV1>(Tree::Meta, VERSION, &value).ok());
+            let place = known(view, hook)?;
             if place.is_none() {
                 put(&mut batch, hook, newest)?;
             }
-            places.push(place.map_or(newest, |place| place.done));
+            places.push(place.unwrap_or(newest));
         }
         for row in view.scan(Tree::Meta, &prefix(&[KIND])) {
             let (key, _) = row?;
@@ -45,6 +44,24 @@ pub async fn begin(store: &Store, hooks: Vec<HookName>, newest: u64) -> Result<V
         Ok((batch, places))
     };
     store.update(decide).await
+}
+
+/// The same as far as it can be read, where nothing can be written: `newest` for one that has no place.
+pub fn places(view: &View, hooks: &[HookName], newest: u64) -> Vec<u64> {
+    let place = |hook| known(view, hook).ok().flatten().unwrap_or(newest);
+    hooks.iter().map(place).collect()
+}
+
+/// The place of a hook. `None`: it has none, or one that cannot be read.
+fn known(view: &View, hook: &HookName) -> Result<Option<u64>, StoreError> {
+    let row = view.get(Tree::Meta, &key(hook))?;
+    let place = row.and_then(|value| record::decode::<PlaceV1>(Tree::Meta, VERSION, &value).ok());
+    Ok(place.map(|place| place.done))
+}
+
+/// Whether a row of tree `meta` is a hook's place, by its key.
+pub(crate) fn is_place(key: &[u8]) -> bool {
+    key.starts_with(&prefix(&[KIND]))
 }
 
 /// Notes that `hook` is done with everything up to `done`. Nobody waits for it: what is lost is told again.
@@ -66,7 +83,7 @@ fn put(batch: &mut Batch, hook: &HookName, done: u64) -> Result<(), StoreError> 
     batch.put(Tree::Meta, &key(hook), row)
 }
 
-fn key(hook: &HookName) -> Vec<u8> {
+pub(crate) fn key(hook: &HookName) -> Vec<u8> {
     join(&[KIND, hook.as_str().as_bytes()])
 }
 
@@ -95,6 +112,7 @@ mod tests {
         assert_eq!(begin(&store, &["a", "b"], 500), [500, 300]);
         assert_eq!(begin(&store, &[], 500), [0; 0]);
         assert_eq!(begin(&store, &["b"], 600), [600]);
+        assert_eq!(places(store.view(), &names(&["b", "d"]), 700), [600, 700]);
         // The row of version 1, as it was first written.
         let row = store.view().get(Tree::Meta, &key(&names(&["b"])[0])).unwrap();
         assert_eq!(row.as_deref(), Some(&[1, 0xd8, 4][..]));

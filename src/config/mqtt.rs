@@ -28,6 +28,8 @@ pub struct MqttPlan {
     /// `None`: 5, or 3.1.1 where the broker knows nothing later.
     pub version: Option<Version>,
     pub keep_alive: Duration,
+    /// Where Home Assistant looks for devices; `None`: it is not told of this one.
+    pub discovery: Option<String>,
     /// How long the broker is asked to keep what comes while this client is away.
     pub session_expiry: Duration,
 }

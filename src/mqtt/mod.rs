@@ -14,6 +14,7 @@
 
 mod cause;
 mod client;
+pub mod discovery;
 mod frame;
 pub mod fuzzing;
 mod packet;

@@ -20,6 +20,26 @@ pub fn route(topic: &str) -> Option<&str> {
     (!route.is_empty() && !route.contains('/')).then_some(route)
 }
 
+/// Where alerts for a route are published.
+pub fn publish(route: &str) -> String {
+    format!("{ROOT}/{route}/publish")
+}
+
+/// Where a node says how it is, as JSON, retained.
+pub fn state(node: &str) -> String {
+    format!("{ROOT}/{node}/state")
+}
+
+/// Where a node says what health finds, as JSON, retained.
+pub fn health(node: &str) -> String {
+    format!("{ROOT}/{node}/health")
+}
+
+/// Where the name of a route is published that a node is to test.
+pub fn test(node: &str) -> String {
+    format!("{ROOT}/{node}/test")
+}
+
 /// Where a node says whether it is there: `online` or `offline`, retained.
 pub fn status(node: &str) -> String {
     format!("{ROOT}/{node}/status")

@@ -199,6 +199,56 @@ fn what_comes_while_the_relay_is_away_waits_for_it_and_the_broker_says_that_it_i
     }
 }
 
+#[test]
+fn home_assistant_finds_the_box_and_what_it_sends_and_presses_works() {
+    let Some(broker) = Broker::start() else { return };
+    let listener = |name: &str| {
+        let mut peer = Peer::connect(broker.address(), name).unwrap();
+        peer.subscribe("homeassistant/#").unwrap();
+        peer.subscribe("tautline/attic/#").unwrap();
+        peer
+    };
+    let site = site(&broker.url(), "");
+    let relay = site.start();
+    wait_connected(&relay);
+    let mut assistant = listener("assistant");
+    let device = assistant.hear_until(|said| said.topic == "homeassistant/device/tautline_attic/config");
+    let device = device.json();
+    let state = assistant.hear_until(|said| said.topic == "tautline/attic/state").json();
+    assert_eq!((&state["online"], &state["waiting"]), (&false.into(), &0.into()));
+    let health = assistant.hear_until(|said| said.topic == "tautline/attic/health").json();
+    assert!(health["problems"][0]["code"].is_string() && health["problems"][0].get("text").is_none());
+
+    // As its entities do: `notify` fills its template in, a button sends its payload.
+    let notify = &device["components"]["notify_family"];
+    let text = "{not JSON}, \"quoted\"";
+    let template = notify["command_template"].as_str().unwrap();
+    let filled = template.replace("{{ value | to_json }}", &serde_json::to_string(text).unwrap());
+    let topic = |entity: &Value| entity["command_topic"].as_str().unwrap().to_owned();
+    assistant.publish(&Said::new(&topic(notify), &filled)).unwrap();
+    assert_eq!(wait_alerts(&relay, 1)[0]["text"], text);
+    let button = &device["components"]["test_family"];
+    let press = Said::new(&topic(button), button["payload_press"].as_str().unwrap());
+    assistant.publish(&press).unwrap();
+    wait_alerts(&relay, 2);
+    assert_eq!(relay.stop(), 0);
+    assistant.hear_until(|said| said.topic.ends_with("/status") && said.text() == "offline");
+
+    // What is kept for those who come later is the same device, and no second one.
+    let relay = site.start();
+    wait_connected(&relay);
+    let again = listener("later").hear_until(|said| said.topic.starts_with("homeassistant/"));
+    assert_eq!(again.json(), device);
+    assert_eq!(relay.stop(), 0);
+    // Switched off, it is taken away.
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    std::fs::write(site.config(), format!("{config}discovery = false\n")).unwrap();
+    let mut watcher = listener("watcher");
+    let relay = site.start();
+    wait_connected(&relay);
+    watcher.hear_until(|said| said.topic.starts_with("homeassistant/") && said.payload.is_empty());
+}
+
 /// Publishers of QoS 1 repeat what their broker has not acknowledged, under the same key. Relay and broker are killed
 /// meanwhile, and each message is at the phone, once.
 #[test]

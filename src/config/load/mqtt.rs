@@ -8,6 +8,7 @@ use super::{Builder, split};
 use crate::config::MqttPlan;
 use crate::config::parse::{ClientId, DraftMqtt};
 use crate::config::shown::written;
+use crate::mqtt::discovery::PREFIX;
 
 /// Half of what routers forget first.
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
@@ -64,6 +65,11 @@ impl Builder<'_> {
         let session_expiry = session_expiry.unwrap_or(SESSION_EXPIRY_DEFAULT);
         let source = self.source(line);
         self.note(key("session_expiry"), json!(written(session_expiry)), source);
+        let (discovery, line) = split(draft.discovery);
+        let discovery = discovery.unwrap_or_else(|| Some(PREFIX.to_owned()));
+        let source = self.source(line);
+        let shown = discovery.as_ref().map_or(json!(false), |prefix| json!(prefix));
+        self.note(key("discovery"), shown, source);
         MqttPlan {
             broker: draft.broker.value,
             user,
@@ -76,6 +82,7 @@ impl Builder<'_> {
             version,
             keep_alive,
             session_expiry,
+            discovery,
         }
     }
 }

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 
 use super::reader::{At, Reader, Value};
 use crate::config::{Broker, NodeName, Secret, TlsFiles};
-use crate::mqtt::Version;
+use crate::mqtt::{Version, discovery, topic};
 
 const KEYS_MQTT: &[&str] = &[
     "broker",
@@ -24,6 +24,7 @@ const KEYS_MQTT: &[&str] = &[
     "version",
     "keepalive",
     "session_expiry",
+    "discovery",
 ];
 
 /// What a broker answers within, and what no router forgets.
@@ -45,6 +46,8 @@ pub(in crate::config) struct DraftMqtt {
     pub version: Option<At<Version>>,
     pub keep_alive: Option<At<Duration>>,
     pub session_expiry: Option<At<Duration>>,
+    /// `None` inside is `false`.
+    pub discovery: Option<At<Option<String>>>,
 }
 
 /// What a broker knows a client by.
@@ -96,6 +99,7 @@ impl Reader<'_> {
             session_expiry: table
                 .get("session_expiry")
                 .and_then(|value| self.span("mqtt.session_expiry", value)),
+            discovery: table.get("discovery").and_then(|value| self.discovery(value)),
             broker: broker?,
         })
     }
@@ -107,6 +111,25 @@ impl Reader<'_> {
     {
         let value = table.get(name)?;
         self.parsed(&format!("mqtt.{name}"), value, expected)
+    }
+
+    fn discovery(&mut self, value: Value) -> Option<At<Option<String>>> {
+        let key = "mqtt.discovery";
+        let expected = "true, false, or the prefix that Home Assistant was given, as \"homeassistant\"";
+        if let Some(is_on) = value.get_ref().as_bool() {
+            return Some(self.at(is_on.then(|| discovery::PREFIX.to_owned()), &value.span()));
+        }
+        match value.get_ref().as_str() {
+            Some(prefix) if topic::is_name(prefix) => Some(self.at(Some(prefix.to_owned()), &value.span())),
+            Some(_) => {
+                self.fault(key, value.span(), format!("is no topic; expected {expected}"));
+                None
+            }
+            None => {
+                self.wrong_type(key, value, expected);
+                None
+            }
+        }
     }
 
     fn qos(&mut self, value: Value) -> Option<At<u8>> {

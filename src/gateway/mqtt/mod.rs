@@ -1,10 +1,11 @@
 //! Alerts by way of an MQTT broker: the sockets and the relay around the pure [client](crate::mqtt::Client).
 //!
 //! `shell.rs` is the loop that drives the client, `dial.rs` brings a connection up, `inbound.rs` makes alerts of
-//! messages, `view.rs` is what others see of it.
+//! messages, `outbound.rs` says how the relay is, `view.rs` is what others see of the client.
 
 mod dial;
 mod inbound;
+mod outbound;
 mod shell;
 mod view;
 

@@ -13,11 +13,12 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::dial::{Dialled, dial};
 use super::inbound::{Became, Taken, Taker};
+use super::outbound::Reporter;
 use super::view::MqttView;
 use crate::config::{MqttPlan, NodeName};
 use crate::gateway::relay::Relay;
 use crate::line::{RedialSchedule, Schedule};
-use crate::mqtt::{Cause, Client, Delivery, Input, Message, Output, Settings, Subscription, topic};
+use crate::mqtt::{Cause, Client, Delivered, Delivery, Input, Message, Output, Settings, Subscription, topic};
 use crate::net::{Stream, Trial};
 use crate::util::within;
 
@@ -33,6 +34,12 @@ const REDIAL: RedialSchedule = RedialSchedule {
 /// What is read at a time, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
+/// Tests of routes that may be under way at a time: more presses of a button mean nothing.
+const TESTS_MAX: usize = 4;
+
+/// How long the test of a route waits to be delivered.
+const TEST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long the broker may take to read the goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -42,6 +49,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Mqtt {
     plan: MqttPlan,
     schedule: Schedule,
+    node: NodeName,
     settings: Settings,
     seed: u64,
     view: Arc<MqttView>,
@@ -65,10 +73,10 @@ impl Mqtt {
             keep_alive: plan.keep_alive,
             session_expiry: plan.session_expiry,
             qos: plan.qos,
-            subscriptions: vec![Subscription {
-                filter: topic::PUBLISH_FILTER.to_owned(),
-                qos: plan.qos,
-            }],
+            subscriptions: [topic::PUBLISH_FILTER.to_owned(), topic::test(node.as_str())]
+                .into_iter()
+                .map(|filter| Subscription { filter, qos: plan.qos })
+                .collect(),
             will: says("offline"),
             birth: says("online"),
             redial: REDIAL,
@@ -77,6 +85,7 @@ impl Mqtt {
         Self {
             plan,
             schedule,
+            node,
             settings,
             seed,
             view,
@@ -91,6 +100,8 @@ impl Mqtt {
 
     /// Hands what comes over to `relay`, until `stop` is heard.
     pub async fn keep(self, relay: Arc<dyn Relay>, stop: impl Future<Output = ()> + Send + 'static) {
+        let prefix = self.plan.discovery.clone();
+        let reporter = Reporter::new(Arc::clone(&relay), self.node.as_str(), prefix);
         let taker = Taker {
             relay,
             client_id: self.settings.client_id.as_str().into(),
@@ -103,6 +114,9 @@ impl Mqtt {
             view: self.view,
             taker,
             taking: VecDeque::new(),
+            reporter,
+            test_topic: topic::test(self.node.as_str()),
+            testing: Vec::new(),
             connection: Connection::None,
             timer: Timer::never(),
             stop: Box::pin(stop),
@@ -134,6 +148,8 @@ enum Event {
     Read(usize),
     Closed(String),
     Taken(Delivery, Taken),
+    /// These messages say how the relay is.
+    Reported(Vec<Message>),
     Due,
 }
 
@@ -145,6 +161,10 @@ struct Shell {
     taker: Taker,
     /// Messages on their way to disk, in the order in which they came.
     taking: VecDeque<(Delivery, Boxed<Taken>)>,
+    reporter: Reporter,
+    test_topic: String,
+    /// Tests of routes that are under way.
+    testing: Vec<Boxed<()>>,
     connection: Connection,
     timer: Timer,
     stop: Boxed<()>,
@@ -159,8 +179,9 @@ impl Shell {
             self.client.handle_timeout(Instant::now());
             self.execute();
             self.view.note(&self.client);
-            match self.client.poll_timeout() {
-                Some((at, _)) => self.timer.set_at(at),
+            let due = self.client.poll_timeout().map(|(at, _)| at);
+            match due.into_iter().chain(self.reporter.timeout()).min() {
+                Some(at) => self.timer.set_at(at),
                 None => self.timer = Timer::never(),
             }
             let event = poll_fn(|cx| self.poll(cx, &mut buffer)).await;
@@ -183,6 +204,11 @@ impl Shell {
                     self.client.handle(now, Input::Closed(words));
                 }
                 Event::Taken(delivery, taken) => self.taken(now, delivery, taken),
+                Event::Reported(messages) => {
+                    for message in messages {
+                        self.client.handle(now, Input::Publish(message));
+                    }
+                }
                 Event::Due => {}
             }
         }
@@ -202,6 +228,7 @@ impl Shell {
                     }
                 }
                 Output::Close => self.connection = Connection::None,
+                Output::Deliver(delivered) if delivered.publish.topic == self.test_topic => self.test(&delivered),
                 Output::Deliver(delivered) => {
                     let taking = self.taker.clone().take(delivered.publish);
                     self.taking.push_back((delivered.delivery, Box::pin(taking)));
@@ -209,10 +236,39 @@ impl Shell {
                 Output::Up => {
                     log::info!("mqtt: {} has taken the connection", self.plan.broker);
                     self.told = None;
+                    let now = Instant::now();
+                    let first = self.reporter.connected(now);
+                    self.client.handle(now, Input::Publish(first));
                 }
-                Output::Ended(cause) => self.tell(&cause),
+                Output::Ended(cause) => {
+                    self.reporter.disconnected();
+                    self.tell(&cause);
+                }
             }
         }
+    }
+
+    /// Tests the route that somebody names. The message is through at once: a test that is lost is pressed again.
+    fn test(&mut self, delivered: &Delivered) {
+        let named = String::from_utf8_lossy(&delivered.publish.payload).trim().to_owned();
+        let routes = self.taker.relay.routes();
+        let route = routes.into_iter().find(|route| route.as_str() == named);
+        match route.filter(|_| self.testing.len() < TESTS_MAX) {
+            Some(route) => {
+                let relay = Arc::clone(&self.taker.relay);
+                self.testing.push(Box::pin(async move {
+                    match relay.test_route(route.clone(), TEST_PATIENCE).await {
+                        Ok(tested) if tested.proven => log::info!("mqtt: the test of {route} was delivered"),
+                        Ok(_) => log::warn!("mqtt: the test of {route} is not delivered everywhere yet"),
+                        Err(refusal) => log::warn!("mqtt: {route} was not tested: {refusal}"),
+                    }
+                }));
+            }
+            None => log::warn!("mqtt: there is no such route to test, or too many are being tested"),
+        }
+        let (delivery, code, answer) = (delivered.delivery, 0, None);
+        let settled = Input::Settled { delivery, code, answer };
+        self.client.handle(Instant::now(), settled);
     }
 
     fn tell(&mut self, cause: &Cause) {
@@ -246,6 +302,10 @@ impl Shell {
                 self.taking.remove(at);
                 return Poll::Ready(Event::Taken(delivery, taken));
             }
+        }
+        self.testing.retain_mut(|test| test.as_mut().poll(cx).is_pending());
+        if let Poll::Ready(messages) = self.reporter.poll(cx) {
+            return Poll::Ready(Event::Reported(messages));
         }
         let wants_bytes = self.client.wants_bytes();
         let moved = match &mut self.connection {

@@ -12,6 +12,7 @@ fn a_broker_alone_is_enough() {
     let mqtt = loaded.plan.mqtt.unwrap();
     assert_eq!(mqtt.broker.to_string(), "mqtt://nas.lan:1883");
     assert_eq!((mqtt.qos, mqtt.version, mqtt.node), (1, None, None));
+    assert_eq!(mqtt.discovery.as_deref(), Some("homeassistant"));
     assert_eq!(
         (mqtt.keep_alive, mqtt.session_expiry),
         (Duration::from_secs(30), Duration::from_secs(86_400))
@@ -23,7 +24,7 @@ fn all_of_it_can_be_said() {
     let site = Site::with(
         "[mqtt]\nbroker = \"mqtts://nas.lan\"\nuser = \"me\"\npassword = \"secret word\"\nca_file = \"ca.pem\"\n\
          cert_file = \"c.pem\"\nkey_file = \"k.pem\"\nclient_id = \"x\"\nnode = \"attic\"\nqos = 0\nversion = \"3.1.1\"\n\
-         keepalive = \"10s\"\nsession_expiry = \"2h\"\n",
+         keepalive = \"10s\"\nsession_expiry = \"2h\"\ndiscovery = false\n",
     );
     let loaded = site.load().unwrap();
     // Files that are not there may come: the client tells of them.
@@ -33,7 +34,7 @@ fn all_of_it_can_be_said() {
     assert_eq!((mqtt.qos, mqtt.version), (0, Some(Version::V3)));
     let identity = mqtt.identity.unwrap();
     assert!(identity.cert.ends_with("c.pem") && identity.key.ends_with("k.pem"));
-    assert_eq!(mqtt.node.unwrap().as_str(), "attic");
+    assert_eq!((mqtt.node.unwrap().as_str(), mqtt.discovery), ("attic", None));
 }
 
 #[test]
@@ -51,6 +52,8 @@ fn what_cannot_be_meant_is_told_with_what_can() {
         ("node = \"a/b\"", &["mqtt.node: a node's name has"]),
         ("client_id = \"\"", &["mqtt.client_id: expected 1 to 128 bytes"]),
         ("keepalive = \"1s\"", &["mqtt.keepalive: "]),
+        ("discovery = \"a/#\"", &["mqtt.discovery: is no topic"]),
+        ("discovery = 1", &["mqtt.discovery: is an integer"]),
         ("password = \"x\"", &["mqtt.user: is missing"]),
         (
             "cert_file = \"c\"",

@@ -26,7 +26,7 @@ pub use fallback::{
 pub use fault::{ConfigErrors, Fault, Place};
 pub use hook::HookPlan;
 pub use load::{CONFIG_BYTES_MAX, Loaded, load};
-pub use mqtt::{Broker, MqttPlan, NodeName};
+pub use mqtt::{Broker, MqttPlan, NodeName, SubscribeForm, SubscribePlan};
 pub use plan::{GatewayPlan, HeartbeatPlan, MailPlan, Plan, RoutePlan, SessionPlan, SmtpPlan};
 pub use print::{Setting, Source, to_json, to_toml};
 pub use tls_files::TlsFiles;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::address::{bracketed, host_and_port};
 use super::{Endpoint, Secret, TlsFiles};
+use crate::alert::RouteName;
 use crate::mqtt::Version;
 
 /// A client of a broker.
@@ -32,6 +33,30 @@ pub struct MqttPlan {
     pub discovery: Option<String>,
     /// How long the broker is asked to keep what comes while this client is away.
     pub session_expiry: Duration,
+    /// What is made of messages on others' topics.
+    pub subscribe: Vec<SubscribePlan>,
+}
+
+/// What is made of messages on a topic that is somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribePlan {
+    /// With wildcards.
+    pub filter: String,
+    pub route: RouteName,
+    /// A template that says `true` of those that are meant; `None`: all are.
+    pub when: Option<String>,
+    /// A template of the alert's key.
+    pub key: Option<String>,
+    pub form: SubscribeForm,
+}
+
+/// How such a message is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscribeForm {
+    /// The name of a dialect.
+    Dialect(String),
+    /// ntfy's headers, each with its template.
+    Template(Vec<(&'static str, String)>),
 }
 
 /// A broker's address.

@@ -183,7 +183,6 @@ impl Reader<'_> {
         let mut draft = Draft {
             board: table.get("board").and_then(|value| self.board(value)),
             time_zone: table.get("timezone").and_then(|value| self.time_zone(value)),
-            mqtt: table.get("mqtt").and_then(|value| self.mqtt(value)),
             heartbeat: table.get("heartbeat").and_then(|value| self.heartbeat(value)),
             attachments: table
                 .get("attachments")
@@ -244,6 +243,7 @@ impl Reader<'_> {
                 None => self.wrong_type("gateway", value, "a section [gateway]"),
             }
         }
+        draft.mqtt = table.get("mqtt").and_then(|value| self.mqtt(value, &route_names));
         if let Some(value) = table.get("smtp") {
             let gateway = table.get("gateway").and_then(|value| value.get_ref().as_table());
             draft.smtp_listen = self.smtp(value, gateway);

@@ -14,6 +14,36 @@ pub fn is_name(topic: &str) -> bool {
     !topic.is_empty() && topic.len() <= BYTES_MAX && !topic.contains(['+', '#', '\0'])
 }
 
+/// Whether it can be subscribed to: `+` stands for a level alone, `#` for all that are left.
+pub fn is_filter(filter: &str) -> bool {
+    let levels: Vec<&str> = filter.split('/').collect();
+    let fits = |(at, level): (usize, &&str)| match *level {
+        "+" => true,
+        "#" => at + 1 == levels.len(),
+        level => !level.contains(['+', '#', '\0']),
+    };
+    !filter.is_empty() && filter.len() <= BYTES_MAX && levels.iter().enumerate().all(fits)
+}
+
+/// Whether a message on `topic` is for those who subscribe to `filter`.
+pub fn matches(filter: &str, topic: &str) -> bool {
+    // What begins with `$` is the broker's own, and meant by name alone.
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        match (wanted, levels.next()) {
+            ("#", _) => return true,
+            (_, None) => return false,
+            ("+", Some(_)) => {}
+            (wanted, Some(level)) if wanted == level => {}
+            (_, Some(_)) => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
 /// The route that `tautline/<route>/publish` names.
 pub fn route(topic: &str) -> Option<&str> {
     let route = topic.strip_prefix("tautline/")?.strip_suffix("/publish")?;
@@ -61,6 +91,34 @@ mod tests {
             "tautline/family",
         ] {
             assert_eq!(route(topic), None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn filters_match_as_the_standard_says() {
+        for (filter, topic, is) in [
+            ("a/b", "a/b", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a", false),
+            ("a/+", "a/b/c", false),
+            ("a/#", "a/b/c", true),
+            ("a/#", "a", true),
+            ("#", "a/b", true),
+            ("+/b", "/b", true),
+            ("#", "$SYS/x", false),
+            ("$SYS/#", "$SYS/x", true),
+        ] {
+            assert_eq!(matches(filter, topic), is, "{filter} {topic}");
+        }
+        for (filter, is) in [
+            ("a/+/b", true),
+            ("#", true),
+            ("a/#/b", false),
+            ("a+", false),
+            ("", false),
+            ("a/b#", false),
+        ] {
+            assert_eq!(is_filter(filter), is, "{filter}");
         }
     }
 

@@ -176,6 +176,52 @@ fn messages_become_alerts_with_what_stands_beside_them() {
 }
 
 #[test]
+fn what_others_publish_becomes_alerts_by_rules() {
+    let Some(broker) = Broker::start() else { return };
+    let rules = r#"
+[[mqtt.subscribe]]
+topic = "frigate/reviews"
+route = "family"
+when = '{{ eq .after.severity "alert" }}'
+key = "{{ .after.id }}"
+message = "{{ .after.camera }}"
+[[mqtt.subscribe]]
+topic = "tele/+/LWT"
+route = "family"
+when = '{{ eq .payload "Offline" }}'
+message = "{{ index .levels 1 }} is gone"
+"#;
+    let site = site(&broker.url(), rules);
+    let relay = site.start();
+    wait_connected(&relay);
+    let mut peer = Peer::connect(broker.address(), "frigate").unwrap();
+    for kind in ["new", "update", "end"] {
+        let review = format!(r#"{{"type": "{kind}", "after": {{"id": "1", "camera": "yard", "severity": "alert"}}}}"#);
+        peer.publish(&Said::new("frigate/reviews", &review)).unwrap();
+    }
+    for word in ["Online", "Offline"] {
+        let will = Said {
+            retain: true,
+            ..Said::new("tele/pump/LWT", word)
+        };
+        peer.publish(&will).unwrap();
+    }
+    let texts = |alerts: &[Value]| -> Vec<String> {
+        alerts
+            .iter()
+            .map(|alert| alert["text"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(texts(&wait_alerts(&relay, 2)), ["yard", "pump is gone"]);
+    // What the broker has kept is no news after a restart.
+    assert_eq!(relay.stop(), 0);
+    let relay = site.start();
+    wait_connected(&relay);
+    peer.publish(&Said::new(TOPIC, "the last")).unwrap();
+    assert_eq!(texts(&wait_alerts(&relay, 3))[2], "the last");
+}
+
+#[test]
 fn what_comes_while_the_relay_is_away_waits_for_it_and_the_broker_says_that_it_is_away() {
     for version in ["5", "3.1.1"] {
         let Some(broker) = Broker::start() else { return };
@@ -216,7 +262,9 @@ fn home_assistant_finds_the_box_and_what_it_sends_and_presses_works() {
     let device = device.json();
     let state = assistant.hear_until(|said| said.topic == "tautline/attic/state").json();
     assert_eq!((&state["online"], &state["waiting"]), (&false.into(), &0.into()));
-    let health = assistant.hear_until(|said| said.topic == "tautline/attic/health").json();
+    let health = assistant
+        .hear_until(|said| said.topic == "tautline/attic/health")
+        .json();
     assert!(health["problems"][0]["code"].is_string() && health["problems"][0].get("text").is_none());
 
     // As its entities do: `notify` fills its template in, a button sends its payload.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Builder, split};
-use crate::config::MqttPlan;
 use crate::config::parse::{ClientId, DraftMqtt};
 use crate::config::shown::written;
+use crate::config::{MqttPlan, SubscribeForm};
 use crate::mqtt::discovery::PREFIX;
 
 /// Half of what routers forget first.
@@ -70,6 +70,28 @@ impl Builder<'_> {
         let source = self.source(line);
         let shown = discovery.as_ref().map_or(json!(false), |prefix| json!(prefix));
         self.note(key("discovery"), shown, source);
+        let mut subscribe = Vec::new();
+        for (index, draft) in draft.subscribe.into_iter().enumerate() {
+            let source = self.source(Some(draft.line));
+            let plan = draft.value;
+            let mut shown = vec![
+                ("topic", json!(plan.filter)),
+                ("route", json!(plan.route.as_str())),
+                ("when", json!(plan.when)),
+                ("key", json!(plan.key)),
+            ];
+            match &plan.form {
+                SubscribeForm::Dialect(name) => shown.push(("dialect", json!(name))),
+                SubscribeForm::Template(fields) => shown.extend(fields.iter().map(|(header, text)| {
+                    let name = header.strip_prefix("x-").unwrap_or(header);
+                    (name.strip_suffix("-id").unwrap_or(name), json!(text))
+                })),
+            }
+            for (name, value) in shown {
+                self.note(format!("mqtt.subscribe[{index}].{name}"), value, source.clone());
+            }
+            subscribe.push(plan);
+        }
         MqttPlan {
             broker: draft.broker.value,
             user,
@@ -83,6 +105,7 @@ impl Builder<'_> {
             keep_alive,
             session_expiry,
             discovery,
+            subscribe,
         }
     }
 }

@@ -26,7 +26,7 @@ impl Reader<'_> {
         draft.mail_routes = table.get("routes").and_then(|value| self.mail_routes(value, routes));
     }
 
-    fn mail_route(&mut self, key: &str, value: Value, routes: &HashSet<String>) -> Option<At<RouteName>> {
+    pub(super) fn mail_route(&mut self, key: &str, value: Value, routes: &HashSet<String>) -> Option<At<RouteName>> {
         let expected = format!("the name of a route: {}", sorted(routes));
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(key, value, &expected);

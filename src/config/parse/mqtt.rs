@@ -1,5 +1,6 @@
 //! The section `[mqtt]`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::reader::{At, Reader, Value};
-use crate::config::{Broker, NodeName, Secret, TlsFiles};
+use crate::config::{Broker, NodeName, Secret, SubscribeForm, SubscribePlan, TlsFiles};
 use crate::mqtt::{Version, discovery, topic};
 
 const KEYS_MQTT: &[&str] = &[
@@ -25,7 +26,25 @@ const KEYS_MQTT: &[&str] = &[
     "keepalive",
     "session_expiry",
     "discovery",
+    "subscribe",
 ];
+
+const KEYS_SUBSCRIBE: &[&str] = &[
+    "topic", "route", "dialect", "when", "key", "title", "message", "priority", "tags", "click", "sequence",
+];
+
+/// Keys of a subscription that are templates, and the headers of ntfy's that they stand for.
+const TEMPLATES: [(&str, &str); 6] = [
+    ("title", "x-title"),
+    ("message", "x-message"),
+    ("priority", "x-priority"),
+    ("tags", "x-tags"),
+    ("click", "x-click"),
+    ("sequence", "x-sequence-id"),
+];
+
+/// What is read where nothing is said.
+const DIALECT_DEFAULT: &str = "json";
 
 /// What a broker answers within, and what no router forgets.
 const KEEP_ALIVE: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(3600);
@@ -48,6 +67,7 @@ pub(in crate::config) struct DraftMqtt {
     pub session_expiry: Option<At<Duration>>,
     /// `None` inside is `false`.
     pub discovery: Option<At<Option<String>>>,
+    pub subscribe: Vec<At<SubscribePlan>>,
 }
 
 /// What a broker knows a client by.
@@ -66,7 +86,7 @@ impl FromStr for ClientId {
 }
 
 impl Reader<'_> {
-    pub(super) fn mqtt(&mut self, value: Value) -> Option<DraftMqtt> {
+    pub(super) fn mqtt(&mut self, value: Value, routes: &HashSet<String>) -> Option<DraftMqtt> {
         let key = "mqtt";
         let Some(table) = value.get_ref().as_table() else {
             self.wrong_type(key, value, "a section [mqtt]");
@@ -86,7 +106,16 @@ impl Reader<'_> {
             let span = self.span_in("mqtt.keepalive", value, KEEP_ALIVE)?;
             Some(self.at(span, &value.span()))
         });
+        let mut subscribe = Vec::new();
+        if let Some(value) = table.get("subscribe") {
+            for (index, (span, table)) in self.tables("mqtt.subscribe", value).into_iter().enumerate() {
+                let key = format!("mqtt.subscribe[{index}]");
+                let plan = self.subscription(&key, span.clone(), table, routes);
+                subscribe.extend(plan.map(|plan| self.at(plan, &span)));
+            }
+        }
         Some(DraftMqtt {
+            subscribe,
             user,
             password,
             ca: self.ca(key, table),
@@ -102,6 +131,66 @@ impl Reader<'_> {
             discovery: table.get("discovery").and_then(|value| self.discovery(value)),
             broker: broker?,
         })
+    }
+
+    fn subscription(
+        &mut self,
+        key: &str,
+        span: std::ops::Range<usize>,
+        table: &DeTable,
+        routes: &HashSet<String>,
+    ) -> Option<SubscribePlan> {
+        self.look_for_unknown(key, table, KEYS_SUBSCRIBE);
+        let mut texts = [None; 4];
+        for (text, name) in texts.iter_mut().zip(["topic", "dialect", "when", "key"]) {
+            *text = self.text(key, table, name);
+        }
+        let [filter, dialect, when, named] = texts;
+        let route = match table.get("route") {
+            Some(value) => self.mail_route(&format!("{key}.route"), value, routes),
+            None => {
+                self.fault(
+                    &format!("{key}.route"),
+                    span.clone(),
+                    "is missing; expected the name of a route",
+                );
+                None
+            }
+        };
+        let filter = filter.filter(|filter| topic::is_filter(filter));
+        if filter.is_none() {
+            let text = "is missing, or no topic; expected one like \"zigbee2mqtt/+/availability\"";
+            self.fault(&format!("{key}.topic"), span.clone(), text);
+        }
+        let mut fields = Vec::new();
+        for (name, header) in TEMPLATES {
+            fields.extend(self.text(key, table, name).map(|text| (header, text.to_owned())));
+        }
+        if let (Some(_), false) = (dialect, fields.is_empty()) {
+            let text = "stands beside templates; expected one of the two";
+            self.fault(&format!("{key}.dialect"), span, text);
+            return None;
+        }
+        let form = match fields.is_empty() {
+            true => SubscribeForm::Dialect(dialect.unwrap_or(DIALECT_DEFAULT).to_owned()),
+            false => SubscribeForm::Template(fields),
+        };
+        Some(SubscribePlan {
+            filter: filter?.to_owned(),
+            route: route?.value,
+            when: when.map(str::to_owned),
+            key: named.map(str::to_owned),
+            form,
+        })
+    }
+
+    fn text<'t>(&mut self, key: &str, table: &'t DeTable, name: &str) -> Option<&'t str> {
+        let value = table.get(name)?;
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong_type(&format!("{key}.{name}"), value, "a string");
+        }
+        text
     }
 
     fn optional<T>(&mut self, table: &DeTable, name: &str, expected: &str) -> Option<At<T>>

@@ -7,8 +7,11 @@ use async_io::Timer;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::fields::own_fields;
+use super::rules;
 use crate::alert::{Alert, RouteName};
-use crate::dialect::{self, Fields, Parsed, Rejection, Request};
+use crate::config::SubscribePlan;
+use crate::dialect::{self, Parsed, Rejection, Request};
 use crate::gateway::relay::{Refusal, Relay};
 use crate::mqtt::{Message, Publish, topic};
 use crate::util::wall_ms;
@@ -47,6 +50,8 @@ pub(super) struct Taken {
 #[derive(Clone)]
 pub(super) struct Taker {
     pub relay: Arc<dyn Relay>,
+    /// For messages on others' topics.
+    pub rules: Arc<[SubscribePlan]>,
     pub client_id: Arc<str>,
 }
 
@@ -54,11 +59,7 @@ impl Taker {
     /// Takes a message for good. While there is no room for it, it waits here.
     pub(super) async fn take(self, publish: Publish) -> Taken {
         let Some(named) = topic::route(&publish.topic) else {
-            return Taken {
-                became: Became::Ignored,
-                code: TAKEN,
-                answer: None,
-            };
+            return self.take_foreign(publish).await;
         };
         let rejected = |why: String, code: u8| {
             let answer = json!({ "error": why });
@@ -78,7 +79,7 @@ impl Taker {
             Err(rejection) => return rejected(rejection.to_string(), NOT_TAKEN),
         };
         let click = parsed.alerts.first().and_then(|alert| alert.click.clone());
-        match self.hand_over(route, &parsed.alerts, &publish).await {
+        match self.hand_over(route, &parsed.alerts, &publish, 0).await {
             Ok(Some(accepted)) => {
                 let became = match accepted.duplicate {
                     true => Became::Duplicate,
@@ -106,19 +107,50 @@ impl Taker {
         }
     }
 
+    /// Takes a message on somebody else's topic: each rule that is for it makes an alert of its own.
+    async fn take_foreign(self, publish: Publish) -> Taken {
+        let mut became = Became::Ignored;
+        let rules = self.rules.iter().enumerate();
+        for (place, rule) in rules.filter(|(_, rule)| topic::matches(&rule.filter, &publish.topic)) {
+            let parsed = match rules::apply(rule, &publish) {
+                None => continue,
+                Some(Ok(parsed)) => parsed.without_files("a message by MQTT carries none"),
+                Some(Err(rejection)) => {
+                    became = Became::Rejected(format!("{}: {rejection}", publish.topic));
+                    continue;
+                }
+            };
+            for warning in &parsed.warnings {
+                log::warn!("mqtt: {}: {warning}", publish.topic);
+            }
+            match self.hand_over(&rule.route, &parsed.alerts, &publish, place).await {
+                Ok(Some(accepted)) if accepted.duplicate => became = Became::Duplicate,
+                Ok(Some(_)) => became = Became::Accepted,
+                Ok(None) => {}
+                Err(refusal) => became = Became::Rejected(format!("{}: {refusal}", publish.topic)),
+            }
+        }
+        Taken {
+            became,
+            code: TAKEN,
+            answer: None,
+        }
+    }
+
     /// Publishes alerts until they are on disk, or refused for good. What came with QoS 0 is tried once.
     async fn hand_over(
         &self,
         route: &RouteName,
         alerts: &[Alert],
         publish: &Publish,
+        rule: usize,
     ) -> Result<Option<crate::gateway::Accepted>, Refusal> {
         let mut alerts = alerts.to_vec();
         // A crash between the disk and the acknowledgement brings a message again: this is how it is known then. The
         // broker's number alone comes again for others.
         let derived = publish
             .packet
-            .map(|packet| derived_key(&self.client_id, packet, publish));
+            .map(|packet| derived_key(&self.client_id, packet, publish, rule));
         let is_keyed = alerts.iter().any(|alert| alert.key.is_some());
         if let (Some(key), Some(first), false) = (&derived, alerts.first_mut(), is_keyed) {
             first.key = Some(key.clone());
@@ -157,22 +189,9 @@ impl Taker {
 /// Reads the alert out of a message. What MQTT 5 has beside it stands in for ntfy's headers.
 fn parse(publish: &Publish, route: &RouteName) -> Result<Parsed, Rejection> {
     let properties = &publish.properties;
-    let own = [
-        (
-            "x-ttl",
-            properties.expiry.map(|expiry| expiry.as_secs().max(1).to_string()),
-        ),
-        ("x-key", properties.correlation.as_deref().map(key_of)),
-    ];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let headers: Fields<'_> = properties
-        .user
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
     let request = Request {
         route: Some(route.as_str()),
-        headers: headers.behind(own),
+        headers: own_fields(publish, properties.correlation.as_deref().map(key_of)),
         content_type: properties.content_type.as_deref(),
         body: &publish.payload,
         body_bytes: publish.payload_bytes,
@@ -207,7 +226,7 @@ fn key_of(correlation: &[u8]) -> String {
     }
 }
 
-fn derived_key(client_id: &str, packet: u16, publish: &Publish) -> String {
+fn derived_key(client_id: &str, packet: u16, publish: &Publish, rule: usize) -> String {
     let mut hash = Sha256::new();
     let properties = &publish.properties;
     for part in [client_id.as_bytes(), publish.topic.as_bytes(), &publish.payload] {
@@ -221,6 +240,7 @@ fn derived_key(client_id: &str, packet: u16, publish: &Publish) -> String {
         hash.update([0]);
     }
     hash.update(packet.to_be_bytes());
+    hash.update((rule as u64).to_be_bytes());
     format!("mqtt-{}", hex(&hash.finalize()[..16]))
 }
 

@@ -121,7 +121,10 @@ async fn look(relay: Arc<dyn Relay>) -> Report {
     let alerts = relay.alerts(false, LOOKED_AT).await;
     let sessions = status.sessions.iter();
     let sessions = sessions.map(|session| (session.name.clone(), json!(session.state)));
-    let oldest = status.outbox.oldest_at.map_or(0, |at| wall_ms().saturating_sub(at) / 1000);
+    let oldest = status
+        .outbox
+        .oldest_at
+        .map_or(0, |at| wall_ms().saturating_sub(at) / 1000);
     let state = json!({
         "online": status.sessions.iter().all(|session| session.state == SessionState::Online),
         "sessions": sessions.collect::<serde_json::Map<_, _>>(),

@@ -75,6 +75,7 @@ impl Mqtt {
             qos: plan.qos,
             subscriptions: [topic::PUBLISH_FILTER.to_owned(), topic::test(node.as_str())]
                 .into_iter()
+                .chain(plan.subscribe.iter().map(|rule| rule.filter.clone()))
                 .map(|filter| Subscription { filter, qos: plan.qos })
                 .collect(),
             will: says("offline"),
@@ -104,6 +105,7 @@ impl Mqtt {
         let reporter = Reporter::new(Arc::clone(&relay), self.node.as_str(), prefix);
         let taker = Taker {
             relay,
+            rules: self.plan.subscribe.as_slice().into(),
             client_id: self.settings.client_id.as_str().into(),
         };
         let now = Instant::now();

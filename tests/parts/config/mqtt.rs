@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tautline::config::SubscribeForm;
 use tautline::mqtt::Version;
 
 use super::{Site, has};
@@ -35,6 +36,46 @@ fn all_of_it_can_be_said() {
     let identity = mqtt.identity.unwrap();
     assert!(identity.cert.ends_with("c.pem") && identity.key.ends_with("k.pem"));
     assert_eq!((mqtt.node.unwrap().as_str(), mqtt.discovery), ("attic", None));
+}
+
+#[test]
+fn others_topics_lead_to_routes() {
+    let site = Site::with(
+        "[[route]]\nname = \"ops\"\nto = [\"me\"]\n[mqtt]\nbroker = \"mqtt://nas\"\n[[mqtt.subscribe]]\ntopic = \"a/+\"\n\
+         route = \"ops\"\n[[mqtt.subscribe]]\ntopic = \"b\"\nroute = \"ops\"\nwhen = \"{{ .x }}\"\nmessage = \"{{ .y }}\"\n\
+         sequence = \"{{ .z }}\"\n",
+    );
+    let loaded = site.load().unwrap();
+    let rules = &loaded.plan.mqtt.as_ref().unwrap().subscribe;
+    assert_eq!(rules[0].form, SubscribeForm::Dialect("json".into()));
+    let fields = [("x-message", "{{ .y }}"), ("x-sequence-id", "{{ .z }}")];
+    let fields = fields.map(|(name, text)| (name, text.to_owned())).to_vec();
+    assert_eq!(rules[1].form, SubscribeForm::Template(fields));
+    // What is printed reads back as the same.
+    let again = Site::with(tautline::config::to_toml(&loaded.provenance))
+        .load()
+        .unwrap();
+    assert_eq!(again.plan.mqtt, loaded.plan.mqtt);
+    for (text, expected) in [
+        (
+            "route = \"me\"",
+            &["mqtt.subscribe[0].topic: is missing, or no topic"][..],
+        ),
+        ("topic = \"a/#/b\"\nroute = \"me\"", &["mqtt.subscribe[0].topic: "]),
+        ("topic = \"a\"", &["mqtt.subscribe[0].route: is missing"]),
+        (
+            "topic = \"a\"\nroute = \"x\"",
+            &["mqtt.subscribe[0].route: no route is named"],
+        ),
+        (
+            "topic = \"a\"\nroute = \"me\"\ndialect = \"json\"\ntitle = \"t\"",
+            &["mqtt.subscribe[0].dialect: stands beside templates"],
+        ),
+        ("topic = 1\nroute = \"me\"", &["mqtt.subscribe[0].topic: is an integer"]),
+    ] {
+        let site = Site::with(format!("[mqtt]\nbroker = \"mqtt://nas\"\n[[mqtt.subscribe]]\n{text}\n"));
+        has(&site.faults(), expected);
+    }
 }
 
 #[test]

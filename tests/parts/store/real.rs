@@ -177,6 +177,27 @@ fn a_full_disk_refuses_what_is_new_and_goes_on_with_the_rest_in_the_reserve() {
     assert!(store.short_of_room().is_none());
 }
 
+/// Where everything new is refused, nothing is written that could bring the next try about.
+#[test]
+fn a_rotation_that_found_no_room_is_tried_again_when_others_have_made_some() {
+    let (disk, limits) = (SimDisk::default(), Limits::default());
+    let mut log = Log::create(Arc::new(disk.clone()), limits, &State::new()).unwrap();
+    // The same record again and again: the next snapshot has it once.
+    while !log.wants_rotation() {
+        log.stage(&[(vec![1], Some(vec![1; 100 * 1024]))], Claim::Reserve)
+            .unwrap();
+        log.commit().unwrap();
+    }
+    disk.set_free(Some(64 << 10));
+    assert!(matches!(log.rotate(), Err(CommitError::Full(_))));
+    assert!(!log.wants_rotation(), "it costs a reading of the whole file");
+    assert!(!log.wants_rotation_at_rest());
+    disk.set_free(Some(64 << 20));
+    assert!(log.wants_rotation());
+    log.rotate().unwrap();
+    log.stage(&[(vec![2], Some(vec![1]))], Claim::New).unwrap();
+}
+
 /// A group may last longer than a want of room: the next transaction of it asks the volume again.
 #[test]
 fn what_the_volume_said_at_the_start_of_a_group_refuses_nothing_later_in_it() {

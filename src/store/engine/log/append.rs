@@ -38,8 +38,10 @@ pub struct Log {
     /// sled writes to the same volume.
     pub(super) index_beside: bool,
     pub(super) rotate_at: u64,
-    /// Not before: there was no room.
+    /// Not before the file is so long, or so much more is free: there was no room.
     pub(super) rotate_again_at: u64,
+    /// What must be free for another try, as far as the volume tells.
+    pub(super) rotate_again_room: u64,
     /// Where a seal lies in the zeros, and whether it, or the snapshot, vouches for everything that is on the device.
     pub(super) seal_at: Option<u64>,
     pub(super) sealed: bool,
@@ -92,6 +94,7 @@ impl Log {
             index_beside: true,
             rotate_at: snapshot_end + limits.rotate_bytes_min.max(snapshot_end),
             rotate_again_at: 0,
+            rotate_again_room: 0,
             seal_at: None,
             sealed: true,
             staged: Vec::new(),
@@ -251,7 +254,7 @@ impl Log {
 
     /// Whether the file is past its bound. Worth asking after each commit.
     pub fn wants_rotation(&self) -> bool {
-        if self.end < self.rotate_again_at {
+        if self.rotation_rests() {
             return false;
         }
         let given_back_max = self.given_back_max();
@@ -270,10 +273,23 @@ impl Log {
     pub fn rotate(&mut self) -> Result<(), CommitError> {
         let rotated = self.try_to_rotate();
         if let Err(CommitError::Full(_) | CommitError::ReadOnly(_)) = &rotated {
-            // It costs a reading of the whole file: only after some more has been written.
+            // It costs a reading of the whole file: only after some more has been written, or others have made room.
             self.rotate_again_at = self.end + self.limits.extent_bytes;
+            self.rotate_again_room = match Room::of(&*self.disk) {
+                Room::Bytes(free) => free.saturating_add(self.limits.extent_bytes),
+                Room::Unknown | Room::ReadOnly => u64::MAX,
+            };
         }
         rotated
+    }
+
+    /// Whether the last try has found no room, and nothing has changed since.
+    pub(super) fn rotation_rests(&self) -> bool {
+        let has_more_room = || match Room::of(&*self.disk) {
+            Room::Bytes(free) => free >= self.rotate_again_room,
+            Room::Unknown | Room::ReadOnly => false,
+        };
+        self.end < self.rotate_again_at && !has_more_room()
     }
 
     fn try_to_rotate(&mut self) -> Result<(), CommitError> {

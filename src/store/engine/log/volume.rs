@@ -167,7 +167,7 @@ impl Log {
     /// Whether the file is worth writing anew while there is nothing else to do: for want of room something new is
     /// refused.
     pub fn wants_rotation_at_rest(&self) -> bool {
-        self.end >= self.rotate_again_at && self.given_back_max() >= LITTLE_AT_REST_BYTES && !self.has_room_for_new()
+        !self.rotation_rests() && self.given_back_max() >= LITTLE_AT_REST_BYTES && !self.has_room_for_new()
     }
 
     /// Whether what was accepted may soon find no room for the rotation that it will need.

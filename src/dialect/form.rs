@@ -65,10 +65,14 @@ impl<'r> Form<'r> {
             && let Some(boundary) = parameter(media, "boundary")
         {
             form.read_parts(request, boundary);
-            // Whatever else it is, it is no form in parts.
-            if !form.fields.is_empty() || !form.files.is_empty() {
+            // A part that has neither a name nor a content is none: its head has no end, perhaps.
+            let is_part = |(name, value): (&String, &Value)| !name.is_empty() || value.as_str() != Some("");
+            if form.fields.iter().any(is_part) || !form.files.is_empty() {
                 return form;
             }
+            form.fields.clear();
+            form.faults
+                .push("the body is no form in parts: it was sent as it is".into());
         }
         let text = match request.read_body() {
             Body::Empty => return form,

@@ -12,6 +12,23 @@ fn request<'a>(content_type: &'a str, body: &'a [u8]) -> Request<'a> {
 }
 
 #[test]
+fn what_is_no_form_in_parts_is_sent_as_it_is() {
+    for body in [
+        "--b\r\nbroken multipart",
+        "--b",
+        "--b\r\n",
+        "--b\nContent-Type: text/plain",
+        "no boundary at all",
+    ] {
+        let request = request("multipart/form-data; boundary=b", body.as_bytes());
+        let form = Form::read(&request);
+        let text = body.replace("\r\n", "\n");
+        assert_eq!(form.plain.as_deref(), Some(text.trim()), "{body:?}");
+        assert_eq!(form.faults.len(), 1, "{body:?}");
+    }
+}
+
+#[test]
 fn json_is_known_by_its_look_and_forms_by_their_label() {
     for (content_type, body) in [
         ("application/json", r#"{"a": "x", "b": {"c": [1, "y"]}}"#),

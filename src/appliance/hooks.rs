@@ -223,7 +223,11 @@ impl Teller {
             }
             Output::GivenUp(post) => {
                 self.hooks.with(self.at, |now| now.given_up += 1);
-                log::warn!("hook {name}: {post:?} is given up, it was refused too often");
+                let what = match post {
+                    Post::Event(number) => format!("event {number}"),
+                    Post::Gap { from, to } => format!("the gap from {from} to {to}"),
+                };
+                log::warn!("hook {name}: {what} is given up, it was refused too often");
                 None
             }
         }

@@ -142,10 +142,35 @@ pub async fn ask_trusting(
         }
     })?;
     trial.worked();
-    let retry_after = answer.header("retry-after").and_then(|value| value.parse().ok());
+    let retry_after = answer.header("retry-after").and_then(seconds);
     Ok(Answer {
         status: answer.status,
         retry_after: retry_after.map(Duration::from_secs),
         body: answer.beginning(BODY_BYTES_MAX, BODY_WITHIN).await,
     })
+}
+/// What a `Retry-After` in seconds asks for; more than fits is as much as fits. A date is not read.
+fn seconds(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(u64::from(u32::MAX)).min(u32::MAX.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_after_of_any_size_is_heeded_and_a_date_is_not_read() {
+        let read = [
+            "0",
+            " 90 ",
+            "99999999999999999999",
+            "",
+            "-1",
+            "Wed, 21 Oct 2026 07:28:00 GMT",
+        ]
+        .map(seconds);
+        assert_eq!(read, [Some(0), Some(90), Some(u32::MAX.into()), None, None, None]);
+    }
 }

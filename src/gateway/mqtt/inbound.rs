@@ -19,6 +19,10 @@ use crate::util::wall_ms;
 /// Between two tries to hand over what there is no room for now. The broker keeps what comes behind it.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// A message that the broker marks as repeated can be the one of an alert that is no older than this. Later it is
+/// another, whose number has come round.
+const REPEATED_WITHIN_MS: u64 = 15 * 60 * 1000;
+
 /// The codes of MQTT 5 that tell a broker what came of a message.
 const TAKEN: u8 = 0;
 const NOT_TAKEN: u8 = 0x83;
@@ -158,10 +162,15 @@ impl Taker {
         let mut told = false;
         loop {
             let mut accepted = self.relay.publish(route.clone(), alerts.clone()).await;
-            if let (Ok(list), Some(first), false, false) = (&accepted, alerts.first_mut(), is_keyed, publish.repeated)
-                && list.iter().any(|accepted| accepted.duplicate)
+            // An earlier message was the same, and this one is not that: the broker says that it is new, or that one is
+            // so long ago that the number has come round. Rather twice than never.
+            let is_other = |accepted: &crate::gateway::Accepted| {
+                let age = wall_ms().saturating_sub(accepted.alert.accepted_at);
+                accepted.duplicate && (!publish.repeated || age > REPEATED_WITHIN_MS)
+            };
+            if let (Ok(list), Some(first), false) = (&accepted, alerts.first_mut(), is_keyed)
+                && list.iter().any(is_other)
             {
-                // An earlier message was the same, and this one is not that: the broker says that it is new.
                 first.key = Some(format!(
                     "{}-{:016x}",
                     derived.as_deref().unwrap_or("mqtt"),
@@ -171,9 +180,18 @@ impl Taker {
             }
             match accepted {
                 Ok(accepted) => return Ok(accepted.into_iter().next()),
-                Err(refusal @ (Refusal::Full(_) | Refusal::Storage(_) | Refusal::StorageFailed(_)))
-                    if publish.packet.is_some() =>
-                {
+                // As many as may wait for their own time do: without a delay it is not held up, and holds up no other.
+                Err(Refusal::Full(words)) if alerts.iter().any(|alert| alert.delay.is_some()) => {
+                    log::warn!("mqtt: a message is taken without its delay: {words}");
+                    alerts.iter_mut().for_each(|alert| alert.delay = None);
+                }
+                // That the relay stops is no refusal: the broker sends it again.
+                Err(
+                    refusal @ (Refusal::Full(_)
+                    | Refusal::Storage(_)
+                    | Refusal::StorageFailed(_)
+                    | Refusal::Unavailable(_)),
+                ) if publish.packet.is_some() => {
                     if !told {
                         log::warn!("mqtt: a message waits at the door, and is tried again: {refusal}");
                         told = true;

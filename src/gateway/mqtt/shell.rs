@@ -243,6 +243,8 @@ impl Shell {
                     self.client.handle(now, Input::Publish(first));
                 }
                 Output::Ended(cause) => {
+                    // The broker sends again what was not acknowledged. What waits here beside that would be another.
+                    self.taking.clear();
                     self.reporter.disconnected();
                     self.tell(&cause);
                 }

@@ -281,7 +281,7 @@ fn a_log_that_cannot_be_read_is_named() {
 #[test]
 fn a_relay_that_runs_is_no_hindrance() {
     let directory = state();
-    let store = Store::open(directory.path(), 1 << 20).unwrap();
+    let store = open_when_free(directory.path());
     let busy = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
             for number in 0..400u32 {

@@ -33,10 +33,11 @@ fn told(listener: &Listener) -> Vec<Value> {
 fn wait_for(listener: &Listener, relay: &Relay, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let mut seen = 0;
     loop {
+        // Before the look, so that what comes meanwhile is not waited for.
+        seen = listener.count().max(seen);
         if let Some(found) = told(listener).into_iter().find(&is) {
             return found;
         }
-        seen = listener.count().max(seen);
         assert!(
             listener.came_within(seen, SOON),
             "{what} never came: {:?}\n{}",

@@ -9,7 +9,8 @@
 //! and at which address a dialect is spoken, is the gateway's.
 //!
 //! To add one: its file beside this one, its line in [`DIALECTS`], and a folder `tests/fixtures/dialects/NAME` with
-//! captured requests and the alerts that they must give. A test holds the three together.
+//! captured requests and the alerts that they must give. A test holds the three together, and another asks for
+//! `docs/openapi.json`, which names all dialects, to be written anew.
 #![warn(missing_docs)]
 
 pub mod alertmanager;

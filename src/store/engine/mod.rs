@@ -30,7 +30,6 @@ pub use lock::Lock;
 pub use place::{FileSystem, create_private, file_system_under};
 pub use view::{Scan, Value, View};
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,13 +63,9 @@ impl Engine {
         limits: Limits,
         committed: Committed,
     ) -> Result<Self, StoreError> {
-        create_private(path).map_err(|error| {
-            let (path, cause) = (path.to_owned(), error.to_string());
-            match error.kind() {
-                // A file has that name, or the file system takes no directories, as /proc.
-                io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => StoreError::Unfit { path, cause },
-                _ => StoreError::Open { path, cause },
-            }
+        create_private(path).map_err(|error| StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
         })?;
         place::close_to_others(path)?;
         let lock = Arc::new(Lock::acquire(path)?);

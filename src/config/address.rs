@@ -216,6 +216,25 @@ pub(super) fn bracketed(host: &str) -> String {
     }
 }
 
+/// Reads `scheme://host[:port]` of a server that is no web server: whether TLS begins at once, host and port. `schemes`
+/// are those that it may have, each with that and with its usual port.
+///
+/// # Errors
+/// In words that go on with `expected`.
+pub(super) fn server(text: &str, schemes: &[(&str, bool, u16)], expected: &str) -> Result<(bool, String, u16), String> {
+    let wrong = |what: &str| format!("{what}; {expected}");
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
+    let known = schemes.iter().find(|(name, ..)| scheme.eq_ignore_ascii_case(name));
+    let &(_, tls, usual) = known.ok_or_else(|| wrong("has another scheme"))?;
+    if rest.contains('@') {
+        let text = "has a user in it; `user` and `password_file` are keys of their own";
+        return Err(wrong(text));
+    }
+    let place = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = host_and_port(place).map_err(|what| wrong(&what))?;
+    Ok((tls, host, port.unwrap_or(usual)))
+}
+
 /// Splits `host[:port]`, `[v6][:port]`. The host comes back without brackets, in lower case.
 pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::address::{bracketed, server};
 use super::{Endpoint, Proxy, Url};
 use crate::alert::FallbackName;
 
@@ -83,43 +84,15 @@ impl FromStr for MailServer {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "expected smtps://host[:port] for TLS at once, or smtp://host[:port] for STARTTLS";
-        let wrong = |what: &str| format!("{what}; {EXPECTED}");
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
-        let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
-            "smtps" => (true, 465),
-            "smtp" => (false, 587),
-            _ => return Err(wrong("has another scheme")),
-        };
-        if rest.contains('@') {
-            return Err(wrong(
-                "has a user in it; `user` and `password_file` are keys of their own",
-            ));
-        }
-        let place = rest.strip_suffix('/').unwrap_or(rest);
-        let endpoint: Result<Endpoint, String> = format!("wss://{place}").parse();
-        let Ok(endpoint) = endpoint.map_err(|_| ()).and_then(|it| match it.path.as_str() {
-            "/" => Ok(it),
-            _ => Err(()),
-        }) else {
-            return Err(wrong("has a host, a port or a path that cannot be used"));
-        };
-        // The reader of endpoints takes 443 where nothing is said.
-        let said = endpoint.port != 443 || place.ends_with(":443");
-        Ok(Self {
-            tls,
-            port: if said { endpoint.port } else { usual },
-            host: endpoint.host,
-        })
+        let (tls, host, port) = server(text, &[("smtps", true, 465), ("smtp", false, 587)], EXPECTED)?;
+        Ok(Self { tls, host, port })
     }
 }
 
 impl fmt::Display for MailServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "smtps" } else { "smtp" };
-        match self.host.contains(':') {
-            true => write!(f, "{scheme}://[{}]:{}", self.host, self.port),
-            false => write!(f, "{scheme}://{}:{}", self.host, self.port),
-        }
+        write!(f, "{scheme}://{}:{}", bracketed(&self.host), self.port)
     }
 }
 

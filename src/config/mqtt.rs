@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::address::{bracketed, host_and_port};
+use super::address::{bracketed, server};
 use super::{Endpoint, Secret, TlsFiles};
 use crate::alert::RouteName;
 use crate::mqtt::Version;
@@ -86,20 +86,14 @@ impl FromStr for Broker {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "expected mqtts://host[:port] for TLS, or mqtt://host[:port]";
-        let wrong = |what: &str| format!("{what}; {EXPECTED}");
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
-        let (tls, usual) = match scheme.to_ascii_lowercase().as_str() {
-            "mqtts" | "ssl" | "tls" => (true, 8883),
-            "mqtt" | "tcp" => (false, 1883),
-            _ => return Err(wrong("has another scheme")),
-        };
-        if rest.contains('@') {
-            let text = "has a user in it; `user` and `password_file` are keys of their own";
-            return Err(wrong(text));
-        }
-        let place = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = host_and_port(place).map_err(|what| wrong(&what))?;
-        let port = port.unwrap_or(usual);
+        const SCHEMES: [(&str, bool, u16); 5] = [
+            ("mqtts", true, 8883),
+            ("ssl", true, 8883),
+            ("tls", true, 8883),
+            ("mqtt", false, 1883),
+            ("tcp", false, 1883),
+        ];
+        let (tls, host, port) = server(text, &SCHEMES, EXPECTED)?;
         Ok(Self { tls, host, port })
     }
 }

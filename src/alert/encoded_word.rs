@@ -70,19 +70,24 @@ fn quoted(payload: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The six bits that a letter of base64 stands for. `None`: it is none.
+pub fn base64_digit(byte: u8) -> Option<u32> {
+    let value = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    };
+    Some(value.into())
+}
+
 fn base64(payload: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(payload.len() * 3 / 4);
     let (mut bits, mut held) = (0u32, 0u32);
     for byte in payload.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xFFFF;
+        bits = (bits << 6 | base64_digit(byte)?) & 0xFFFF;
         held += 6;
         if held >= 8 {
             held -= 8;

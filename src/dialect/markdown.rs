@@ -26,7 +26,7 @@ pub(super) fn to_whatsapp(markdown: &str) -> String {
     }
     for (_, name, line) in definitions {
         if !writer.named.contains(&name) {
-            writer.block();
+            writer.want(1);
             writer.text(line.trim());
             writer.wanted = 1;
         }
@@ -81,7 +81,7 @@ impl Writer {
             },
             Event::SoftBreak | Event::HardBreak => self.line(),
             Event::Rule => {
-                self.block();
+                self.want(1);
                 self.text("———");
                 self.wanted = 2;
             }
@@ -93,14 +93,14 @@ impl Writer {
     fn start(&mut self, tag: Tag<'_>) {
         match tag {
             Tag::Heading { .. } => {
-                self.wanted = self.wanted.max(2);
+                self.want(2);
                 self.mark('*');
             }
             Tag::Strong => self.mark('*'),
             Tag::Emphasis => self.mark('_'),
             Tag::Strikethrough => self.mark('~'),
             Tag::BlockQuote(_) => {
-                self.wanted = self.wanted.max(1);
+                self.want(1);
                 self.flush();
                 self.quotes += 1;
                 if self.quotes == 1 {
@@ -108,7 +108,7 @@ impl Writer {
                 }
             }
             Tag::CodeBlock(kind) => {
-                self.wanted = self.wanted.max(1);
+                self.want(1);
                 match kind {
                     CodeBlockKind::Fenced(info) => {
                         self.text("```");
@@ -122,11 +122,11 @@ impl Writer {
                 }
             }
             Tag::List(first) => {
-                self.wanted = self.wanted.max(1);
+                self.want(1);
                 self.lists.push(first);
             }
             Tag::Item => {
-                self.wanted = self.wanted.max(1);
+                self.want(1);
                 let inner = self.lists.len().saturating_sub(1);
                 let bullet = match self.lists.last_mut() {
                     Some(Some(number)) => {
@@ -162,17 +162,17 @@ impl Writer {
 
     fn end(&mut self, tag: TagEnd) {
         match tag {
-            TagEnd::Paragraph | TagEnd::HtmlBlock => self.wanted = self.wanted.max(2),
+            TagEnd::Paragraph | TagEnd::HtmlBlock => self.want(2),
             TagEnd::Heading(_) => {
                 self.unmark('*');
-                self.wanted = self.wanted.max(1);
+                self.want(1);
             }
             TagEnd::Strong => self.unmark('*'),
             TagEnd::Emphasis => self.unmark('_'),
             TagEnd::Strikethrough => self.unmark('~'),
             TagEnd::BlockQuote(_) => {
                 self.quotes -= 1;
-                self.wanted = self.wanted.max(1);
+                self.want(1);
             }
             TagEnd::CodeBlock => {
                 self.out.truncate(self.out.trim_end().len());
@@ -232,7 +232,7 @@ impl Writer {
             }
         }
         self.out.extend(open.iter().rev());
-        self.wanted = self.wanted.max(1);
+        self.want(1);
         self.flush();
         self.out.extend(open);
     }
@@ -251,8 +251,9 @@ impl Writer {
         }
     }
 
-    fn block(&mut self) {
-        self.wanted = self.wanted.max(1);
+    /// At least so many line feeds before whatever comes next.
+    fn want(&mut self, lines: usize) {
+        self.wanted = self.wanted.max(lines);
     }
 
     fn text(&mut self, text: &str) {

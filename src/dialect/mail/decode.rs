@@ -2,6 +2,8 @@
 
 use mail_parser::decoders::base64::base64_decode;
 
+use crate::alert::encoded_word::base64_digit;
+
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
@@ -73,19 +75,13 @@ impl Decoder {
 
     fn letters(&mut self, line: &[u8], into: &mut Vec<u8>) {
         for byte in line {
-            let value = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                b'=' => {
+            let Some(digit) = base64_digit(*byte) else {
+                if *byte == b'=' {
                     self.flush(into);
-                    continue;
                 }
-                _ => continue,
+                continue;
             };
-            self.bits = self.bits << 6 | u32::from(value);
+            self.bits = self.bits << 6 | digit;
             self.letters += 1;
             if self.letters == 4 {
                 into.extend_from_slice(&self.bits.to_be_bytes()[1..]);

@@ -206,6 +206,7 @@ fn refused(refusal: Refusal) -> Failure {
         | Refusal::UnknownSession(_)
         | Refusal::Conflict(_)
         | Refusal::Full(_)
+        | Refusal::TooManyDelayed(_)
         | Refusal::Storage(_) => Exit::Refused,
     };
     Failure::new(exit, refusal)

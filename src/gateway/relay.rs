@@ -107,6 +107,9 @@ pub enum Refusal {
     /// The outbox is full. Nothing was kept.
     #[error("{0}")]
     Full(String),
+    /// As many alerts as may wait for their own time do. Nothing was kept; without a delay it would be.
+    #[error("{0}")]
+    TooManyDelayed(String),
     /// There is no room on the disk. Nothing was acknowledged.
     #[error("{0}")]
     Storage(String),

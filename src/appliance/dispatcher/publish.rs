@@ -159,7 +159,10 @@ impl Dispatcher {
             alerts: alerts.into_iter().map(named).collect(),
         };
         let accepted = self.outbox.accept(clock::now(), request);
-        accepted.map_err(|full| Refusal::Full(full.to_string()))
+        accepted.map_err(|full| match full.delayed {
+            true => Refusal::TooManyDelayed(full.to_string()),
+            false => Refusal::Full(full.to_string()),
+        })
     }
 
     /// Starts to write the new alerts of this turn.

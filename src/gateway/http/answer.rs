@@ -195,7 +195,7 @@ impl From<Refusal> for Problem {
             Refusal::Conflict(_) => 409,
             Refusal::ForgottenAlert(_) => 410,
             // Never a 4xx: Alertmanager gives up on a 4xx and comes again after a 503.
-            Refusal::Unavailable(_) | Refusal::Full(_) | Refusal::StorageFailed(_) => 503,
+            Refusal::Unavailable(_) | Refusal::Full(_) | Refusal::TooManyDelayed(_) | Refusal::StorageFailed(_) => 503,
             Refusal::Storage(_) => 507,
         };
         Self::new(http, refusal.to_string())

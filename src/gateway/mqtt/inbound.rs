@@ -161,46 +161,71 @@ impl Taker {
         }
         let mut told = false;
         loop {
-            let mut accepted = self.relay.publish(route.clone(), alerts.clone()).await;
-            // An earlier message was the same, and this one is not that: the broker says that it is new, or that one is
-            // so long ago that the number has come round. Rather twice than never.
-            let is_other = |accepted: &crate::gateway::Accepted| {
-                let age = wall_ms().saturating_sub(accepted.alert.accepted_at);
-                accepted.duplicate && (!publish.repeated || age > REPEATED_WITHIN_MS)
-            };
-            if let (Ok(list), Some(first), false) = (&accepted, alerts.first_mut(), is_keyed)
-                && list.iter().any(is_other)
-            {
-                first.key = Some(format!(
-                    "{}-{:016x}",
-                    derived.as_deref().unwrap_or("mqtt"),
-                    fastrand::u64(..)
-                ));
-                accepted = self.relay.publish(route.clone(), alerts.clone()).await;
-            }
-            match accepted {
-                Ok(accepted) => return Ok(accepted.into_iter().next()),
-                // As many as may wait for their own time do: without a delay it is not held up, and holds up no other.
-                Err(Refusal::Full(words)) if alerts.iter().any(|alert| alert.delay.is_some()) => {
-                    log::warn!("mqtt: a message is taken without its delay: {words}");
+            let answer = self.relay.publish(route.clone(), alerts.clone()).await;
+            match next(&answer, publish, is_keyed, wall_ms()) {
+                Next::Done => return answer.map(|accepted| accepted.into_iter().next()),
+                Next::AsAnother => {
+                    if let Some(first) = alerts.first_mut() {
+                        let number = fastrand::u64(..);
+                        first.key = derived.as_ref().map(|derived| format!("{derived}-{number:016x}"));
+                    }
+                }
+                Next::WithoutDelay => {
+                    log::warn!("mqtt: a message is taken without its delay: too many wait for their own time");
                     alerts.iter_mut().for_each(|alert| alert.delay = None);
                 }
-                // That the relay stops is no refusal: the broker sends it again.
-                Err(
-                    refusal @ (Refusal::Full(_)
-                    | Refusal::Storage(_)
-                    | Refusal::StorageFailed(_)
-                    | Refusal::Unavailable(_)),
-                ) if publish.packet.is_some() => {
-                    if !told {
+                Next::Later => {
+                    if !told && let Err(refusal) = &answer {
                         log::warn!("mqtt: a message waits at the door, and is tried again: {refusal}");
                         told = true;
                     }
                     Timer::after(AGAIN).await;
                 }
-                Err(refusal) => return Err(refusal),
             }
         }
+    }
+}
+
+/// What follows from an answer of the relay's.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The message is settled, one way or the other.
+    Done,
+    /// It is to be published under a key of its own.
+    AsAnother,
+    /// It is to be published as one that goes out now.
+    WithoutDelay,
+    /// It is to be published again after a pause.
+    Later,
+}
+
+/// `is_keyed`: its sender has given it a key. `now_ms` is the wall clock.
+fn next(
+    answer: &Result<Vec<crate::gateway::Accepted>, Refusal>,
+    publish: &Publish,
+    is_keyed: bool,
+    now_ms: u64,
+) -> Next {
+    match answer {
+        // An earlier message was the same, and this one is not that: the broker says that it is new, or that one is so
+        // long ago that the number has come round. Rather twice than never.
+        Ok(accepted) if !is_keyed => {
+            let is_other = accepted.iter().any(|accepted| {
+                let age = now_ms.saturating_sub(accepted.alert.accepted_at);
+                accepted.duplicate && (!publish.repeated || age > REPEATED_WITHIN_MS)
+            });
+            if is_other { Next::AsAnother } else { Next::Done }
+        }
+        Ok(_) => Next::Done,
+        // Else it would hold up all that come behind it, perhaps for days.
+        Err(Refusal::TooManyDelayed(_)) => Next::WithoutDelay,
+        // That the relay stops is no refusal: the broker sends it again.
+        Err(Refusal::Full(_) | Refusal::Storage(_) | Refusal::StorageFailed(_) | Refusal::Unavailable(_))
+            if publish.packet.is_some() =>
+        {
+            Next::Later
+        }
+        Err(_) => Next::Done,
     }
 }
 
@@ -279,4 +304,77 @@ fn answer_to(publish: &Publish, answer: &serde_json::Value) -> Option<Message> {
         content_type: Some("application/json"),
         correlation: publish.properties.correlation.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Accepted;
+
+    const NOW_MS: u64 = 1_767_225_600_000;
+
+    fn publish(packet: Option<u16>, repeated: bool) -> Publish {
+        Publish {
+            topic: "tautline/family/publish".into(),
+            packet,
+            repeated,
+            retained: false,
+            payload: b"x".to_vec(),
+            payload_bytes: 1,
+            properties: Default::default(),
+        }
+    }
+
+    fn accepted(duplicate: bool, age_ms: u64) -> Result<Vec<Accepted>, Refusal> {
+        let alert = json!({
+            "id": "AAAAAAAAAAAA", "seq": 1, "route": "family", "session": "default", "title": "", "text": "x",
+            "priority": 3, "tags": [], "state": "accepted", "deliveries": [], "accepted_at": NOW_MS - age_ms,
+        });
+        let alert = serde_json::from_value(alert).unwrap();
+        let warning = None;
+        Ok(vec![Accepted {
+            alert,
+            duplicate,
+            warning,
+        }])
+    }
+
+    #[test]
+    fn a_repeated_message_is_known_again_for_a_while_and_a_new_one_never() {
+        let next = |answer, repeated, is_keyed| next(&answer, &publish(Some(1), repeated), is_keyed, NOW_MS);
+        let hour = 3_600_000;
+        assert_eq!(next(accepted(false, 0), false, false), Next::Done);
+        assert_eq!(next(accepted(true, 1000), true, false), Next::Done, "it is the same");
+        assert_eq!(
+            next(accepted(true, hour), true, false),
+            Next::AsAnother,
+            "its number came round"
+        );
+        assert_eq!(next(accepted(true, 1000), false, false), Next::AsAnother, "it is new");
+        // Its sender says what is the same.
+        assert_eq!(next(accepted(true, hour), false, true), Next::Done);
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_and_a_delay_holds_up_nothing() {
+        let words = String::new;
+        for refusal in [
+            Refusal::Full(words()),
+            Refusal::Storage(words()),
+            Refusal::StorageFailed(words()),
+            Refusal::Unavailable(words()),
+        ] {
+            let answer = Err(refusal);
+            assert_eq!(next(&answer, &publish(Some(1), false), false, NOW_MS), Next::Later);
+            // Nobody sends what came with QoS 0 again, and nothing is gained by keeping it here.
+            assert_eq!(next(&answer, &publish(None, false), false, NOW_MS), Next::Done);
+        }
+        let answer = Err(Refusal::TooManyDelayed(words()));
+        assert_eq!(
+            next(&answer, &publish(Some(1), false), false, NOW_MS),
+            Next::WithoutDelay
+        );
+        let answer = Err(Refusal::UnknownRoute(words()));
+        assert_eq!(next(&answer, &publish(Some(1), false), false, NOW_MS), Next::Done);
+    }
 }

@@ -142,6 +142,14 @@ struct Link {
     trial: Option<Trial>,
 }
 
+/// A message on its way to disk.
+struct Taking {
+    delivery: Delivery,
+    /// The broker sends it again, if it is not acknowledged on this connection.
+    comes_again: bool,
+    taken: Boxed<Taken>,
+}
+
 /// What the loop wakes up for.
 enum Event {
     Stop,
@@ -162,7 +170,7 @@ struct Shell {
     view: Arc<MqttView>,
     taker: Taker,
     /// Messages on their way to disk, in the order in which they came.
-    taking: VecDeque<(Delivery, Boxed<Taken>)>,
+    taking: VecDeque<Taking>,
     reporter: Reporter,
     test_topic: String,
     /// Tests of routes that are under way.
@@ -232,8 +240,12 @@ impl Shell {
                 Output::Close => self.connection = Connection::None,
                 Output::Deliver(delivered) if delivered.publish.topic == self.test_topic => self.test(&delivered),
                 Output::Deliver(delivered) => {
-                    let taking = self.taker.clone().take(delivered.publish);
-                    self.taking.push_back((delivered.delivery, Box::pin(taking)));
+                    let Delivered { delivery, publish } = delivered;
+                    self.taking.push_back(Taking {
+                        delivery,
+                        comes_again: publish.packet.is_some(),
+                        taken: Box::pin(self.taker.clone().take(publish)),
+                    });
                 }
                 Output::Up => {
                     log::info!("mqtt: {} has taken the connection", self.plan.broker);
@@ -243,8 +255,8 @@ impl Shell {
                     self.client.handle(now, Input::Publish(first));
                 }
                 Output::Ended(cause) => {
-                    // The broker sends again what was not acknowledged. What waits here beside that would be another.
-                    self.taking.clear();
+                    // What waits here beside the copy that the broker sends again would be another alert.
+                    self.taking.retain(|taking| !taking.comes_again);
                     self.reporter.disconnected();
                     self.tell(&cause);
                 }
@@ -300,9 +312,9 @@ impl Shell {
             return Poll::Ready(Event::Stop);
         }
         for at in 0..self.taking.len() {
-            let (delivery, taking) = &mut self.taking[at];
-            if let Poll::Ready(taken) = taking.as_mut().poll(cx) {
-                let delivery = *delivery;
+            let taking = &mut self.taking[at];
+            if let Poll::Ready(taken) = taking.taken.as_mut().poll(cx) {
+                let delivery = taking.delivery;
                 self.taking.remove(at);
                 return Poll::Ready(Event::Taken(delivery, taken));
             }

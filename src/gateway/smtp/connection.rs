@@ -403,7 +403,7 @@ async fn publish(shared: &Shared, transaction: Transaction, mail: Vec<u8>, besid
                 | Refusal::UnknownToken(_)
                 | Refusal::UnknownSession(_)
                 | Refusal::Conflict(_) => (550, "5.1.1"),
-                Refusal::Full(_) | Refusal::Storage(_) => (452, "4.3.1"),
+                Refusal::Full(_) | Refusal::TooManyDelayed(_) | Refusal::Storage(_) => (452, "4.3.1"),
                 Refusal::Unavailable(_) | Refusal::StorageFailed(_) => (451, "4.3.0"),
             };
             Reply::new(code, format!("{extended} {refusal}"))

@@ -422,3 +422,26 @@ fn a_message_with_several_alerts_leaves_out_what_a_fallback_has_had() {
     bench.ack("together", None);
     assert_eq!((bench.step("A1"), bench.step("A2")), (Step::Fallback, Step::Sent));
 }
+
+#[test]
+fn a_sender_can_take_back_what_no_fallback_may_have() {
+    let family: RouteName = "family".parse().unwrap();
+    for unclear in [false, true] {
+        let mut bench = Bench::new(Limits::default());
+        bench.outbox.set_rules(rules(false));
+        bench.accept_to(&["+15550101"], Alert::default());
+        let (parcel, _) = bench.next_parcel();
+        assert_eq!(
+            bench.outbox.cancel(bench.now, &family, "A1"),
+            Vec::<String>::new(),
+            "under way"
+        );
+        bench.come_to_nothing(&parcel, unclear, false);
+        let cancelled = bench.outbox.cancel(bench.now, &family, "A1");
+        assert_eq!(
+            cancelled.is_empty(),
+            unclear,
+            "an attempt without an answer may have arrived"
+        );
+    }
+}

@@ -243,3 +243,24 @@ fn a_time_that_no_clock_showed_is_not_told() {
     bench.handle(Input::SessionUp(session()));
     assert_eq!(bench.texts["M11"], "_raised earlier, before the clock was set_\nx");
 }
+
+#[test]
+fn what_a_person_sends_again_expires_for_nobody() {
+    let mut bench = Bench::up();
+    let alert = Alert {
+        ttl: Some(Duration::from_secs(3600)),
+        ..Alert::default()
+    };
+    bench.accept_to(&["+15550101", "+15550102"], alert);
+    // One is refused for good, the other waits for a line.
+    for _ in 0..2 {
+        bench.ack("M11", Some("403"));
+        bench.pass(Duration::from_secs(60));
+    }
+    bench.handle(Input::SessionDown(session()));
+    assert_eq!(bench.outbox.get("A1").unwrap().deliveries[0].step, Step::Failed);
+    bench.outbox.retry(bench.now, "A1").unwrap();
+    bench.drain();
+    bench.pass(Duration::from_secs(7200));
+    assert_eq!(bench.outbox.get("A1").unwrap().deliveries[1].step, Step::Accepted);
+}

@@ -250,7 +250,7 @@ fn faults_of_mails() {
     );
     has(
         &faults("mail.example\"", "mail.example/x\""),
-        &["fallback[0].url: has a host, a port or a path"],
+        &["fallback[0].url: has a host that is neither a name nor an address"],
     );
     has(
         &faults("password = \"hush\"\n", ""),
